@@ -1,0 +1,338 @@
+use std::{error::Error, fmt, str::FromStr};
+
+use jiff::{ToSpan, civil};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A calendar date, written `YYYYMMDD` on the wire.
+///
+/// It is always a real day of the proleptic Gregorian calendar between the years 1 and 9999:
+///
+/// ```
+/// use shiori_sdk::Date;
+///
+/// let date: Date = "20260216".parse()?;
+/// assert_eq!(date, Date::new(2026, 2, 16)?);
+/// assert!("20250230".parse::<Date>().is_err());
+/// # Ok::<(), shiori_sdk::InvalidDate>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9]{8}$", examples("20260216")))]
+pub struct Date(civil::Date);
+
+impl Date {
+    /// The date of this year (1 to 9999), month (1 to 12) and day (1 to 31).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDate`] when the calendar has no such day.
+    pub fn new(year: i16, month: u8, day: u8) -> Result<Self, InvalidDate> {
+        if !(1..=9999).contains(&year) {
+            return Err(InvalidDate);
+        }
+        let month = i8::try_from(month).map_err(|_| InvalidDate)?;
+        let day = i8::try_from(day).map_err(|_| InvalidDate)?;
+        civil::Date::new(year, month, day).map(Self).map_err(|_| InvalidDate)
+    }
+
+    /// The UTC date of a moment.
+    pub fn at(moment: super::Timestamp) -> Self {
+        let days = moment.as_millis().div_euclid(86_400_000);
+        let epoch = Self(civil::date(1970, 1, 1));
+        epoch.plus_days(days).unwrap_or(epoch)
+    }
+
+    /// The year, 1 to 9999.
+    pub fn year(self) -> i16 {
+        self.0.year()
+    }
+
+    /// The month, 1 to 12.
+    pub fn month(self) -> u8 {
+        self.0.month().unsigned_abs()
+    }
+
+    /// The day of the month, 1 to 31.
+    pub fn day(self) -> u8 {
+        self.0.day().unsigned_abs()
+    }
+
+    /// Days since the last Monday, 0 (Monday) to 6 (Sunday).
+    pub fn days_since_monday(self) -> u8 {
+        self.0.weekday().to_monday_zero_offset().unsigned_abs()
+    }
+
+    /// The date this many days later, or earlier when negative; `None` outside the years 1 to
+    /// 9999.
+    pub fn plus_days(self, days: i64) -> Option<Self> {
+        let span = jiff::Span::new().try_days(days).ok()?;
+        let date = self.0.checked_add(span).ok()?;
+        (1..=9999).contains(&date.year()).then_some(Self(date))
+    }
+
+    /// The number of days from `self` to `later`; negative when it is earlier.
+    pub fn days_until(self, later: Self) -> i64 {
+        (later.0 - self.0).get_days().into()
+    }
+
+    /// The date as the number that its eight digits make, e.g. `20260216`.
+    pub fn as_number(self) -> u32 {
+        let year = u32::from(self.year().unsigned_abs());
+        year * 10_000 + u32::from(self.month()) * 100 + u32::from(self.day())
+    }
+
+    /// The date of a number such as `20260216`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDate`] when the calendar has no such day.
+    pub fn from_number(number: u32) -> Result<Self, InvalidDate> {
+        let year = i16::try_from(number / 10_000).map_err(|_| InvalidDate)?;
+        let month = u8::try_from(number / 100 % 100).map_err(|_| InvalidDate)?;
+        let day = u8::try_from(number % 100).map_err(|_| InvalidDate)?;
+        Self::new(year, month, day)
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}{:02}{:02}", self.year(), self.month(), self.day())
+    }
+}
+
+impl fmt::Debug for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text or number is not a calendar date of the form `YYYYMMDD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidDate;
+
+impl fmt::Display for InvalidDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a calendar date of the form YYYYMMDD")
+    }
+}
+
+impl Error for InvalidDate {}
+
+impl FromStr for Date {
+    type Err = InvalidDate;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDate> {
+        if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(InvalidDate);
+        }
+        Self::from_number(text.parse().map_err(|_| InvalidDate)?)
+    }
+}
+
+impl Serialize for Date {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Date {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+/// A span of dates, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DateRange {
+    start: Date,
+    end: Date,
+}
+
+impl DateRange {
+    /// The range from `start` to `end`, both included.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRange`] when `start` is after `end`.
+    pub fn new(start: Date, end: Date) -> Result<Self, InvalidRange> {
+        if start > end { Err(InvalidRange) } else { Ok(Self { start, end }) }
+    }
+
+    /// The first date.
+    pub fn start(self) -> Date {
+        self.start
+    }
+
+    /// The last date.
+    pub fn end(self) -> Date {
+        self.end
+    }
+
+    /// The number of days, at least 1.
+    pub fn days(self) -> u32 {
+        u32::try_from(self.start.days_until(self.end) + 1).unwrap_or(1)
+    }
+
+    /// Whether the date lies in the range.
+    pub fn contains(self, date: Date) -> bool {
+        (self.start..=self.end).contains(&date)
+    }
+
+    /// Every date of the range, in order.
+    pub fn dates(self) -> impl Iterator<Item = Date> {
+        self.start.0.series(1.day()).map(Date).take_while(move |date| *date <= self.end)
+    }
+}
+
+impl From<Week> for DateRange {
+    fn from(week: Week) -> Self {
+        Self { start: week.start(), end: week.end() }
+    }
+}
+
+/// The dates do not make the range that is asked for: the start is after the end, or a week is
+/// not seven days long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidRange;
+
+impl fmt::Display for InvalidRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a valid range of dates")
+    }
+}
+
+impl Error for InvalidRange {}
+
+/// Seven consecutive days, beginning on any day of the week.
+///
+/// ```
+/// use shiori_sdk::{Date, Week};
+///
+/// // The Monday-to-Sunday week of a day.
+/// let week = Week::containing(Date::new(2026, 2, 18)?);
+/// assert_eq!(week.start(), Date::new(2026, 2, 16)?);
+/// assert_eq!(week.end(), Date::new(2026, 2, 22)?);
+/// # Ok::<(), shiori_sdk::InvalidDate>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Week {
+    start: Date,
+}
+
+impl Week {
+    /// Days in a week.
+    pub const DAYS: usize = 7;
+
+    /// The seven days from `start` on.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRange`] when the week would end after the year 9999.
+    pub fn starting(start: Date) -> Result<Self, InvalidRange> {
+        start.plus_days(6).map(|_| Self { start }).ok_or(InvalidRange)
+    }
+
+    /// The Monday-to-Sunday week (ISO 8601) of a day. At the calendar's two ends it is the
+    /// nearest week that lies within the years 1 to 9999.
+    pub fn containing(date: Date) -> Self {
+        let monday = date.plus_days(-i64::from(date.days_since_monday())).unwrap_or(date);
+        // The year 9999 ends on a Friday, so its last Monday has no Sunday.
+        let start = match monday.plus_days(6) {
+            Some(_) => monday,
+            None => monday.plus_days(-7).unwrap_or(monday),
+        };
+        Self { start }
+    }
+
+    /// The week that is exactly this range.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRange`] when the range is not seven days long.
+    pub fn from_range(range: DateRange) -> Result<Self, InvalidRange> {
+        if range.days() == 7 { Ok(Self { start: range.start }) } else { Err(InvalidRange) }
+    }
+
+    /// The first day.
+    pub fn start(self) -> Date {
+        self.start
+    }
+
+    /// The last day.
+    pub fn end(self) -> Date {
+        // Every constructor has made sure of it.
+        self.start.plus_days(6).unwrap_or(self.start)
+    }
+
+    /// The seven days, in order.
+    pub fn dates(self) -> impl Iterator<Item = Date> {
+        DateRange::from(self).dates()
+    }
+
+    /// Whether the date lies in the week.
+    pub fn contains(self, date: Date) -> bool {
+        DateRange::from(self).contains(date)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn only_real_calendar_dates_are_dates() {
+        for text in [
+            "20250230",
+            "2025811",
+            "202508110",
+            "20251301",
+            "20250100",
+            "00000101",
+            "2025-8-1",
+            "２０２５０１０１",
+            "",
+            "+2025011",
+        ] {
+            assert_eq!(text.parse::<Date>(), Err(InvalidDate), "{text}");
+        }
+        assert!("20240229".parse::<Date>().is_ok(), "2024 is a leap year");
+        assert!("20250229".parse::<Date>().is_err(), "2025 is none");
+        assert!("00010101".parse::<Date>().is_ok());
+        assert!("99991231".parse::<Date>().is_ok());
+    }
+
+    #[test]
+    fn a_week_has_seven_days_and_stays_in_the_calendar() {
+        let last = Date::new(9999, 12, 31).expect("real");
+        assert_eq!(Week::starting(last), Err(InvalidRange));
+        assert_eq!(Week::containing(last).dates().count(), 7);
+        assert_eq!(Week::containing(Date::new(1, 1, 1).expect("real")).dates().count(), 7);
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_number_name_the_same_date(days in 0i64..3_652_058) {
+            let date = Date::new(1, 1, 1).expect("real").plus_days(days).expect("in range");
+            prop_assert_eq!(date.to_string().parse(), Ok(date));
+            prop_assert_eq!(Date::from_number(date.as_number()), Ok(date));
+            prop_assert_eq!(Date::new(1, 1, 1).expect("real").days_until(date), days);
+        }
+
+        #[test]
+        fn a_range_has_as_many_dates_as_it_says(start in 0i64..700_000, length in 0i64..800) {
+            let start = Date::new(1, 1, 1).expect("real").plus_days(start).expect("in range");
+            let range = DateRange::new(start, start.plus_days(length).expect("in range")).expect("ordered");
+            prop_assert_eq!(range.dates().count(), range.days() as usize);
+            prop_assert!(range.dates().all(|date| range.contains(date)));
+        }
+
+        #[test]
+        fn the_week_of_a_day_holds_it(days in 7i64..3_652_000) {
+            let date = Date::new(1, 1, 1).expect("real").plus_days(days).expect("in range");
+            let week = Week::containing(date);
+            prop_assert!(week.contains(date));
+            prop_assert_eq!(week.start().days_since_monday(), 0);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! ProseMirror/TipTap documents, kept to the letter.
+
+mod limits;
+mod text;
+
+use std::{collections::BTreeMap, error::Error, fmt};
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
+
+pub use limits::DocumentLimits;
+
+/// JSON nesting beyond which no text is parsed into a tree, whatever the limits say: it bounds
+/// the stack. A document at the default limits needs about 200.
+const MAX_JSON_NESTING: usize = 384;
+
+/// The text of a diary: a ProseMirror (TipTap) document.
+///
+/// It holds the JSON to the letter. Node types, marks and attributes that this crate does not
+/// know pass through unchanged, and so do the order of keys and the spelling of numbers.
+///
+/// ```
+/// use shiori_sdk::Document;
+///
+/// let mut document = Document::from_text("비가 왔다.\n우산이 없었다.");
+/// document.push_paragraph("그래도 좋았다.");
+/// assert_eq!(document.block_texts(), ["비가 왔다.", "우산이 없었다.", "그래도 좋았다."]);
+/// ```
+///
+/// Two documents are equal when their JSON values are, whatever the order of keys. `Debug` shows
+/// the size, never the text.
+#[derive(Clone)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = Object))]
+pub struct Document(Box<RawValue>);
+
+impl Document {
+    /// The document without any block.
+    pub fn empty() -> Self {
+        Self::from_blocks(&[])
+    }
+
+    /// One paragraph for each line of the text; a blank line becomes an empty paragraph.
+    pub fn from_text(text: &str) -> Self {
+        let blocks: Vec<Value> = text.lines().map(paragraph).collect();
+        Self::from_blocks(&blocks)
+    }
+
+    /// The document of a JSON text, under the default [`DocumentLimits`].
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`] when the text is not JSON, not a document, or beyond the limits.
+    pub fn from_json(json: &str) -> Result<Self, DocumentError> {
+        Self::from_json_within(json, &DocumentLimits::default())
+    }
+
+    /// The document of a JSON text, under limits of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`] when the text is not JSON, not a document, or beyond the limits.
+    pub fn from_json_within(json: &str, limits: &DocumentLimits) -> Result<Self, DocumentError> {
+        limits.check(json)?;
+        let raw: Box<RawValue> = serde_json::from_str(json).map_err(|_| DocumentError::NotJson)?;
+        Ok(Self(raw))
+    }
+
+    /// The document of a JSON value, under the default [`DocumentLimits`].
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`] when the value is not a document, or beyond the limits.
+    pub fn from_value(value: &Value) -> Result<Self, DocumentError> {
+        Self::from_json(&value.to_string())
+    }
+
+    /// The JSON text, to the letter.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The JSON value.
+    pub fn to_value(&self) -> Value {
+        parse(self.as_json()).unwrap_or(Value::Null)
+    }
+
+    /// Whether the document is one by shape, and within limits.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`] when it is not.
+    pub fn check(&self, limits: &DocumentLimits) -> Result<(), DocumentError> {
+        limits.check(self.as_json())
+    }
+
+    /// Adds a paragraph at the end; the blocks before it stay to the letter.
+    pub fn push_paragraph(&mut self, text: &str) {
+        self.push_raw(paragraph(text));
+    }
+
+    /// Adds a block node at the end; the blocks before it stay to the letter.
+    ///
+    /// # Errors
+    ///
+    /// [`DocumentError`] when the block is not a node, or the whole would be beyond the default
+    /// limits. The document is then unchanged.
+    pub fn push_block(&mut self, block: Value) -> Result<(), DocumentError> {
+        let mut extended = self.clone();
+        extended.push_raw(block);
+        extended.check(&DocumentLimits::default())?;
+        *self = extended;
+        Ok(())
+    }
+
+    /// The text of each block that has any, in reading order: paragraphs, headings, list items,
+    /// quotes and code each on their own, never glued together. A hard break within a block
+    /// becomes a line feed.
+    pub fn block_texts(&self) -> Vec<String> {
+        text::of_blocks(&self.to_value())
+    }
+
+    /// Whether no block has any text.
+    pub fn is_blank(&self) -> bool {
+        self.block_texts().is_empty()
+    }
+
+    fn from_blocks(blocks: &[Value]) -> Self {
+        Self(raw(&json!({"type": "doc", "content": blocks})))
+    }
+
+    fn push_raw(&mut self, block: Value) {
+        let mut fields: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(self.as_json()).unwrap_or_default();
+        let mut blocks: Vec<Box<RawValue>> = fields
+            .get("content")
+            .and_then(|content| serde_json::from_str(content.get()).ok())
+            .unwrap_or_default();
+        blocks.push(raw(&block));
+        fields.insert("content".to_owned(), raw(&blocks));
+        self.0 = raw(&fields);
+    }
+}
+
+fn paragraph(text: &str) -> Value {
+    if text.is_empty() {
+        json!({"type": "paragraph"})
+    } else {
+        json!({"type": "paragraph", "content": [{"type": "text", "text": text}]})
+    }
+}
+
+fn raw(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).unwrap_or_else(|_| unreachable!("its keys are strings"))
+}
+
+/// Parses JSON that may nest deeper than serde_json's own limit of 128: a document at the default
+/// limits does.
+fn parse(json: &str) -> serde_json::Result<Value> {
+    if nesting(json) > MAX_JSON_NESTING {
+        return Err(de::Error::custom("nested too deeply"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.disable_recursion_limit();
+    let value = Value::deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// How deeply arrays and objects nest. It does not recurse.
+fn nesting(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl PartialEq for Document {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json() || self.to_value() == other.to_value()
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.as_json().len())
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// Takes a JSON object that does not nest absurdly; the limits of a document are the server's to
+/// check.
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if !raw.get().starts_with('{') {
+            return Err(de::Error::custom("a document is an object"));
+        }
+        if nesting(raw.get()) > MAX_JSON_NESTING {
+            return Err(de::Error::custom("the document nests too deeply"));
+        }
+        Ok(Self(raw))
+    }
+}
+
+/// A text is not a document, or is beyond the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// The text is not valid JSON, or holds half a surrogate pair.
+    NotJson,
+    /// The JSON has not the shape of a document: nested objects with a `type` each, `doc` the
+    /// outermost.
+    NotADocument,
+    /// It nests deeper than `limit` nodes.
+    TooDeep {
+        /// The limit, in nodes from the outermost on.
+        limit: usize,
+    },
+    /// It has more than `limit` nodes.
+    TooManyNodes {
+        /// The limit, in nodes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => f.write_str("the document is not valid JSON"),
+            Self::NotADocument => f.write_str("the JSON is not a ProseMirror document"),
+            Self::TooDeep { limit } => write!(f, "the document nests deeper than {limit} nodes"),
+            Self::TooManyNodes { limit } => write!(f, "the document has more than {limit} nodes"),
+        }
+    }
+}
+
+impl Error for DocumentError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_letter_is_kept() {
+        let json = r#"{ "zeta":1.0, "type":"doc","content":[ {"type":"callout","attrs":{"b":1e2,"a":12345678901234567890123}} ]}"#;
+        let document = Document::from_json(json).expect("a document");
+        assert_eq!(document.as_json(), json);
+        let wire = serde_json::to_string(&document).expect("serialises");
+        assert_eq!(wire, json);
+        let back: Document = serde_json::from_str(&wire).expect("parses");
+        assert_eq!(back.as_json(), json);
+    }
+
+    #[test]
+    fn a_pushed_paragraph_leaves_the_other_blocks_to_the_letter() {
+        let block = r#"{"type":"x-unknown","attrs":{"z":1.50,"a":null}}"#;
+        let mut document =
+            Document::from_json(&format!(r#"{{"type":"doc","content":[{block}]}}"#)).expect("ok");
+        document.push_paragraph("끝");
+        assert!(document.as_json().contains(block), "{}", document.as_json());
+        assert_eq!(document.block_texts(), ["끝"]);
+        assert_eq!(document.push_block(json!(3)), Err(DocumentError::NotADocument));
+        assert_eq!(document.block_texts(), ["끝"]);
+    }
+
+    #[test]
+    fn absurd_nesting_is_refused_before_it_costs_stack() {
+        let json =
+            format!("{{\"type\":\"doc\",\"x\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
+        assert!(serde_json::from_str::<Document>(&json).is_err());
+        assert!(matches!(Document::from_json(&json), Err(DocumentError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn equality_is_of_values() {
+        let one = Document::from_json(r#"{"type":"doc","a":1}"#).expect("ok");
+        let two = Document::from_json(r#"{"a":1,"type":"doc"}"#).expect("ok");
+        assert_eq!(one, two);
+        assert_ne!(one, Document::empty());
+    }
+}
