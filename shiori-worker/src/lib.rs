@@ -1,1 +1,24 @@
-//! x
+//! Takes summary jobs and brings them to an end: emotion model, summariser, leases and the
+//! hand-over of results.
+//!
+//! A worker knows no database. It takes a hint from a [`JobQueue`], claims the summary from the
+//! server over its internal API ([`protocol`]), runs the [`Pipeline`], and hands the result
+//! back. The server's row is the truth and the queue only a hint, so a worker may be killed at any
+//! moment.
+
+mod clock;
+pub mod emotion;
+mod job;
+mod pipeline;
+pub mod protocol;
+pub mod queue;
+mod server_api;
+pub mod summarize;
+mod worker;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use job::Job;
+pub use pipeline::{Pipeline, PipelineError};
+pub use queue::JobQueue;
+pub use server_api::{ServerApi, ServerApiError};
+pub use worker::{Worker, WorkerConfig};

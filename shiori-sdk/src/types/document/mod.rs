@@ -98,7 +98,7 @@ impl Document {
 
     /// Adds a paragraph at the end; the blocks before it stay to the letter.
     pub fn push_paragraph(&mut self, text: &str) {
-        self.push_raw(paragraph(text));
+        self.push_raw(&paragraph(text));
     }
 
     /// Adds a block node at the end; the blocks before it stay to the letter.
@@ -107,7 +107,7 @@ impl Document {
     ///
     /// [`DocumentError`] when the block is not a node, or the whole would be beyond the default
     /// limits. The document is then unchanged.
-    pub fn push_block(&mut self, block: Value) -> Result<(), DocumentError> {
+    pub fn push_block(&mut self, block: &Value) -> Result<(), DocumentError> {
         let mut extended = self.clone();
         extended.push_raw(block);
         extended.check(&DocumentLimits::default())?;
@@ -131,14 +131,14 @@ impl Document {
         Self(raw(&json!({"type": "doc", "content": blocks})))
     }
 
-    fn push_raw(&mut self, block: Value) {
+    fn push_raw(&mut self, block: &Value) {
         let mut fields: BTreeMap<String, Box<RawValue>> =
             serde_json::from_str(self.as_json()).unwrap_or_default();
         let mut blocks: Vec<Box<RawValue>> = fields
             .get("content")
             .and_then(|content| serde_json::from_str(content.get()).ok())
             .unwrap_or_default();
-        blocks.push(raw(&block));
+        blocks.push(raw(block));
         fields.insert("content".to_owned(), raw(&blocks));
         self.0 = raw(&fields);
     }
@@ -156,7 +156,7 @@ fn raw(value: &impl Serialize) -> Box<RawValue> {
     to_raw_value(value).unwrap_or_else(|_| unreachable!("its keys are strings"))
 }
 
-/// Parses JSON that may nest deeper than serde_json's own limit of 128: a document at the default
+/// Parses JSON that may nest deeper than `serde_json`'s own limit of 128: a document at the default
 /// limits does.
 fn parse(json: &str) -> serde_json::Result<Value> {
     if nesting(json) > MAX_JSON_NESTING {
@@ -285,7 +285,7 @@ mod tests {
         document.push_paragraph("끝");
         assert!(document.as_json().contains(block), "{}", document.as_json());
         assert_eq!(document.block_texts(), ["끝"]);
-        assert_eq!(document.push_block(json!(3)), Err(DocumentError::NotADocument));
+        assert_eq!(document.push_block(&json!(3)), Err(DocumentError::NotADocument));
         assert_eq!(document.block_texts(), ["끝"]);
     }
 

@@ -1,0 +1,43 @@
+//! Emotion models: from a block of text to how likely each of the seven emotions is.
+
+mod lexicon;
+
+use async_trait::async_trait;
+use shiori_sdk::Distribution;
+
+pub use lexicon::LexiconModel;
+
+/// Reads emotions from text.
+#[async_trait]
+pub trait EmotionModel: Send + Sync + std::fmt::Debug {
+    /// What the model is, with its edition, e.g. `lexicon/1`.
+    fn engine(&self) -> &str;
+
+    /// Judges each text; the answer has one [`Judgement`] for each, in the same order.
+    /// Implementations keep CPU work off the async threads.
+    ///
+    /// # Errors
+    ///
+    /// [`EmotionError`] when the model cannot judge.
+    async fn judge(&self, texts: Vec<String>) -> Result<Vec<Judgement>, EmotionError>;
+}
+
+/// What a model makes of one text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// How likely each emotion is. Its label is the text's emotion.
+    pub distribution: Distribution,
+    /// How much there was to go by: 0 for none at all, growing without bound. It weighs a block
+    /// against the others of its day.
+    pub evidence: f64,
+}
+
+/// The emotion model cannot judge. The message holds no diary text.
+#[derive(Debug, thiserror::Error)]
+#[error("the emotion model failed: {message}")]
+pub struct EmotionError {
+    /// What failed.
+    pub message: String,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
+}
