@@ -1,0 +1,140 @@
+//! From the request to types that are valid by construction. Everything that can be refused
+//! without a store is refused here.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+};
+use http::{HeaderMap, header::CONTENT_TYPE, request::Parts};
+use serde::{Deserialize, de::DeserializeOwned};
+use shiori_sdk::{Date, DateRange, ErrorCode};
+
+use super::error::ApiError;
+use crate::app::App;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
+        }
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
+            match rejection.status() {
+                http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::BodyTooLarge),
+                _ => ApiError::invalid_field("body", "whole"),
+            }
+        })?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Parses a body. The error names the field, never what stands in it.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let rule = match error.inner().classify() {
+            serde_json::error::Category::Data => "type",
+            _ => "json",
+        };
+        ApiError::invalid_field(&error.path().to_string(), rule)
+    })?;
+    deserializer.end().map_err(|_| ApiError::invalid_field("body", "json"))?;
+    Ok(value)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(|essence| essence.trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+}
+
+/// The date in the path.
+pub(crate) struct DateInPath(pub(crate) Date);
+
+impl FromRequestParts<App> for DateInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = path(parts, app).await?;
+        text.parse().map(Self).map_err(|_| ApiError::new(ErrorCode::InvalidDate))
+    }
+}
+
+/// The identifier in the path. What is none names nothing that exists.
+pub(crate) struct IdInPath<T>(pub(crate) T);
+
+impl<T: std::str::FromStr> FromRequestParts<App> for IdInPath<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let text = path(parts, app).await?;
+        text.parse().map(Self).map_err(|_| ApiError::new(ErrorCode::NotFound))
+    }
+}
+
+async fn path(parts: &mut Parts, app: &App) -> Result<String, ApiError> {
+    let extracted = <Path<String> as FromRequestParts<App>>::from_request_parts(parts, app).await;
+    extracted.map(|Path(text)| text).map_err(|_| ApiError::new(ErrorCode::NotFound))
+}
+
+/// The query string.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let extracted = Query::<T>::from_request_parts(parts, app).await;
+        extracted
+            .map(|Query(params)| Self(params))
+            .map_err(|_| ApiError::invalid_field("query", "type"))
+    }
+}
+
+/// The range `?start&end`, within the longest that the server lists.
+pub(crate) struct RangeInQuery(pub(crate) DateRange);
+
+impl FromRequestParts<App> for RangeInQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        struct Ends {
+            start: Option<String>,
+            end: Option<String>,
+        }
+
+        let Params(Ends { start, end }) = Params::from_request_parts(parts, app).await?;
+        let date = |name: &str, text: Option<String>| -> Result<Date, ApiError> {
+            let text = text.ok_or_else(|| ApiError::invalid_field(name, "required"))?;
+            text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidDate))
+        };
+        let range = DateRange::new(date("start", start)?, date("end", end)?)
+            .map_err(|_| ApiError::new(ErrorCode::InvalidRange))?;
+        if range.days() > app.limits.range_days {
+            return Err(ApiError::new(ErrorCode::InvalidRange));
+        }
+        Ok(Self(range))
+    }
+}
+
+/// The user agent as the device tells it, cut to a sensible length.
+pub(crate) struct UserAgent(pub(crate) Option<String>);
+
+impl FromRequestParts<App> for UserAgent {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
+        const MAX_CHARS: usize = 200;
+        let header = parts.headers.get(http::header::USER_AGENT);
+        let text = header.and_then(|value| value.to_str().ok());
+        Ok(Self(text.map(|text| text.chars().take(MAX_CHARS).collect())))
+    }
+}

@@ -1,0 +1,48 @@
+use std::{ops::Deref, sync::Arc};
+
+use shiori_worker::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::{PasswordHasher, TokenKeys},
+    config::{Limits, SessionPolicy},
+    metrics::Metrics,
+    store::{AccountStore, DiaryStore, SessionStore},
+    summary::Summaries,
+};
+
+/// What every handler may use. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct App(Arc<Parts>);
+
+/// The parts that an [`App`] shares.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) accounts: Arc<dyn AccountStore>,
+    pub(crate) sessions: Arc<dyn SessionStore>,
+    pub(crate) diaries: Arc<dyn DiaryStore>,
+    pub(crate) summaries: Summaries,
+    pub(crate) passwords: PasswordHasher,
+    pub(crate) tokens: TokenKeys,
+    pub(crate) limits: Limits,
+    pub(crate) session_policy: SessionPolicy,
+    pub(crate) internal_token: crate::secrets::Secret,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the server begins to stop: those who wait are answered at once.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl From<Parts> for App {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,9 @@
+//! Who is who: e-mail addresses, passwords, access and refresh tokens.
+
+mod email;
+mod password;
+mod token;
+
+pub use email::{Email, InvalidEmail};
+pub use password::{PasswordError, PasswordHash, PasswordHasher};
+pub use token::{Claims, TokenError, TokenKeys};

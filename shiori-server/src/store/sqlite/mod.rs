@@ -1,0 +1,83 @@
+//! The embedded stores: one SQLite file.
+
+mod account;
+mod diary;
+mod session;
+mod summary;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+
+/// Readers at a time; writers take turns anyway.
+const READERS: u32 = 4;
+
+/// How long a step waits for its turn before the store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// All four stores in one SQLite file: write-ahead log, and every acknowledged write synced to
+/// the disk.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    /// The one connection that writes. SQLite has one writer at a time; with one connection they
+    /// queue here, in order, and none ever sees `SQLITE_BUSY`.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if there is none, and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the file cannot be opened or migrated.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            // Deleted text is overwritten, not only unlinked.
+            .pragma("secure_delete", "ON")
+            .busy_timeout(PATIENCE);
+        let pool = |connections: u32| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE)
+        };
+        let writer = pool(1).connect_with(options.clone()).await?;
+        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::Unavailable(error.into()))?;
+        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes the connections after the steps under way.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
+                Self::Corrupt { what: "a row" }
+            }
+            // sqlx puts the statement, never its values, into its messages.
+            other => Self::Unavailable(other.into()),
+        }
+    }
+}
