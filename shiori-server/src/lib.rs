@@ -1,1 +1,47 @@
-//! x
+//! The Shiori diary server: of racing saves exactly one wins, and a weekly summary never makes
+//! anyone wait.
+//!
+//! [`Server::start`] is what the binary, the tests, the examples and the benches all start, and
+//! what a program embeds that wants a diary of its own:
+//!
+//! ```
+//! use shiori_server::{Config, Server};
+//! use tokio::net::TcpListener;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let data_dir = directory.path();
+//! let shutdown = CancellationToken::new();
+//! let listener = TcpListener::bind("127.0.0.1:0").await?;
+//! let server = Server::start(Config::embedded(data_dir)?, listener, shutdown.clone()).await?;
+//! println!("the diary is at {}", server.url());
+//!
+//! shutdown.cancel();
+//! server.stopped().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod app;
+mod auth;
+mod config;
+mod dispatcher;
+mod metrics;
+mod profile;
+mod secrets;
+mod server;
+#[doc(hidden)]
+pub mod store;
+#[doc(hidden)]
+pub mod summary;
+
+pub use auth::HashCost;
+pub use config::{Config, ConfigError, Limits, SessionPolicy, Settings, WorkerMode};
+pub use profile::ProfileError;
+pub use secrets::Secret;
+pub use server::{ServeError, Server, StartError};
+pub use store::{StoreError, ThrottlePolicy};
+pub use summary::SummaryPolicy;

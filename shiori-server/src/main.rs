@@ -1,2 +1,84 @@
-//! x
-fn main() {}
+//! The server's binary: reads the settings, listens, and stops on SIGTERM or Ctrl-C.
+
+use std::{error::Error, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use shiori_server::{Server, Settings};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The Shiori diary server.
+///
+/// Without any setting it runs embedded: SQLite, a worker in the process and built-in models, all
+/// data in ./shiori-data.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// TOML file with the same settings, in `snake_case`; flags and environment go before it
+    #[arg(long, env = "SHIORI_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+    let mut settings = cli.settings;
+    if let Some(path) = cli.config {
+        settings = settings.or(Settings::from_file(&path)?);
+    }
+    let filter = EnvFilter::try_new(settings.log.as_deref().unwrap_or("info"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let listen = settings.listen();
+    let config = settings.into_config()?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| format!("cannot listen at {listen}: {error}"))?;
+    let shutdown = CancellationToken::new();
+    let server = Server::start(config, listener, shutdown.clone()).await?;
+    stop_signal().await?;
+    shutdown.cancel();
+    server.stopped().await?;
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn stop_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// The error and what led to it, on one line.
+#[allow(clippy::print_stderr)] // the log may not have been set up
+fn report(error: &dyn Error) {
+    let mut line = format!("shiori-server: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    eprintln!("{line}");
+}

@@ -10,21 +10,33 @@ use axum::{
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shiori_sdk::{DocumentError, Envelope, ErrorCode};
+use shiori_sdk::{ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates};
 
 use super::reply::Message;
-use crate::{auth::PasswordError, store::StoreError};
+use crate::{auth::PasswordError, store::StoreError, summary::SummaryError};
 
 /// A refusal or a fault, with its stable name.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     code: ErrorCode,
-    data: Option<Value>,
+    data: Option<Data>,
     retry_after: Option<Duration>,
+}
+
+/// What helps to recover. A diary stays itself: its document must keep its letter, which a
+/// [`Value`] would not.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Data {
+    Value(Value),
+    Conflict(Box<ConflictBody>),
 }
 
 /// How long a client is asked to wait when a store does not answer.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a client is asked to wait when it has too many summaries on their way.
+const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 impl ApiError {
     /// The error of this name.
@@ -39,8 +51,13 @@ impl ApiError {
 
     /// The same error with data that helps to recover.
     pub(crate) fn with_data(mut self, data: &impl Serialize) -> Self {
-        self.data = serde_json::to_value(data).ok();
+        self.data = serde_json::to_value(data).ok().map(Data::Value);
         self
+    }
+
+    /// Another save was first.
+    pub(crate) fn conflict(body: ConflictBody) -> Self {
+        Self { data: Some(Data::Conflict(Box::new(body))), ..Self::new(ErrorCode::DiaryConflict) }
     }
 
     /// The same error with a time to wait.
@@ -146,6 +163,27 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = %error, "store corrupt");
                 Self::new(ErrorCode::Internal)
             }
+        }
+    }
+}
+
+impl From<SummaryError> for ApiError {
+    fn from(error: SummaryError) -> Self {
+        match error {
+            SummaryError::Store(error) => error.into(),
+            SummaryError::Contended => {
+                Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
+            }
+            SummaryError::Incomplete(missing_dates) => {
+                Self::new(ErrorCode::WeekIncomplete).with_data(&MissingDates { missing_dates })
+            }
+            SummaryError::TooMany => {
+                Self::new(ErrorCode::TooManySummaries).with_retry_after(QUEUE_RETRY_AFTER)
+            }
+            SummaryError::NotFound => Self::new(ErrorCode::NotFound),
+            SummaryError::Final => Self::new(ErrorCode::SummaryFinal),
+            SummaryError::NotClaimable => Self::new(ErrorCode::NotClaimable),
+            SummaryError::LeaseLost => Self::new(ErrorCode::LeaseLost),
         }
     }
 }

@@ -5,5 +5,5 @@ mod password;
 mod token;
 
 pub use email::{Email, InvalidEmail};
-pub use password::{PasswordError, PasswordHash, PasswordHasher};
+pub use password::{HashCost, PasswordError, PasswordHash, PasswordHasher};
 pub use token::{Claims, TokenError, TokenKeys};

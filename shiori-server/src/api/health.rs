@@ -1,0 +1,82 @@
+//! Whether the server is alive, whether it is ready, and what it has counted.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+use shiori_sdk::{Envelope, ErrorCode};
+use std::time::Duration;
+use tokio::time::timeout;
+
+use super::reply::Message;
+use crate::{app::App, store::StoreError};
+
+/// How long a store may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+}
+
+async fn healthz() -> Json<Envelope<()>> {
+    let message = Message { ko: "살아 있습니다.", en: "Alive." }.text();
+    Json(Envelope { code: 200, message, data: None, error: None })
+}
+
+/// Asks every store; says which does not answer.
+async fn readyz(State(app): State<App>) -> Response {
+    async fn ask(ping: impl Future<Output = Result<(), StoreError>>) -> bool {
+        matches!(timeout(PATIENCE, ping).await, Ok(Ok(())))
+    }
+    let (accounts, sessions, diaries, summaries) = tokio::join!(
+        ask(app.accounts.ping()),
+        ask(app.sessions.ping()),
+        ask(app.diaries.ping()),
+        ask(app.summaries.ping()),
+    );
+    let queue = matches!(timeout(PATIENCE, app.summaries.queue_depth()).await, Ok(Ok(_)));
+    let stores = [
+        ("accounts", accounts),
+        ("sessions", sessions),
+        ("diaries", diaries),
+        ("summaries", summaries),
+        ("queue", queue),
+    ];
+    let ready = stores.iter().all(|(_, answers)| *answers) && !app.stopping.is_cancelled();
+    let told = |answers| json!(if answers { "ok" } else { "unavailable" });
+    let data: Map<String, Value> =
+        stores.into_iter().map(|(name, answers)| (name.to_owned(), told(answers))).collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let message = if ready {
+        Message { ko: "준비되었습니다.", en: "Ready." }
+    } else {
+        Message { ko: "준비되지 않았습니다.", en: "Not ready." }
+    };
+    let envelope = Envelope {
+        code: status.as_u16(),
+        message: message.text(),
+        data: Some(data),
+        error: (!ready).then_some(ErrorCode::Unavailable),
+    };
+    (status, Json(envelope)).into_response()
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    if let Ok(depth) = app.summaries.queue_depth().await {
+        app.metrics.queue_depth(depth);
+    }
+    match app.metrics.encode() {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,119 @@
+//! The internal API: what workers ask of the server.
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::header::AUTHORIZATION;
+use shiori_sdk::{ErrorCode, SummaryId};
+use shiori_worker::protocol::{Claim, ClaimRequest, Failure, Heartbeat, SummaryResult};
+
+use super::{
+    error::ApiError,
+    extract::{Body, IdInPath},
+    reply::{Message, Reply},
+};
+use crate::app::App;
+
+/// Bytes of a body; results are small.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+
+const DONE: Message = Message { ko: "처리했습니다.", en: "Done." };
+
+pub(super) fn routes(app: &App) -> Router<App> {
+    Router::new()
+        .route("/api/internal/summaries/{id}/claim", post(claim))
+        .route("/api/internal/summaries/{id}/heartbeat", post(heartbeat))
+        .route("/api/internal/summaries/{id}/failure", post(failure))
+        .route("/api/internal/summarize/result", post(result))
+        // Whoever has no token is not told either what exists here and what does not.
+        .route("/api/internal/{*rest}", axum::routing::any(not_found))
+        .method_not_allowed_fallback(|| async { ApiError::new(ErrorCode::MethodNotAllowed) })
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), authorize))
+}
+
+/// Lets no request through without the service token.
+async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header.and_then(|value| value.strip_prefix("Bearer "));
+    if token.is_some_and(|token| app.internal_token.matches(token)) {
+        next.run(request).await
+    } else {
+        ApiError::new(ErrorCode::Unauthorized).into_response()
+    }
+}
+
+async fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::NotFound)
+}
+
+async fn claim(
+    State(app): State<App>,
+    IdInPath(id): IdInPath<SummaryId>,
+    Body(body): Body<ClaimRequest>,
+) -> Result<Reply<Claim>, ApiError> {
+    const MAX_WORKER_CHARS: usize = 128;
+    if body.worker_id.chars().count() > MAX_WORKER_CHARS {
+        return Err(ApiError::invalid_field("worker_id", "at most 128 characters"));
+    }
+    Ok(Reply::ok(DONE, app.summaries.claim(id, &body.worker_id).await?))
+}
+
+async fn heartbeat(
+    State(app): State<App>,
+    IdInPath(id): IdInPath<SummaryId>,
+    Body(body): Body<Heartbeat>,
+) -> Result<Reply<()>, ApiError> {
+    app.summaries.heartbeat(id, &body).await?;
+    Ok(Reply::done(DONE))
+}
+
+async fn failure(
+    State(app): State<App>,
+    IdInPath(id): IdInPath<SummaryId>,
+    Body(body): Body<Failure>,
+) -> Result<Reply<()>, ApiError> {
+    const MAX_MESSAGE_CHARS: usize = 500;
+    if body.message.chars().count() > MAX_MESSAGE_CHARS {
+        return Err(ApiError::invalid_field("message", "at most 500 characters"));
+    }
+    app.summaries.fail(id, &body).await?;
+    Ok(Reply::done(DONE))
+}
+
+async fn result(
+    State(app): State<App>,
+    Body(body): Body<SummaryResult>,
+) -> Result<Reply<()>, ApiError> {
+    check(&body)?;
+    app.summaries.complete(body).await?;
+    Ok(Reply::done(DONE))
+}
+
+/// A result that could not be stored or shown is the worker's fault, and told so.
+fn check(result: &SummaryResult) -> Result<(), ApiError> {
+    const MAX_REFLECTION_CHARS: usize = 4000;
+    const MAX_ENGINE_CHARS: usize = 128;
+    let chars = result.reflection.chars().count();
+    if chars == 0 || chars > MAX_REFLECTION_CHARS {
+        return Err(ApiError::invalid_field("reflection", "1 to 4000 characters"));
+    }
+    for (field, engine) in
+        [("engine", &result.engine), ("emotion_engine", &result.emotion_engine)]
+    {
+        if engine.is_empty() || engine.chars().count() > MAX_ENGINE_CHARS {
+            return Err(ApiError::invalid_field(field, "1 to 128 characters"));
+        }
+    }
+    let mut dates: Vec<_> = result.emotion_results.iter().map(|day| day.date).collect();
+    dates.sort_unstable();
+    dates.dedup();
+    if dates.len() != result.emotion_results.len() || dates.len() > 7 {
+        return Err(ApiError::invalid_field("emotion_results", "one for each day"));
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! Keeps the promise that what was accepted reaches its end: offers hints again that seem lost,
+//! and takes back leases that ran out.
+
+use std::time::Duration;
+
+use shiori_sdk::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+
+/// Rows of a kind in one round.
+const BATCH: u32 = 100;
+
+/// The pause after a round that found less than a full batch.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Sessions past their time are deleted this often.
+const PURGE_PERIOD: Duration = Duration::from_secs(60);
+
+/// Runs until `shutdown`. Any number of servers may run one over the same rows.
+pub(crate) async fn run(app: App, shutdown: CancellationToken) {
+    let mut purged = Timestamp::UNIX_EPOCH;
+    loop {
+        let full = match app.summaries.dispatch(BATCH).await {
+            Ok(found) => found >= BATCH as usize,
+            Err(error) => {
+                tracing::warn!(%error, "dispatcher round failed");
+                false
+            }
+        };
+        let now = app.clock.now();
+        if now.duration_since(purged) >= PURGE_PERIOD {
+            purged = now;
+            if let Err(error) = app.sessions.purge(now, BATCH).await {
+                tracing::warn!(%error, "sessions not purged");
+            }
+        }
+        // Even a full batch is followed by a breath, so that a backlog never starves requests.
+        let pause = if full { PERIOD / 20 } else { PERIOD };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What the server counts, for Prometheus.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+use shiori_sdk::SummaryStatus;
+
+/// The server's counters. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<RequestLabels, Histogram>,
+    saves: Family<OutcomeLabels, Counter>,
+    requested: Counter,
+    finished: Family<OutcomeLabels, Counter>,
+    taken_back: Counter,
+    queue_depth: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        // From half a millisecond to a long-poll's half minute.
+        const BUCKETS: [f64; 13] =
+            [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 35.0];
+        let mut registry = Registry::with_prefix("shiori");
+        let requests =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS) as Histogram);
+        let metrics = Self {
+            requests: requests.clone(),
+            saves: Family::default(),
+            requested: Counter::default(),
+            finished: Family::default(),
+            taken_back: Counter::default(),
+            queue_depth: Gauge::default(),
+            registry: Arc::new(Registry::default()),
+        };
+        registry.register("http_request_duration_seconds", "Time to answer a request", requests);
+        registry.register("diary_saves", "Saves by outcome", metrics.saves.clone());
+        registry.register("summaries_requested", "Summaries accepted", metrics.requested.clone());
+        registry.register("summaries_finished", "Summaries by final status", metrics.finished.clone());
+        registry.register("leases_taken_back", "Leases that ran out", metrics.taken_back.clone());
+        registry.register("queue_depth", "Hints that wait in the queue", metrics.queue_depth.clone());
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+
+    pub(crate) fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let labels = RequestLabels { method: method.to_owned(), route: route.to_owned(), status };
+        self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn save(&self, outcome: &'static str) {
+        self.saves.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub(crate) fn summary_requested(&self) {
+        self.requested.inc();
+    }
+
+    pub(crate) fn summary_finished(&self, status: SummaryStatus) {
+        self.finished.get_or_create(&OutcomeLabels { outcome: status.as_str() }).inc();
+    }
+
+    pub(crate) fn lease_taken_back(&self) {
+        self.taken_back.inc();
+    }
+
+    pub(crate) fn queue_depth(&self, depth: usize) {
+        self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
+    }
+
+    /// The text that a scrape gets.
+    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

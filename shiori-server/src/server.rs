@@ -1,0 +1,234 @@
+use std::{future::IntoFuture, io, net::SocketAddr, time::Duration};
+
+use axum::{Router, serve::ListenerExt};
+use shiori_worker::{ServerApi, Worker, WorkerConfig};
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api,
+    app::{App, Parts},
+    auth::{PasswordHasher, TokenKeys},
+    config::{Config, WorkerMode},
+    dispatcher,
+    metrics::Metrics,
+    profile::{Profile, ProfileError},
+    summary::{Summaries, SummariesParts, Wakeups},
+};
+
+/// A running server. It runs on when this is dropped; the shutdown token stops it.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    internal_addr: SocketAddr,
+    running: JoinHandle<Result<(), ServeError>>,
+}
+
+/// The server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A store cannot be opened.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// A listener cannot be had.
+    #[error("cannot listen")]
+    Listen(#[source] io::Error),
+    /// Passwords cannot be hashed at the configured cost.
+    #[error("cannot hash passwords")]
+    Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The in-process worker cannot be made.
+    #[error("cannot make the worker")]
+    Worker(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The server stopped otherwise than it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A listener failed.
+    #[error("the listener failed")]
+    Listen(#[source] io::Error),
+    /// Requests were still under way when the time to finish was over; they were cut off.
+    #[error("requests were cut off after {0:?}")]
+    CutOff(Duration),
+    /// A task of the server panicked.
+    #[error("a task of the server panicked")]
+    Panicked,
+}
+
+impl Server {
+    /// Starts the server on a listener, with its dispatcher and, if configured, its worker. It
+    /// answers from now on.
+    ///
+    /// When `shutdown` is cancelled, it stops in this order: those who wait are answered; the
+    /// worker finishes or hands back what it has; requests under way are answered; the stores are
+    /// closed. Each of the two may take [`Config::drain_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a store cannot be opened or an address cannot be had.
+    pub async fn start(
+        config: Config,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> Result<Self, StartError> {
+        let addr = listener.local_addr().map_err(StartError::Listen)?;
+        let internal = match config.internal_listen {
+            None => None,
+            Some(addr) => Some(TcpListener::bind(addr).await.map_err(StartError::Listen)?),
+        };
+        let internal_addr = match &internal {
+            None => addr,
+            Some(listener) => listener.local_addr().map_err(StartError::Listen)?,
+        };
+        let profile = Profile::open(&config).await?;
+        let app = assemble(&config, &profile)?;
+        let worker = worker(&config, &profile, internal_addr)?;
+
+        let closing = CancellationToken::new();
+        let public = serve(listener, api::public(&app, internal.is_none()), &closing);
+        let internal = internal.map(|listener| serve(listener, api::internal_only(&app), &closing));
+        let dispatcher = tokio::spawn(dispatcher::run(app.clone(), closing.clone()));
+        let worker = worker.map(|worker| tokio::spawn(worker.run(shutdown.clone())));
+        tracing::info!(%addr, %internal_addr, in_process_worker = worker.is_some(), "listening");
+
+        let drain = config.drain_timeout;
+        let running = tokio::spawn(async move {
+            shutdown.cancelled().await;
+            tracing::info!("stopping");
+            app.stopping.cancel();
+            // The worker hands over by the listener, so that one stays open until it has.
+            let worker = match worker {
+                None => Ok(()),
+                Some(worker) => worker.await,
+            };
+            closing.cancel();
+            let listeners = async {
+                let public = public.await;
+                let internal = match internal {
+                    None => Ok(Ok(())),
+                    Some(internal) => internal.await,
+                };
+                (public, internal)
+            };
+            let outcome = match timeout(drain, listeners).await {
+                Err(_) => Err(ServeError::CutOff(drain)),
+                Ok((Ok(public), Ok(internal))) => {
+                    public.and(internal).map_err(ServeError::Listen)
+                }
+                Ok(_) => Err(ServeError::Panicked),
+            };
+            let dispatcher = dispatcher.await;
+            drop(app);
+            profile.close().await;
+            tracing::info!("stopped");
+            if worker.is_err() || dispatcher.is_err() {
+                return Err(ServeError::Panicked);
+            }
+            outcome
+        });
+        Ok(Self { addr, internal_addr, running })
+    }
+
+    /// The address of the public listener.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The address at which the internal API is served.
+    pub fn internal_addr(&self) -> SocketAddr {
+        self.internal_addr
+    }
+
+    /// The base URL for clients on this machine.
+    pub fn url(&self) -> String {
+        local_url(self.addr)
+    }
+
+    /// Waits until the server has stopped after its shutdown token was cancelled.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when something had to be cut off, or a task failed.
+    pub async fn stopped(self) -> Result<(), ServeError> {
+        self.running.await.map_err(|_| ServeError::Panicked)?
+    }
+}
+
+fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
+    let stopping = CancellationToken::new();
+    let metrics = Metrics::new();
+    let summaries = Summaries::new(SummariesParts {
+        store: profile.summaries.clone(),
+        diaries: profile.diaries.clone(),
+        queue: profile.queue.clone(),
+        wakeups: Wakeups::default(),
+        policy: config.summaries,
+        clock: config.clock.clone(),
+        metrics: metrics.clone(),
+        stopping: stopping.clone(),
+    });
+    let passwords = PasswordHasher::new(config.hash_cost)
+        .map_err(|error| StartError::Hash(error.into()))?;
+    Ok(App::from(Parts {
+        accounts: profile.accounts.clone(),
+        sessions: profile.sessions.clone(),
+        diaries: profile.diaries.clone(),
+        summaries,
+        passwords,
+        tokens: TokenKeys::new(&config.jwt_secret),
+        limits: config.limits,
+        session_policy: config.sessions,
+        internal_token: config.internal_token.clone(),
+        clock: config.clock.clone(),
+        metrics,
+        stopping,
+    }))
+}
+
+/// The in-process worker. It calls the internal API over the loopback, as any worker does.
+fn worker(
+    config: &Config,
+    profile: &Profile,
+    internal_addr: SocketAddr,
+) -> Result<Option<Worker>, StartError> {
+    if config.worker == WorkerMode::None {
+        return Ok(None);
+    }
+    let api = ServerApi::new(&local_url(internal_addr), config.internal_token.reveal())
+        .map_err(|error| StartError::Worker(error.into()))?;
+    let worker_config = WorkerConfig {
+        worker_id: format!("in-process-{}", std::process::id()),
+        concurrency: config.worker_concurrency,
+        drain_timeout: config.drain_timeout,
+        ..WorkerConfig::default()
+    };
+    Ok(Some(Worker::new(worker_config, profile.queue.clone(), api, config.pipeline.clone())))
+}
+
+fn serve(
+    listener: TcpListener,
+    router: Router,
+    closing: &CancellationToken,
+) -> JoinHandle<io::Result<()>> {
+    // Answers are small and awaited: Nagle's algorithm would only hold them back.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
+    tokio::spawn(serving.into_future())
+}
+
+/// The URL at which this machine reaches the address; a wildcard address is reached at the
+/// loopback.
+fn local_url(addr: SocketAddr) -> String {
+    let mut addr = addr;
+    if addr.ip().is_unspecified() {
+        addr.set_ip(match addr {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{addr}")
+}

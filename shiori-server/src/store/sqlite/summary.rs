@@ -1,0 +1,373 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Serialize, de::DeserializeOwned};
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week,
+};
+use shiori_worker::protocol::LeaseToken;
+use sqlx::{FromRow, Sqlite, Transaction};
+
+use super::SqliteStore;
+use crate::{
+    store::{
+        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
+    },
+    summary::{Lease, Row},
+};
+
+#[async_trait]
+impl SummaryStore for SqliteStore {
+    async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let unfinished: Option<SummaryRow> = sqlx::query_as(
+            "SELECT * FROM summary
+             WHERE user_id = ? AND start = ? AND status IN ('queued', 'running')",
+        )
+        .bind(&row.user.as_bytes()[..])
+        .bind(row.week.start().as_number())
+        .fetch_optional(&mut *transaction)
+        .await?;
+        if let Some(unfinished) = unfinished {
+            return Ok(RequestOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+        }
+        let count: u32 = sqlx::query_scalar(
+            "SELECT count(*) FROM summary WHERE user_id = ? AND status IN ('queued', 'running')",
+        )
+        .bind(&row.user.as_bytes()[..])
+        .fetch_one(&mut *transaction)
+        .await?;
+        if count >= max_unfinished {
+            return Ok(RequestOutcome::TooMany);
+        }
+        sqlx::query(
+            "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
+                not_before, next_hint_at, versions_read, trace)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&row.id.as_bytes()[..])
+        .bind(&row.user.as_bytes()[..])
+        .bind(row.week.start().as_number())
+        .bind(row.status.as_str())
+        .bind(revision(row))
+        .bind(row.attempts)
+        .bind(row.requested_at.as_millis())
+        .bind(row.not_before.as_millis())
+        .bind(row.next_hint_at.as_millis())
+        .bind(json(&row.versions_read)?)
+        .bind(&row.trace)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(RequestOutcome::Inserted)
+    }
+
+    async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
+        let row: Option<SummaryRow> = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(Row::try_from).transpose()
+    }
+
+    async fn advance(
+        &self,
+        from: &Row,
+        to: &Row,
+        result: Option<&ResultRecord>,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let lease = to.lease.as_ref();
+        let changed = sqlx::query(
+            "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
+                finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
+                lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
+                progress = ?, failure = ?
+             WHERE id = ? AND revision = ? AND lease_expires IS ?",
+        )
+        .bind(to.status.as_str())
+        .bind(revision(to))
+        .bind(to.attempts)
+        .bind(to.started_at.map(Timestamp::as_millis))
+        .bind(to.finished_at.map(Timestamp::as_millis))
+        .bind(to.not_before.as_millis())
+        .bind(to.next_hint_at.as_millis())
+        .bind(lease.map(|lease| lease.token.reveal()))
+        .bind(lease.map(|lease| lease.expires_at.as_millis()))
+        .bind(lease.map(|lease| lease.worker.as_str()))
+        .bind(to.completed_by.map(|token| token.reveal()))
+        .bind(json(&to.versions_read)?)
+        .bind(to.progress.as_ref().map(json).transpose()?)
+        .bind(to.failure.as_ref().map(json).transpose()?)
+        .bind(&from.id.as_bytes()[..])
+        .bind(revision(from))
+        .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis()))
+        .execute(&mut *transaction)
+        .await?
+        .rows_affected();
+        if changed == 0 {
+            return Ok(false);
+        }
+        if let Some(result) = result {
+            insert_result(&mut transaction, to, result).await?;
+        }
+        transaction.commit().await?;
+        Ok(true)
+    }
+
+    async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError> {
+        let row: Option<SummaryRow> = sqlx::query_as(
+            "SELECT * FROM summary WHERE id = (
+                SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+                ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(week.start().as_number())
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let row = Row::try_from(row)?;
+        let result = self.result(row.id).await?;
+        Ok(result.map(|result| Finding { row, result }))
+    }
+
+    async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
+        let found: Option<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
+             WHERE summary_id = ?",
+        )
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some((reflection, engine, emotion_engine, generated_at)) = found else {
+            return Ok(None);
+        };
+        let tags: Vec<TagRow> = sqlx::query_as(
+            "SELECT date, label, confidence, distribution FROM emotion_tag
+             WHERE summary_id = ? ORDER BY date",
+        )
+        .bind(&id.as_bytes()[..])
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(Some(ResultRecord {
+            reflection,
+            engine,
+            emotion_engine,
+            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
+            generated_at: Timestamp::from_millis(generated_at),
+        }))
+    }
+
+    async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
+        let first_start = range.start().plus_days(-6).unwrap_or(range.start());
+        let rows: Vec<(u32, String, String)> = sqlx::query_as(
+            "SELECT start, status, versions_read FROM (
+                SELECT start, status, versions_read, requested_at, id, row_number() OVER (
+                    PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
+                FROM summary
+                WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled')
+             WHERE age = 1 ORDER BY requested_at, id",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(first_start.as_number())
+        .bind(range.end().as_number())
+        .fetch_all(&self.readers)
+        .await?;
+        let coverage = |(start, status, versions): (u32, String, String)| {
+            Ok(Coverage {
+                week: week(start)?,
+                status: to_status(&status)?,
+                versions_read: parse(&versions)?,
+            })
+        };
+        rows.into_iter().map(coverage).collect()
+    }
+
+    async fn tags(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
+        let rows: Vec<TagRow> = sqlx::query_as(
+            "SELECT date, label, confidence, distribution FROM (
+                SELECT date, label, confidence, distribution, row_number() OVER (
+                    PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
+                FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?)
+             WHERE age = 1",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(range.start().as_number())
+        .bind(range.end().as_number())
+        .fetch_all(&self.readers)
+        .await?;
+        let tag = |row: TagRow| DayEmotion::try_from(row).map(|tag| (tag.date, tag));
+        rows.into_iter().map(tag).collect()
+    }
+
+    async fn due(&self, due: Due, now: Timestamp, limit: u32) -> Result<Vec<Row>, StoreError> {
+        let statement = match due {
+            Due::Hint => {
+                "SELECT * FROM summary
+                 WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
+            }
+            Due::Lease => {
+                "SELECT * FROM summary
+                 WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
+            }
+        };
+        let rows: Vec<SummaryRow> = sqlx::query_as(statement)
+            .bind(now.as_millis())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.into_iter().map(Row::try_from).collect()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ping().await
+    }
+}
+
+async fn insert_result(
+    transaction: &mut Transaction<'_, Sqlite>,
+    row: &Row,
+    result: &ResultRecord,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
+            generated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&row.id.as_bytes()[..])
+    .bind(&row.user.as_bytes()[..])
+    .bind(row.week.start().as_number())
+    .bind(&result.reflection)
+    .bind(&result.engine)
+    .bind(&result.emotion_engine)
+    .bind(result.generated_at.as_millis())
+    .execute(&mut **transaction)
+    .await?;
+    for tag in &result.emotions {
+        sqlx::query(
+            "INSERT INTO emotion_tag (summary_id, user_id, date, label, confidence, distribution,
+                generated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&row.id.as_bytes()[..])
+        .bind(&row.user.as_bytes()[..])
+        .bind(tag.date.as_number())
+        .bind(tag.label.korean())
+        .bind(tag.confidence)
+        .bind(json(&tag.distribution)?)
+        .bind(result.generated_at.as_millis())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct SummaryRow {
+    id: Vec<u8>,
+    user_id: Vec<u8>,
+    start: u32,
+    status: String,
+    revision: i64,
+    attempts: u32,
+    requested_at: i64,
+    started_at: Option<i64>,
+    finished_at: Option<i64>,
+    not_before: i64,
+    next_hint_at: i64,
+    lease_token: Option<String>,
+    lease_expires: Option<i64>,
+    lease_worker: Option<String>,
+    completed_by: Option<String>,
+    versions_read: String,
+    progress: Option<String>,
+    failure: Option<String>,
+    trace: Option<String>,
+}
+
+impl TryFrom<SummaryRow> for Row {
+    type Error = StoreError;
+
+    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
+        let token = |text: String| LeaseToken::parse(&text).map_err(|_| corrupt());
+        let lease = match (row.lease_token, row.lease_expires, row.lease_worker) {
+            (Some(text), Some(expires), Some(worker)) => Some(Lease {
+                token: token(text)?,
+                expires_at: Timestamp::from_millis(expires),
+                worker,
+            }),
+            _ => None,
+        };
+        Ok(Self {
+            id: SummaryId::from_bytes(row.id.as_slice().try_into().map_err(|_| corrupt())?),
+            user: UserId::from_bytes(row.user_id.as_slice().try_into().map_err(|_| corrupt())?),
+            week: week(row.start)?,
+            status: to_status(&row.status)?,
+            revision: u64::try_from(row.revision).map(Revision::new).map_err(|_| corrupt())?,
+            attempts: row.attempts,
+            requested_at: Timestamp::from_millis(row.requested_at),
+            started_at: row.started_at.map(Timestamp::from_millis),
+            finished_at: row.finished_at.map(Timestamp::from_millis),
+            not_before: Timestamp::from_millis(row.not_before),
+            next_hint_at: Timestamp::from_millis(row.next_hint_at),
+            lease,
+            completed_by: row.completed_by.map(token).transpose()?,
+            versions_read: parse(&row.versions_read)?,
+            progress: row.progress.as_deref().map(parse).transpose()?,
+            failure: row.failure.as_deref().map(parse).transpose()?,
+            trace: row.trace,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct TagRow {
+    date: u32,
+    label: String,
+    confidence: f64,
+    distribution: String,
+}
+
+impl TryFrom<TagRow> for DayEmotion {
+    type Error = StoreError;
+
+    fn try_from(row: TagRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            date: Date::from_number(row.date).map_err(|_| corrupt())?,
+            label: row.label.parse().map_err(|_| corrupt())?,
+            confidence: row.confidence,
+            distribution: parse(&row.distribution)?,
+        })
+    }
+}
+
+fn to_status(name: &str) -> Result<SummaryStatus, StoreError> {
+    use SummaryStatus::{Cancelled, Completed, Failed, Queued, Running};
+    let all = [Queued, Running, Completed, Failed, Cancelled];
+    all.into_iter().find(|status| status.as_str() == name).ok_or_else(corrupt)
+}
+
+fn week(start: u32) -> Result<Week, StoreError> {
+    let start = Date::from_number(start).map_err(|_| corrupt())?;
+    Week::starting(start).map_err(|_| corrupt())
+}
+
+fn revision(row: &Row) -> i64 {
+    i64::try_from(row.revision.get()).unwrap_or(i64::MAX)
+}
+
+fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|_| corrupt())
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|_| corrupt())
+}
+
+fn corrupt() -> StoreError {
+    StoreError::Corrupt { what: "a summary" }
+}

@@ -1,0 +1,82 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use shiori_sdk::SummaryId;
+use tokio::sync::watch;
+
+/// Wakes those who wait for a summary. Like the queue's, its word is only a hint: a waiter reads
+/// the row again, and does so now and then without being woken.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wakeups(Arc<Mutex<Waiting>>);
+
+type Waiting = HashMap<SummaryId, watch::Sender<()>>;
+
+impl Wakeups {
+    /// Wakes everyone who waits for this summary.
+    pub(crate) fn wake(&self, id: SummaryId) {
+        if let Some(sender) = self.lock().get(&id) {
+            sender.send_replace(());
+        }
+    }
+
+    /// Begins to listen. Subscribe first, then read the row: what happens in between is noticed.
+    pub(crate) fn subscribe(&self, id: SummaryId) -> Waiter {
+        let receiver =
+            self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Waiter { wakeups: self.clone(), id, receiver }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits for a summary.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    wakeups: Wakeups,
+    id: SummaryId,
+    receiver: watch::Receiver<()>,
+}
+
+impl Waiter {
+    /// Ends at the next wake, or at once if one came since the last call.
+    pub(crate) async fn woken(&mut self) {
+        // The sender stays in the map for as long as this waiter is there.
+        let _ = self.receiver.changed().await;
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.wakeups.lock();
+        // This receiver still counts.
+        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiting.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wake_between_subscribing_and_waiting_is_noticed() {
+        let wakeups = Wakeups::default();
+        let id = SummaryId::new();
+        let mut one = wakeups.subscribe(id);
+        let mut two = wakeups.subscribe(id);
+        wakeups.wake(SummaryId::new());
+        wakeups.wake(id);
+        one.woken().await;
+        two.woken().await;
+        drop(one);
+        wakeups.wake(id);
+        two.woken().await;
+        drop(two);
+        assert!(wakeups.lock().is_empty(), "nothing is left of those who have gone");
+    }
+}
