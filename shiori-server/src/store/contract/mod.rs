@@ -1,1 +1,75 @@
 //! The contract of the store traits as test suites: every implementation is held to the same.
+//!
+//! Each function is one promise. All of them use fresh random users, so that suites may share a
+//! store; each panics when the store breaks the promise.
+
+pub mod diary;
+pub mod summary;
+
+/// Instantiates a suite for one implementation: `$open` makes a fresh future of an `Arc` of the
+/// store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! contract {
+    ($suite:ident, $open:expr, [$($promise:ident),* $(,)?]) => {
+        mod $suite {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $promise() {
+                    let (store, _guard) = $open.await;
+                    $crate::store::contract::$suite::$promise(store).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The promises of a diary store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! diary_contract {
+    ($open:expr) => {
+        $crate::contract!(
+            diary,
+            $open,
+            [
+                what_was_saved_is_read_to_the_letter,
+                of_racing_first_saves_one_wins,
+                of_racing_saves_over_one_version_one_wins,
+                a_repeated_save_is_answered_as_the_first_time,
+                a_repeated_save_is_recognised_sixteen_saves_later,
+                racing_attempts_of_one_save_apply_it_once,
+                a_deleted_diary_leaves_no_text_and_no_version_twice,
+                archiving_is_a_save_of_its_own,
+                a_listing_is_ordered_and_bounded_by_its_range,
+                users_do_not_see_each_other,
+            ]
+        );
+    };
+}
+
+/// The promises of a summary store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! summary_contract {
+    ($open:expr) => {
+        $crate::contract!(
+            summary,
+            $open,
+            [
+                every_field_of_a_row_is_kept,
+                of_racing_requests_for_a_week_one_is_inserted,
+                unfinished_requests_are_bounded,
+                of_racing_steps_one_wins,
+                a_heartbeat_defeats_a_step_computed_before_it,
+                a_result_is_stored_with_its_step_or_not_at_all,
+                the_newest_result_is_found,
+                coverage_tells_the_newest_request_of_each_week,
+                the_newest_tag_of_a_day_wins,
+                what_is_due_is_found_and_nothing_else,
+            ]
+        );
+    };
+}

@@ -1,0 +1,248 @@
+//! What every [`DiaryStore`] promises.
+
+use std::sync::Arc;
+
+use shiori_sdk::{Date, DateRange, Document, SaveId, Timestamp, UserId, Version};
+
+use crate::store::{
+    ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save, SaveOutcome,
+    Stored,
+};
+
+type Store = Arc<dyn DiaryStore>;
+
+fn day(day: u8) -> Date {
+    Date::new(2026, 2, day).expect("a real day")
+}
+
+fn save(user: UserId, expected: Option<Version>, text: &str) -> Save {
+    Save {
+        user,
+        date: day(16),
+        title: format!("제목 {text}"),
+        content: Document::from_text(text),
+        expected,
+        save_id: None,
+        now: Timestamp::from_millis(1_771_200_000_000),
+    }
+}
+
+async fn saved(store: &Store, save: Save) -> Stored {
+    match store.save(&save).await.expect("the store answers") {
+        SaveOutcome::Saved(stored) => stored,
+        other => panic!("not saved: {other:?}"),
+    }
+}
+
+async fn read(store: &Store, user: UserId) -> Option<DiaryRecord> {
+    store.get(user, day(16)).await.expect("the store answers")
+}
+
+/// Content, title, version and time come back as they went in, whatever the content says.
+pub async fn what_was_saved_is_read_to_the_letter(store: Store) {
+    let user = UserId::new();
+    assert_eq!(read(&store, user).await, None);
+    let json = r#"{ "type":"doc", "zz":1.0, "content":[{"type":"x-unknown","attrs":{"n":1e2,"$key.with.dots":null,"big":123456789012345678901234567890}},{"type":"text","text":"한글 \u0000 😀 '\" \\ "}]}"#;
+    let content = Document::from_json(json).expect("a document");
+    let mut first = save(user, None, "");
+    first.content = content;
+    let stored = saved(&store, first.clone()).await;
+    assert!(stored.created);
+    let record = read(&store, user).await.expect("there");
+    assert_eq!(record.content.as_json(), json);
+    assert_eq!(record.head.title, first.title);
+    assert_eq!((record.head.id, record.head.version), (stored.id, stored.version));
+    assert_eq!(record.head.updated_at, first.now);
+    assert!(!record.head.is_archived);
+}
+
+async fn race(store: &Store, saves: Vec<Save>) -> Vec<SaveOutcome> {
+    let tasks: Vec<_> = saves
+        .into_iter()
+        .map(|save| {
+            let store = store.clone();
+            tokio::spawn(async move { store.save(&save).await.expect("the store answers") })
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for task in tasks {
+        outcomes.push(task.await.expect("no panic"));
+    }
+    outcomes
+}
+
+/// One of the outcomes is a success; all others are conflicts that show the winner, which is
+/// what is stored.
+async fn assert_one_winner(store: &Store, user: UserId, outcomes: &[SaveOutcome]) {
+    let winners: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            SaveOutcome::Saved(stored) => Some(stored),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(winners.len(), 1, "{outcomes:?}");
+    let current = read(store, user).await.expect("there");
+    assert_eq!(current.head.version, winners[0].version);
+    let text = current.content.block_texts().remove(0);
+    assert_eq!(current.head.title, format!("제목 {text}"), "one save's title with its content");
+    for outcome in outcomes {
+        match outcome {
+            SaveOutcome::Saved(_) => {}
+            SaveOutcome::Conflict(Some(record)) => assert_eq!(record, &current),
+            other => panic!("neither saved nor a conflict with the winner: {other:?}"),
+        }
+    }
+}
+
+/// Of 32 first saves at once exactly one succeeds.
+pub async fn of_racing_first_saves_one_wins(store: Store) {
+    for _ in 0..8 {
+        let user = UserId::new();
+        let saves = (0..32).map(|n| save(user, None, &format!("첫 저장 {n}"))).collect();
+        let outcomes = race(&store, saves).await;
+        assert_one_winner(&store, user, &outcomes).await;
+    }
+}
+
+/// Of 32 saves over one version exactly one succeeds.
+pub async fn of_racing_saves_over_one_version_one_wins(store: Store) {
+    let user = UserId::new();
+    let mut version = saved(&store, save(user, None, "처음")).await.version;
+    for round in 0..8 {
+        let saves =
+            (0..32).map(|n| save(user, Some(version), &format!("{round} 회 {n} 번"))).collect();
+        let outcomes = race(&store, saves).await;
+        assert_one_winner(&store, user, &outcomes).await;
+        let current = read(&store, user).await.expect("there").head.version;
+        assert_eq!(current, version.next());
+        version = current;
+    }
+}
+
+/// The same save id gets the same answer, even if others saved since.
+pub async fn a_repeated_save_is_answered_as_the_first_time(store: Store) {
+    let user = UserId::new();
+    let mut first = save(user, None, "한 번");
+    first.save_id = Some(SaveId::new());
+    let stored = saved(&store, first.clone()).await;
+    saved(&store, save(user, Some(stored.version), "그 뒤")).await;
+    first.now = Timestamp::from_millis(1_771_300_000_000);
+    match store.save(&first).await.expect("the store answers") {
+        SaveOutcome::Replayed(again) => assert_eq!(again, stored),
+        other => panic!("not recognised: {other:?}"),
+    }
+    let current = read(&store, user).await.expect("there");
+    assert_eq!(current.content.block_texts(), ["그 뒤"]);
+}
+
+/// The last sixteen saves are remembered, and memory is bounded.
+pub async fn a_repeated_save_is_recognised_sixteen_saves_later(store: Store) {
+    let user = UserId::new();
+    let mut expected = None;
+    let mut saves = Vec::new();
+    for n in 0..=SAVE_IDS_KEPT {
+        let mut next = save(user, expected, &format!("{n}"));
+        next.save_id = Some(SaveId::new());
+        expected = Some(saved(&store, next.clone()).await.version);
+        saves.push(next);
+    }
+    let outcome = store.save(&saves[0]).await.expect("the store answers");
+    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the seventeenth is forgotten");
+    for save in &saves[1..] {
+        let outcome = store.save(save).await.expect("the store answers");
+        assert!(matches!(outcome, SaveOutcome::Replayed(_)), "{outcome:?}");
+    }
+}
+
+/// Attempts of one save that arrive at once apply it once, and all get its answer.
+pub async fn racing_attempts_of_one_save_apply_it_once(store: Store) {
+    let user = UserId::new();
+    let mut attempt = save(user, None, "여러 번 도착");
+    attempt.save_id = Some(SaveId::new());
+    let outcomes = race(&store, vec![attempt; 16]).await;
+    let version = read(&store, user).await.expect("there").head.version;
+    let fresh = outcomes.iter().filter(|o| matches!(o, SaveOutcome::Saved(_))).count();
+    assert_eq!(fresh, 1, "{outcomes:?}");
+    for outcome in outcomes {
+        match outcome {
+            SaveOutcome::Saved(stored) | SaveOutcome::Replayed(stored) => {
+                assert_eq!(stored.version, version);
+            }
+            SaveOutcome::Conflict(_) => panic!("a save conflicted with itself"),
+        }
+    }
+}
+
+/// A deletion is a compare-and-swap; afterwards there is nothing to read, and the version goes
+/// on, so that a device that has slept cannot save over what it has never seen.
+pub async fn a_deleted_diary_leaves_no_text_and_no_version_twice(store: Store) {
+    let user = UserId::new();
+    let now = Timestamp::from_millis(1_771_200_000_000);
+    let delete = |version| store.delete(user, day(16), version, now);
+    assert!(matches!(delete(Version::new(1)).await, Ok(DeleteOutcome::NotFound)));
+    let first = saved(&store, save(user, None, "지울 것")).await;
+    let outcome = delete(first.version.next()).await.expect("the store answers");
+    assert!(matches!(outcome, DeleteOutcome::Conflict(_)));
+    assert!(matches!(delete(first.version).await, Ok(DeleteOutcome::Deleted)));
+    assert_eq!(read(&store, user).await, None);
+    assert!(matches!(delete(first.version).await, Ok(DeleteOutcome::NotFound)));
+    let late = store.save(&save(user, Some(first.version), "늦은 저장")).await;
+    assert!(matches!(late, Ok(SaveOutcome::Conflict(None))), "{late:?}");
+    let again = saved(&store, save(user, None, "다시")).await;
+    assert!(again.created);
+    assert!(again.version > first.version);
+    let late = store.save(&save(user, Some(first.version), "늦은 저장")).await;
+    assert!(matches!(late, Ok(SaveOutcome::Conflict(Some(_)))), "{late:?}");
+}
+
+/// Archiving is a compare-and-swap that leaves the text as it is.
+pub async fn archiving_is_a_save_of_its_own(store: Store) {
+    let user = UserId::new();
+    let now = Timestamp::from_millis(1_771_200_000_000);
+    let first = saved(&store, save(user, None, "보관")).await;
+    let archive = |version, archived| store.archive(user, day(16), version, archived, now);
+    let version = match archive(first.version, true).await.expect("the store answers") {
+        ArchiveOutcome::Archived(version) => version,
+        other => panic!("not archived: {other:?}"),
+    };
+    assert_eq!(version, first.version.next());
+    let record = read(&store, user).await.expect("there");
+    assert!(record.head.is_archived);
+    assert_eq!(record.content.block_texts(), ["보관"]);
+    let outcome = archive(first.version, false).await.expect("the store answers");
+    assert!(matches!(outcome, ArchiveOutcome::Conflict(current) if current == record));
+    let elsewhere = store.archive(user, day(17), version, true, now).await;
+    assert!(matches!(elsewhere, Ok(ArchiveOutcome::NotFound)));
+}
+
+/// Listing and reading hold exactly the range, by date.
+pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
+    let user = UserId::new();
+    for n in [20, 16, 18, 22, 15] {
+        let mut one = save(user, None, &format!("{n}일"));
+        one.date = day(n);
+        saved(&store, one).await;
+    }
+    let range = DateRange::new(day(16), day(20)).expect("ordered");
+    let heads = store.list(user, range).await.expect("the store answers");
+    let dates: Vec<_> = heads.iter().map(|head| head.date).collect();
+    assert_eq!(dates, [day(16), day(18), day(20)]);
+    assert_eq!(heads[0].title, "제목 16일");
+    let records = store.read(user, range).await.expect("the store answers");
+    assert!(records.iter().map(|record| &record.head).eq(&heads));
+    assert_eq!(records[1].content.block_texts(), ["18일"]);
+}
+
+/// What one user has is as good as non-existent for another.
+pub async fn users_do_not_see_each_other(store: Store) {
+    let (mine, theirs) = (UserId::new(), UserId::new());
+    let stored = saved(&store, save(mine, None, "내 것")).await;
+    assert_eq!(read(&store, theirs).await, None);
+    let range = DateRange::new(day(1), day(28)).expect("ordered");
+    assert!(store.list(theirs, range).await.expect("the store answers").is_empty());
+    let other = store.save(&save(theirs, Some(stored.version), "남의 것")).await;
+    assert!(matches!(other, Ok(SaveOutcome::Conflict(None))), "{other:?}");
+    saved(&store, save(theirs, None, "따로")).await;
+    assert_eq!(read(&store, mine).await.expect("there").content.block_texts(), ["내 것"]);
+}

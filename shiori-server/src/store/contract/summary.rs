@@ -1,0 +1,304 @@
+//! What every [`SummaryStore`] promises.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, Distribution, Emotion, FailureKind, Progress, ProgressPhase,
+    SummaryFailure, SummaryStatus, Timestamp, UserId, Version, Week,
+};
+use shiori_worker::protocol::LeaseToken;
+
+use crate::{
+    store::{Due, RequestOutcome, ResultRecord, SummaryStore},
+    summary::{Completion, Row, SummaryPolicy},
+};
+
+type Store = Arc<dyn SummaryStore>;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_771_200_000_000 + seconds * 1000)
+}
+
+fn week(start: u8) -> Week {
+    Week::starting(Date::new(2026, 2, start).expect("a real day")).expect("a week")
+}
+
+fn policy() -> SummaryPolicy {
+    SummaryPolicy::default()
+}
+
+fn row(user: UserId, start: u8, now: i64) -> Row {
+    Row::requested(user, week(start), None, at(now), &policy())
+}
+
+async fn insert(store: &Store, row: &Row) {
+    let outcome = store.request(row, 100).await.expect("the store answers");
+    assert!(matches!(outcome, RequestOutcome::Inserted), "{outcome:?}");
+}
+
+async fn get(store: &Store, row: &Row) -> Row {
+    store.get(row.id).await.expect("the store answers").expect("there")
+}
+
+async fn step(store: &Store, from: &Row, to: &Row) {
+    assert!(store.advance(from, to, None).await.expect("the store answers"));
+}
+
+fn versions(week: Week) -> BTreeMap<Date, Version> {
+    week.dates().map(|date| (date, Version::new(3))).collect()
+}
+
+fn claimed(row: &Row, now: i64) -> (Row, LeaseToken) {
+    let token = LeaseToken::new();
+    let worker = "계약".to_owned();
+    let row = row.claim(worker, token, versions(row.week), at(now), &policy()).expect("claimable");
+    (row, token)
+}
+
+fn completed(row: &Row, token: LeaseToken, now: i64) -> Row {
+    match row.complete(token, at(now)) {
+        Ok(Completion::Completes(row)) => *row,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn result(week: Week, label: Emotion, now: i64) -> ResultRecord {
+    let mut weights = [1.0; 7];
+    weights[label.index()] = 4.0;
+    let distribution = Distribution::from_weights(weights);
+    let day = |date| DayEmotion { date, label, confidence: 0.4, distribution };
+    ResultRecord {
+        reflection: format!("{label}의 한 주"),
+        engine: "extractive/1".to_owned(),
+        emotion_engine: "lexicon/1".to_owned(),
+        emotions: week.dates().map(day).collect(),
+        generated_at: at(now),
+    }
+}
+
+/// Inserts a row and brings it to completion.
+async fn finish(store: &Store, row: &Row, label: Emotion, now: i64) -> Row {
+    insert(store, row).await;
+    let (running, token) = claimed(row, now);
+    step(store, row, &running).await;
+    let done = completed(&running, token, now);
+    let stored = store.advance(&running, &done, Some(&result(row.week, label, now))).await;
+    assert!(stored.expect("the store answers"));
+    done
+}
+
+/// A row comes back as it went in, in each state.
+pub async fn every_field_of_a_row_is_kept(store: Store) {
+    let mut first = row(UserId::new(), 16, 0);
+    first.trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
+    assert_eq!(store.get(first.id).await.expect("the store answers"), None);
+    insert(&store, &first).await;
+    assert_eq!(get(&store, &first).await, first);
+    let (running, token) = claimed(&first, 1);
+    step(&store, &first, &running).await;
+    assert_eq!(get(&store, &first).await, running);
+    let progress = Progress { phase: ProgressPhase::Writing, characters: 120 };
+    let beaten = running.heartbeat(token, Some(progress), at(5), &policy()).expect("held");
+    step(&store, &running, &beaten).await;
+    assert_eq!(get(&store, &first).await, beaten);
+    let failure =
+        SummaryFailure { kind: FailureKind::ModelUnavailable, message: "응답 없음".to_owned() };
+    let queued =
+        beaten.fail(token, failure, true, None, 0.5, at(6), &policy()).expect("held");
+    step(&store, &beaten, &queued).await;
+    assert_eq!(get(&store, &first).await, queued);
+    let cancelled = queued.cancel(at(7)).expect("unfinished");
+    step(&store, &queued, &cancelled).await;
+    assert_eq!(get(&store, &first).await, cancelled);
+}
+
+/// Of 16 requests for one week at once one is inserted, and all others are told of it.
+pub async fn of_racing_requests_for_a_week_one_is_inserted(store: Store) {
+    let user = UserId::new();
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, row) = (store.clone(), row(user, 16, 0));
+            tokio::spawn(async move {
+                match store.request(&row, 100).await.expect("the store answers") {
+                    RequestOutcome::Inserted => (row.id, true),
+                    RequestOutcome::Unfinished(other) => (other.id, false),
+                    RequestOutcome::TooMany => panic!("one is not too many"),
+                }
+            })
+        })
+        .collect();
+    let mut told = Vec::new();
+    for task in tasks {
+        told.push(task.await.expect("no panic"));
+    }
+    assert_eq!(told.iter().filter(|(_, inserted)| *inserted).count(), 1, "{told:?}");
+    assert!(told.iter().all(|(id, _)| *id == told[0].0), "{told:?}");
+}
+
+/// A user has no more unfinished summaries than allowed; finished ones do not count.
+pub async fn unfinished_requests_are_bounded(store: Store) {
+    let user = UserId::new();
+    let first = row(user, 1, 0);
+    insert(&store, &first).await;
+    insert(&store, &row(user, 2, 0)).await;
+    let third = row(user, 3, 0);
+    let outcome = store.request(&third, 2).await.expect("the store answers");
+    assert!(matches!(outcome, RequestOutcome::TooMany), "{outcome:?}");
+    let outcome = store.request(&row(user, 2, 0), 2).await.expect("the store answers");
+    assert!(matches!(outcome, RequestOutcome::Unfinished(_)), "{outcome:?}");
+    step(&store, &first, &first.cancel(at(1)).expect("unfinished")).await;
+    let outcome = store.request(&third, 2).await.expect("the store answers");
+    assert!(matches!(outcome, RequestOutcome::Inserted), "{outcome:?}");
+}
+
+/// Of 16 steps computed from the same row one is applied.
+pub async fn of_racing_steps_one_wins(store: Store) {
+    let queued = row(UserId::new(), 16, 0);
+    insert(&store, &queued).await;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, queued) = (store.clone(), queued.clone());
+            tokio::spawn(async move {
+                let (running, token) = claimed(&queued, 1);
+                let won = store.advance(&queued, &running, None).await;
+                won.expect("the store answers").then_some(token)
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for task in tasks {
+        winners.extend(task.await.expect("no panic"));
+    }
+    assert_eq!(winners.len(), 1);
+    let lease = get(&store, &queued).await.lease.expect("leased");
+    assert!(lease.token == winners[0]);
+}
+
+/// A lease that was extended is not taken back by one who saw it run out, although the revision
+/// is the same.
+pub async fn a_heartbeat_defeats_a_step_computed_before_it(store: Store) {
+    let queued = row(UserId::new(), 16, 0);
+    insert(&store, &queued).await;
+    let (running, token) = claimed(&queued, 0);
+    step(&store, &queued, &running).await;
+    let taken = running.take_back(0.5, at(30), &policy()).expect("ran out");
+    let beaten = running.heartbeat(token, None, at(30), &policy()).expect("held");
+    step(&store, &running, &beaten).await;
+    assert!(!store.advance(&running, &taken, None).await.expect("the store answers"));
+    assert_eq!(get(&store, &queued).await, beaten);
+}
+
+/// The result of a step that lost is not stored either.
+pub async fn a_result_is_stored_with_its_step_or_not_at_all(store: Store) {
+    let user = UserId::new();
+    let queued = row(user, 16, 0);
+    insert(&store, &queued).await;
+    let (running, token) = claimed(&queued, 0);
+    step(&store, &queued, &running).await;
+    let cancelled = running.cancel(at(1)).expect("unfinished");
+    step(&store, &running, &cancelled).await;
+    let late = completed(&running, token, 2);
+    let record = result(queued.week, Emotion::Happiness, 2);
+    assert!(!store.advance(&running, &late, Some(&record)).await.expect("the store answers"));
+    assert_eq!(store.result(queued.id).await.expect("the store answers"), None);
+    let found = store.latest_result(user, queued.week).await.expect("the store answers");
+    assert_eq!(found, None);
+    let tags = store.tags(user, queued.week.into()).await.expect("the store answers");
+    assert!(tags.is_empty());
+}
+
+/// Of several results on a week the newest is found, whole.
+pub async fn the_newest_result_is_found(store: Store) {
+    let user = UserId::new();
+    finish(&store, &row(user, 16, 0), Emotion::Sadness, 1).await;
+    let newer = finish(&store, &row(user, 16, 2), Emotion::Happiness, 3).await;
+    finish(&store, &row(user, 15, 4), Emotion::Anger, 5).await;
+    let found = store.latest_result(user, week(16)).await.expect("the store answers");
+    let found = found.expect("there");
+    assert_eq!(found.row, newer);
+    let expected = result(week(16), Emotion::Happiness, 3);
+    assert_eq!(found.result.reflection, expected.reflection);
+    assert_eq!(found.result.engine, expected.engine);
+    assert_eq!(found.result.emotion_engine, expected.emotion_engine);
+    assert_eq!(found.result.generated_at, expected.generated_at);
+    assert_eq!(found.result.emotions.len(), 7);
+    for (stored, made) in found.result.emotions.iter().zip(&expected.emotions) {
+        assert_eq!((stored.date, stored.label), (made.date, made.label));
+        for emotion in Emotion::ALL {
+            let difference = stored.distribution.probability(emotion)
+                - made.distribution.probability(emotion);
+            assert!(difference.abs() < 1e-3, "{stored:?}");
+        }
+    }
+    let foreign = store.latest_result(UserId::new(), week(16)).await.expect("the store answers");
+    assert_eq!(foreign, None);
+}
+
+/// Weeks that touch the range are told of, each by its newest request that was not cancelled.
+pub async fn coverage_tells_the_newest_request_of_each_week(store: Store) {
+    let user = UserId::new();
+    finish(&store, &row(user, 16, 0), Emotion::Sadness, 1).await;
+    let again = row(user, 16, 2);
+    insert(&store, &again).await;
+    let called_off = row(user, 9, 3);
+    insert(&store, &called_off).await;
+    step(&store, &called_off, &called_off.cancel(at(4)).expect("unfinished")).await;
+    let overlapping = finish(&store, &row(user, 14, 5), Emotion::Sadness, 6).await;
+    insert(&store, &row(user, 1, 7)).await;
+    let day = |day| Date::new(2026, 2, day).expect("a real day");
+    let range = DateRange::new(day(15), day(16)).expect("ordered");
+    let coverage = store.coverage(user, range).await.expect("the store answers");
+    let told: Vec<_> = coverage.iter().map(|one| (one.week, one.status)).collect();
+    assert_eq!(
+        told,
+        [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]
+    );
+    assert_eq!(coverage[1].versions_read, overlapping.versions_read);
+}
+
+/// Of several tags of a day the newest is told.
+pub async fn the_newest_tag_of_a_day_wins(store: Store) {
+    let user = UserId::new();
+    finish(&store, &row(user, 10, 0), Emotion::Sadness, 1).await;
+    finish(&store, &row(user, 14, 2), Emotion::Happiness, 3).await;
+    let day = |day| Date::new(2026, 2, day).expect("a real day");
+    let range = DateRange::new(day(13), day(14)).expect("ordered");
+    let tags = store.tags(user, range).await.expect("the store answers");
+    let labels: Vec<_> = tags.values().map(|tag| tag.label).collect();
+    assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
+}
+
+/// The dispatcher is told of overdue hints and of leases that ran out, the oldest first, and of
+/// nothing else.
+pub async fn what_is_due_is_found_and_nothing_else(store: Store) {
+    let user = UserId::new();
+    // Far in the past, so that rows of other tests in a shared store come later.
+    let long_ago = -1_000_000_000;
+    let overdue = row(user, 1, long_ago);
+    let fresh = row(user, 2, long_ago + 100);
+    let lost = row(user, 3, long_ago);
+    for row in [&overdue, &fresh, &lost] {
+        insert(&store, row).await;
+    }
+    let (running, _) = claimed(&lost, long_ago);
+    step(&store, &lost, &running).await;
+    finish(&store, &row(user, 4, long_ago), Emotion::Neutral, long_ago).await;
+    let mine = |rows: Vec<Row>| -> Vec<_> {
+        rows.into_iter().filter(|row| row.user == user).map(|row| row.id).collect()
+    };
+    let patience = i64::try_from(policy().hint_patience.as_secs()).expect("short");
+    let hints = store.due(Due::Hint, at(long_ago + patience), 1000).await.expect("answers");
+    assert_eq!(mine(hints), [overdue.id]);
+    let lease = i64::try_from(policy().lease.as_secs()).expect("short");
+    let early = store.due(Due::Lease, at(long_ago + lease - 1), 1000).await.expect("answers");
+    assert!(mine(early).is_empty());
+    let leases = store.due(Due::Lease, at(long_ago + lease), 1000).await.expect("answers");
+    assert_eq!(mine(leases), [lost.id]);
+    let all = store.due(Due::Hint, at(long_ago + 10_000), 1).await.expect("answers");
+    assert_eq!(all.len(), 1, "the limit holds");
+    // Nothing of this test is left for a dispatcher to find.
+    for row in [&overdue, &fresh, &running] {
+        let now = at(long_ago) + Duration::from_secs(1);
+        step(&store, row, &row.cancel(now).expect("unfinished")).await;
+    }
+}
