@@ -357,7 +357,8 @@ mod tests {
     fn flags_go_before_the_file_and_the_file_before_the_default() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.toml");
-        fs::write(&path, "lease_seconds = 7\nmax_attempts = 2\nworker = \"none\"\n").expect("written");
+        fs::write(&path, "lease_seconds = 7\nmax_attempts = 2\nworker = \"none\"\n")
+            .expect("written");
         let flags = Settings {
             lease_seconds: Some(9),
             data_dir: Some(dir.path().join("data")),

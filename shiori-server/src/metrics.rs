@@ -33,14 +33,17 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+fn request_times() -> Histogram {
+    // From half a millisecond to a long-poll's half minute.
+    Histogram::new([
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 35.0,
+    ])
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
-        // From half a millisecond to a long-poll's half minute.
-        const BUCKETS: [f64; 13] =
-            [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 35.0];
         let mut registry = Registry::with_prefix("shiori");
-        let requests =
-            Family::new_with_constructor(|| Histogram::new(BUCKETS) as Histogram);
+        let requests = Family::new_with_constructor(request_times as fn() -> Histogram);
         let metrics = Self {
             requests: requests.clone(),
             saves: Family::default(),
@@ -53,9 +56,17 @@ impl Metrics {
         registry.register("http_request_duration_seconds", "Time to answer a request", requests);
         registry.register("diary_saves", "Saves by outcome", metrics.saves.clone());
         registry.register("summaries_requested", "Summaries accepted", metrics.requested.clone());
-        registry.register("summaries_finished", "Summaries by final status", metrics.finished.clone());
+        registry.register(
+            "summaries_finished",
+            "Summaries by final status",
+            metrics.finished.clone(),
+        );
         registry.register("leases_taken_back", "Leases that ran out", metrics.taken_back.clone());
-        registry.register("queue_depth", "Hints that wait in the queue", metrics.queue_depth.clone());
+        registry.register(
+            "queue_depth",
+            "Hints that wait in the queue",
+            metrics.queue_depth.clone(),
+        );
         Self { registry: Arc::new(registry), ..metrics }
     }
 

@@ -122,7 +122,8 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+            let mode =
+                |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
             assert_eq!(mode(&path), 0o600);
             assert_eq!(mode(&home), 0o700);
         }

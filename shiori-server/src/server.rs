@@ -114,9 +114,7 @@ impl Server {
             };
             let outcome = match timeout(drain, listeners).await {
                 Err(_) => Err(ServeError::CutOff(drain)),
-                Ok((Ok(public), Ok(internal))) => {
-                    public.and(internal).map_err(ServeError::Listen)
-                }
+                Ok((Ok(public), Ok(internal))) => public.and(internal).map_err(ServeError::Listen),
                 Ok(_) => Err(ServeError::Panicked),
             };
             let dispatcher = dispatcher.await;
@@ -169,8 +167,8 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     });
-    let passwords = PasswordHasher::new(config.hash_cost)
-        .map_err(|error| StartError::Hash(error.into()))?;
+    let passwords =
+        PasswordHasher::new(config.hash_cost).map_err(|error| StartError::Hash(error.into()))?;
     Ok(App::from(Parts {
         accounts: profile.accounts.clone(),
         sessions: profile.sessions.clone(),
@@ -216,7 +214,8 @@ fn serve(
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
     tokio::spawn(serving.into_future())
 }
 

@@ -1,12 +1,15 @@
 //! Diaries: get, save, list, delete, archive.
 
-use axum::{extract::State, response::{IntoResponse, Response}};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use shiori_sdk::{
-    ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry, Document,
-    Envelope, ErrorCode, SaveId, SaveReceipt, SaveRequest, UserId, Version,
+    ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry, Document, Envelope,
+    ErrorCode, SaveId, SaveReceipt, SaveRequest, UserId, Version,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -184,9 +187,10 @@ async fn delete_diary(
 ) -> Result<Reply<()>, ApiError> {
     let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
     match app.diaries.delete(caller.user, date, version, app.clock.now()).await? {
-        DeleteOutcome::Deleted => {
-            Ok(Reply::done(Message { ko: "일기를 삭제했습니다.", en: "The diary is deleted." }))
-        }
+        DeleteOutcome::Deleted => Ok(Reply::done(Message {
+            ko: "일기를 삭제했습니다.",
+            en: "The diary is deleted.",
+        })),
         DeleteOutcome::NotFound => Err(ApiError::new(ErrorCode::NotFound)),
         DeleteOutcome::Conflict(current) => {
             Err(conflict(&app, caller.user, date, Some(current)).await)
@@ -214,7 +218,9 @@ async fn archive_diary(
     let now = app.clock.now();
     match app.diaries.archive(caller.user, date, body.version, body.archived, now).await? {
         ArchiveOutcome::Archived(version) => Ok(Reply::ok(
-            Message { ko: "보관 상태를 바꿨습니다.", en: "The archive state is changed." },
+            Message {
+                ko: "보관 상태를 바꿨습니다.", en: "The archive state is changed."
+            },
             ArchiveReceipt { version },
         )),
         ArchiveOutcome::NotFound => Err(ApiError::new(ErrorCode::NotFound)),
@@ -225,12 +231,7 @@ async fn archive_diary(
 }
 
 /// 409, with the diary as it stands.
-async fn conflict(
-    app: &App,
-    user: UserId,
-    date: Date,
-    current: Option<DiaryRecord>,
-) -> ApiError {
+async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryRecord>) -> ApiError {
     tracing::debug!(%date, "diary conflict");
     let current = match current {
         None => None,

@@ -100,31 +100,76 @@ impl ApiError {
 
     fn message(&self) -> Message {
         let (ko, en) = match self.code {
-            ErrorCode::InvalidRequest => ("요청의 값이 올바르지 않습니다.", "A field of the request is missing or not valid."),
-            ErrorCode::UnsupportedMediaType => ("본문은 application/json 이어야 합니다.", "The body must be application/json."),
+            ErrorCode::InvalidRequest => (
+                "요청의 값이 올바르지 않습니다.",
+                "A field of the request is missing or not valid.",
+            ),
+            ErrorCode::UnsupportedMediaType => {
+                ("본문은 application/json 이어야 합니다.", "The body must be application/json.")
+            }
             ErrorCode::BodyTooLarge => ("본문이 너무 큽니다.", "The body is too large."),
-            ErrorCode::InvalidDate => ("날짜는 실제로 있는 YYYYMMDD 형식이어야 합니다.", "The date must be a real one of the form YYYYMMDD."),
-            ErrorCode::InvalidRange => ("날짜 범위가 올바르지 않습니다.", "The range of dates is not valid."),
+            ErrorCode::InvalidDate => (
+                "날짜는 실제로 있는 YYYYMMDD 형식이어야 합니다.",
+                "The date must be a real one of the form YYYYMMDD.",
+            ),
+            ErrorCode::InvalidRange => {
+                ("날짜 범위가 올바르지 않습니다.", "The range of dates is not valid.")
+            }
             ErrorCode::TitleTooLong => ("제목이 너무 깁니다.", "The title is too long."),
-            ErrorCode::InvalidDocument => ("내용이 올바른 문서가 아닙니다.", "The content is not a document."),
-            ErrorCode::DocumentTooDeep => ("내용이 너무 깊게 중첩되어 있습니다.", "The content nests too deeply."),
-            ErrorCode::DocumentTooLarge => ("내용의 노드가 너무 많습니다.", "The content has too many nodes."),
-            ErrorCode::EmailTaken => ("이미 가입된 이메일입니다.", "This e-mail address has an account already."),
-            ErrorCode::BadCredentials => ("이메일 또는 비밀번호가 올바르지 않습니다.", "The e-mail address or the password is wrong."),
-            ErrorCode::TooManyAttempts => ("로그인 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.", "Too many login attempts; try again later."),
+            ErrorCode::InvalidDocument => {
+                ("내용이 올바른 문서가 아닙니다.", "The content is not a document.")
+            }
+            ErrorCode::DocumentTooDeep => {
+                ("내용이 너무 깊게 중첩되어 있습니다.", "The content nests too deeply.")
+            }
+            ErrorCode::DocumentTooLarge => {
+                ("내용의 노드가 너무 많습니다.", "The content has too many nodes.")
+            }
+            ErrorCode::EmailTaken => {
+                ("이미 가입된 이메일입니다.", "This e-mail address has an account already.")
+            }
+            ErrorCode::BadCredentials => (
+                "이메일 또는 비밀번호가 올바르지 않습니다.",
+                "The e-mail address or the password is wrong.",
+            ),
+            ErrorCode::TooManyAttempts => (
+                "로그인 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many login attempts; try again later.",
+            ),
             ErrorCode::Unauthorized => ("로그인이 필요합니다.", "Sign in first."),
-            ErrorCode::TokenDecodeError => ("토큰을 해석할 수 없습니다.", "The token cannot be read."),
-            ErrorCode::SessionExpired => ("세션이 끝났습니다. 다시 로그인해 주세요.", "The session has ended; sign in again."),
-            ErrorCode::RefreshReused => ("이미 사용된 갱신 토큰이라 세션을 종료했습니다. 다시 로그인해 주세요.", "The refresh token was used before, so the session was ended; sign in again."),
+            ErrorCode::TokenDecodeError => {
+                ("토큰을 해석할 수 없습니다.", "The token cannot be read.")
+            }
+            ErrorCode::SessionExpired => (
+                "세션이 끝났습니다. 다시 로그인해 주세요.",
+                "The session has ended; sign in again.",
+            ),
+            ErrorCode::RefreshReused => (
+                "이미 사용된 갱신 토큰이라 세션을 종료했습니다. 다시 로그인해 주세요.",
+                "The refresh token was used before, so the session was ended; sign in again.",
+            ),
             ErrorCode::NotFound => ("찾을 수 없습니다.", "There is none."),
-            ErrorCode::MethodNotAllowed => ("허용되지 않는 메서드입니다.", "This method is not allowed here."),
-            ErrorCode::DiaryConflict => ("다른 기기에서 먼저 저장했습니다.", "Another save was first."),
-            ErrorCode::WeekIncomplete => ("일기가 없는 날이 있어 요약할 수 없습니다.", "Days of the week have no diary."),
-            ErrorCode::TooManySummaries => ("진행 중인 요약이 너무 많습니다. 잠시 후 다시 시도해 주세요.", "Too many summaries are unfinished; try again later."),
+            ErrorCode::MethodNotAllowed => {
+                ("허용되지 않는 메서드입니다.", "This method is not allowed here.")
+            }
+            ErrorCode::DiaryConflict => {
+                ("다른 기기에서 먼저 저장했습니다.", "Another save was first.")
+            }
+            ErrorCode::WeekIncomplete => {
+                ("일기가 없는 날이 있어 요약할 수 없습니다.", "Days of the week have no diary.")
+            }
+            ErrorCode::TooManySummaries => (
+                "진행 중인 요약이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many summaries are unfinished; try again later.",
+            ),
             ErrorCode::SummaryFinal => ("이미 끝난 요약입니다.", "The summary has already ended."),
-            ErrorCode::NotClaimable => ("지금은 가져갈 수 없는 요약입니다.", "The summary cannot be claimed now."),
+            ErrorCode::NotClaimable => {
+                ("지금은 가져갈 수 없는 요약입니다.", "The summary cannot be claimed now.")
+            }
             ErrorCode::LeaseLost => ("요약의 임대가 끝났습니다.", "The lease is lost."),
-            ErrorCode::Unavailable => ("잠시 후 다시 시도해 주세요.", "The service is not available; try again later."),
+            ErrorCode::Unavailable => {
+                ("잠시 후 다시 시도해 주세요.", "The service is not available; try again later.")
+            }
             _ => ("서버에 문제가 생겼습니다.", "Something went wrong on the server."),
         };
         Message { ko, en }

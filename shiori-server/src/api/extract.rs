@@ -22,11 +22,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
         if !is_json(request.headers()) {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
-        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| {
-            match rejection.status() {
-                http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::BodyTooLarge),
-                _ => ApiError::invalid_field("body", "whole"),
-            }
+        let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection
+            .status()
+        {
+            http::StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::BodyTooLarge),
+            _ => ApiError::invalid_field("body", "whole"),
         })?;
         parse(&bytes).map(Self)
     }

@@ -102,8 +102,7 @@ fn check(result: &SummaryResult) -> Result<(), ApiError> {
     if chars == 0 || chars > MAX_REFLECTION_CHARS {
         return Err(ApiError::invalid_field("reflection", "1 to 4000 characters"));
     }
-    for (field, engine) in
-        [("engine", &result.engine), ("emotion_engine", &result.emotion_engine)]
+    for (field, engine) in [("engine", &result.engine), ("emotion_engine", &result.emotion_engine)]
     {
         if engine.is_empty() || engine.chars().count() > MAX_ENGINE_CHARS {
             return Err(ApiError::invalid_field(field, "1 to 128 characters"));

@@ -65,17 +65,24 @@ async fn request_summary(
         Requested::Accepted(id, status) => (id, status, true),
         Requested::AlreadyDone(id) => (id, shiori_sdk::SummaryStatus::Completed, false),
     };
-    let receipt =
-        SummaryReceipt { id, status, poll_after_ms: POLL_AFTER.as_millis().try_into().unwrap_or(0) };
+    let receipt = SummaryReceipt {
+        id,
+        status,
+        poll_after_ms: POLL_AFTER.as_millis().try_into().unwrap_or(0),
+    };
     let location = HeaderValue::from_str(&format!("/api/diary/summary/{id}"))
         .unwrap_or_else(|_| unreachable!("an id is plain ASCII"));
     let reply = if accepted {
-        let message = Message { ko: "요약을 시작합니다.", en: "The summary is on its way." };
+        let message =
+            Message { ko: "요약을 시작합니다.", en: "The summary is on its way." };
         Reply::ok(message, receipt)
             .with_status(StatusCode::ACCEPTED)
             .with_header(header::RETRY_AFTER, HeaderValue::from(POLL_AFTER.as_secs()))
     } else {
-        let message = Message { ko: "이미 완성된 요약이 있습니다.", en: "The summary is done already." };
+        let message = Message {
+            ko: "이미 완성된 요약이 있습니다.",
+            en: "The summary is done already.",
+        };
         Reply::ok(message, receipt)
     };
     Ok(reply.with_header(header::LOCATION, location))
@@ -141,7 +148,10 @@ async fn get_summary(
         .ok_or_else(|| ApiError::invalid_field("wait", "0 to 30 seconds"))?;
     let after = after.unwrap_or(Revision::new(0));
     let summary = app.summaries.wait(caller.user, id, after, wait).await?;
-    Ok(Reply::ok(Message { ko: "요약의 현재 상태입니다.", en: "The summary as it stands." }, summary))
+    Ok(Reply::ok(
+        Message { ko: "요약의 현재 상태입니다.", en: "The summary as it stands." },
+        summary,
+    ))
 }
 
 /// Call an unfinished summary off.
@@ -160,7 +170,9 @@ async fn cancel_summary(
     IdInPath(id): IdInPath<SummaryId>,
 ) -> Result<Reply<()>, ApiError> {
     app.summaries.cancel(caller.user, id).await?;
-    Ok(Reply::done(Message { ko: "요약을 취소했습니다.", en: "The summary is cancelled." }))
+    Ok(Reply::done(Message {
+        ko: "요약을 취소했습니다.", en: "The summary is cancelled."
+    }))
 }
 
 /// A summary's changes as they happen: `status` events with a revision as their id, and `progress`

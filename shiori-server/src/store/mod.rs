@@ -15,8 +15,8 @@ mod summary;
 
 pub use account::{Account, AccountStore, Creation};
 pub use diary::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
-    SAVE_IDS_KEPT,
+    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save,
+    SaveOutcome, Stored,
 };
 pub use session::{LoginGate, Rotation, Session, SessionStore, ThrottlePolicy};
 pub use summary::{Coverage, Due, Finding, RequestOutcome, ResultRecord, SummaryStore};

@@ -351,7 +351,8 @@ mod tests {
     #[test]
     fn a_leased_summary_is_nobody_elses_until_the_lease_runs_out() {
         let (running, _) = claimed(&requested(), at(0));
-        let again = |now| running.claim("x".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY);
+        let again =
+            |now| running.claim("x".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY);
         assert_eq!(again(at(29)), Err(NotClaimable));
         assert!(running.take_back(0.5, at(29), &POLICY).is_none());
         assert_eq!(again(at(30)).map(|row| row.attempts), Ok(2));
@@ -397,9 +398,8 @@ mod tests {
         let waiting = retry(None);
         assert!(!waiting.is_claimable(at(6), &POLICY));
         assert!(waiting.is_claimable(at(7), &POLICY));
-        let permanent = running
-            .fail(token, model_down(), false, None, 1.0, at(5), &POLICY)
-            .expect("held");
+        let permanent =
+            running.fail(token, model_down(), false, None, 1.0, at(5), &POLICY).expect("held");
         assert_eq!(permanent.status, SummaryStatus::Failed);
         assert_eq!(permanent.failure, Some(model_down()));
     }

@@ -182,11 +182,7 @@ impl Summaries {
     }
 
     /// Gives a worker the lease, and what is to be summarised as it stands now.
-    pub(crate) async fn claim(
-        &self,
-        id: SummaryId,
-        worker: &str,
-    ) -> Result<Claim, SummaryError> {
+    pub(crate) async fn claim(&self, id: SummaryId, worker: &str) -> Result<Claim, SummaryError> {
         let parts = &*self.0;
         for _ in 0..STEP_TRIES {
             let now = parts.clock.now();
@@ -388,11 +384,7 @@ impl Summaries {
     }
 
     async fn offer(&self, row: &Row) {
-        let job = Job {
-            summary_id: row.id,
-            attempt: row.attempts + 1,
-            trace: row.trace.clone(),
-        };
+        let job = Job { summary_id: row.id, attempt: row.attempts + 1, trace: row.trace.clone() };
         match timeout(OFFER_PATIENCE, self.0.queue.offer(&job, row.not_before)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -23,8 +23,7 @@ impl Wakeups {
 
     /// Begins to listen. Subscribe first, then read the row: what happens in between is noticed.
     pub(crate) fn subscribe(&self, id: SummaryId) -> Waiter {
-        let receiver =
-            self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let receiver = self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
         Waiter { wakeups: self.clone(), id, receiver }
     }
 

@@ -103,8 +103,7 @@ pub async fn every_field_of_a_row_is_kept(store: Store) {
     assert_eq!(get(&store, &first).await, beaten);
     let failure =
         SummaryFailure { kind: FailureKind::ModelUnavailable, message: "응답 없음".to_owned() };
-    let queued =
-        beaten.fail(token, failure, true, None, 0.5, at(6), &policy()).expect("held");
+    let queued = beaten.fail(token, failure, true, None, 0.5, at(6), &policy()).expect("held");
     step(&store, &beaten, &queued).await;
     assert_eq!(get(&store, &first).await, queued);
     let cancelled = queued.cancel(at(7)).expect("unfinished");
@@ -225,8 +224,8 @@ pub async fn the_newest_result_is_found(store: Store) {
     for (stored, made) in found.result.emotions.iter().zip(&expected.emotions) {
         assert_eq!((stored.date, stored.label), (made.date, made.label));
         for emotion in Emotion::ALL {
-            let difference = stored.distribution.probability(emotion)
-                - made.distribution.probability(emotion);
+            let difference =
+                stored.distribution.probability(emotion) - made.distribution.probability(emotion);
             assert!(difference.abs() < 1e-3, "{stored:?}");
         }
     }
@@ -249,10 +248,7 @@ pub async fn coverage_tells_the_newest_request_of_each_week(store: Store) {
     let range = DateRange::new(day(15), day(16)).expect("ordered");
     let coverage = store.coverage(user, range).await.expect("the store answers");
     let told: Vec<_> = coverage.iter().map(|one| (one.week, one.status)).collect();
-    assert_eq!(
-        told,
-        [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]
-    );
+    assert_eq!(told, [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]);
     assert_eq!(coverage[1].versions_read, overlapping.versions_read);
 }
 

@@ -234,9 +234,8 @@ async fn record(
     user: UserId,
     date: Date,
 ) -> Result<Option<DiaryRecord>, StoreError> {
-    let statement = format!(
-        "SELECT {HEAD}, content FROM diary WHERE user_id = ? AND date = ? AND deleted = 0"
-    );
+    let statement =
+        format!("SELECT {HEAD}, content FROM diary WHERE user_id = ? AND date = ? AND deleted = 0");
     let row: Option<RecordRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
         .bind(&user.as_bytes()[..])
         .bind(date.as_number())
@@ -283,8 +282,7 @@ impl TryFrom<RecordRow> for DiaryRecord {
     fn try_from(row: RecordRow) -> Result<Self, StoreError> {
         // What was stored was within the limits of its time; only its shape matters now.
         let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
-        let content =
-            Document::from_json_within(&row.content, &limits).map_err(|_| corrupt())?;
+        let content = Document::from_json_within(&row.content, &limits).map_err(|_| corrupt())?;
         Ok(Self { head: row.head.try_into()?, content })
     }
 }

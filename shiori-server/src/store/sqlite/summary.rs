@@ -10,9 +10,7 @@ use sqlx::{FromRow, Sqlite, Transaction};
 
 use super::SqliteStore;
 use crate::{
-    store::{
-        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
-    },
+    store::{Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore},
     summary::{Lease, Row},
 };
 

@@ -1,0 +1,14 @@
+//! The server as its users meet it: started for real on a free port, spoken to through the SDK.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod contracts;
+mod documents;
+mod edges;
+mod house;
+mod leases;
+mod privacy;
+mod recovery;
+mod saves;
+mod sessions;
+mod stopping;
+mod summaries;

@@ -1,0 +1,194 @@
+//! Of any number of racing saves exactly one wins, and no acknowledged text is lost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rand::RngExt;
+use shiori_sdk::{Client, Date, Diary, Document, Draft, Outcome, Precondition, Version};
+
+use crate::house::{House, day, device, draft};
+
+/// How many save at once.
+const SAVERS: usize = 128;
+
+/// How often they do.
+const ROUNDS: usize = 100;
+
+/// Saves from `SAVERS` connections at once; exactly one succeeds, all others are told 409 with
+/// the winner's diary.
+async fn race(client: &Client, date: Date, precondition: Precondition, round: usize) -> Version {
+    let tasks: Vec<_> = (0..SAVERS)
+        .map(|saver| {
+            let diaries = client.diaries();
+            let text = format!("{round} 회, {saver} 번");
+            let draft = Draft::new(text.as_str(), Document::from_text(&text));
+            tokio::spawn(async move { diaries.save(date, draft, precondition).send().await })
+        })
+        .collect();
+    let mut winner = None;
+    let mut seen: Vec<Diary> = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(saved) => assert!(winner.replace(saved.version).is_none(), "two winners"),
+            Err(error) => {
+                assert_eq!(error.status_code(), Some(409), "{error:?}");
+                let conflict = error.as_conflict().expect("a conflict");
+                seen.push(conflict.current.clone().expect("the winner's diary"));
+            }
+        }
+    }
+    let winner = winner.expect("one wins");
+    let current = client.diaries().get(date).await.unwrap().expect("there");
+    assert_eq!(current.version, winner);
+    assert_eq!(current.content.block_texts(), [current.title.clone()]);
+    assert_eq!(seen.len(), SAVERS - 1);
+    assert!(seen.iter().all(|diary| *diary == current), "all see the winner's diary");
+    winner
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_128_saves_over_one_version_one_wins() {
+    let house = House::start().await;
+    let client = house.client().await;
+    let first = client.diaries().save(day(16), draft("처음"), Precondition::IfAbsent).send().await;
+    let mut version = first.unwrap().version;
+    for round in 0..ROUNDS {
+        let next = race(&client, day(16), Precondition::IfVersion(version), round).await;
+        assert_eq!(next, version.next());
+        version = next;
+    }
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_128_first_saves_one_wins() {
+    let house = House::start().await;
+    let client = house.client().await;
+    for round in 0..ROUNDS {
+        let date = day(1).plus_days(i64::try_from(round).unwrap()).unwrap();
+        assert_eq!(race(&client, date, Precondition::IfAbsent, round).await, Version::new(1));
+    }
+    house.stop().await;
+}
+
+/// Writers that fire as soon as they see a version, at random moments: the chain of versions has
+/// no hole and no fork, and every stored title belongs to its content.
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_chains_lose_no_acknowledged_save() {
+    let house = House::start().await;
+    let rounds: usize =
+        std::env::var("SHIORI_TEST_CHAIN_ROUNDS").map_or(300, |rounds| rounds.parse().unwrap());
+    let client = house.client().await;
+    // What was acknowledged, by the version it became.
+    let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (client, acknowledged) = (client.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                for round in 0..rounds / 8 {
+                    let pause = rand::rng().random_range(0..=30);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    let seen = client.diaries().get(day(16)).await.unwrap();
+                    if let Some(seen) = &seen {
+                        assert_eq!(seen.content.block_texts(), [seen.title.clone()], "torn");
+                    }
+                    let precondition = seen
+                        .map_or(Precondition::IfAbsent, |seen| Precondition::IfVersion(seen.version));
+                    let text = format!("글 {writer}-{round}");
+                    let draft = Draft::new(text.as_str(), Document::from_text(&text));
+                    match client.diaries().save(day(16), draft, precondition).send().await {
+                        Ok(saved) => {
+                            let twice =
+                                acknowledged.lock().unwrap().insert(saved.version.get(), text);
+                            assert_eq!(twice, None, "one version, two texts");
+                        }
+                        Err(error) => {
+                            assert!(error.is_conflict(), "{error:?}");
+                            let conflict = error.as_conflict().unwrap();
+                            let current = conflict.current.as_ref().unwrap();
+                            assert_eq!(current.content.block_texts(), [current.title.clone()]);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    let chain: Vec<u64> = acknowledged.keys().copied().collect();
+    assert_eq!(chain, (1..=chain.len() as u64).collect::<Vec<_>>(), "a hole in the chain");
+    let last = client.diaries().get(day(16)).await.unwrap().unwrap();
+    assert_eq!(last.version.get(), chain.len() as u64);
+    assert_eq!(Some(&last.title), acknowledged.values().last());
+    house.stop().await;
+}
+
+/// 32 devices each append a line to the same day: all lines are there, each once.
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_two_devices_append_a_line_each() {
+    let house = House::start().await;
+    let (first, email) = house.person().await;
+    let mut devices = vec![first];
+    for _ in 1..32 {
+        let device = device(&house.url());
+        device.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+        devices.push(device);
+    }
+    let appends: Vec<_> = devices
+        .iter()
+        .enumerate()
+        .map(|(number, device)| {
+            let diaries = device.diaries();
+            tokio::spawn(async move {
+                let append = move |mut draft: Draft| async move {
+                    draft.content.push_paragraph(&format!("{number} 번 기기"));
+                    draft
+                };
+                diaries.update(day(16), append).await
+            })
+        })
+        .collect();
+    for append in appends {
+        let saved = append.await.unwrap().unwrap();
+        assert!(saved.report.attempts >= 1);
+    }
+    let diary = devices[0].diaries().get(day(16)).await.unwrap().unwrap();
+    let lines = diary.content.block_texts();
+    let distinct: BTreeSet<_> = lines.iter().cloned().collect();
+    let expected: BTreeSet<_> = (0..32).map(|number| format!("{number} 번 기기")).collect();
+    assert_eq!(lines.len(), 32, "{lines:?}");
+    assert_eq!(distinct, expected);
+    assert_eq!(diary.version, Version::new(32));
+    house.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_and_archiving_are_compare_and_swap_too() {
+    let house = House::start().await;
+    let client = house.client().await;
+    let diaries = client.diaries();
+    let saved = diaries.save(day(16), draft("하나"), Precondition::IfAbsent).send().await.unwrap();
+    assert_eq!(saved.outcome, Outcome::Created);
+    let archived = diaries.archive(day(16), saved.version, true).await.unwrap();
+    assert!(diaries.get(day(16)).await.unwrap().unwrap().is_archived);
+    let error = diaries.delete(day(16), saved.version).await.unwrap_err();
+    assert!(error.is_conflict(), "{error:?}");
+    diaries.delete(day(16), archived).await.unwrap();
+    assert_eq!(diaries.get(day(16)).await.unwrap(), None);
+    let error = diaries.delete(day(16), archived).await.unwrap_err();
+    assert_eq!(error.status_code(), Some(404));
+    let error = diaries
+        .save(day(16), draft("모르는 글 위에"), Precondition::IfVersion(saved.version))
+        .send()
+        .await
+        .unwrap_err();
+    assert!(error.as_conflict().is_some_and(|conflict| conflict.current.is_none()), "{error:?}");
+    let again = diaries.save(day(16), draft("다시"), Precondition::IfAbsent).send().await.unwrap();
+    assert!(again.version > archived, "a version never names two texts");
+    house.stop().await;
+}
