@@ -74,23 +74,23 @@ def refuse_unknown_keys(config):
 
 
 def resolved_packages(all_features):
-    """The workspace's members, and every package that they reach on any platform."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1"]
-    if all_features:
-        command.append("--all-features")
-    answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE)
+    """The workspace's members, and every package that is built for any platform."""
+    features = ["--all-features"] if all_features else []
+    metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1", *features))
+    # The metadata's graph has optional dependencies in it that nothing turns on; the tree has not.
+    tree = cargo("tree", "--locked", "--workspace", "--target", "all", "--edges", "normal,build,dev",
+                 "--prefix", "none", "--format", "{p}", *features)
+    built = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+    packages = [p for p in metadata["packages"] if (p["name"], f"v{p['version']}") in built]
+    members = set(metadata["workspace_members"])
+    return [p for p in packages if p["id"] in members], packages
+
+
+def cargo(*arguments):
+    answer = subprocess.run(["cargo", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     if answer.returncode != 0:
-        sys.exit("error: cargo metadata failed; is Cargo.lock up to date?")
-    metadata = json.loads(answer.stdout)
-    edges = {node["id"]: [dep["pkg"] for dep in node["deps"]] for node in metadata["resolve"]["nodes"]}
-    reached, waiting = set(), list(metadata["workspace_members"])
-    while waiting:
-        package = waiting.pop()
-        if package not in reached:
-            reached.add(package)
-            waiting.extend(edges[package])
-    members = [p for p in metadata["packages"] if p["id"] in set(metadata["workspace_members"])]
-    return members, [p for p in metadata["packages"] if p["id"] in reached]
+        sys.exit(f"error: cargo {arguments[0]} failed; is Cargo.lock up to date?")
+    return answer.stdout
 
 
 def check_licenses(config, packages):
