@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Features hold what they promise: the small sets build, and nothing pulls in what they leave out.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+main() {
+    # What `cargo demo` builds. TLS and the API page would double its build time.
+    without "cargo demo" "$tls utoipa-swagger-ui" -p shiori-examples
+    without "the wire types" "$tls reqwest hyper tokio futures-util" -p shiori-sdk --no-default-features
+    without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
+
+    cargo check --locked -p shiori-sdk --no-default-features
+    cargo check --locked -p shiori-sdk --no-default-features --features client
+}
+
+tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"
+
+# without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: none of the crates is in that build.
+without() {
+    local tree crate
+    tree=$(cargo tree --locked --edges normal,build,features --prefix none --format '{p}' "${@:3}")
+    for crate in $2; do
+        if grep -q "^$crate v" <<<"$tree"; then
+            printf 'error: %s must build without %s; why it does not:\n' "$1" "$crate" >&2
+            cargo tree --locked --edges normal,build,features --invert "$crate" "${@:3}" >&2
+            exit 1
+        fi
+    done
+    printf 'features: %s: %s crates, none of: %s\n' "$1" "$(grep -o '^[^ ]* v[0-9][^ ]*' <<<"$tree" | sort -u | wc -l)" "$2"
+}
+
+main

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The one test command: every test and doctest of the workspace, then every example.
+# It needs Rust. What else is missing it installs on Debian and Ubuntu, given root or sudo.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+main() {
+    need_rust
+    c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
+    install_missing
+
+    say "the wire types build without an HTTP client"
+    cargo check --locked -p shiori-sdk --no-default-features
+
+    say "tests and doctests"
+    cargo test --locked --workspace
+
+    # Started from the workspace's root without `-p`, they share the features, and so the build, of
+    # the tests.
+    example quickstart
+    example two_devices
+    example weekly_summary
+    example embedded_server --once
+    say "all passed"
+}
+
+say() { printf '\n==> %s\n' "$*"; }
+
+die() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null && [[ -r "$HOME/.cargo/env" ]]; then
+        # shellcheck source=/dev/null
+        . "$HOME/.cargo/env"
+    fi
+    command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs and run this again"
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+    found=$(rustc --version | cut -d ' ' -f 2)
+    [[ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" == "$wanted" ]] \
+        || die "Rust $wanted or newer is needed, and this is $found; run: rustup update stable"
+}
+
+c_compiler_works() {
+    printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null
+}
+
+# Debian packages that are needed and not there.
+missing=()
+
+install_missing() {
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null || die "please install these first: ${missing[*]} (their Debian names)"
+    say "installing ${missing[*]}"
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
+}
+
+as_root() {
+    if ((EUID == 0)); then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "root is needed for: $*"
+    fi
+}
+
+# Runs an example, and shows what it wrote only if it fails.
+example() {
+    local log
+    log=$(mktemp)
+    say "example: $*"
+    if ! cargo run --quiet --locked --example "$1" -- "${@:2}" >"$log" 2>&1; then
+        cat "$log"
+        rm -f "$log"
+        die "the example $1 failed"
+    fi
+    echo "ok, $(wc -l <"$log") lines of output"
+    rm -f "$log"
+}
+
+main
