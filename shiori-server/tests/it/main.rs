@@ -10,5 +10,6 @@ mod privacy;
 mod recovery;
 mod saves;
 mod sessions;
+mod slow;
 mod stopping;
 mod summaries;

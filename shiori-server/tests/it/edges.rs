@@ -1,0 +1,181 @@
+//! The edges of the API: envelopes, languages, ids, ranges, entity tags, strangers.
+
+use serde_json::json;
+use shiori_sdk::{Date, DateRange, Precondition};
+
+use crate::house::{House, Raw, day, draft, write_week};
+
+#[tokio::test]
+async fn every_refusal_is_an_envelope() {
+    let house = House::start().await;
+    let raw = Raw::person(&house.url()).await;
+    for (path, status, error) in [
+        ("/api/diary?start=20260217&end=20260216", 400, "invalid_range"),
+        ("/api/diary?start=20250101&end=20260102", 400, "invalid_range"),
+        ("/api/diary?start=20250101", 422, "invalid_request"),
+        ("/api/diary?start=20250230&end=20250301", 422, "invalid_date"),
+        ("/api/diary/2025811", 422, "invalid_date"),
+        ("/api/diary/%F0%9F%98%80", 422, "invalid_date"),
+        ("/api/diary/reflections?start=20260216&end=20260221", 400, "invalid_range"),
+        ("/api/diary/summary/not-an-id", 404, "not_found"),
+        ("/api/diary/summary/0190a7c4-0000-7000-8000-000000000000", 404, "not_found"),
+        ("/api/nowhere", 404, "not_found"),
+        ("/", 404, "not_found"),
+    ] {
+        let answer = raw.get(path).await;
+        assert_eq!((answer.status, answer.error().as_str()), (status, error), "{path}");
+    }
+    let answer = raw.delete("/api/diary").await;
+    assert_eq!((answer.status, answer.error().as_str()), (405, "method_not_allowed"));
+    let answer = raw.delete("/api/diary/20260216").await;
+    assert_eq!((answer.status, answer.error().as_str()), (422, "invalid_request"));
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn messages_are_korean_or_english() {
+    let house = House::start().await;
+    let http = reqwest::Client::new();
+    let url = format!("{}/api/diary/20260216", house.url());
+    let message = |language: &'static str| {
+        let request = http.get(&url).header("accept-language", language);
+        async move {
+            let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+            answer["message"].as_str().unwrap().to_owned()
+        }
+    };
+    assert_eq!(message("en-US,en;q=0.9").await, "Sign in first.");
+    assert_eq!(message("ko").await, "로그인이 필요합니다.");
+    assert_eq!(message("fr").await, "로그인이 필요합니다.");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_id_is_echoed_or_made() {
+    let house = House::start().await;
+    let http = reqwest::Client::new();
+    let id = |sent: &'static str| {
+        let request = http.get(format!("{}/healthz", house.url())).header("x-request-id", sent);
+        async move {
+            let response = request.send().await.unwrap();
+            response.headers()["x-request-id"].to_str().unwrap().to_owned()
+        }
+    };
+    assert_eq!(id("my-id.7").await, "my-id.7");
+    assert_ne!(id("two words").await, "two words", "unfit for a log line");
+    assert_eq!(id("").await.len(), 36);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn an_unchanged_diary_is_not_sent_again() {
+    let house = House::start().await;
+    let raw = Raw::person(&house.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc"}});
+    let created = raw.post("/api/diary/20260216", &body).await;
+    assert_eq!((created.status, created.headers["etag"].to_str().unwrap()), (201, "\"1\""));
+    let read = raw.get("/api/diary/20260216").await;
+    assert_eq!(read.headers["etag"], "\"1\"");
+    assert_eq!(read.json()["data"]["summary_status"], "none");
+    house.stop().await;
+
+    let house = House::start().await;
+    let client = house.client().await;
+    let diaries = client.diaries();
+    let saved = diaries.save(day(16), draft("하나"), Precondition::IfAbsent).send().await.unwrap();
+    let diary = diaries.get(day(16)).await.unwrap().unwrap();
+    assert!(diaries.get_if_changed(&diary).await.unwrap().is_unchanged());
+    let over = Precondition::IfVersion(saved.version);
+    diaries.save(day(16), draft("둘"), over).send().await.unwrap();
+    assert!(!diaries.get_if_changed(&diary).await.unwrap().is_unchanged());
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn listings_and_week_metadata() {
+    let house = House::start().await;
+    let client = house.client().await;
+    let meta = client.weeks().meta(crate::house::week()).await.unwrap();
+    assert_eq!(meta.missing().len(), 7);
+    write_week(&client, "글").await;
+    let meta = client.weeks().meta(crate::house::week()).await.unwrap();
+    assert!(meta.is_complete() && meta.missing().is_empty());
+    // More than the server lists at once.
+    let start = Date::new(2024, 1, 1).unwrap();
+    let range = DateRange::new(start, Date::new(2026, 12, 31).unwrap()).unwrap();
+    let entries = client.diaries().list(range).await.unwrap();
+    let dates: Vec<_> = entries.iter().map(|entry| entry.date).collect();
+    assert_eq!(dates, crate::house::week().dates().collect::<Vec<_>>());
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_get_nothing() {
+    let house = House::start().await;
+    let mine = Raw::person(&house.url()).await;
+    let body = json!({"title": "비밀", "content": {"type": "doc"}});
+    assert_eq!(mine.post("/api/diary/20260216", &body).await.status, 201);
+
+    let theirs = Raw::person(&house.url()).await;
+    let day = theirs.get("/api/diary/20260216").await.json();
+    assert!(day["data"]["version"].is_null() && day["data"]["title"].is_null(), "{day}");
+    let answer = theirs.delete("/api/diary/20260216?version=1").await;
+    assert_eq!((answer.status, answer.error().as_str()), (404, "not_found"));
+
+    for raw in [Raw::stranger(&house.url()), Raw::with_token(&house.url(), "not.a.token")] {
+        for path in ["/api/diary/20260216", "/api/diary?start=20260216&end=20260217", "/api/auth/sessions"] {
+            let answer = raw.get(path).await;
+            assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{path}");
+        }
+    }
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn the_internal_api_says_nothing_without_its_token() {
+    let house = House::start().await;
+    let person = Raw::person(&house.url()).await;
+    let id = "0190a7c4-0000-7000-8000-000000000000";
+    let paths = [
+        format!("/api/internal/summaries/{id}/claim"),
+        format!("/api/internal/summaries/{id}/heartbeat"),
+        format!("/api/internal/summaries/{id}/failure"),
+        "/api/internal/summarize/result".to_owned(),
+        "/api/internal/anything/else".to_owned(),
+    ];
+    for raw in [&Raw::stranger(&house.url()), &Raw::with_token(&house.url(), "guess"), &person] {
+        for path in &paths {
+            let posted = raw.post(path, &json!({"garbage": true})).await;
+            let got = raw.get(path).await;
+            for answer in [posted, got] {
+                assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{path}");
+                assert!(answer.json()["data"].is_null());
+            }
+        }
+    }
+    let worker = Raw::with_token(&house.url(), &house.internal_token());
+    let answer = worker.post(&paths[0], &json!({"worker_id": "w"})).await;
+    assert_eq!((answer.status, answer.error().as_str()), (409, "not_claimable"));
+    assert_eq!(worker.post(&paths[4], &json!({})).await.status, 404);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn operations_are_served() {
+    let house = House::start().await;
+    let raw = Raw::person(&house.url()).await;
+    assert_eq!(raw.get("/healthz").await.status, 200);
+    let ready = raw.get("/readyz").await;
+    assert_eq!((ready.status, &ready.json()["data"]["diaries"]), (200, &json!("ok")));
+    let body = json!({"title": "글", "content": {"type": "doc"}});
+    raw.post("/api/diary/20260216", &body).await;
+    raw.post("/api/diary/20260216", &body).await;
+    let metrics = raw.get("/metrics").await.text;
+    assert!(metrics.contains("shiori_diary_saves_total{outcome=\"saved\"} 1"), "{metrics}");
+    assert!(metrics.contains("shiori_diary_saves_total{outcome=\"conflict\"} 1"), "{metrics}");
+    let openapi = raw.get("/api/openapi.json").await.json();
+    for path in ["/api/user/login", "/api/diary/{date}", "/api/diary/summary/{id}/events"] {
+        assert!(openapi["paths"][path].is_object(), "{path}");
+    }
+    house.stop().await;
+}

@@ -1,0 +1,225 @@
+//! What was accepted reaches its end, whatever is killed: the real binary, real signals.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use rand::RngExt;
+use serde_json::json;
+use shiori_sdk::{Client, Document, Draft, Precondition, SummaryStatus, Week};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+use crate::house::{PASSWORD, Raw, day, device, fresh_email, until};
+
+/// The server's binary as a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    async fn start(dir: &Path, worker: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_shiori-server"))
+            .env_clear()
+            .env("SHIORI_LISTEN", "127.0.0.1:0")
+            .env("SHIORI_DATA_DIR", dir)
+            .env("SHIORI_WORKER", worker)
+            .env("SHIORI_LEASE_SECONDS", "1")
+            .env("SHIORI_MAX_ATTEMPTS", "50")
+            .env("SHIORI_LOG", "shiori_server=info")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let addr = loop {
+            let line = log.next_line().await.unwrap().expect("the server says where it listens");
+            let plain = strip_ansi(&line);
+            if let Some((_, rest)) = plain.split_once("listening") {
+                let (_, addr) = rest.split_once(" addr=").unwrap();
+                break addr.split_whitespace().next().unwrap().parse::<SocketAddr>().unwrap();
+            }
+        };
+        // The pipe must not fill up.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        Self { child, url: format!("http://{addr}") }
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGTERM; the server must end by itself, with success.
+    async fn terminate(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
+    }
+}
+
+fn strip_ansi(line: &str) -> String {
+    let mut plain = String::new();
+    let mut escaped = false;
+    for c in line.chars() {
+        match c {
+            '\u{1b}' => escaped = true,
+            'm' if escaped => escaped = false,
+            _ if !escaped => plain.push(c),
+            _ => {}
+        }
+    }
+    plain
+}
+
+async fn sign_in(url: &str, email: &str, new: bool) -> Client {
+    let client = device(url);
+    if new {
+        client.auth().signup(email, PASSWORD, "시오리").await.unwrap();
+    }
+    client.auth().login(email, PASSWORD).await.unwrap();
+    client
+}
+
+fn weeks(count: u8) -> Vec<Week> {
+    (0..count).map(|n| Week::starting(day(1).plus_days(n.into()).unwrap()).unwrap()).collect()
+}
+
+async fn write_days(client: &Client, days: i64) {
+    for n in 0..days {
+        let date = day(1).plus_days(n).unwrap();
+        let draft = Draft::new("하루", Document::from_text(&format!("{date}에는 산책을 했다. 즐거웠다.")));
+        client.diaries().save(date, draft, Precondition::IfAbsent).send().await.unwrap();
+    }
+}
+
+/// Twenty summaries are queued, eight of them running on leases of a worker that is never heard
+/// of again, when the server is killed. The next server finishes them all by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let email = fresh_email();
+    let server = Process::start(dir.path(), "none").await;
+    let client = sign_in(&server.url, &email, true).await;
+    write_days(&client, 26).await;
+    let mut ids = Vec::new();
+    for week in weeks(20) {
+        ids.push(client.summaries().request(week).await.unwrap().into_handle().unwrap().id());
+    }
+    let token = std::fs::read_to_string(dir.path().join("internal.secret")).unwrap();
+    let worker = Raw::with_token(&server.url, &token);
+    for id in &ids[..8] {
+        let path = format!("/api/internal/summaries/{id}/claim");
+        assert_eq!(worker.post(&path, &json!({"worker_id": "사라질 사람"})).await.status, 200);
+    }
+    server.kill().await;
+
+    let server = Process::start(dir.path(), "in-process").await;
+    let client = sign_in(&server.url, &email, false).await;
+    for (index, id) in ids.iter().enumerate() {
+        let summary = client.summaries().handle(*id).wait().await.unwrap();
+        assert_eq!(summary.status, SummaryStatus::Completed, "{summary:?}");
+        assert_eq!(summary.attempts, if index < 8 { 2 } else { 1 });
+    }
+    server.terminate().await;
+}
+
+/// The server is killed again and again, at random moments while its worker runs. Every request
+/// that was accepted is completed in the end, and every acknowledged save is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_killed_at_random_moments_keeps_its_promises() {
+    let dir = tempfile::tempdir().unwrap();
+    let email = fresh_email();
+    let server = Process::start(dir.path(), "in-process").await;
+    let client = sign_in(&server.url, &email, true).await;
+    write_days(&client, 30).await;
+    let mut server = Some(server);
+    let mut accepted = Vec::new();
+    let mut acknowledged = 0;
+    for round in 0..6 {
+        let running = match server.take() {
+            Some(running) => running,
+            None => Process::start(dir.path(), "in-process").await,
+        };
+        let client = sign_in(&running.url, &email, false).await;
+        let busy = {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let (mut ids, mut saved) = (Vec::new(), 0_u64);
+                // Until the server dies under it.
+                for week in weeks(24).into_iter().cycle() {
+                    let diaries = client.diaries();
+                    match client.summaries().request_with(week, true).await {
+                        Ok(requested) => ids.push(requested.into_handle().unwrap().id()),
+                        Err(error) if error.status_code() == Some(429) => {}
+                        Err(_) => break,
+                    }
+                    let Ok(Some(diary)) = diaries.get(day(28)).await else { break };
+                    let mut draft = diary.to_draft();
+                    draft.content.push_paragraph(&format!("{round} 회의 줄"));
+                    let over = Precondition::IfVersion(diary.version);
+                    let Ok(done) = diaries.save(day(28), draft, over).send().await else { break };
+                    saved = done.version.get();
+                }
+                (ids, saved)
+            })
+        };
+        let moment = rand::rng().random_range(50..400);
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        running.kill().await;
+        let (ids, saved) = busy.await.unwrap();
+        accepted.extend(ids);
+        acknowledged = acknowledged.max(saved);
+    }
+    assert!(!accepted.is_empty());
+    accepted.sort();
+    accepted.dedup();
+
+    let server = Process::start(dir.path(), "in-process").await;
+    let client = sign_in(&server.url, &email, false).await;
+    for id in &accepted {
+        let handle = client.summaries().handle(*id);
+        let summary = handle.wait().await.unwrap();
+        assert_eq!(summary.status, SummaryStatus::Completed, "{summary:?}");
+        assert!(summary.reflection.is_some());
+    }
+    let last = client.diaries().get(day(28)).await.unwrap().unwrap();
+    assert!(last.version.get() >= acknowledged, "an acknowledged save was lost");
+    server.terminate().await;
+}
+
+/// SIGTERM while a long-poll waits: it is answered, and the server ends with success.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_server_answers_those_who_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let email = fresh_email();
+    let server = Process::start(dir.path(), "none").await;
+    let client = sign_in(&server.url, &email, true).await;
+    write_days(&client, 7).await;
+    let handle = client.summaries().request(weeks(1)[0]).await.unwrap().into_handle().unwrap();
+    let raw = Raw::stranger(&server.url);
+    let login = raw.post("/api/user/login", &json!({"email": email, "password": PASSWORD})).await;
+    let token = login.json()["data"]["token"].as_str().unwrap().to_owned();
+    let waiting = Raw::with_token(&server.url, &token);
+    let path = format!("/api/diary/summary/{}?wait=30&after=1", handle.id());
+    let poll = tokio::spawn(async move { waiting.get(&path).await });
+    let metrics = Raw::stranger(&server.url);
+    until("the server is up and the poll has been sent", async || {
+        metrics.get("/healthz").await.status == 200
+    })
+    .await;
+    server.terminate().await;
+    // Whether the poll had arrived before the signal or not, it does not hang.
+    match poll.await {
+        Ok(answer) => assert_eq!(answer.status, 200),
+        Err(refused) => assert!(refused.is_panic(), "the connection was refused"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Stopping drains: whoever waits is answered, and what runs is finished or handed back.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use shiori_sdk::SummaryStatus;
+
+use crate::house::{House, Raw, until, week, write_week};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_wait_are_answered_when_the_server_stops() {
+    let house = House::without_worker().await;
+    let client = house.client().await;
+    write_week(&client, "기다림").await;
+    let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
+    let mut watch = Box::pin(handle.watch());
+    let first = watch.next().await.unwrap().unwrap();
+    assert_eq!(first.status, SummaryStatus::Queued);
+    // `stop` fails if anything had to be cut off, such as the stream that is still open.
+    house.stop().await;
+    drop(watch);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_finishes_what_runs_or_hands_it_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = |worker| {
+        let mut config = shiori_server::Config::embedded(dir.path()).unwrap();
+        config.hash_cost = shiori_server::HashCost::MINIMAL;
+        config.drain_timeout = Duration::from_millis(200);
+        if let Some(pipeline) = worker {
+            config.pipeline = pipeline;
+        }
+        config
+    };
+    let hung = crate::slow::pipeline();
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server =
+        shiori_server::Server::start(config(Some(hung)), listener, shutdown.clone()).await.unwrap();
+    let email = crate::house::fresh_email();
+    let client = crate::house::device(&server.url());
+    client.auth().signup(&email, crate::house::PASSWORD, "시오리").await.unwrap();
+    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    write_week(&client, "넘겨줄 주").await;
+    let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
+    until("the summary runs", async || {
+        handle.poll().await.unwrap().status == SummaryStatus::Running
+    })
+    .await;
+    shutdown.cancel();
+    server.stopped().await.unwrap();
+
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server =
+        shiori_server::Server::start(config(None), listener, shutdown.clone()).await.unwrap();
+    let client = crate::house::device(&server.url());
+    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    let summary = client.summaries().handle(handle.id()).wait().await.unwrap();
+    assert_eq!(summary.status, SummaryStatus::Completed);
+    assert_eq!(summary.attempts, 1, "the attempt was given back");
+    shutdown.cancel();
+    server.stopped().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_data_directory_is_made_for_its_owner_alone_and_survives_a_restart() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("not/there/yet");
+    let mut config = shiori_server::Config::embedded(&home).unwrap();
+    config.hash_cost = shiori_server::HashCost::MINIMAL;
+    let again = shiori_server::Config::embedded(&home).unwrap();
+    assert!(config.jwt_secret.matches(again.jwt_secret.reveal()));
+    let mode = |name: &str| home.join(name).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("jwt.secret"), mode("internal.secret")), (0o700, 0o600, 0o600));
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = shiori_server::Server::start(config, listener, shutdown.clone()).await.unwrap();
+    assert_eq!(Raw::stranger(&server.url()).get("/readyz").await.status, 200);
+    shutdown.cancel();
+    server.stopped().await.unwrap();
+}
