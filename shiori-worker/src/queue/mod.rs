@@ -1,5 +1,7 @@
 //! The queue of hints from servers to workers.
 
+#[doc(hidden)]
+pub mod contract;
 mod in_process;
 
 use async_trait::async_trait;

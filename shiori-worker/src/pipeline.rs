@@ -1,0 +1,146 @@
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
+
+use crate::{
+    emotion::{EmotionModel, LexiconModel, day_emotion},
+    protocol::ClaimedDay,
+    summarize::{DayText, ExtractiveSummarizer, Summarizer, WeekText},
+};
+
+/// The way from a week's texts to its result: emotions first, then the reflection.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Reads emotions from blocks of text.
+    pub emotion: Arc<dyn EmotionModel>,
+    /// Writes the reflection.
+    pub summarizer: Arc<dyn Summarizer>,
+}
+
+/// What the pipeline made of a week.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) reflection: String,
+    pub(crate) engine: String,
+    pub(crate) emotion_engine: String,
+    pub(crate) emotions: Vec<DayEmotion>,
+}
+
+/// The pipeline made nothing of a week. The message holds no diary text and no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PipelineError {
+    /// What failed, for programs.
+    pub kind: FailureKind,
+    /// What failed, for people.
+    pub message: String,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
+    /// How long to wait before another attempt.
+    pub retry_after: Option<Duration>,
+}
+
+impl Pipeline {
+    /// The models that need no weights and no network.
+    pub fn builtin() -> Self {
+        Self {
+            emotion: Arc::new(LexiconModel::new()),
+            summarizer: Arc::new(ExtractiveSummarizer::new()),
+        }
+    }
+
+    /// Runs the week through both models. A model that panics has failed; it takes nothing else
+    /// with it.
+    pub(crate) async fn run(
+        &self,
+        days: Vec<ClaimedDay>,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Outcome, PipelineError> {
+        let run = AssertUnwindSafe(self.run_models(days, progress));
+        run.catch_unwind().await.unwrap_or_else(|_| {
+            Err(PipelineError {
+                kind: FailureKind::Internal,
+                message: "a model panicked".to_owned(),
+                retryable: true,
+                retry_after: None,
+            })
+        })
+    }
+
+    async fn run_models(
+        &self,
+        days: Vec<ClaimedDay>,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Outcome, PipelineError> {
+        if days.iter().all(|day| texts(day).next().is_none()) {
+            return Err(PipelineError {
+                kind: FailureKind::NoText,
+                message: "the week's diaries hold no text".to_owned(),
+                retryable: false,
+                retry_after: None,
+            });
+        }
+        progress(Progress { phase: ProgressPhase::Emotions, characters: 0 });
+        let emotions = self.judge(&days).await?;
+        progress(Progress { phase: ProgressPhase::Writing, characters: 0 });
+        let week = WeekText {
+            days: days
+                .into_iter()
+                .zip(&emotions)
+                .map(|(day, emotion)| DayText {
+                    date: day.date,
+                    title: day.title,
+                    blocks: day.texts,
+                    emotion: *emotion,
+                })
+                .collect(),
+        };
+        let writing =
+            |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
+        let written = self.summarizer.summarize(week, &writing).await.map_err(|error| {
+            PipelineError {
+                kind: error.kind,
+                message: error.message,
+                retryable: error.retryable,
+                retry_after: error.retry_after,
+            }
+        })?;
+        Ok(Outcome {
+            reflection: written.reflection,
+            engine: written.engine,
+            emotion_engine: self.emotion.engine().to_owned(),
+            emotions,
+        })
+    }
+
+    /// The emotion of each day. The whole week goes to the model at once, so that it can batch.
+    async fn judge(&self, days: &[ClaimedDay]) -> Result<Vec<DayEmotion>, PipelineError> {
+        let all: Vec<String> = days.iter().flat_map(texts).map(str::to_owned).collect();
+        let expected = all.len();
+        let failed = |message, retryable| PipelineError {
+            kind: FailureKind::EmotionModel,
+            message,
+            retryable,
+            retry_after: None,
+        };
+        let judged = self.emotion.judge(all).await;
+        let judgements = judged.map_err(|error| failed(error.message, error.retryable))?;
+        if judgements.len() != expected {
+            return Err(failed("the emotion model left out a text".to_owned(), false));
+        }
+        let mut rest = judgements.as_slice();
+        let emotion = |day: &ClaimedDay| {
+            let (own, others) = rest.split_at(texts(day).count());
+            rest = others;
+            day_emotion(day.date, own)
+        };
+        Ok(days.iter().map(emotion).collect())
+    }
+}
+
+/// The texts of a day: its title, then its blocks.
+fn texts(day: &ClaimedDay) -> impl Iterator<Item = &str> {
+    let title = Some(day.title.as_str());
+    title.into_iter().chain(day.texts.iter().map(String::as_str)).filter(|t| !t.trim().is_empty())
+}

@@ -1,0 +1,122 @@
+//! What every [`JobQueue`] promises, as a test suite. Each promise is given a queue of its own,
+//! empty, and a clock that it may move.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use shiori_sdk::SummaryId;
+use tokio::time::timeout;
+
+use super::JobQueue;
+use crate::{Clock, Job, ManualClock};
+
+type Queue = Arc<dyn JobQueue>;
+
+/// Long enough for any delivery; only a broken queue makes a test wait for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn job() -> Job {
+    Job { summary_id: SummaryId::new(), attempt: 1, trace: None }
+}
+
+async fn take(queue: &Queue) -> Job {
+    timeout(PATIENCE, queue.take()).await.expect("a hint is due").expect("the queue answers")
+}
+
+async fn depth(queue: &Queue) -> usize {
+    queue.depth().await.expect("the queue answers")
+}
+
+/// What is offered is taken, once, and then it is gone.
+pub async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
+    let offered = Job { trace: Some("00-trace-01".to_owned()), attempt: 3, ..job() };
+    queue.offer(&offered, clock.now()).await.expect("offered");
+    assert_eq!(depth(&queue).await, 1);
+    assert_eq!(take(&queue).await.summary_id, offered.summary_id);
+    assert_eq!(depth(&queue).await, 0);
+}
+
+/// Offering a hint again while it waits changes nothing.
+pub async fn repeating_an_offer_is_harmless(queue: Queue, clock: ManualClock) {
+    let offered = job();
+    for _ in 0..5 {
+        queue.offer(&offered, clock.now()).await.expect("offered");
+    }
+    assert_eq!(depth(&queue).await, 1);
+    take(&queue).await;
+    assert_eq!(depth(&queue).await, 0);
+    queue.offer(&offered, clock.now()).await.expect("offered");
+    assert_eq!(take(&queue).await.summary_id, offered.summary_id, "once taken, it may come again");
+}
+
+/// The earliest hint comes first, and none before it is due.
+pub async fn hints_come_in_the_order_in_which_they_are_due(queue: Queue, clock: ManualClock) {
+    let (soon, later, now) = (job(), job(), job());
+    queue.offer(&later, clock.now() + Duration::from_secs(60)).await.expect("offered");
+    queue.offer(&soon, clock.now() + Duration::from_secs(30)).await.expect("offered");
+    queue.offer(&now, clock.now()).await.expect("offered");
+    assert_eq!(take(&queue).await.summary_id, now.summary_id);
+    assert!(timeout(Duration::from_millis(500), queue.take()).await.is_err(), "none is due");
+    assert_eq!(depth(&queue).await, 2, "a taker that gave up took nothing");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(take(&queue).await.summary_id, soon.summary_id);
+    assert_eq!(take(&queue).await.summary_id, later.summary_id);
+}
+
+/// Many who take share the hints; each hint goes to one of them.
+pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
+    let takers: Vec<_> = (0..8)
+        .map(|_| {
+            let queue = queue.clone();
+            tokio::spawn(async move {
+                let mut taken = Vec::new();
+                for _ in 0..6 {
+                    taken.push(take(&queue).await.summary_id);
+                }
+                taken
+            })
+        })
+        .collect();
+    let mut offered = BTreeSet::new();
+    for _ in 0..48 {
+        let job = job();
+        queue.offer(&job, clock.now()).await.expect("offered");
+        offered.insert(job.summary_id);
+    }
+    let mut taken = Vec::new();
+    for taker in takers {
+        taken.extend(taker.await.expect("no panic"));
+    }
+    assert_eq!(taken.len(), offered.len());
+    assert_eq!(taken.into_iter().collect::<BTreeSet<_>>(), offered);
+    assert_eq!(depth(&queue).await, 0);
+}
+
+/// Instantiates the suite: `$open` makes a fresh future of an `Arc` of the queue and its clock.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! queue_contract {
+    ($open:expr) => {
+        $crate::queue_contract!(
+            $open,
+            [
+                a_hint_is_taken_once,
+                repeating_an_offer_is_harmless,
+                hints_come_in_the_order_in_which_they_are_due,
+                many_takers_share_the_hints,
+            ]
+        );
+    };
+    ($open:expr, [$($promise:ident),* $(,)?]) => {
+        mod contract {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $promise() {
+                    let (queue, clock) = $open.await;
+                    $crate::queue::contract::$promise(queue, clock).await;
+                }
+            )*
+        }
+    };
+}

@@ -1,0 +1,122 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use shiori_sdk::{SummaryId, Timestamp};
+use tokio::sync::Notify;
+
+use super::{JobQueue, QueueError};
+use crate::{Clock, Job};
+
+/// A taker looks at the clock again at least this often: it may be one that is moved by hand.
+const RECHECK: Duration = Duration::from_millis(200);
+
+/// A queue in the memory of one process. It forgets everything when the process ends, which loses
+/// nothing: the dispatcher offers every hint again.
+#[derive(Debug)]
+pub struct InProcessQueue {
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+    waiting: Mutex<Waiting>,
+    offered: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The hints by the time they are due; the earliest is taken first.
+    by_due: BTreeSet<(Timestamp, SummaryId)>,
+    jobs: HashMap<SummaryId, Job>,
+}
+
+impl InProcessQueue {
+    /// An empty queue that holds at most `capacity` hints.
+    pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { capacity, clock, waiting: Mutex::default(), offered: Notify::new() }
+    }
+
+    /// The earliest hint if it is due, else how long to wait before looking again.
+    fn pop(&self) -> Result<Job, Duration> {
+        let now = self.clock.now();
+        let mut waiting = self.lock();
+        let Some(&(due, id)) = waiting.by_due.first() else { return Err(RECHECK) };
+        if due > now {
+            return Err(due.duration_since(now).min(RECHECK));
+        }
+        waiting.by_due.pop_first();
+        waiting.jobs.remove(&id).ok_or(Duration::ZERO)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl JobQueue for InProcessQueue {
+    async fn offer(&self, job: &Job, due: Timestamp) -> Result<(), QueueError> {
+        {
+            let mut waiting = self.lock();
+            if waiting.jobs.contains_key(&job.summary_id) {
+                return Ok(());
+            }
+            if waiting.jobs.len() >= self.capacity {
+                return Err(QueueError::Full);
+            }
+            waiting.by_due.insert((due, job.summary_id));
+            waiting.jobs.insert(job.summary_id, job.clone());
+        }
+        self.offered.notify_one();
+        Ok(())
+    }
+
+    async fn take(&self) -> Result<Job, QueueError> {
+        loop {
+            match self.pop() {
+                Ok(job) => {
+                    // One notice may stand for several offers: pass it on.
+                    self.offered.notify_one();
+                    return Ok(job);
+                }
+                Err(pause) => {
+                    // A notice that comes between looking and waiting is kept for the waiter.
+                    let _ = tokio::time::timeout(pause, self.offered.notified()).await;
+                }
+            }
+        }
+    }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        Ok(self.lock().jobs.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+
+    async fn open() -> (Arc<InProcessQueue>, ManualClock) {
+        let clock = ManualClock::at(Timestamp::from_millis(1_771_200_000_000));
+        (Arc::new(InProcessQueue::new(64, Arc::new(clock.clone()))), clock)
+    }
+
+    crate::queue_contract!(open());
+
+    #[tokio::test]
+    async fn a_full_queue_says_so_and_loses_nothing() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let queue = InProcessQueue::new(1, Arc::new(clock));
+        let job = |id| Job { summary_id: id, attempt: 1, trace: None };
+        let (first, second) = (SummaryId::new(), SummaryId::new());
+        queue.offer(&job(first), Timestamp::UNIX_EPOCH).await.unwrap();
+        queue.offer(&job(first), Timestamp::UNIX_EPOCH).await.unwrap();
+        let full = queue.offer(&job(second), Timestamp::UNIX_EPOCH).await;
+        assert!(matches!(full, Err(QueueError::Full)));
+        assert_eq!(queue.take().await.unwrap().summary_id, first);
+        queue.offer(&job(second), Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(queue.take().await.unwrap().summary_id, second);
+    }
+}
