@@ -2,6 +2,7 @@
 //! make anyone wait.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod merge;
 pub mod types;
 
 pub use types::*;

@@ -1,0 +1,138 @@
+//! What two lists have in common, in order, within a bound on work.
+
+/// Edits among the entries that *both* lists hold, beyond which the middle of two lists is taken
+/// to have nothing in common. It bounds the work to about `MAX_EDITS * (n + m)` steps and the
+/// memory to `MAX_EDITS²/2` words. New and removed entries do not count towards it: only
+/// reordering does, and the repetition of entries such as blank lines.
+pub(super) const MAX_EDITS: usize = 1_000;
+
+/// The places of a longest common subsequence, ascending in both lists. The same lists always
+/// give the same places.
+pub(super) fn matches(a: &[u32], b: &[u32]) -> Vec<(usize, usize)> {
+    let prefix = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let (a_rest, b_rest) = (&a[prefix..], &b[prefix..]);
+    let suffix = a_rest.iter().rev().zip(b_rest.iter().rev()).take_while(|(a, b)| a == b).count();
+    let (a_mid, b_mid) = (&a_rest[..a_rest.len() - suffix], &b_rest[..b_rest.len() - suffix]);
+
+    // Entries that only one list holds match nothing; without them the search is short even when
+    // a document was rewritten from end to end.
+    let (a_at, b_at) = (shared(a_mid, b_mid), shared(b_mid, a_mid));
+    let pick = |list: &[u32], at: &[usize]| at.iter().map(|&i| list[i]).collect::<Vec<_>>();
+    let middle = shortest_edit(&pick(a_mid, &a_at), &pick(b_mid, &b_at)).unwrap_or_default();
+
+    let mut matches: Vec<_> = (0..prefix).map(|i| (i, i)).collect();
+    matches.extend(middle.into_iter().map(|(i, j)| (prefix + a_at[i], prefix + b_at[j])));
+    matches.extend((0..suffix).rev().map(|i| (a.len() - 1 - i, b.len() - 1 - i)));
+    matches
+}
+
+/// Where `list` holds entries of `other`.
+fn shared(list: &[u32], other: &[u32]) -> Vec<usize> {
+    let mut sorted = other.to_vec();
+    sorted.sort_unstable();
+    (0..list.len()).filter(|&i| sorted.binary_search(&list[i]).is_ok()).collect()
+}
+
+/// The greedy algorithm of E. Myers, "An O(ND) Difference Algorithm and Its Variations" (1986);
+/// `None` when the lists are more than [`MAX_EDITS`] apart.
+///
+/// Round `d` has `d + 1` diagonals; the `i`-th of them is `x - y = 2i - d`, and holds the furthest
+/// `x` that `d` edits reach on it.
+fn shortest_edit(a: &[u32], b: &[u32]) -> Option<Vec<(usize, usize)>> {
+    let mut rounds: Vec<Vec<usize>> = Vec::new();
+    for d in 0..=MAX_EDITS.min(a.len() + b.len()) {
+        let mut round = Vec::with_capacity(d + 1);
+        for i in 0..=d {
+            let mut x = rounds.last().map_or(0, |last| step(last, i).1);
+            let mut y = x + d - 2 * i;
+            while x < a.len() && y < b.len() && a[x] == b[y] {
+                (x, y) = (x + 1, y + 1);
+            }
+            round.push(x);
+            if x >= a.len() && y >= b.len() {
+                rounds.push(round);
+                return Some(trace(&rounds, i));
+            }
+        }
+        rounds.push(round);
+    }
+    None
+}
+
+/// The edit that leads furthest on diagonal `i`: the diagonal of the last round that it starts
+/// from, and the `x` that it leads to.
+fn step(last: &[usize], i: usize) -> (usize, usize) {
+    if i == 0 || (i < last.len() && last[i - 1] < last[i]) {
+        (i, last[i])
+    } else {
+        (i - 1, last[i - 1] + 1)
+    }
+}
+
+/// Walks from the end of the last round back to the start, and gathers the matches on the way.
+fn trace(rounds: &[Vec<usize>], mut i: usize) -> Vec<(usize, usize)> {
+    let mut matches = Vec::new();
+    for d in (0..rounds.len()).rev() {
+        let (from, start) = if d == 0 { (0, 0) } else { step(&rounds[d - 1], i) };
+        matches.extend((start..rounds[d][i]).rev().map(|x| (x, x + d - 2 * i)));
+        i = from;
+    }
+    matches.reverse();
+    matches
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The textbook's table, to compare with.
+    fn longest(a: &[u32], b: &[u32]) -> usize {
+        let mut row = vec![0; b.len() + 1];
+        for x in a {
+            let mut diagonal = 0;
+            for (j, y) in b.iter().enumerate() {
+                let above = row[j + 1];
+                row[j + 1] = if x == y { diagonal + 1 } else { above.max(row[j]) };
+                diagonal = above;
+            }
+        }
+        row[b.len()]
+    }
+
+    fn assert_common(a: &[u32], b: &[u32], matches: &[(usize, usize)]) {
+        assert!(matches.iter().all(|&(i, j)| a[i] == b[j]));
+        assert!(matches.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_longest_common_subsequence(
+            a in prop::collection::vec(0_u32..6, 0..40),
+            b in prop::collection::vec(0_u32..6, 0..40),
+        ) {
+            let matches = matches(&a, &b);
+            assert_common(&a, &b, &matches);
+            prop_assert_eq!(matches.len(), longest(&a, &b));
+        }
+    }
+
+    #[test]
+    fn beyond_the_bound_only_the_ends_are_common() {
+        let middle: Vec<u32> = (1..10_000).collect();
+        let turned = middle.iter().rev();
+        let a: Vec<u32> = [0].iter().chain(&middle).chain(&[0]).copied().collect();
+        let b: Vec<u32> = [0].iter().chain(turned).chain(&[0]).copied().collect();
+        assert_eq!(matches(&a, &b), [(0, 0), (10_000, 10_000)]);
+    }
+
+    #[test]
+    fn what_is_new_does_not_count_towards_the_bound() {
+        let a: Vec<u32> = (0..10_000).collect();
+        let b: Vec<u32> = (0..10_000).map(|i| if i % 100 == 50 { i } else { i + 10_000 }).collect();
+        let matches = matches(&a, &b);
+        assert_common(&a, &b, &matches);
+        assert_eq!(matches.len(), 100);
+    }
+}
