@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 use shiori_sdk::{ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates};
 
 use super::reply::Message;
-use crate::{auth::PasswordError, store::StoreError, summary::SummaryError};
+use crate::{
+    auth::{PasswordError, TokenError},
+    store::StoreError,
+    summary::SummaryError,
+};
 
 /// A refusal or a fault, with its stable name.
 #[derive(Debug)]
@@ -249,7 +253,17 @@ impl From<DocumentError> for ApiError {
 
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> Self {
+        if let PasswordError::Busy = error {
+            return Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER);
+        }
         tracing::error!(error = %error, "password hashing failed");
+        Self::new(ErrorCode::Internal)
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        tracing::error!(error = %error, "token not made");
         Self::new(ErrorCode::Internal)
     }
 }

@@ -1,9 +1,13 @@
 //! Who is who: e-mail addresses, passwords, access and refresh tokens.
 
 mod email;
+mod hs256;
 mod password;
 mod token;
 
-pub use email::{Email, InvalidEmail};
-pub use password::{HashCost, PasswordError, PasswordHash, PasswordHasher};
-pub use token::{Claims, TokenError, TokenKeys};
+pub use password::HashCost;
+pub(crate) use {
+    email::Email,
+    password::{NewPassword, PasswordError, PasswordHash, PasswordHasher, WeakPassword},
+    token::{RefreshClaims, TokenError, TokenKeys},
+};

@@ -1,9 +1,12 @@
 //! The contract of the store traits as test suites: every implementation is held to the same.
 //!
 //! Each function is one promise. All of them use fresh random users, so that suites may share a
-//! store; each panics when the store breaks the promise.
+//! store; each panics when the store breaks the promise. Where things expire the times lie around
+//! the present, for a store may do that by its own clock.
 
+pub mod account;
 pub mod diary;
+pub mod session;
 pub mod summary;
 
 /// Instantiates a suite for one implementation: `$open` makes a fresh future of an `Arc` of the
@@ -69,6 +72,56 @@ macro_rules! summary_contract {
                 coverage_tells_the_newest_request_of_each_week,
                 the_newest_tag_of_a_day_wins,
                 what_is_due_is_found_and_nothing_else,
+            ]
+        );
+    };
+}
+
+/// The promises of an account store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! account_contract {
+    ($open:expr) => {
+        $crate::contract!(
+            account,
+            $open,
+            [
+                an_account_is_found_by_its_email,
+                a_taken_email_stays_with_its_first_account,
+                one_of_many_creates_at_once_wins,
+                the_store_answers,
+            ]
+        );
+    };
+}
+
+/// The promises of a session store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! session_contract {
+    ($open:expr) => {
+        $crate::contract!(
+            session,
+            $open,
+            [
+                an_open_session_is_live_until_it_expires,
+                the_sessions_of_a_user_are_listed_by_last_use,
+                an_ended_session_is_gone,
+                nobody_ends_the_session_of_another,
+                the_least_recently_used_sessions_make_room,
+                an_expired_session_takes_up_no_room,
+                concurrent_logins_keep_to_the_limit,
+                being_seen_never_moves_back,
+                a_rotation_moves_generation_and_expiry,
+                a_rotation_is_repeated_within_the_grace_alone,
+                an_old_refresh_token_ends_the_session,
+                an_expired_session_is_not_rotated,
+                one_of_many_rotations_at_once_wins,
+                logins_are_throttled_until_their_window_ends,
+                a_successful_login_forgets_the_attempts,
+                concurrent_attempts_are_all_counted,
+                purging_takes_the_expired_alone,
+                the_store_answers,
             ]
         );
     };

@@ -8,9 +8,11 @@ mod summary;
 use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlitePool,
+    Row, SqlitePool,
     migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    },
 };
 
 use super::StoreError;
@@ -70,6 +72,12 @@ impl SqliteStore {
     }
 }
 
+/// The 16 bytes of an identifier's column.
+fn id_bytes(row: &SqliteRow, column: &str) -> Result<[u8; 16], StoreError> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|_| StoreError::Corrupt { what: "an identifier" })
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -80,4 +88,12 @@ impl From<sqlx::Error> for StoreError {
             other => Self::Unavailable(other.into()),
         }
     }
+}
+
+/// A store in a directory that goes when it is dropped.
+#[cfg(test)]
+async fn open_temporary() -> (SqliteStore, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = SqliteStore::open(&dir.path().join("shiori.db")).await.expect("opened");
+    (store, dir)
 }

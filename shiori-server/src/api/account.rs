@@ -1,0 +1,159 @@
+//! Accounts: signup, login, logout.
+
+use axum::extract::State;
+use http::{StatusCode, header::SET_COOKIE};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use shiori_sdk::{
+    AccessToken, Credentials, Envelope, ErrorCode, NewAccount, SessionId, SignedUp, UserId,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    caller::Caller,
+    error::ApiError,
+    extract::{Body, UserAgent},
+    reply::{Message, Reply},
+    session::{cleared_cookie, grant},
+};
+use crate::{
+    app::App,
+    auth::{Email, NewPassword, WeakPassword},
+    store::{Account, Creation, LoginGate, Session},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(log_in)).routes(routes!(log_out))
+}
+
+/// Characters of a nickname, at most.
+const NICKNAME_CHARS: usize = 30;
+
+/// Make an account.
+#[utoipa::path(
+    post, path = "/api/user/signup", tag = "account", request_body = NewAccount,
+    responses(
+        (status = 201, description = "the account is there", body = Envelope<SignedUp>),
+        (status = 409, description = "email_taken", body = Envelope<Value>),
+        (status = 422, description = "invalid_request: data names the field and its rule", body = Envelope<Value>),
+    )
+)]
+async fn sign_up(
+    State(app): State<App>,
+    Body(body): Body<NewAccount>,
+) -> Result<Reply<SignedUp>, ApiError> {
+    let email: Email = body.email.parse().map_err(|_| ApiError::invalid_field("email", "email"))?;
+    let password = NewPassword::try_from(body.password)?;
+    let nickname = nickname(body.nickname)?;
+    let account = Account {
+        id: UserId::new(),
+        email,
+        nickname,
+        password_hash: app.passwords.hash(password).await?,
+        created_at: app.clock.now(),
+    };
+    match app.accounts.create(&account).await? {
+        Creation::Created => {
+            let message = Message { ko: "가입되었습니다.", en: "The account is made." };
+            let data = SignedUp { user_id: account.id };
+            Ok(Reply::ok(message, data).with_status(StatusCode::CREATED))
+        }
+        Creation::EmailTaken => Err(ApiError::new(ErrorCode::EmailTaken)),
+    }
+}
+
+fn nickname(text: String) -> Result<String, ApiError> {
+    let rule = match text.chars().count() {
+        1..=NICKNAME_CHARS if text.chars().any(char::is_control) => "no_control_characters",
+        1..=NICKNAME_CHARS if text.trim().is_empty() => "not_blank",
+        1..=NICKNAME_CHARS => return Ok(text),
+        _ => "1_to_30_characters",
+    };
+    Err(ApiError::invalid_field("nickname", rule))
+}
+
+impl From<WeakPassword> for ApiError {
+    fn from(weakness: WeakPassword) -> Self {
+        let rule = match weakness {
+            WeakPassword::TooShort => "at_least_8_characters",
+            WeakPassword::TooLong => "at_most_128_characters",
+            WeakPassword::NoLetter => "a_letter",
+            WeakPassword::NoDigit => "a_digit",
+            WeakPassword::NoSpecial => "a_special_character",
+        };
+        Self::invalid_field("password", rule)
+    }
+}
+
+/// Sign a device in.
+#[utoipa::path(
+    post, path = "/api/user/login", tag = "account", request_body = Credentials,
+    responses(
+        (status = 200, description = "signed in; the refresh token is in the cookie", body = Envelope<AccessToken>,
+         headers(("Set-Cookie" = String, description = "refresh_token"))),
+        (status = 401, description = "bad_credentials", body = Envelope<Value>),
+        (status = 429, description = "too_many_attempts", body = Envelope<Value>,
+         headers(("Retry-After" = u64, description = "seconds"))),
+    )
+)]
+async fn log_in(
+    State(app): State<App>,
+    UserAgent(user_agent): UserAgent,
+    Body(body): Body<Credentials>,
+) -> Result<Reply<AccessToken>, ApiError> {
+    let policy = &app.session_policy;
+    let attempts = attempts_key(&body.email);
+    let now = app.clock.now();
+    match app.sessions.admit_login(&attempts, now, policy.login_throttle).await? {
+        LoginGate::Open => {}
+        LoginGate::Closed(wait) => {
+            return Err(ApiError::new(ErrorCode::TooManyAttempts).with_retry_after(wait));
+        }
+    }
+
+    // What is no address has no account, and is answered like an address that has none.
+    let account = match body.email.parse() {
+        Ok(email) => app.accounts.find_by_email(&email).await?,
+        Err(_) => None,
+    };
+    let hash = account.as_ref().map(|account| account.password_hash.clone());
+    let is_right = app.passwords.verify(body.password, hash).await?;
+    let Some(account) = account.filter(|_| is_right) else {
+        return Err(ApiError::new(ErrorCode::BadCredentials));
+    };
+    app.sessions.forget_attempts(&attempts).await?;
+
+    // Many may have waited for the password work.
+    let now = app.clock.now();
+    let session = Session {
+        id: SessionId::new(),
+        user: account.id,
+        generation: 1,
+        rotated_at: now,
+        created_at: now,
+        last_seen_at: now,
+        expires_at: now + policy.refresh_ttl,
+        user_agent,
+    };
+    app.sessions.open(&session, policy.sessions_per_user).await?;
+    grant(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
+}
+
+/// Names the attempts for an e-mail address without telling it.
+fn attempts_key(email: &str) -> [u8; 32] {
+    Sha256::digest(email.to_lowercase()).into()
+}
+
+/// Sign this device out.
+#[utoipa::path(
+    delete, path = "/api/user/logout", tag = "account", security(("access_token" = [])),
+    responses(
+        (status = 200, description = "the session has ended; the cookie is cleared", body = Envelope<Value>),
+        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
+    )
+)]
+async fn log_out(State(app): State<App>, caller: Caller) -> Result<Reply<()>, ApiError> {
+    app.sessions.end(caller.user, caller.session).await?;
+    let message = Message { ko: "로그아웃되었습니다.", en: "Signed out." };
+    Ok(Reply::done(message).with_header(SET_COOKIE, cleared_cookie(&app.session_policy)))
+}

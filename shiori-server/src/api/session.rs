@@ -1,0 +1,200 @@
+//! Sessions: refresh and verify their tokens, list and end them.
+
+use axum::extract::State;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, SET_COOKIE},
+};
+use serde_json::Value;
+use shiori_sdk::{
+    AccessToken, Envelope, ErrorCode, RefreshRequest, SessionId, SessionInfo, Timestamp,
+    VerifyRequest,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    caller::Caller,
+    error::ApiError,
+    extract::{Body, IdInPath},
+    reply::{Message, Reply},
+};
+use crate::{
+    app::App,
+    auth::RefreshClaims,
+    config::SessionPolicy,
+    store::{Rotation, Session},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(refresh))
+        .routes(routes!(verify))
+        .routes(routes!(list_sessions))
+        .routes(routes!(end_session))
+}
+
+/// Renew a session's tokens.
+#[utoipa::path(
+    post, path = "/api/auth/refresh", tag = "session", request_body = RefreshRequest,
+    params(("refresh_token" = String, Cookie)),
+    responses(
+        (status = 200, description = "new tokens; the refresh token is in the cookie", body = Envelope<AccessToken>,
+         headers(("Set-Cookie" = String, description = "refresh_token"))),
+        (status = 400, description = "token_decode_error", body = Envelope<Value>),
+        (status = 401, description = "session_expired, or refresh_reused: the session was ended", body = Envelope<Value>),
+    )
+)]
+async fn refresh(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(body): Body<RefreshRequest>,
+) -> Result<Reply<AccessToken>, ApiError> {
+    let claims = app
+        .tokens
+        .verify_ignoring_expiry(&body.access_token)
+        .map_err(|_| ApiError::new(ErrorCode::TokenDecodeError))?;
+    let presented = refresh_cookie(&headers)
+        .and_then(|token| app.tokens.verify_refresh(token).ok())
+        .filter(|presented| presented.session == claims.session)
+        .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+    let (policy, now) = (&app.session_policy, app.clock.now());
+    let rotation = app
+        .sessions
+        .rotate(
+            presented.session,
+            presented.generation,
+            now,
+            policy.refresh_grace,
+            now + policy.refresh_ttl,
+        )
+        .await?;
+    match rotation {
+        Rotation::Rotated(session) | Rotation::Repeated(session) => {
+            grant(&app, &session, now, Message { ko: "갱신되었습니다.", en: "Refreshed." })
+        }
+        Rotation::Reused => {
+            tracing::warn!(session = %presented.session, "refresh token used again; session ended");
+            Err(ApiError::new(ErrorCode::RefreshReused))
+        }
+        Rotation::Ended => Err(ApiError::new(ErrorCode::SessionExpired)),
+    }
+}
+
+/// Check an access token.
+#[utoipa::path(
+    post, path = "/api/auth/verify", tag = "session", request_body = VerifyRequest,
+    responses(
+        (status = 200, description = "the token is good", body = Envelope<Value>),
+        (status = 400, description = "token_decode_error: it is not ours, has expired, or its session has ended", body = Envelope<Value>),
+    )
+)]
+async fn verify(
+    State(app): State<App>,
+    Body(body): Body<VerifyRequest>,
+) -> Result<Reply<()>, ApiError> {
+    let refused = || ApiError::new(ErrorCode::TokenDecodeError);
+    let now = app.clock.now();
+    let claims = app.tokens.verify(&body.access_token, now).map_err(|_| refused())?;
+    app.sessions.live(claims.session, now).await?.ok_or_else(refused)?;
+    Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is good." }))
+}
+
+/// The caller's signed-in devices, the most recently used first.
+#[utoipa::path(
+    get, path = "/api/auth/sessions", tag = "session", security(("access_token" = [])),
+    responses(
+        (status = 200, description = "the sessions", body = Envelope<Vec<SessionInfo>>),
+        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
+    )
+)]
+async fn list_sessions(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Reply<Vec<SessionInfo>>, ApiError> {
+    let sessions = app.sessions.list(caller.user, app.clock.now()).await?;
+    let infos = sessions
+        .into_iter()
+        .map(|session| SessionInfo {
+            id: session.id,
+            created_at: session.created_at,
+            last_seen_at: session.last_seen_at,
+            user_agent: session.user_agent,
+            current: session.id == caller.session,
+        })
+        .collect();
+    Ok(Reply::ok(Message { ko: "로그인된 기기 목록입니다.", en: "The signed-in devices." }, infos))
+}
+
+/// Sign a device out.
+#[utoipa::path(
+    delete, path = "/api/auth/sessions/{id}", tag = "session", security(("access_token" = [])),
+    params(("id" = SessionId, Path)),
+    responses(
+        (status = 200, description = "the session has ended", body = Envelope<Value>),
+        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
+        (status = 404, description = "not_found: the caller has no such session", body = Envelope<Value>),
+    )
+)]
+async fn end_session(
+    State(app): State<App>,
+    caller: Caller,
+    IdInPath(id): IdInPath<SessionId>,
+) -> Result<Reply<()>, ApiError> {
+    if app.sessions.end(caller.user, id).await? {
+        Ok(Reply::done(Message {
+            ko: "기기를 로그아웃했습니다.", en: "The device is signed out."
+        }))
+    } else {
+        Err(ApiError::new(ErrorCode::NotFound))
+    }
+}
+
+/// Hands over the session's tokens.
+pub(super) fn grant(
+    app: &App,
+    session: &Session,
+    now: Timestamp,
+    message: Message,
+) -> Result<Reply<AccessToken>, ApiError> {
+    let ttl = app.session_policy.access_ttl;
+    let token = app.tokens.issue(session.user, session.id, now, ttl)?;
+    let claims = RefreshClaims { session: session.id, generation: session.generation };
+    let refresh_token = app.tokens.refresh_token(claims);
+    let max_age = session.expires_at.duration_since(now).as_secs();
+    let cookie = cookie(&refresh_token, max_age, &app.session_policy);
+    Ok(Reply::ok(message, AccessToken { token, expires_in: ttl.as_secs() })
+        .with_header(SET_COOKIE, cookie))
+}
+
+/// Makes a client forget its refresh token.
+pub(super) fn cleared_cookie(policy: &SessionPolicy) -> HeaderValue {
+    cookie("", 0, policy)
+}
+
+const COOKIE_NAME: &str = "refresh_token";
+
+/// Always the same path, so that no client ends up holding two.
+fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> HeaderValue {
+    let secure = if policy.secure_cookies { "; Secure" } else { "" };
+    let text = format!(
+        "{COOKIE_NAME}={token}; Path=/api/auth; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}"
+    );
+    let Ok(mut value) = HeaderValue::from_str(&text) else {
+        unreachable!("base64 and numbers are plain ASCII")
+    };
+    value.set_sensitive(true);
+    value
+}
+
+/// The refresh token among the request's cookies (RFC 6265, section 5.4).
+fn refresh_cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests;

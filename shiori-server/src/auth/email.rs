@@ -1,0 +1,140 @@
+use std::{fmt, str::FromStr};
+
+/// An e-mail address in lower case, so that letter case makes no difference. `Debug` does not
+/// show it.
+///
+/// It is ASCII: an internationalised domain comes in its Punycode form. So no two addresses that
+/// a database's collation could take for each other are different ones here.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Email(String);
+
+impl Email {
+    /// RFC 5321, section 4.5.3.1.3: a path has 256 octets, two of them its angle brackets.
+    const MAX_CHARS: usize = 254;
+    /// RFC 5321, section 4.5.3.1.1.
+    const MAX_LOCAL_CHARS: usize = 64;
+    /// RFC 1035, section 2.3.4.
+    const MAX_LABEL_CHARS: usize = 63;
+
+    /// The address itself. Keep it out of logs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text is not an e-mail address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an e-mail address")]
+pub struct InvalidEmail;
+
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    /// Takes what RFC 5321 calls a mailbox, without its rarities: quoted local parts, comments,
+    /// address literals and domains of one label.
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        let (local, domain) = text.split_once('@').ok_or(InvalidEmail)?;
+        let valid = text.len() <= Self::MAX_CHARS
+            && local.len() <= Self::MAX_LOCAL_CHARS
+            && local.split('.').all(is_atom)
+            && domain.contains('.')
+            && domain.split('.').all(is_label);
+        if valid { Ok(Self(text.to_ascii_lowercase())) } else { Err(InvalidEmail) }
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// RFC 5322, section 3.2.3.
+fn is_atom(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=Email::MAX_LABEL_CHARS).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_taken_in_lower_case() {
+        for (text, email) in [
+            ("Mina@Example.COM", "mina@example.com"),
+            ("a.b+diary@mail.example.co.kr", "a.b+diary@mail.example.co.kr"),
+            ("o'neil_1@xn--ok0b236bp0a.kr", "o'neil_1@xn--ok0b236bp0a.kr"),
+        ] {
+            assert_eq!(text.parse::<Email>().expect(text).as_str(), email);
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long_local = format!("{}@example.com", "a".repeat(65));
+        let long_label = format!("a@{}.com", "b".repeat(64));
+        let long = format!("a@{}com", "b23456789.".repeat(25));
+        for text in [
+            "",
+            "@",
+            "mina",
+            "mina@",
+            "@example.com",
+            "mina@example",
+            "a@b@example.com",
+            "mina@.com",
+            "mina@example.",
+            "mina@exam..ple.com",
+            ".mina@example.com",
+            "mi..na@example.com",
+            "mi na@example.com",
+            " mina@example.com",
+            "mina@example.com\n",
+            "mina@-example.com",
+            "mina@example-.com",
+            "mina@exam_ple.com",
+            "미나@example.com",
+            "mina@예시.kr",
+            "mi\0na@example.com",
+            "\"mina\"@example.com",
+            "mina@[127.0.0.1]",
+            &long_local,
+            &long_label,
+            &long,
+        ] {
+            assert_eq!(text.parse::<Email>(), Err(InvalidEmail), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_address() {
+        let email: Email = "mina@example.com".parse().expect("an address");
+        assert_eq!(format!("{email:?}"), "Email(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_comes_back_in_lower_case(text in any::<String>()) {
+            if let Ok(email) = text.parse::<Email>() {
+                prop_assert_eq!(email.as_str(), text.to_lowercase());
+            }
+        }
+
+        #[test]
+        fn letter_case_makes_no_difference(text in "[a-z0-9.+_-]{1,10}@[a-z0-9-]{1,10}\\.[a-z]{2,3}") {
+            prop_assert_eq!(text.parse::<Email>(), text.to_uppercase().parse());
+        }
+    }
+}

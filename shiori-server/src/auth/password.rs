@@ -1,0 +1,357 @@
+use std::{fmt, sync::Arc, thread};
+
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
+    password_hash::{self, phc},
+};
+use shiori_sdk::Password;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+/// Hashes and checks passwords with Argon2id, away from the async threads.
+///
+/// At most as many run at once as there are processor cores, so that memory and processors stay
+/// bounded under a flood of logins; a bounded number more wait for their turn.
+#[derive(Clone)]
+pub(crate) struct PasswordHasher(Arc<Workshop>);
+
+struct Workshop {
+    argon2: Argon2<'static>,
+    /// What a password is checked against when there is no account: it takes as long.
+    decoy: PasswordHash,
+    /// Permits for those that run or wait.
+    places: Arc<Semaphore>,
+    /// Permits for those that run.
+    cores: Arc<Semaphore>,
+}
+
+/// How many may wait for a core: some seconds' worth of work.
+const WAITING: usize = 512;
+
+impl PasswordHasher {
+    /// A hasher of this cost. It hashes once, here and now.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordError::Argon2`] when Argon2 does not take the cost.
+    pub(crate) fn new(cost: HashCost) -> Result<Self, PasswordError> {
+        let HashCost { memory_kib, passes, lanes } = cost;
+        let params = Params::new(memory_kib, passes, lanes, None)
+            .map_err(|error| PasswordError::Argon2(error.into()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = hash(&argon2, "")?;
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self(Arc::new(Workshop {
+            argon2,
+            decoy,
+            places: Arc::new(Semaphore::new(cores + WAITING)),
+            cores: Arc::new(Semaphore::new(cores)),
+        })))
+    }
+
+    /// Hashes a password with a new salt.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordError::Busy`] when too many wait already.
+    pub(crate) async fn hash(&self, password: NewPassword) -> Result<PasswordHash, PasswordError> {
+        self.run(move |workshop| hash(&workshop.argon2, password.0.reveal())).await
+    }
+
+    /// Whether the password is the one that was hashed. Without a hash it is not, after the same
+    /// work.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordError::Busy`] when too many wait already.
+    pub(crate) async fn verify(
+        &self,
+        password: Password,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, PasswordError> {
+        self.run(move |workshop| {
+            let expected = hash.as_ref().unwrap_or(&workshop.decoy);
+            match workshop.argon2.verify_password(password.reveal().as_bytes(), expected.as_str()) {
+                // Somebody may well find the decoy's password.
+                Ok(()) => Ok(hash.is_some()),
+                Err(password_hash::Error::PasswordInvalid) => Ok(false),
+                Err(error) => Err(PasswordError::Argon2(error)),
+            }
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Workshop) -> Result<T, PasswordError> + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let place =
+            Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let Ok(core) = Arc::clone(&self.0.cores).acquire_owned().await else {
+            unreachable!("nothing closes the semaphore")
+        };
+        let workshop = Arc::clone(&self.0);
+        // The permits go along: work whose caller has left still takes up its core.
+        let task = spawn_blocking(move || {
+            let _permits = (place, core);
+            work(&workshop)
+        });
+        task.await.map_err(|_| PasswordError::Aborted)?
+    }
+}
+
+impl fmt::Debug for PasswordHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PasswordHasher").field(&self.0.argon2).finish()
+    }
+}
+
+fn hash(argon2: &Argon2<'_>, password: &str) -> Result<PasswordHash, PasswordError> {
+    let hash = argon2.hash_password(password.as_bytes()).map_err(PasswordError::Argon2)?;
+    Ok(PasswordHash(hash.to_string()))
+}
+
+/// What one hash costs. The default is the least that OWASP's Password Storage Cheat Sheet asks
+/// of Argon2id: 19 MiB, two passes, one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashCost {
+    /// Memory, in KiB; at least 8 for each lane.
+    pub memory_kib: u32,
+    /// Passes over the memory; at least 1.
+    pub passes: u32,
+    /// Lanes of the memory; at least 1.
+    pub lanes: u32,
+}
+
+impl HashCost {
+    /// As little as Argon2 takes. It protects nothing: for tests alone.
+    pub const MINIMAL: Self = Self { memory_kib: Params::MIN_M_COST, passes: 1, lanes: 1 };
+}
+
+impl Default for HashCost {
+    fn default() -> Self {
+        Self { memory_kib: 19 * 1024, passes: 2, lanes: 1 }
+    }
+}
+
+/// A hashed password as a PHC string, which names its algorithm, cost and salt. `Debug` does not
+/// show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// The hash of a PHC string, as a store keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordError::NotAHash`] when it is none.
+    pub fn parse(text: String) -> Result<Self, PasswordError> {
+        match phc::PasswordHash::new(&text) {
+            Ok(phc) if phc.salt.is_some() && phc.hash.is_some() => Ok(Self(text)),
+            _ => Err(PasswordError::NotAHash),
+        }
+    }
+
+    /// The PHC string. Keep it out of logs.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// A password that fulfils the rule for new ones.
+#[derive(Debug, Clone)]
+pub(crate) struct NewPassword(Password);
+
+impl NewPassword {
+    /// Characters a password has at most.
+    pub(crate) const MAX_CHARS: usize = 128;
+}
+
+impl TryFrom<Password> for NewPassword {
+    type Error = WeakPassword;
+
+    /// Letters and digits may be of any script: `한` is a letter. Whatever is neither, nor white
+    /// space nor a control character, is special.
+    fn try_from(password: Password) -> Result<Self, WeakPassword> {
+        let text = password.reveal();
+        let has = |kind: fn(char) -> bool| text.chars().any(kind);
+        match text.chars().count() {
+            ..Password::MIN_CHARS => Err(WeakPassword::TooShort),
+            chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
+            _ if !has(char::is_alphabetic) => Err(WeakPassword::NoLetter),
+            _ if !has(char::is_numeric) => Err(WeakPassword::NoDigit),
+            _ if !has(is_special) => Err(WeakPassword::NoSpecial),
+            _ => Ok(Self(password)),
+        }
+    }
+}
+
+fn is_special(c: char) -> bool {
+    !(c.is_alphanumeric() || c.is_whitespace() || c.is_control())
+}
+
+/// What a new password lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WeakPassword {
+    /// It has fewer than [`Password::MIN_CHARS`] characters.
+    #[error("the password is too short")]
+    TooShort,
+    /// It has more than [`NewPassword::MAX_CHARS`] characters.
+    #[error("the password is too long")]
+    TooLong,
+    /// No letter is in it.
+    #[error("the password has no letter")]
+    NoLetter,
+    /// No digit is in it.
+    #[error("the password has no digit")]
+    NoDigit,
+    /// No special character is in it.
+    #[error("the password has no special character")]
+    NoSpecial,
+}
+
+/// A password could not be hashed or checked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PasswordError {
+    /// Too many wait for their turn; another try may succeed.
+    #[error("too many passwords wait to be hashed")]
+    Busy,
+    /// Argon2 does not take the cost, or has no memory or randomness left.
+    #[error("argon2 failed")]
+    Argon2(#[source] password_hash::Error),
+    /// The text is no PHC string with a salt and a hash.
+    #[error("not a password hash")]
+    NotAHash,
+    /// The runtime stopped before the work was done.
+    #[error("the hashing was cut off")]
+    Aborted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWORD: &str = "sesame-77";
+
+    fn hasher() -> PasswordHasher {
+        PasswordHasher::new(HashCost::MINIMAL).expect("a cost")
+    }
+
+    fn new_password(text: &str) -> Result<NewPassword, WeakPassword> {
+        Password::from(text).try_into()
+    }
+
+    async fn hash_of(hasher: &PasswordHasher, text: &str) -> PasswordHash {
+        hasher.hash(new_password(text).expect("strong")).await.expect("hashed")
+    }
+
+    #[tokio::test]
+    async fn only_the_password_itself_is_verified() {
+        let hasher = hasher();
+        let hash = hash_of(&hasher, PASSWORD).await;
+        for (password, expected) in
+            [(PASSWORD, true), ("sesame-78", false), ("Sesame-77", false), ("", false)]
+        {
+            let verdict = hasher.verify(password.into(), Some(hash.clone())).await;
+            assert_eq!(verdict.expect("checked"), expected, "{password:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_account_no_password_is_right() {
+        let hasher = hasher();
+        // The empty one is the decoy's.
+        for password in ["", PASSWORD] {
+            assert!(!hasher.verify(password.into(), None).await.expect("checked"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_outlives_a_change_of_cost() {
+        let hash = hash_of(&hasher(), PASSWORD).await;
+        let dearer = PasswordHasher::new(HashCost { passes: 2, ..HashCost::MINIMAL });
+        let verdict = dearer.expect("a cost").verify(PASSWORD.into(), Some(hash)).await;
+        assert!(verdict.expect("checked"));
+    }
+
+    #[tokio::test]
+    async fn equal_passwords_have_different_hashes() {
+        let hasher = hasher();
+        let (first, second) = (hash_of(&hasher, PASSWORD).await, hash_of(&hasher, PASSWORD).await);
+        assert_ne!(first, second);
+        assert!(first.as_str().starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", first.as_str());
+        assert_eq!(PasswordHash::parse(first.as_str().to_owned()).expect("a hash"), first);
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_bounded() {
+        let hasher = hasher();
+        let places = hasher.0.places.available_permits();
+        let taken = hasher.0.places.try_acquire_many(u32::try_from(places).expect("few"));
+        let refused = hasher.verify(PASSWORD.into(), None).await;
+        assert!(matches!(refused, Err(PasswordError::Busy)));
+        drop(taken);
+        assert!(hasher.verify(PASSWORD.into(), None).await.is_ok());
+        assert_eq!(hasher.0.places.available_permits(), places);
+    }
+
+    #[test]
+    fn the_default_costs_what_owasp_asks() {
+        let hasher = PasswordHasher::new(HashCost::default()).expect("a cost");
+        let decoy = hasher.0.decoy.as_str();
+        assert!(decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{decoy}");
+    }
+
+    #[test]
+    fn an_impossible_cost_is_refused() {
+        let refused = PasswordHasher::new(HashCost { memory_kib: 1, passes: 1, lanes: 1 });
+        assert!(matches!(refused, Err(PasswordError::Argon2(_))));
+    }
+
+    #[test]
+    fn what_is_no_hash_is_refused() {
+        let saltless = "$argon2id$v=19$m=8,t=1,p=1";
+        let hashless = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ";
+        for text in ["", "sesame", saltless, hashless] {
+            let refused = PasswordHash::parse(text.to_owned());
+            assert!(matches!(refused, Err(PasswordError::NotAHash)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rule_for_new_passwords() {
+        let longest = format!("a1-{}", "x".repeat(125));
+        let too_long = format!("{longest}x");
+        for (text, expected) in [
+            ("sesame-7", None),
+            ("비밀번호열려라1!", None),
+            ("sésame✨7", None),
+            (&longest, None),
+            ("", Some(WeakPassword::TooShort)),
+            ("seame-7", Some(WeakPassword::TooShort)),
+            // Characters count, not bytes.
+            ("열려라참깨1!", Some(WeakPassword::TooShort)),
+            (&too_long, Some(WeakPassword::TooLong)),
+            ("1234567-", Some(WeakPassword::NoLetter)),
+            ("sesame-x", Some(WeakPassword::NoDigit)),
+            ("sesame77", Some(WeakPassword::NoSpecial)),
+            ("sesame 77\u{7}", Some(WeakPassword::NoSpecial)),
+        ] {
+            assert_eq!(new_password(text).err(), expected, "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn debug_shows_no_secret() {
+        let hasher = hasher();
+        let hash = hash_of(&hasher, PASSWORD).await;
+        let shown = format!("{hasher:?}{hash:?}{:?}", new_password(PASSWORD));
+        assert!(!shown.contains(PASSWORD) && !shown.contains('$'), "{shown}");
+    }
+}

@@ -1,0 +1,331 @@
+use std::{fmt, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use shiori_sdk::{SessionId, Timestamp, UserId};
+use uuid::Uuid;
+
+use super::hs256::{self, HmacSha256};
+use crate::secrets::Secret;
+
+/// The keys of all tokens. `Debug` shows none.
+///
+/// An access token is a JWT. A refresh token is opaque: the session, the generation, and a tag
+/// over both. A store keeps the generation alone, so a stolen database yields no token, and the
+/// token of an answer that was lost can be made again.
+#[derive(Clone)]
+pub(crate) struct TokenKeys {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+    refresh: HmacSha256,
+}
+
+impl TokenKeys {
+    /// Derives a key for each kind of token, so that none can stand in for another.
+    pub(crate) fn new(secret: &Secret) -> Self {
+        hs256::install();
+        let root = HmacSha256::new(secret.reveal().as_bytes());
+        let access = root.sign(b"shiori access token 1");
+        let mut validation = Validation::new(Algorithm::HS256);
+        // It would ask the system's clock; `verify` asks the caller's.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        Self {
+            signing: EncodingKey::from_secret(&access),
+            verifying: DecodingKey::from_secret(&access),
+            validation,
+            refresh: HmacSha256::new(&root.sign(b"shiori refresh token 1")),
+        }
+    }
+
+    /// A new access token that is good for `ttl`, rounded up to whole seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Unsigned`] when the process was given a `jsonwebtoken` provider without
+    /// HS256.
+    pub(crate) fn issue(
+        &self,
+        user: UserId,
+        session: SessionId,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<String, TokenError> {
+        let payload = Payload {
+            sub: user,
+            sid: session,
+            iat: now.as_millis().div_euclid(1000),
+            exp: (now + ttl + Duration::from_millis(999)).as_millis().div_euclid(1000),
+            jti: Uuid::new_v4(),
+        };
+        encode(&Header::new(Algorithm::HS256), &payload, &self.signing)
+            .map_err(|_| TokenError::Unsigned)
+    }
+
+    /// What an access token says, if it is ours and has not expired.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Invalid`], [`TokenError::Expired`].
+    pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
+        let claims = self.verify_ignoring_expiry(token)?;
+        if now < claims.expires_at { Ok(claims) } else { Err(TokenError::Expired) }
+    }
+
+    /// What an access token says, if it is ours.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Invalid`].
+    pub(crate) fn verify_ignoring_expiry(&self, token: &str) -> Result<Claims, TokenError> {
+        let payload = decode::<Payload>(token, &self.verifying, &self.validation)
+            .map_err(|_| TokenError::Invalid)?
+            .claims;
+        Ok(Claims {
+            user: payload.sub,
+            session: payload.sid,
+            expires_at: Timestamp::from_millis(payload.exp.saturating_mul(1000)),
+        })
+    }
+
+    /// The refresh token of a session's generation; always the same one.
+    pub(crate) fn refresh_token(&self, claims: RefreshClaims) -> String {
+        let message = claims.to_bytes();
+        URL_SAFE_NO_PAD.encode([&message[..], &self.refresh.sign(&message)].concat())
+    }
+
+    /// What a refresh token says, if it is ours; whether it is still good the store knows.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Invalid`].
+    pub(crate) fn verify_refresh(&self, token: &str) -> Result<RefreshClaims, TokenError> {
+        let mut bytes = [0; RefreshClaims::LEN + TAG_LEN];
+        match URL_SAFE_NO_PAD.decode_slice(token, &mut bytes) {
+            Ok(len) if len == bytes.len() => {}
+            _ => return Err(TokenError::Invalid),
+        }
+        let Some((message, tag)) = bytes.split_first_chunk() else {
+            unreachable!("the array is longer")
+        };
+        if self.refresh.is_signed(message, tag) {
+            Ok(RefreshClaims::from_bytes(message))
+        } else {
+            Err(TokenError::Invalid)
+        }
+    }
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKeys(…)")
+    }
+}
+
+/// What an access token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claims {
+    /// Whose it is.
+    pub(crate) user: UserId,
+    /// The session that it belongs to.
+    pub(crate) session: SessionId,
+    /// When it expires, to the second.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// The payload of an access token (RFC 7519, section 4.1).
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    sub: UserId,
+    sid: SessionId,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+/// What a refresh token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RefreshClaims {
+    /// The session that it refreshes.
+    pub(crate) session: SessionId,
+    /// Which of the session's refresh tokens it is.
+    pub(crate) generation: u64,
+}
+
+/// Bytes of an HMAC-SHA256 tag.
+const TAG_LEN: usize = 32;
+
+impl RefreshClaims {
+    const LEN: usize = 24;
+
+    fn to_bytes(self) -> [u8; Self::LEN] {
+        let mut bytes = [0; Self::LEN];
+        bytes[..16].copy_from_slice(self.session.as_bytes());
+        bytes[16..].copy_from_slice(&self.generation.to_be_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
+        let (mut session, mut generation) = ([0; 16], [0; 8]);
+        session.copy_from_slice(&bytes[..16]);
+        generation.copy_from_slice(&bytes[16..]);
+        Self { session: SessionId::from_bytes(session), generation: u64::from_be_bytes(generation) }
+    }
+}
+
+/// A token is not taken, or could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum TokenError {
+    /// It is not one of ours.
+    #[error("the token is not valid")]
+    Invalid,
+    /// Its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// The process has no HS256 to sign with.
+    #[error("the token cannot be signed")]
+    Unsigned,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const TTL: Duration = Duration::from_mins(15);
+
+    fn keys() -> TokenKeys {
+        TokenKeys::new(&Secret::from("a secret for the tests alone"))
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_millis(1_771_200_000_400)
+    }
+
+    fn forge(header: &Value, payload: &str, tag: &[u8]) -> String {
+        let header = URL_SAFE_NO_PAD.encode(header.to_string());
+        format!("{header}.{payload}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    fn payload_of(token: &str) -> &str {
+        token.split('.').nth(1).expect("a payload")
+    }
+
+    #[test]
+    fn an_access_token_is_good_until_its_time_is_over() {
+        let (user, session) = (UserId::new(), SessionId::new());
+        let token = keys().issue(user, session, now(), TTL).expect("signed");
+        // Another process with the same secret reads it.
+        let claims = keys().verify(&token, now()).expect("ours");
+        assert_eq!((claims.user, claims.session), (user, session));
+        assert_eq!(claims.expires_at.as_millis() % 1000, 0);
+        let last = now() + TTL;
+        assert!(keys().verify(&token, last).is_ok(), "the promised time is whole");
+        assert_eq!(keys().verify(&token, claims.expires_at), Err(TokenError::Expired));
+        assert_eq!(keys().verify_ignoring_expiry(&token), Ok(claims));
+    }
+
+    #[test]
+    fn no_two_access_tokens_are_alike() {
+        let (user, session) = (UserId::new(), SessionId::new());
+        let issue = || keys().issue(user, session, now(), TTL).expect("signed");
+        assert_ne!(issue(), issue());
+    }
+
+    #[test]
+    fn the_secret_of_another_server_is_not_ours() {
+        let others = TokenKeys::new(&Secret::from("another secret"));
+        let token = others.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
+        let claims = RefreshClaims { session: SessionId::new(), generation: 1 };
+        let refused = keys().verify_refresh(&others.refresh_token(claims));
+        assert_eq!(refused, Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn the_algorithm_is_not_the_tokens_to_choose() {
+        let keys = keys();
+        let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        let payload = payload_of(&token);
+        let access_key = HmacSha256::new(keys.signing.as_bytes());
+        for algorithm in ["none", "None", "HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA", ""]
+        {
+            let header = json!({ "alg": algorithm, "typ": "JWT" });
+            let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
+            for tag in [&access_key.sign(signed.as_bytes())[..], b""] {
+                let forged = forge(&header, payload, tag);
+                assert_eq!(keys.verify(&forged, now()), Err(TokenError::Invalid), "{algorithm}");
+            }
+        }
+        // The forging itself works: with the right algorithm it makes a good token.
+        let header = json!({ "alg": "HS256" });
+        let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
+        let good = forge(&header, payload, &access_key.sign(signed.as_bytes()));
+        assert!(keys.verify(&good, now()).is_ok());
+    }
+
+    #[test]
+    fn one_kind_of_token_does_not_stand_in_for_another() {
+        let keys = keys();
+        let header = json!({ "alg": "HS256" });
+        let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        let payload = payload_of(&token);
+        let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
+        let forged = forge(&header, payload, &keys.refresh.sign(signed.as_bytes()));
+        assert_eq!(keys.verify(&forged, now()), Err(TokenError::Invalid));
+        assert_eq!(keys.verify_refresh(&token), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_signed_payload_without_a_session_is_refused() {
+        let keys = keys();
+        let payload = json!({ "sub": UserId::new(), "exp": i64::MAX });
+        let token =
+            encode(&Header::new(Algorithm::HS256), &payload, &keys.signing).expect("signed");
+        assert_eq!(keys.verify(&token, now()), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_refresh_token_says_its_session_and_generation() {
+        for generation in [0, 1, 255, u64::MAX] {
+            let claims = RefreshClaims { session: SessionId::new(), generation };
+            let token = keys().refresh_token(claims);
+            assert_eq!(token, keys().refresh_token(claims), "it can be made again");
+            assert_eq!(keys().verify_refresh(&token), Ok(claims));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", keys()), "TokenKeys(…)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_other_text_is_a_token(text in any::<String>()) {
+            prop_assert_eq!(keys().verify(&text, now()), Err(TokenError::Invalid));
+            prop_assert_eq!(keys().verify_refresh(&text), Err(TokenError::Invalid));
+        }
+
+        #[test]
+        fn a_changed_character_spoils_a_token(at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]") {
+            let keys = keys();
+            let claims = RefreshClaims { session: SessionId::new(), generation: 3 };
+            let refresh = keys.refresh_token(claims);
+            let access = keys.issue(UserId::new(), claims.session, now(), TTL).expect("signed");
+            for token in [&refresh, &access] {
+                let at = at.index(token.len());
+                let mut changed = token.clone();
+                changed.replace_range(at..=at, &to);
+                prop_assume!(changed != *token);
+                prop_assert_eq!(keys.verify_refresh(&changed), Err(TokenError::Invalid));
+                prop_assert_eq!(keys.verify(&changed, now()), Err(TokenError::Invalid));
+            }
+        }
+    }
+}

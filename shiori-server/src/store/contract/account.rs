@@ -1,0 +1,73 @@
+//! What every [`AccountStore`] promises.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use shiori_sdk::{Timestamp, UserId};
+use uuid::Uuid;
+
+use crate::{
+    auth::{Email, PasswordHash},
+    store::{Account, AccountStore, Creation},
+};
+
+pub async fn an_account_is_found_by_its_email(store: Arc<dyn AccountStore>) {
+    let (account, other) = (new_account(), new_account());
+    assert_eq!(store.find_by_email(&account.email).await.expect("read"), None);
+    for account in [&account, &other] {
+        assert_eq!(store.create(account).await.expect("written"), Creation::Created);
+    }
+    for account in [account, other] {
+        assert_eq!(store.find_by_email(&account.email).await.expect("read"), Some(account));
+    }
+}
+
+pub async fn a_taken_email_stays_with_its_first_account(store: Arc<dyn AccountStore>) {
+    let first = new_account();
+    let second = Account { email: first.email.clone(), ..new_account() };
+    assert_eq!(store.create(&first).await.expect("written"), Creation::Created);
+    assert_eq!(store.create(&second).await.expect("refused"), Creation::EmailTaken);
+    assert_eq!(store.find_by_email(&first.email).await.expect("read"), Some(first));
+}
+
+pub async fn one_of_many_creates_at_once_wins(store: Arc<dyn AccountStore>) {
+    let email = new_account().email;
+    let rivals: Vec<_> =
+        (0..32).map(|_| Account { email: email.clone(), ..new_account() }).collect();
+    let tasks = rivals.iter().cloned().map(|account| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move { store.create(&account).await.expect("answered") })
+    });
+    let outcomes: Vec<_> =
+        join_all(tasks).await.into_iter().map(|outcome| outcome.expect("ran")).collect();
+    let winners: Vec<_> = rivals
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == Creation::Created)
+        .map(|(account, _)| account)
+        .collect();
+    let [winner] = winners[..] else { panic!("{} of 32 won", winners.len()) };
+    assert_eq!(store.find_by_email(&email).await.expect("read").as_ref(), Some(winner));
+}
+
+pub async fn the_store_answers(store: Arc<dyn AccountStore>) {
+    store.ping().await.expect("answered");
+}
+
+fn new_account() -> Account {
+    Account {
+        id: UserId::new(),
+        email: random_email(),
+        nickname: "미나 🌙".to_owned(),
+        password_hash: PasswordHash::parse(
+            // Of no password: the hash is made up.
+            "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$bWFkZXVwbWFkZXVwbWFkZXVw".to_owned(),
+        )
+        .expect("a hash"),
+        created_at: Timestamp::now(),
+    }
+}
+
+fn random_email() -> Email {
+    format!("{}@example.com", Uuid::new_v4().simple()).parse().expect("an address")
+}
