@@ -192,7 +192,7 @@ pub struct Settings {
     /// Mark cookies for HTTPS only [default: false]
     #[arg(long, env = "SHIORI_SECURE_COOKIES")]
     pub secure_cookies: Option<bool>,
-    /// What is logged, e.g. info or shiori_server=debug [default: info]
+    /// What is logged, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
 }

@@ -11,6 +11,9 @@ use crate::app::App;
 /// Rows of a kind in one round.
 const BATCH: u32 = 100;
 
+/// Rounds of purging at a time, so that a flood of failed logins does not outgrow it for long.
+const PURGE_ROUNDS: u32 = 100;
+
 /// The pause after a round that found less than a full batch.
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -31,15 +34,26 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         let now = app.clock.now();
         if now.duration_since(purged) >= PURGE_PERIOD {
             purged = now;
-            if let Err(error) = app.sessions.purge(now, BATCH).await {
-                tracing::warn!(%error, "sessions not purged");
-            }
+            purge(&app, now).await;
         }
         // Even a full batch is followed by a breath, so that a backlog never starves requests.
         let pause = if full { PERIOD / 20 } else { PERIOD };
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn purge(app: &App, now: Timestamp) {
+    for _ in 0..PURGE_ROUNDS {
+        match app.sessions.purge(now, BATCH).await {
+            Ok(deleted) if deleted >= u64::from(BATCH) => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "sessions not purged");
+                return;
+            }
         }
     }
 }

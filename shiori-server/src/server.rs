@@ -200,7 +200,6 @@ fn worker(
         worker_id: format!("in-process-{}", std::process::id()),
         concurrency: config.worker_concurrency,
         drain_timeout: config.drain_timeout,
-        ..WorkerConfig::default()
     };
     Ok(Some(Worker::new(worker_config, profile.queue.clone(), api, config.pipeline.clone())))
 }

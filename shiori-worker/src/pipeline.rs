@@ -96,16 +96,14 @@ impl Pipeline {
                 })
                 .collect(),
         };
-        let writing =
-            |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
-        let written = self.summarizer.summarize(week, &writing).await.map_err(|error| {
-            PipelineError {
+        let writing = |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
+        let written =
+            self.summarizer.summarize(week, &writing).await.map_err(|error| PipelineError {
                 kind: error.kind,
                 message: error.message,
                 retryable: error.retryable,
                 retry_after: error.retry_after,
-            }
-        })?;
+            })?;
         Ok(Outcome {
             reflection: written.reflection,
             engine: written.engine,

@@ -437,11 +437,11 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             3 => Just(Event::Claim),
-            Just(Event::Heartbeat),
-            Just(Event::Complete),
-            any::<bool>().prop_map(|retryable| Event::Fail { retryable }),
+            1 => Just(Event::Heartbeat),
+            1 => Just(Event::Complete),
+            1 => any::<bool>().prop_map(|retryable| Event::Fail { retryable }),
             2 => Just(Event::TakeBack),
-            Just(Event::Stale),
+            1 => Just(Event::Stale),
             3 => (0u16..120).prop_map(Event::Wait),
         ]
     }

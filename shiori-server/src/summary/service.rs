@@ -83,10 +83,6 @@ impl Summaries {
         Self(Arc::new(parts))
     }
 
-    pub(crate) fn policy(&self) -> &SummaryPolicy {
-        &self.0.policy
-    }
-
     /// Asks for a week's summary: a row first, then a hint. Losing the hint loses nothing.
     pub(crate) async fn request(
         &self,

@@ -123,7 +123,9 @@ async fn strangers_get_nothing() {
     assert_eq!((answer.status, answer.error().as_str()), (404, "not_found"));
 
     for raw in [Raw::stranger(&house.url()), Raw::with_token(&house.url(), "not.a.token")] {
-        for path in ["/api/diary/20260216", "/api/diary?start=20260216&end=20260217", "/api/auth/sessions"] {
+        for path in
+            ["/api/diary/20260216", "/api/diary?start=20260216&end=20260217", "/api/auth/sessions"]
+        {
             let answer = raw.get(path).await;
             assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{path}");
         }
@@ -148,7 +150,11 @@ async fn the_internal_api_says_nothing_without_its_token() {
             let posted = raw.post(path, &json!({"garbage": true})).await;
             let got = raw.get(path).await;
             for answer in [posted, got] {
-                assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{path}");
+                assert_eq!(
+                    (answer.status, answer.error().as_str()),
+                    (401, "unauthorized"),
+                    "{path}"
+                );
                 assert!(answer.json()["data"].is_null());
             }
         }

@@ -87,7 +87,12 @@ async fn one_worker_at_a_time_and_the_same_result_twice() {
     assert_eq!(claim["data"]["days"][0]["version"], 1);
     let token = &claim["data"]["lease_token"];
     refused(&scene.claim().await, "not_claimable");
-    let beat = scene.post("heartbeat", &json!({"lease_token": token, "progress": {"phase": "writing", "characters": 7}})).await;
+    let beat = scene
+        .post(
+            "heartbeat",
+            &json!({"lease_token": token, "progress": {"phase": "writing", "characters": 7}}),
+        )
+        .await;
     assert_eq!(beat.status, 200);
     assert_eq!(scene.handle.poll().await.unwrap().progress.unwrap().characters, 7);
     assert_eq!(scene.result(token).await.status, 200);
@@ -109,7 +114,8 @@ async fn a_lease_that_ran_out_goes_to_another_and_the_late_result_is_refused() {
     let current = scene.lease().await;
     refused(&scene.result(&late).await, "lease_lost");
     refused(&scene.post("heartbeat", &json!({"lease_token": late})).await, "lease_lost");
-    let failure = json!({"lease_token": late, "kind": "internal", "message": "늦음", "retryable": false});
+    let failure =
+        json!({"lease_token": late, "kind": "internal", "message": "늦음", "retryable": false});
     refused(&scene.post("failure", &failure).await, "lease_lost");
     assert_eq!(scene.result(&current).await.status, 200);
     assert_eq!(scene.handle.poll().await.unwrap().attempts, 2);
@@ -184,7 +190,10 @@ async fn a_result_that_is_no_result_is_refused_and_changes_nothing() {
         (String::new(), json!([])),
         ("긴 글".repeat(2000), json!([])),
         ("글".to_owned(), json!([day, day])),
-        ("글".to_owned(), json!([{"date": "20260216", "label": "희망", "confidence": 1.0, "distribution": {}}])),
+        (
+            "글".to_owned(),
+            json!([{"date": "20260216", "label": "희망", "confidence": 1.0, "distribution": {}}]),
+        ),
     ] {
         let body = json!({"summary_id": id, "lease_token": token, "reflection": reflection,
             "engine": "e", "emotion_engine": "e", "emotion_results": days});

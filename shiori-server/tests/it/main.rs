@@ -1,7 +1,6 @@
 //! The server as its users meet it: started for real on a free port, spoken to through the SDK.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod contracts;
 mod documents;
 mod edges;
 mod house;

@@ -77,7 +77,9 @@ async fn the_log_holds_no_text_and_no_secret() {
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("answered"), "something was logged");
-    for secret in ["비밀", "한글도 되는", "pass-1", &internal, &email, "Bearer ", "eyJ", "refresh_token="] {
+    for secret in
+        ["비밀", "한글도 되는", "pass-1", &internal, &email, "Bearer ", "eyJ", "refresh_token="]
+    {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} is in the log");
     }

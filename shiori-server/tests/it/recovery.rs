@@ -1,11 +1,6 @@
 //! What was accepted reaches its end, whatever is killed: the real binary, real signals.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use rand::RngExt;
 use serde_json::json;
@@ -96,7 +91,8 @@ fn weeks(count: u8) -> Vec<Week> {
 async fn write_days(client: &Client, days: i64) {
     for n in 0..days {
         let date = day(1).plus_days(n).unwrap();
-        let draft = Draft::new("하루", Document::from_text(&format!("{date}에는 산책을 했다. 즐거웠다.")));
+        let draft =
+            Draft::new("하루", Document::from_text(&format!("{date}에는 산책을 했다. 즐거웠다.")));
         client.diaries().save(date, draft, Precondition::IfAbsent).send().await.unwrap();
     }
 }

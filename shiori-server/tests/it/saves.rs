@@ -95,8 +95,9 @@ async fn overlapping_chains_lose_no_acknowledged_save() {
                     if let Some(seen) = &seen {
                         assert_eq!(seen.content.block_texts(), [seen.title.clone()], "torn");
                     }
-                    let precondition = seen
-                        .map_or(Precondition::IfAbsent, |seen| Precondition::IfVersion(seen.version));
+                    let precondition = seen.map_or(Precondition::IfAbsent, |seen| {
+                        Precondition::IfVersion(seen.version)
+                    });
                     let text = format!("글 {writer}-{round}");
                     let draft = Draft::new(text.as_str(), Document::from_text(&text));
                     match client.diaries().save(day(16), draft, precondition).send().await {

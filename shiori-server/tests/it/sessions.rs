@@ -12,9 +12,7 @@ use crate::house::{House, PASSWORD, Raw, day, device, fresh_email};
 async fn accounts_are_checked_field_by_field() {
     let house = House::start().await;
     let raw = Raw::stranger(&house.url());
-    let account = |email: &str, password: &str, nickname: &str| {
-        json!({"email": email, "password": password, "nickname": nickname})
-    };
+    let account = |email: &str, password: &str, nickname: &str| json!({"email": email, "password": password, "nickname": nickname});
     for (body, field) in [
         (account("no-at-sign", PASSWORD, "가"), "email"),
         (account("a@b@c.com", PASSWORD, "가"), "email"),
@@ -132,9 +130,10 @@ async fn a_refresh_token_used_twice_ends_the_session() {
         async move {
             let response = request.send().await.unwrap();
             let status = response.status().as_u16();
-            let cookie = response.headers().get("set-cookie").map(|value| {
-                value.to_str().unwrap().split(';').next().unwrap().to_owned()
-            });
+            let cookie = response
+                .headers()
+                .get("set-cookie")
+                .map(|value| value.to_str().unwrap().split(';').next().unwrap().to_owned());
             let json: serde_json::Value = response.json().await.unwrap();
             (status, json["error"].as_str().unwrap_or_default().to_owned(), cookie)
         }

@@ -83,7 +83,9 @@ async fn ten_identical_requests_are_one_summary_and_one_run() {
     let requests: Vec<_> = (0..10)
         .map(|_| {
             let summaries = client.summaries();
-            tokio::spawn(async move { summaries.request(week()).await.unwrap().into_handle().unwrap() })
+            tokio::spawn(
+                async move { summaries.request(week()).await.unwrap().into_handle().unwrap() },
+            )
         })
         .collect();
     let mut ids = BTreeSet::new();
@@ -190,9 +192,11 @@ async fn unfinished_summaries_are_bounded() {
     let raw = Raw::person(&house.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc"}});
     assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
-    for (start, end, status) in
-        [("20260216", "20260222", 202), ("20260215", "20260221", 202), ("20260214", "20260220", 429)]
-    {
+    for (start, end, status) in [
+        ("20260216", "20260222", 202),
+        ("20260215", "20260221", 202),
+        ("20260214", "20260220", 429),
+    ] {
         let answer = raw.post("/api/diary/summary", &json!({"start": start, "end": end})).await;
         assert_eq!(answer.status, status, "{}", answer.text);
         assert!(answer.headers.contains_key("retry-after"));
@@ -254,7 +258,12 @@ async fn overlapping_weeks_each_have_their_summary() {
     let client = house.client().await;
     let days = DateRange::new(day(16), day(24)).unwrap();
     for date in days.dates() {
-        client.diaries().save(date, draft("글을 썼다."), Precondition::IfAbsent).send().await.unwrap();
+        client
+            .diaries()
+            .save(date, draft("글을 썼다."), Precondition::IfAbsent)
+            .send()
+            .await
+            .unwrap();
     }
     for start in [16, 18] {
         let week = Week::starting(day(start)).unwrap();

@@ -1,10 +1,12 @@
 //! Emotion models: from a block of text to how likely each of the seven emotions is.
 
+mod day;
 mod lexicon;
 
 use async_trait::async_trait;
 use shiori_sdk::Distribution;
 
+pub use day::day_emotion;
 pub use lexicon::LexiconModel;
 
 /// Reads emotions from text.

@@ -303,3 +303,15 @@ fn number(version: Version) -> i64 {
 fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a diary" }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::store::sqlite::open_temporary;
+
+    crate::diary_contract!(async {
+        let (store, directory) = open_temporary().await;
+        (Arc::new(store), directory)
+    });
+}

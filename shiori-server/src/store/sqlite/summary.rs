@@ -369,3 +369,15 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
 fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a summary" }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::store::sqlite::open_temporary;
+
+    crate::summary_contract!(async {
+        let (store, directory) = open_temporary().await;
+        (Arc::new(store), directory)
+    });
+}
