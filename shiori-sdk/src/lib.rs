@@ -1,8 +1,79 @@
 //! Client for the Shiori diary: saves that never lose text, and weekly AI summaries that never
 //! make anyone wait.
-#![cfg_attr(docsrs, feature(doc_cfg))]
+//!
+//! ```no_run
+//! use shiori_sdk::{Client, Date, Draft, Week};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("http://127.0.0.1:8080").build()?;
+//! client.auth().login("haru@example.com", "correct horse 1!").await?;
+//!
+//! // Reads, changes and saves; if another device saves in between, changes what stands then.
+//! let date = Date::new(2026, 2, 16)?;
+//! client
+//!     .diaries()
+//!     .update(date, |mut draft: Draft| async move {
+//!         draft.content.push_paragraph("비가 와서 오래 걸었다.");
+//!         draft
+//!     })
+//!     .await?;
+//!
+//! // Answers at once; the language model takes its time elsewhere.
+//! let summary = client.summaries().request(Week::containing(date)).await?.into_handle()?;
+//! if let Some(reflection) = summary.wait().await?.reflection {
+//!     println!("{reflection}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `client` | yes | the HTTP client; without it, the crate is the wire [types] and [merge] alone |
+//! | `rustls` | yes | HTTPS through rustls |
+//! | `native-tls` | no | HTTPS through the platform's TLS library |
+//! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 
+#[cfg(feature = "client")]
+mod auth;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "client")]
+mod conflict;
+#[cfg(feature = "client")]
+mod diary;
+#[cfg(feature = "client")]
+mod error;
 pub mod merge;
+#[cfg(feature = "client")]
+mod retry;
+#[cfg(feature = "client")]
+mod sse;
+#[cfg(feature = "client")]
+mod summary;
+#[cfg(feature = "client")]
+mod transport;
 pub mod types;
+#[cfg(feature = "client")]
+mod watch;
+#[cfg(feature = "client")]
+mod week;
 
 pub use types::*;
+#[cfg(feature = "client")]
+pub use {
+    auth::Auth,
+    client::{Client, ClientBuilder},
+    conflict::{
+        Conflict, ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution,
+        resolve_with,
+    },
+    diary::{Change, Diaries, Outcome, Precondition, RetryReport, Save, Saved},
+    error::{Error, ErrorKind, Result, WasSent},
+    retry::{ConflictPolicy, PollingPolicy, RetryPolicy},
+    summary::{Reflections, Requested, Summaries, SummaryHandle},
+    watch::SummaryWatch,
+    week::{DayMeta, WeekMeta, Weeks},
+};
