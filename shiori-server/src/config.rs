@@ -165,6 +165,12 @@ pub struct Settings {
     /// Database of accounts and summaries, sqlite:PATH [default: in the data directory]
     #[arg(long, env = "SHIORI_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
+    /// MongoDB of the diaries; this build has SQLite alone [default: the embedded store]
+    #[arg(long, env = "SHIORI_MONGODB_URL", hide_env_values = true)]
+    pub mongodb_url: Option<SecretText>,
+    /// Redis of sessions and queue; this build has neither [default: the embedded ones]
+    #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<SecretText>,
     /// Secret that signs the tokens [default: generated in the data directory]
     #[arg(long, env = "SHIORI_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<SecretText>,
@@ -244,6 +250,12 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
+    /// The setting names an engine that this build does not have.
+    #[error("this build has no engine for the setting {name}")]
+    NotBuilt {
+        /// The setting.
+        name: &'static str,
+    },
     /// The data directory cannot be used.
     #[error("cannot use the data directory {path}")]
     DataDir {
@@ -275,6 +287,8 @@ impl Settings {
             listen: self.listen.or(others.listen),
             data_dir: self.data_dir.or(others.data_dir),
             database_url: self.database_url.or(others.database_url),
+            mongodb_url: self.mongodb_url.or(others.mongodb_url),
+            redis_url: self.redis_url.or(others.redis_url),
             jwt_secret: self.jwt_secret.or(others.jwt_secret),
             internal_token: self.internal_token.or(others.internal_token),
             internal_listen: self.internal_listen.or(others.internal_listen),
@@ -300,6 +314,12 @@ impl Settings {
     /// [`ConfigError`] when a value is out of its range, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let out_of_range = |name, rule| ConfigError::OutOfRange { name, rule };
+        // Running on other stores than those that were named would look like lost data.
+        for (name, url) in [("mongodb_url", &self.mongodb_url), ("redis_url", &self.redis_url)] {
+            if url.is_some() {
+                return Err(ConfigError::NotBuilt { name });
+            }
+        }
         let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("shiori-data"));
         let mut config = Config::embedded(&data_dir)
             .map_err(|source| ConfigError::DataDir { path: data_dir, source })?;
@@ -385,6 +405,12 @@ mod tests {
             ..Settings::default()
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
+        let foreign = Settings {
+            redis_url: Some("redis://:hunter2@host".to_owned().into()),
+            ..Settings::default()
+        };
+        let error = foreign.into_config().expect_err("not built").to_string();
+        assert!(error.contains("redis_url") && !error.contains("hunter2"), "{error}");
         let error = settings.into_config().expect_err("short").to_string();
         assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");
     }

@@ -112,7 +112,8 @@ impl ServerApi {
         body: &impl Serialize,
     ) -> Result<Option<T>, ServerApiError> {
         let unavailable = |_| ServerApiError::Unavailable { retry_after: None };
-        let url = self.base.join(path).map_err(|_| ServerApiError::InvalidUrl)?;
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         let request = self.http.post(url).bearer_auth(&self.token).json(body);
         let response = request.send().await.map_err(unavailable)?;
         let status = response.status();

@@ -5,10 +5,13 @@ mod documents;
 mod edges;
 mod house;
 mod leases;
+mod models;
 mod privacy;
+mod proxy;
 mod recovery;
 mod saves;
 mod sessions;
-mod slow;
+
 mod stopping;
 mod summaries;
+mod workers;

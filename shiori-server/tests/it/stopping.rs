@@ -33,7 +33,7 @@ async fn a_stopping_server_finishes_what_runs_or_hands_it_back() {
         }
         config
     };
-    let hung = crate::slow::pipeline();
+    let hung = crate::models::hung();
     let shutdown = tokio_util::sync::CancellationToken::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server =
