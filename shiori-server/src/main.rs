@@ -1,6 +1,6 @@
 //! The server's binary: reads the settings, listens, and stops on SIGTERM or Ctrl-C.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use shiori_server::{Server, Settings};
@@ -39,7 +39,11 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         settings = settings.or(Settings::from_file(&path)?);
     }
     let filter = EnvFilter::try_new(settings.log.as_deref().unwrap_or("info"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let listen = settings.listen();
     let config = settings.into_config()?;

@@ -70,6 +70,19 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// Makes the file, readable and writable by the owner alone, if there is none.
+///
+/// # Errors
+///
+/// Any error of the file system.
+pub(crate) fn create_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 fn read(path: &Path) -> io::Result<Secret> {
     /// Fewer characters than this are no secret but an accident, such as a half-written file.
     const MIN_CHARS: usize = 32;

@@ -186,10 +186,9 @@ impl Runner {
                 return;
             }
         };
-        let handed_over = tokio::select! {
-            handed_over = self.hand_over(id, token, outcome) => handed_over,
-            () = lost.cancelled() => Err(ServerApiError::LeaseLost),
-        };
+        // With the outcome in hand only the server's word counts: a lease that seems to have run
+        // out while it was not reached may still be the row's.
+        let handed_over = self.hand_over(id, token, outcome).await;
         heart.shutdown().await;
         match handed_over {
             Ok(()) => tracing::info!("handed over"),

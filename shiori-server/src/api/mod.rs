@@ -121,7 +121,7 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     let mut response = next.run(request).instrument(span.clone()).await;
     let (status, took) = (response.status().as_u16(), started.elapsed());
     app.metrics.request(method, &route, status, took);
-    span.in_scope(|| tracing::info!(status, took_ms = took.as_secs_f64() * 1e3, "answered"));
+    span.in_scope(|| tracing::info!(status, ?took, "answered"));
     response.headers_mut().insert(X_REQUEST_ID.clone(), id);
     response
 }

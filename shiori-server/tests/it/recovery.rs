@@ -35,8 +35,7 @@ impl Process {
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let addr = loop {
             let line = log.next_line().await.unwrap().expect("the server says where it listens");
-            let plain = strip_ansi(&line);
-            if let Some((_, rest)) = plain.split_once("listening") {
+            if let Some((_, rest)) = line.split_once("listening") {
                 let (_, addr) = rest.split_once(" addr=").unwrap();
                 break addr.split_whitespace().next().unwrap().parse::<SocketAddr>().unwrap();
             }
@@ -59,20 +58,6 @@ impl Process {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
         assert!(ended.expect("it ends").unwrap().success());
     }
-}
-
-fn strip_ansi(line: &str) -> String {
-    let mut plain = String::new();
-    let mut escaped = false;
-    for c in line.chars() {
-        match c {
-            '\u{1b}' => escaped = true,
-            'm' if escaped => escaped = false,
-            _ if !escaped => plain.push(c),
-            _ => {}
-        }
-    }
-    plain
 }
 
 async fn sign_in(url: &str, email: &str, new: bool) -> Client {

@@ -16,6 +16,7 @@ use sqlx::{
 };
 
 use super::StoreError;
+use crate::secrets::create_private_file;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
 
@@ -42,9 +43,10 @@ impl SqliteStore {
     ///
     /// [`StoreError::Unavailable`] when the file cannot be opened or migrated.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        // SQLite gives the files that it keeps beside this one the same permissions.
+        create_private_file(path).map_err(|error| StoreError::Unavailable(error.into()))?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
