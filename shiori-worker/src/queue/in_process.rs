@@ -98,12 +98,12 @@ mod tests {
     use super::*;
     use crate::ManualClock;
 
-    async fn open() -> (Arc<InProcessQueue>, ManualClock) {
+    fn open() -> (Arc<InProcessQueue>, ManualClock) {
         let clock = ManualClock::at(Timestamp::from_millis(1_771_200_000_000));
         (Arc::new(InProcessQueue::new(64, Arc::new(clock.clone()))), clock)
     }
 
-    crate::queue_contract!(open());
+    crate::queue_contract!(async { open() });
 
     #[tokio::test]
     async fn a_full_queue_says_so_and_loses_nothing() {

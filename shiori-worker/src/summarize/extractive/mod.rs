@@ -1,0 +1,75 @@
+//! The built-in summariser: it chooses sentences that the person wrote and tells the week around
+//! them.
+
+mod arc;
+mod compose;
+mod rank;
+mod sentence;
+
+use async_trait::async_trait;
+use shiori_sdk::FailureKind;
+
+use super::{MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Written};
+
+/// The summariser's name and edition.
+const ENGINE: &str = "extractive/1";
+
+/// The built-in summariser (`extractive/1`).
+///
+/// It ranks the week's sentences by TextRank (Mihalcea and Tarau, 2004) over what they share, and
+/// by how much they feel; picks a few from different days by maximal marginal relevance
+/// (Carbonell and Goldstein, 1998); and quotes them to the letter in a short reflection that tells
+/// how the week's mood went. Diaries in Korean get a Korean reflection, others an English one.
+/// The same week always gets the same text.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExtractiveSummarizer;
+
+impl ExtractiveSummarizer {
+    /// The summariser. It has no state.
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl Summarizer for ExtractiveSummarizer {
+    fn engine(&self) -> &str {
+        ENGINE
+    }
+
+    async fn summarize(
+        &self,
+        week: WeekText,
+        progress: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Written, SummarizeError> {
+        let reflection = tokio::task::spawn_blocking(move || reflect(&week)).await;
+        let error = |kind, message: &str| SummarizeError {
+            kind,
+            message: message.to_owned(),
+            retryable: false,
+            retry_after: None,
+        };
+        let reflection = reflection
+            .map_err(|_| error(FailureKind::Internal, "the extractive summariser panicked"))?
+            .ok_or_else(|| error(FailureKind::NoText, "the week's diaries hold no text"))?;
+        progress(u32::try_from(reflection.chars().count()).unwrap_or(u32::MAX));
+        Ok(Written { reflection, engine: ENGINE.to_owned() })
+    }
+}
+
+/// The reflection on a week; `None` if there is nothing to read.
+fn reflect(week: &WeekText) -> Option<String> {
+    let sentences = sentence::of_week(week);
+    if sentences.is_empty() {
+        return None;
+    }
+    let chosen = rank::choose(&sentences);
+    let labels: Vec<_> = week.days.iter().map(|day| day.emotion.label).collect();
+    let language = compose::Language::of(&sentences);
+    let reflection = compose::reflection(language, arc::MoodArc::of(&labels), &chosen);
+    debug_assert!(reflection.chars().count() <= MAX_REFLECTION_CHARS);
+    Some(reflection)
+}
+
+#[cfg(test)]
+mod tests;
