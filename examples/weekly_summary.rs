@@ -18,8 +18,8 @@ use shiori_examples::{
     terminal::{Terminal, bar, fit, pad, wrap},
 };
 use shiori_sdk::{
-    Client, Date, DayEmotion, Draft, MergeBlocks, Precondition, ProgressPhase, Saved, Summary,
-    SummaryHandle, SummaryStatus, Week, merge::OnOverlap,
+    Client, Date, DayEmotion, Diaries, Draft, MergeBlocks, Precondition, ProgressPhase, Saved,
+    Summary, SummaryHandle, SummaryStatus, Week, merge::OnOverlap,
 };
 use tokio::time::{Instant, interval};
 
@@ -69,55 +69,59 @@ async fn write(client: &Client, days: Vec<(Date, Draft)>) -> Result {
     Ok(())
 }
 
+/// A device, and what it makes of the day that it has read.
+struct Device {
+    name: &'static str,
+    diaries: Diaries,
+    draft: Draft,
+}
+
 /// Both devices have read the same version, and both save. One of them is told that it was second,
 /// and merges.
 async fn edit_on_two_devices(person: &Person, date: Date) -> Result {
-    let phone = person.sign_in("phone").await?.diaries();
-    let laptop = person.sign_in("laptop").await?.diaries();
-    let base = laptop.get(date).await?.ok_or("the day is written")?;
-    let seen = Precondition::IfVersion(base.version);
-    let with = |line: &str| {
+    let (phone, laptop) = (person.sign_in("phone").await?, person.sign_in("laptop").await?);
+    let base = phone.diaries().get(date).await?.ok_or("the day is written")?;
+    let device = |name, client: Client, line| {
         let mut draft = base.to_draft();
         draft.content.push_paragraph(line);
-        draft
+        Device { name, diaries: client.diaries(), draft }
     };
+    let phone = device("phone ", phone, FROM_PHONE);
+    let laptop = device("laptop", laptop, FROM_LAPTOP);
 
-    println!("  both have read v{} of {}, and save at the same moment:", base.version, day(date));
-    let (by_phone, by_laptop) = tokio::join!(
-        phone.save(date, with(FROM_PHONE), seen),
-        laptop.save(date, with(FROM_LAPTOP), seen),
-    );
-    let (winner, first, loser, second, error, ours) = match (by_phone, by_laptop) {
-        (Ok(saved), Err(error)) => ("phone", saved, "laptop", laptop, error, with(FROM_LAPTOP)),
-        (Err(error), Ok(saved)) => ("laptop", saved, "phone", phone, error, with(FROM_PHONE)),
+    let v = base.version;
+    let seen = Precondition::IfVersion(v);
+    println!("  둘 다 v{v}을 읽고 동시에 저장 · {}: both have read v{v}, both save", day(date));
+    let save = |device: &Device| device.diaries.save(date, device.draft.clone(), seen).send();
+    let (by_phone, by_laptop) = tokio::join!(save(&phone), save(&laptop));
+    let (winner, saved, loser, error) = match (by_phone, by_laptop) {
+        (Ok(saved), Err(error)) => (&phone, saved, &laptop, error),
+        (Err(error), Ok(saved)) => (&laptop, saved, &phone, error),
         (Ok(_), Ok(_)) => return Err("two saves of one version cannot both succeed".into()),
         (Err(error), Err(_)) => return Err(error.into()),
     };
-    // Not a conflict? Then the save failed, and there is nothing to merge.
-    let Some(conflict) = error.as_conflict() else { return Err(error.into()) };
-    let current = conflict.current.as_ref().ok_or("the winner's diary stands")?;
-    let status = error.status_code().unwrap_or_default();
-    println!("  {}  saved as v{}", pad(winner, 6), first.version);
-    println!("  {}  {status}: {error}", pad(loser, 6));
-    println!(
-        "          it named v{}; what stands is v{}, and ends:",
-        base.version, current.version
-    );
-    println!("          “{}”", current.content.block_texts().last().map_or("", |text| text));
+    println!("  {}  먼저 저장됨 · saved as v{}", winner.name, saved.version);
 
-    let merged = second
-        .save(date, ours, seen)
-        .with_base(&base)
-        .on_conflict(MergeBlocks { on_overlap: OnOverlap::KeepBoth })
-        .await?;
+    // The error is the conflict: who was first is in it. Any other error ends the example.
+    let Some(current) = error.as_conflict().and_then(|conflict| conflict.current.as_ref()) else {
+        return Err(error.into());
+    };
+    let (status, blocks) = (error.status_code().unwrap_or_default(), current.content.block_texts());
+    println!("  {}  {status} · {error}", loser.name);
     println!(
-        "  {}  {:?} as v{} after {} conflict; both lines are there:",
-        pad(loser, 6),
-        merged.outcome,
-        merged.version,
-        merged.report.conflicts,
+        "          보낸 버전 v{v}, 지금 버전 v{0} · named v{v}, v{0} stands:",
+        current.version
     );
-    show_day(&merged)
+    println!("          “{}”", blocks.last().map_or("", String::as_str));
+
+    let draft = loser.draft.clone();
+    let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
+    let saved = loser.diaries.save(date, draft, seen).with_base(&base).on_conflict(merge).await?;
+    println!(
+        "  {}  합쳐서 저장됨 · {:?} as v{}, conflicts met: {}",
+        loser.name, saved.outcome, saved.version, saved.report.conflicts
+    );
+    show_day(&saved)
 }
 
 fn show_day(saved: &Saved) -> Result {
@@ -138,7 +142,7 @@ fn show_day(saved: &Saved) -> Result {
 async fn summarize(terminal: Terminal, client: &Client, week: Week) -> Result<Summary> {
     let asked = Instant::now();
     let summary = client.summaries().request(week).await?.into_handle()?;
-    println!("  asked for; the answer took {} ms", asked.elapsed().as_millis());
+    println!("  접수됨 · accepted, answered in {} ms", asked.elapsed().as_millis());
     let summary = watch(terminal, &summary).await?;
     if summary.status != SummaryStatus::Completed {
         let why = summary.failure.map_or_else(String::new, |failure| failure.message);
@@ -203,7 +207,7 @@ fn show(terminal: Terminal, summary: &Summary) -> Result {
     for line in wrap(reflection, COLUMNS - 2) {
         println!("  {line}");
     }
-    println!("\n  — {}", summary.engine.as_deref().unwrap_or("unknown engine"));
+    println!("\n  글쓴이 · written by: {}", summary.engine.as_deref().unwrap_or("?"));
 
     heading(terminal, "한 주의 감정 · Emotions of the week");
     for emotion in &summary.emotions {

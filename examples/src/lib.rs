@@ -41,3 +41,18 @@ pub fn a_week() -> Result<(Week, Vec<(Date, Draft)>)> {
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_week_is_seven_days_with_something_to_say() {
+        let (week, days) = a_week().expect("the data are drafts");
+        assert!(days.iter().map(|(date, _)| *date).eq(week.dates()));
+        for (date, draft) in days {
+            assert!(!draft.title.is_empty(), "{date}");
+            assert!(draft.content.block_texts().len() > 5, "{date}");
+        }
+    }
+}
