@@ -1,0 +1,107 @@
+use std::env;
+
+use shiori_sdk::Client;
+use shiori_server::{Config, Server};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::Result;
+
+/// The server that an example talks to.
+#[derive(Debug)]
+pub struct Service {
+    url: String,
+    embedded: Option<Embedded>,
+}
+
+/// A server in this process. Its data goes with it.
+#[derive(Debug)]
+struct Embedded {
+    server: Server,
+    shutdown: CancellationToken,
+    data_dir: TempDir,
+}
+
+impl Service {
+    /// The server at `SHIORI_URL`; without that variable, an embedded one in this process, on a
+    /// free port and with a temporary directory.
+    ///
+    /// # Errors
+    ///
+    /// The embedded server cannot start.
+    pub async fn start_or_connect() -> Result<Self> {
+        if let Ok(url) = env::var("SHIORI_URL") {
+            return Ok(Self { url, embedded: None });
+        }
+        let data_dir = tempfile::tempdir()?;
+        let config = Config::embedded(data_dir.path())?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let shutdown = CancellationToken::new();
+        let server = Server::start(config, listener, shutdown.clone()).await?;
+        let url = server.url();
+        Ok(Self { url, embedded: Some(Embedded { server, shutdown, data_dir }) })
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether it runs in this process.
+    pub fn is_embedded(&self) -> bool {
+        self.embedded.is_some()
+    }
+
+    /// Signs up somebody whom the server does not know yet.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer, or refuses.
+    pub async fn sign_up(&self) -> Result<Person> {
+        let person = Person {
+            url: self.url.clone(),
+            email: format!("haru-{}@example.com", Uuid::new_v4().simple()),
+            password: format!("{}-Haru!1", Uuid::new_v4().simple()),
+        };
+        let client = Client::builder(&self.url).build()?;
+        client.auth().signup(&person.email, &person.password, "하루").await?;
+        Ok(person)
+    }
+
+    /// Stops the server if it is in this process, and removes its data.
+    ///
+    /// # Errors
+    ///
+    /// The server had to be cut off, or its directory cannot be removed.
+    pub async fn stop(self) -> Result<()> {
+        if let Some(Embedded { server, shutdown, data_dir }) = self.embedded {
+            shutdown.cancel();
+            server.stopped().await?;
+            data_dir.close()?;
+        }
+        Ok(())
+    }
+}
+
+/// Somebody with an account and any number of devices. It has no `Debug`, for it holds a password.
+#[allow(missing_debug_implementations)]
+pub struct Person {
+    url: String,
+    email: String,
+    password: String,
+}
+
+impl Person {
+    /// Signs a device in: a client with a session of its own.
+    ///
+    /// # Errors
+    ///
+    /// The server does not answer, or refuses.
+    pub async fn sign_in(&self, device: &str) -> Result<Client> {
+        let client = Client::builder(&self.url).user_agent(device).build()?;
+        client.auth().login(&self.email, &self.password).await?;
+        Ok(client)
+    }
+}
