@@ -64,6 +64,7 @@ fn split(text: &str) -> Vec<&str> {
             }
             // Closing quotes and further marks belong to the sentence.
             let mut end = at + c.len_utf8();
+            let mut speech = false;
             while let Some((next, mark)) = chars.peek().copied() {
                 if !matches!(
                     mark,
@@ -71,11 +72,14 @@ fn split(text: &str) -> Vec<&str> {
                 ) {
                     break;
                 }
+                speech |= matches!(mark, '"' | '\'' | '”' | '’' | '」');
                 end = next + mark.len_utf8();
                 chars.next();
             }
             let ends = chars.peek().is_none_or(|(_, next)| next.is_whitespace());
-            if ends && !is_abbreviation(&line[start..end]) {
+            // After what somebody said, the sentence goes on with who said it.
+            let goes_on = speech && chars.peek().is_some();
+            if ends && !goes_on && !is_abbreviation(&line[start..end]) {
                 sentences.push(&line[start..end]);
                 start = end;
             }
@@ -118,7 +122,7 @@ mod tests {
             ("정말?! 그래...  좋았다", vec!["정말?!", "그래...", "좋았다"]),
             ("기온은 3.5도였다.", vec!["기온은 3.5도였다."]),
             ("https://example.com/a.b?c=1 을 봤다.", vec!["https://example.com/a.b?c=1 을 봤다."]),
-            ("“괜찮아?” 하고 물었다.", vec!["“괜찮아?”", "하고 물었다."]),
+            ("“괜찮아?” 하고 물었다.", vec!["“괜찮아?” 하고 물었다."]),
             ("첫 줄\n둘째 줄", vec!["첫 줄", "둘째 줄"]),
             ("1. 우유\n2. 빵", vec!["1. 우유", "2. 빵"]),
             ("I met Dr. Kim. He was kind.", vec!["I met Dr. Kim.", "He was kind."]),
