@@ -97,10 +97,11 @@ impl Summaries {
             let written = |date: &Date| heads.iter().any(|head| head.date == *date);
             return Err(SummaryError::Incomplete(week.dates().filter(|d| !written(d)).collect()));
         }
-        if !force && let Some(found) = parts.store.latest_result(user, week).await? {
-            if found.row.versions_read == versions(&heads) {
-                return Ok(Requested::AlreadyDone(found.row.id));
-            }
+        if !force
+            && let Some(found) = parts.store.latest_result(user, week).await?
+            && found.row.versions_read == versions(&heads)
+        {
+            return Ok(Requested::AlreadyDone(found.row.id));
         }
         let row = Row::requested(user, week, trace, parts.clock.now(), &parts.policy);
         match parts.store.request(&row, parts.policy.max_unfinished).await? {

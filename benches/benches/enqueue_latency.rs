@@ -1,0 +1,119 @@
+//! How long a summary request takes to be answered, whatever the language model does.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    fmt::Write,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use shiori_benches::{Pace, Percentiles, Place, record, runtime};
+use shiori_sdk::{Client, Date, Document, Draft, Precondition, Requested, Week};
+
+const CONCURRENCY: [usize; 4] = [1, 8, 32, 128];
+
+/// Days that one person has written, a week apart; each gives seven weeks to ask for.
+const DAYS: i64 = 100;
+
+/// Weeks that were never asked for, so that every request makes a row.
+struct FreshWeeks<'a> {
+    place: &'a Place,
+    person: Option<Client>,
+    weeks: Vec<Week>,
+}
+
+impl FreshWeeks<'_> {
+    async fn take(&mut self, count: usize) -> Vec<(Client, Week)> {
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            match (&self.person, self.weeks.pop()) {
+                (Some(person), Some(week)) => taken.push((person.clone(), week)),
+                _ => self.refill().await,
+            }
+        }
+        taken
+    }
+
+    async fn refill(&mut self) {
+        let person = self.place.person().await;
+        let first = Date::new(2020, 1, 6).unwrap();
+        for nth in 0..DAYS {
+            let date = first.plus_days(nth * 7).unwrap();
+            let draft = Draft::new("하루", Document::from_text("산책을 했다. 즐거웠다."));
+            person.diaries().save(date, draft, Precondition::IfAbsent).await.unwrap();
+            let start = |back: i64| Week::starting(date.plus_days(-back).unwrap()).unwrap();
+            self.weeks.extend((0..7).map(start));
+        }
+        self.person = Some(person);
+    }
+}
+
+/// Sends the requests at once; how long each took.
+async fn ask(weeks: Vec<(Client, Week)>) -> Vec<Duration> {
+    let requests: Vec<_> = weeks
+        .into_iter()
+        .map(|(client, week)| {
+            tokio::spawn(async move {
+                let asked = Instant::now();
+                let requested = client.summaries().request(week).await.unwrap();
+                assert!(matches!(requested, Requested::Accepted(_)), "{requested:?}");
+                asked.elapsed()
+            })
+        })
+        .collect();
+    let mut times = Vec::with_capacity(requests.len());
+    for request in requests {
+        times.push(request.await.unwrap());
+    }
+    times
+}
+
+fn enqueue_latency(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut table = String::from(
+        "| requests at once | the model answers | p50 | p95 | p99 |\n|---:|---|---:|---:|---:|\n",
+    );
+    let mut group = criterion.benchmark_group("enqueue_latency");
+    group.sample_size(10).measurement_time(Duration::from_secs(4));
+    for concurrency in CONCURRENCY {
+        for pace in [Pace::AtOnce, Pace::TenSeconds, Pace::Never] {
+            let place = runtime.block_on(Place::open(pace));
+            let all = Mutex::new(Vec::new());
+            let fresh = tokio::sync::Mutex::new(FreshWeeks {
+                place: &place,
+                person: None,
+                weeks: Vec::new(),
+            });
+            group.throughput(Throughput::Elements(concurrency as u64));
+            let id = BenchmarkId::new(pace.name(), concurrency);
+            group.bench_function(id, |bencher| {
+                bencher.to_async(&runtime).iter_custom(async |rounds| {
+                    let mut total = Duration::ZERO;
+                    for _ in 0..rounds {
+                        let weeks = fresh.lock().await.take(concurrency).await;
+                        let started = Instant::now();
+                        let times = ask(weeks).await;
+                        total += started.elapsed();
+                        all.lock().unwrap().extend(times);
+                    }
+                    total
+                });
+            });
+            let Percentiles { p50, p95, p99 } = Percentiles::of(&mut all.lock().unwrap());
+            let name = if Place::is_given() { "as that server's does" } else { pace.name() };
+            let _ =
+                writeln!(table, "| {concurrency} | {name} | {p50:.1?} | {p95:.1?} | {p99:.1?} |");
+            drop(fresh);
+            runtime.block_on(place.close());
+            if Place::is_given() {
+                break;
+            }
+        }
+    }
+    group.finish();
+    record("enqueue_latency", &table);
+}
+
+criterion_group!(benches, enqueue_latency);
+criterion_main!(benches);

@@ -1,0 +1,106 @@
+use std::{env, fs, io, path::Path, thread, time::Duration};
+
+/// The middle and the tail of some times.
+#[derive(Debug, Clone, Copy)]
+pub struct Percentiles {
+    /// Half are shorter.
+    pub p50: Duration,
+    /// One in twenty is longer.
+    pub p95: Duration,
+    /// One in a hundred is longer.
+    pub p99: Duration,
+}
+
+impl Percentiles {
+    /// Those of these times; zero of none.
+    pub fn of(times: &mut [Duration]) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).saturating_sub(1);
+            times.get(rank).copied().unwrap_or_default()
+        };
+        Self { p50: at(50), p95: at(95), p99: at(99) }
+    }
+}
+
+/// Prints a table of figures; with `SHIORI_BENCH_RECORD` set, also writes it to
+/// `benches/results/` and into the README's block of this name.
+///
+/// # Panics
+///
+/// When the files cannot be written.
+#[allow(clippy::print_stdout)] // it is what a bench is for
+pub fn record(name: &str, table: &str) {
+    println!("\n{table}");
+    if env::var_os("SHIORI_BENCH_RECORD").is_some() {
+        write(name, table).expect("the project's files can be written");
+    }
+}
+
+fn write(name: &str, table: &str) -> io::Result<()> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let machine = machine();
+    fs::create_dir_all(package.join("results"))?;
+    fs::write(package.join(format!("results/{name}.md")), format!("{machine}\n\n{table}"))?;
+    let readme = package.join("../README.md");
+    let text = fs::read_to_string(&readme)?;
+    let text = replace_block(&text, name, table);
+    fs::write(readme, replace_block(&text, "machine", &machine))
+}
+
+/// Puts `content` between the block's marks; a text without the block stays as it is.
+fn replace_block(text: &str, name: &str, content: &str) -> String {
+    let (open, close) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
+    let parts = text.split_once(&open).and_then(|(head, rest)| {
+        let (_, tail) = rest.split_once(&close)?;
+        Some((head, tail))
+    });
+    match parts {
+        Some((head, tail)) => format!("{head}{open}\n{}\n{close}{tail}", content.trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// The machine, as far as it matters.
+fn machine() -> String {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("an unknown processor", |(_, model)| model.trim());
+    let server =
+        if crate::Place::is_given() { "the server at SHIORI_URL" } else { "an embedded server" };
+    format!(
+        "Measured on {cores} cores of {model} (a shared virtual machine), release build, client and \
+         {server} on the same machine, SQLite with every write synced."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_times_that_occurred() {
+        let mut times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
+        let found = Percentiles::of(&mut times);
+        assert_eq!(found.p50, Duration::from_millis(100));
+        assert_eq!(found.p95, Duration::from_millis(190));
+        assert_eq!(found.p99, Duration::from_millis(198));
+        assert_eq!(Percentiles::of(&mut []).p99, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_block_is_replaced_and_nothing_else() {
+        let text =
+            "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb <!-- bench:y --><!-- /bench:y -->";
+        let once = replace_block(text, "x", "new\n");
+        assert_eq!(
+            once,
+            "a\n<!-- bench:x -->\nnew\n<!-- /bench:x -->\nb <!-- bench:y --><!-- /bench:y -->"
+        );
+        assert_eq!(replace_block(&once, "x", "new"), once);
+        assert_eq!(replace_block(text, "z", "new"), text);
+    }
+}
