@@ -139,12 +139,14 @@ impl Diaries {
                 Attempt::Stored(stored) => {
                     return Ok(Saved::stored(date, draft, &stored, false, effort.counted()));
                 }
-                Attempt::Conflict(winner) => match effort.lost(self, date, winner).await? {
-                    Next::Try(standing) => current = standing,
-                    Next::GiveUp(standing) => {
-                        return Err(effort.give_up(draft, current, standing));
+                Attempt::Conflict(winner, refusal) => {
+                    match effort.lost(self, date, winner).await? {
+                        Next::Try(standing) => current = standing,
+                        Next::GiveUp(standing) => {
+                            return Err(effort.give_up(refusal, draft, current, standing));
+                        }
                     }
-                },
+                }
             }
         }
     }
@@ -296,16 +298,18 @@ impl Save {
                     let merged = effort.conflicts > 0;
                     return Ok(Saved::stored(self.date, draft, &stored, merged, effort.counted()));
                 }
-                Attempt::Conflict(winner) => {
+                Attempt::Conflict(winner, refusal) => {
                     let (ours, base) = (self.draft.clone(), self.base.clone());
                     let current = match effort.lost(&diaries, self.date, winner).await? {
                         Next::Try(current) => current,
-                        Next::GiveUp(current) => return Err(effort.give_up(ours, base, current)),
+                        Next::GiveUp(current) => {
+                            return Err(effort.give_up(refusal, ours, base, current));
+                        }
                     };
                     let conflict = Conflict { ours, base, current, attempt: effort.conflicts };
                     precondition = Precondition::unchanged_since(conflict.current.as_ref());
                     match self.resolver.resolve(&conflict) {
-                        Resolution::Fail => return Err(effort.refusal(conflict)),
+                        Resolution::Fail => return Err(effort.told(refusal, conflict)),
                         Resolution::Retry(resolved) => draft = resolved,
                     }
                     save_id = SaveId::new();
@@ -417,7 +421,8 @@ impl Saved {
 /// What one save became.
 enum Attempt {
     Stored(Stored),
-    Conflict(Option<Diary>),
+    /// The diary as it stands, and the server's refusal.
+    Conflict(Option<Diary>, Error),
 }
 
 struct Stored {
@@ -447,7 +452,7 @@ impl Client {
                 created: answer.status == StatusCode::CREATED,
             })),
             Err(refusal) => match conflicting(&refusal) {
-                Some(body) => Ok(Attempt::Conflict(body.current)),
+                Some(body) => Ok(Attempt::Conflict(body.current, refusal.error)),
                 None => Err(refusal.into()),
             },
         }
@@ -489,12 +494,19 @@ impl Effort {
         diaries.get(date).await.map(Next::Try)
     }
 
-    fn give_up(&self, ours: Draft, base: Option<Diary>, current: Option<Diary>) -> Error {
-        self.refusal(Conflict { ours, base, current, attempt: self.conflicts })
+    fn give_up(
+        &self,
+        refusal: Error,
+        ours: Draft,
+        base: Option<Diary>,
+        current: Option<Diary>,
+    ) -> Error {
+        self.told(refusal, Conflict { ours, base, current, attempt: self.conflicts })
     }
 
-    fn refusal(&self, conflict: Conflict) -> Error {
-        Error::conflict(conflict).with_attempts(self.conflicts)
+    /// The server's last refusal, with the whole conflict.
+    fn told(&self, refusal: Error, conflict: Conflict) -> Error {
+        refusal.with_conflict(conflict).with_attempts(self.conflicts)
     }
 
     fn report(&self) -> RetryReport {
@@ -524,7 +536,7 @@ fn conflicting(refusal: &Refusal) -> Option<ConflictBody> {
 fn with_conflict(refusal: Refusal, ours: Draft) -> Error {
     match conflicting(&refusal) {
         Some(ConflictBody { current }) => {
-            Error::conflict(Conflict { ours, base: None, current, attempt: 1 })
+            refusal.error.with_conflict(Conflict { ours, base: None, current, attempt: 1 })
         }
         None => refusal.into(),
     }

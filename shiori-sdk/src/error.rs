@@ -101,10 +101,9 @@ impl Error {
         error
     }
 
-    pub(crate) fn conflict(conflict: Conflict) -> Self {
-        let mut error = Self::told(409, Some(ErrorCode::DiaryConflict));
-        error.0.conflict = Some(conflict);
-        error
+    pub(crate) fn with_conflict(mut self, conflict: Conflict) -> Self {
+        self.0.conflict = Some(conflict);
+        self
     }
 
     pub(crate) fn incomplete(missing: Vec<Date>) -> Self {

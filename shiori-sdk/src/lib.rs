@@ -77,3 +77,8 @@ pub use {
     watch::SummaryWatch,
     week::{DayMeta, WeekMeta, Weeks},
 };
+
+/// The examples in the crate's README, compiled with the tests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

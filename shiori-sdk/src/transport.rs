@@ -327,7 +327,7 @@ mod tests {
         };
         assert_eq!(wait("7"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        let far = wait("Fri, 31 Dec 2199 23:59:59 GMT").expect("a date");
+        let far = wait("Tue, 31 Dec 2199 23:59:59 GMT").expect("a date");
         assert!(far > Duration::from_secs(86_400));
         assert_eq!(wait("soon"), None);
         assert_eq!(wait("-3"), None);

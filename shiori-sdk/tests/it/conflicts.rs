@@ -1,0 +1,157 @@
+//! What a save does when another was first, message by message.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::json;
+use shiori_sdk::{
+    Conflict, ConflictPolicy, Document, Draft, MergeBlocks, Outcome, Overwrite, Precondition,
+    Resolution, Version, merge::OnOverlap, resolve_with,
+};
+
+use crate::script::{DIARY, Script, conflict, day, diary, ok, receipt};
+
+fn ours() -> Draft {
+    Draft::new("제목", Document::from_text("우리 글"))
+}
+
+#[tokio::test]
+async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
+    // Three saves meet a conflict; between the second and the third the diary moves on.
+    let script = Script::of(|request, _| match request.method.as_str() {
+        "GET" => ok(diary(9, "읽은 글")),
+        _ => {
+            let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            match body["version"].as_u64() {
+                Some(9) => ok(receipt(10)),
+                Some(5) => conflict(7, "둘째 승자"),
+                _ => conflict(5, "첫 승자"),
+            }
+        }
+    })
+    .await;
+    let client = script.client().await;
+    let save = client.diaries().save(day(), ours(), Precondition::IfAbsent).on_conflict(Overwrite);
+    let saved = save.await.unwrap();
+    assert_eq!((saved.outcome, saved.version), (Outcome::Merged, Version::new(10)));
+    assert_eq!((saved.report.attempts, saved.report.conflicts), (3, 2));
+    let steps: Vec<_> = script
+        .seen()
+        .iter()
+        .map(|seen| (seen.method.clone(), seen.body["version"].as_u64()))
+        .collect();
+    let (post, get) = ("POST".to_owned(), "GET".to_owned());
+    assert_eq!(
+        steps,
+        [(post.clone(), None), (post.clone(), Some(5)), (get, None), (post, Some(9))]
+    );
+    let ids: std::collections::BTreeSet<_> = script
+        .seen()
+        .iter()
+        .filter_map(|seen| seen.body["save_id"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(ids.len(), 3, "each new draft is a save of its own");
+}
+
+#[tokio::test]
+async fn merging_keeps_both_texts_and_a_resolver_may_refuse() {
+    let script = Script::of(|request, nth| match (request.method.as_str(), nth) {
+        ("POST", 0) => conflict(2, "그들의 글"),
+        _ => ok(receipt(3)),
+    })
+    .await;
+    let client = script.client().await;
+    let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
+    let save = client.diaries().save(day(), ours(), Precondition::IfAbsent).on_conflict(merge);
+    let saved = save.await.unwrap();
+    let mut texts = saved.draft.content.block_texts();
+    texts.sort();
+    assert_eq!(texts, ["그들의 글", "우리 글"]);
+
+    let script = Script::of(|_, _| conflict(2, "그들의 글")).await;
+    let client = script.client().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let refuse = resolve_with(move |conflict: &Conflict| {
+        assert_eq!(conflict.attempt, 1);
+        counted.fetch_add(1, Ordering::SeqCst);
+        Resolution::Fail
+    });
+    let save = client.diaries().save(day(), ours(), Precondition::IfAbsent).on_conflict(refuse);
+    let error = save.await.unwrap_err();
+    assert_eq!(error.as_conflict().unwrap().ours, ours());
+    assert_eq!((calls.load(Ordering::SeqCst), script.count(DIARY)), (1, 1));
+}
+
+#[tokio::test]
+async fn the_policy_bounds_the_saves_and_the_last_conflict_is_told() {
+    let script = Script::of(|request, _| match request.method.as_str() {
+        "GET" => ok(diary(4, "읽은 글")),
+        _ => conflict(5, "언제나 남이 먼저"),
+    })
+    .await;
+    let policy = ConflictPolicy::default().with_attempts(3);
+    let client = script.signed_in(script.builder().conflict_policy(policy)).await;
+    let error = client.diaries().update(day(), async |_| ours()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.attempts(), 3);
+    let conflict = error.as_conflict().unwrap();
+    assert_eq!((conflict.attempt, &conflict.ours), (3, &ours()));
+    let saves = script.seen().iter().filter(|seen| seen.method == "POST").count();
+    assert_eq!(saves, 3);
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_sends_nothing() {
+    let script = Script::of(|_, _| ok(diary(4, "그대로"))).await;
+    let client = script.client().await;
+    let saved = client.diaries().update(day(), |draft| async move { draft }).await.unwrap();
+    assert_eq!((saved.outcome, saved.version), (Outcome::Skipped, Version::new(4)));
+    assert!(script.seen().iter().all(|seen| seen.method == "GET"));
+}
+
+#[tokio::test]
+async fn trap_03_a_closure_is_not_run_again_for_a_lost_answer() {
+    let script = Script::of(|request, nth| match (request.method.as_str(), nth) {
+        ("GET", _) => ok(json!({"id": null, "date": "20260216", "title": null, "content": null,
+            "version": null, "is_archived": false, "updated_at": null, "emotion": null,
+            "summary_status": "none"})),
+        (_, 1) => wiremock::ResponseTemplate::new(504),
+        _ => {
+            let mut receipt = receipt(1);
+            receipt["replayed"] = json!(true);
+            ok(receipt)
+        }
+    })
+    .await;
+    let client = script.client().await;
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = runs.clone();
+    let append = move |mut draft: Draft| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move {
+            draft.content.push_paragraph("한 줄");
+            draft
+        }
+    };
+    let saved = client.diaries().update(day(), append).await.unwrap();
+    assert_eq!(saved.outcome, Outcome::Replayed);
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn trap_09_nothing_shows_diary_text() {
+    let script = Script::of(|_, _| conflict(2, "비밀 그들")).await;
+    let client = script.client().await;
+    let secret = Draft::new("비밀 제목", Document::from_text("비밀 우리"));
+    let save = client.diaries().save(day(), secret, Precondition::IfAbsent);
+    let mut shown = format!("{save:?}");
+    let error = save.await.unwrap_err();
+    shown += &format!("{error:?} {error} {:?} {client:?}", error.as_conflict());
+    assert!(error.request_id().is_some());
+    for secret in ["비밀", "cookie-first", "Bearer", "secret-pass"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}

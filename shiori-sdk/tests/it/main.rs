@@ -1,0 +1,17 @@
+//! The client against faults on the wire. The real server, and what only it can prove, is tested
+//! in the server's crate.
+#![cfg(feature = "client")]
+#![allow(missing_docs, unreachable_pub)]
+#![allow(
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::needless_pass_by_value,
+    clippy::unwrap_used
+)]
+
+mod cancellation;
+mod conflicts;
+mod script;
+mod sessions;
+mod transport;
+mod waiting;
