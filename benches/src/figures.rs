@@ -71,8 +71,9 @@ fn machine() -> String {
         .map_or("an unknown processor", |(_, model)| model.trim());
     let server =
         if crate::Place::is_given() { "the server at SHIORI_URL" } else { "an embedded server" };
+    let build = if cfg!(debug_assertions) { "development" } else { "release" };
     format!(
-        "Measured on {cores} cores of {model} (a shared virtual machine), release build, client and \
+        "Measured on {cores} cores of {model} (a shared virtual machine), {build} build, client and \
          {server} on the same machine, SQLite with every write synced."
     )
 }

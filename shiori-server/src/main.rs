@@ -45,6 +45,12 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         .with_writer(std::io::stderr)
         .init();
 
+    // Rust's own hook prints the message, and that of a failed slice quotes the text it cut.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panicked");
+    }));
+
     let listen = settings.listen();
     let config = settings.into_config()?;
     let listener = TcpListener::bind(listen)
