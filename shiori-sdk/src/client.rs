@@ -6,11 +6,11 @@ use reqwest::{
 };
 
 use crate::{
-    Auth, ConflictPolicy, Diaries, Error, PollingPolicy, Reflections, Result, RetryPolicy,
-    Summaries, Weeks,
-    auth::Session,
+    Auth, ConflictPolicy, Diaries, Error, ErrorCode, PollingPolicy, Reflections, Result,
+    RetryPolicy, Summaries, Weeks,
     error::ErrorKind,
     retry::RetryBudget,
+    session::Session,
     transport::{Answer, Call, Refusal, Transport},
 };
 
@@ -73,9 +73,25 @@ impl Client {
         &self.0
     }
 
-    /// Sends a request as the one who is signed in.
+    /// Sends a request as the one who is signed in. The access token is renewed if the server
+    /// rejects it.
     pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Refusal> {
-        self.0.transport.send_as(&self.0.session, call).await
+        let Shared { transport, session, .. } = &*self.0;
+        let token = session.token().await.map_err(Refusal::bare)?;
+        let mut sent = transport.send(call, Some(&token)).await;
+        let rejected = |refusal: &Refusal| refusal.error.code() == Some(&ErrorCode::Unauthorized);
+        if sent.as_ref().err().is_some_and(rejected) {
+            // A 401 says that nothing was applied.
+            session.renew(&token).await.map_err(Refusal::bare)?;
+            let token = session.token().await.map_err(Refusal::bare)?;
+            sent = transport.send(call, Some(&token)).await;
+        }
+        if let Err(Refusal { error, .. }) = &sent
+            && matches!(error.code(), Some(ErrorCode::SessionExpired | ErrorCode::RefreshReused))
+        {
+            session.end();
+        }
+        sent
     }
 }
 

@@ -7,13 +7,13 @@ use reqwest::{
     header::{HeaderValue, IF_NONE_MATCH},
 };
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     ArchiveRequest, Client, Conflict, ConflictBody, ConflictPolicy, ConflictResolver, Date,
     DateRange, DayView, Diary, DiaryEntry, DiaryId, Draft, Error, FailOnConflict, Resolution,
     Result, SaveId, SaveReceipt, SaveRequest, Timestamp, Title, Version,
-    error::ErrorKind,
+    error::{ErrorKind, WasSent},
     transport::{Call, Refusal, Replay},
 };
 
@@ -107,6 +107,7 @@ impl Diaries {
             base: None,
             resolver: Arc::new(FailOnConflict),
             policy: self.client.shared().conflict,
+            deadline: None,
             save_id: SaveId::new(),
         }
     }
@@ -254,6 +255,7 @@ pub struct Save {
     base: Option<Diary>,
     resolver: Arc<dyn ConflictResolver>,
     policy: ConflictPolicy,
+    deadline: Option<Duration>,
     save_id: SaveId,
 }
 
@@ -268,10 +270,11 @@ impl Save {
         Self { resolver: Arc::new(resolver), ..self }
     }
 
-    /// How long saving may take with all its conflicts. Default: the client's conflict policy.
-    pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.policy.deadline = deadline;
-        self
+    /// How long saving may take with all its requests and conflicts. Default: each request as long
+    /// as a call of the client may, and conflicts as long as its conflict policy says.
+    pub fn with_deadline(self, deadline: Duration) -> Self {
+        let policy = self.policy.with_deadline(deadline);
+        Self { policy, deadline: Some(deadline), ..self }
     }
 
     /// Names this save, so that sending it again, after a crash for instance, cannot apply it
@@ -285,8 +288,16 @@ impl Save {
     /// # Errors
     ///
     /// [`Error`] of kind [`ErrorKind::Conflict`], with the winner's diary, when the resolver fails
-    /// or the conflict policy is used up; any other when saving fails.
+    /// or the conflict policy is used up; [`ErrorKind::Timeout`] when the deadline is over, and then
+    /// a save under way may have been applied; any other when saving fails.
     pub async fn send(self) -> Result<Saved> {
+        let Some(deadline) = self.deadline else { return self.run().await };
+        timeout(deadline, self.run()).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout).with_sent(WasSent::Maybe).with_retryable())
+        })
+    }
+
+    async fn run(self) -> Result<Saved> {
         let diaries = self.client.diaries();
         let mut effort = Effort::new(self.policy);
         let mut draft = self.draft.clone();

@@ -50,6 +50,8 @@ pub mod merge;
 #[cfg(feature = "client")]
 mod retry;
 #[cfg(feature = "client")]
+mod session;
+#[cfg(feature = "client")]
 mod sse;
 #[cfg(feature = "client")]
 mod summary;

@@ -11,8 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use crate::{
-    Envelope, Error, ErrorCode, Result, Timestamp,
-    auth::Session,
+    Envelope, Error, Result, Timestamp,
     error::{ErrorKind, WasSent},
     retry::{RetryBudget, RetryPolicy},
 };
@@ -144,26 +143,6 @@ impl From<Refusal> for Error {
 }
 
 impl Transport {
-    /// Sends the request with the session's access token, which is renewed if the server rejects
-    /// it.
-    pub(crate) async fn send_as(&self, session: &Session, call: &Call) -> Result<Answer, Refusal> {
-        let token = session.token().await.map_err(Refusal::bare)?;
-        let mut sent = self.send(call, Some(&token)).await;
-        let rejected = |refusal: &Refusal| refusal.error.code() == Some(&ErrorCode::Unauthorized);
-        if sent.as_ref().err().is_some_and(rejected) {
-            // A 401 says that nothing was applied.
-            session.renew(&token).await.map_err(Refusal::bare)?;
-            let token = session.token().await.map_err(Refusal::bare)?;
-            sent = self.send(call, Some(&token)).await;
-        }
-        if let Err(Refusal { error, .. }) = &sent
-            && matches!(error.code(), Some(ErrorCode::SessionExpired | ErrorCode::RefreshReused))
-        {
-            session.end();
-        }
-        sent
-    }
-
     /// Sends the request as often as the policy allows.
     pub(crate) async fn send(&self, call: &Call, token: Option<&str>) -> Result<Answer, Refusal> {
         let deadline = Instant::now() + self.call_timeout + call.held;
@@ -263,7 +242,8 @@ impl Transport {
 }
 
 impl Refusal {
-    fn bare(error: Error) -> Self {
+    /// Nothing was answered.
+    pub(crate) fn bare(error: Error) -> Self {
         Self { error, body: Vec::new(), repeated: false }
     }
 }

@@ -39,6 +39,7 @@ impl SummaryWatch {
             last: None,
             events: None,
             failures: 0,
+            rests: false,
             pacing: Pacing::default(),
             ended: false,
         };
@@ -69,6 +70,8 @@ struct Watcher {
     last: Option<Summary>,
     events: Option<EventStream>,
     failures: u32,
+    /// The last stream ended without a word; a poll comes before the next.
+    rests: bool,
     pacing: Pacing,
     ended: bool,
 }
@@ -86,13 +89,16 @@ impl Watcher {
                 (Some(_), Some(events)) => match events.next().await {
                     Some(summary) => Ok(summary),
                     None => {
+                        self.rests = !events.has_told;
                         self.events = None;
                         continue;
                     }
                 },
                 (Some(last), None) => {
                     let revision = last.revision;
-                    self.events = EventStream::open(&self.handle, revision.get()).await;
+                    if !std::mem::take(&mut self.rests) {
+                        self.events = EventStream::open(&self.handle, revision.get()).await;
+                    }
                     if self.events.is_some() {
                         // It begins with whatever has happened since.
                         continue;
@@ -141,6 +147,7 @@ struct EventStream {
     response: Response,
     reader: EventReader,
     ready: std::collections::VecDeque<Event>,
+    has_told: bool,
 }
 
 impl EventStream {
@@ -162,6 +169,7 @@ impl EventStream {
             response,
             reader: EventReader::default(),
             ready: std::collections::VecDeque::new(),
+            has_told: false,
         })
     }
 
@@ -170,6 +178,7 @@ impl EventStream {
         loop {
             while let Some(event) = self.ready.pop_front() {
                 if let Ok(summary) = serde_json::from_str(&event.data) {
+                    self.has_told = true;
                     return Some(summary);
                 }
             }

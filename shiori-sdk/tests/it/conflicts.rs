@@ -1,14 +1,17 @@
 //! What a save does when another was first, message by message.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::json;
 use shiori_sdk::{
-    Conflict, ConflictPolicy, Document, Draft, MergeBlocks, Outcome, Overwrite, Precondition,
-    Resolution, Version, merge::OnOverlap, resolve_with,
+    Conflict, ConflictPolicy, Document, Draft, ErrorKind, MergeBlocks, Outcome, Overwrite,
+    Precondition, Resolution, Version, WasSent, merge::OnOverlap, resolve_with,
 };
 
 use crate::script::{DIARY, Script, conflict, day, diary, ok, receipt};
@@ -101,6 +104,15 @@ async fn the_policy_bounds_the_saves_and_the_last_conflict_is_told() {
     assert_eq!((conflict.attempt, &conflict.ours), (3, &ours()));
     let saves = script.seen().iter().filter(|seen| seen.method == "POST").count();
     assert_eq!(saves, 3);
+}
+
+#[tokio::test]
+async fn a_deadline_bounds_the_requests_too() {
+    let script = Script::of(|_, _| ok(receipt(1)).set_delay(Duration::from_secs(3600))).await;
+    let client = script.client().await;
+    let save = client.diaries().save(day(), ours(), Precondition::IfAbsent);
+    let error = save.with_deadline(Duration::from_millis(100)).await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Timeout, WasSent::Maybe));
 }
 
 #[tokio::test]

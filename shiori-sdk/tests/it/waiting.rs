@@ -144,6 +144,22 @@ async fn without_an_event_stream_the_watcher_polls() {
     assert_eq!(seen, [1, 2, 3]);
 }
 
+/// A stream that ends without a word each time is not opened again and again without a pause.
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_alternated_with_polls() {
+    let script = Script::of(|request, nth| match (is_events(request), nth) {
+        (true, _) => events(&[]),
+        (false, 0..5) => ok(summary(1, "queued")),
+        (false, _) => ok(summary(2, "completed")),
+    })
+    .await;
+    let handle = handle(&script, brisk()).await;
+    let seen: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    assert_eq!(seen, [1, 2]);
+    let opened = script.count(&format!("{}/events", path()));
+    assert!(opened <= 6, "opened {opened} times");
+}
+
 #[tokio::test]
 async fn a_request_tells_what_became_of_it() {
     let receipt = json!({"id": SUMMARY_ID, "status": "queued", "poll_after_ms": 1000});

@@ -18,7 +18,7 @@ pub const PASSWORD: &str = "한글도 되는 pass-1";
 pub struct House {
     server: Server,
     shutdown: CancellationToken,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl House {
@@ -40,7 +40,7 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = CancellationToken::new();
         let server = Server::start(config, listener, shutdown.clone()).await.unwrap();
-        Self { server, shutdown, _dir: dir }
+        Self { server, shutdown, dir }
     }
 
     pub fn url(&self) -> String {
@@ -49,7 +49,7 @@ impl House {
 
     /// The token of the internal API.
     pub fn internal_token(&self) -> String {
-        std::fs::read_to_string(self._dir.path().join("internal.secret")).unwrap()
+        std::fs::read_to_string(self.dir.path().join("internal.secret")).unwrap()
     }
 
     /// A device of a new person, signed in.

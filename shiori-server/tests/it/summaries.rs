@@ -41,9 +41,10 @@ async fn a_week_becomes_a_reflection_with_seven_emotions() {
     client.diaries().save(day(18), draft("고쳤다"), over).send().await.unwrap();
     assert!(client.reflections().get(week()).await.unwrap().unwrap().stale);
     for entry in client.diaries().list(week().into()).await.unwrap() {
-        let expected = match entry.date == day(18) {
-            true => DiarySummaryStatus::Stale,
-            false => DiarySummaryStatus::Completed,
+        let expected = if entry.date == day(18) {
+            DiarySummaryStatus::Stale
+        } else {
+            DiarySummaryStatus::Completed
         };
         assert_eq!(entry.summary_status, expected, "{}", entry.date);
     }

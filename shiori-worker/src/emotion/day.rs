@@ -2,18 +2,26 @@ use shiori_sdk::{Date, DayEmotion, Distribution, Emotion};
 
 use super::Judgement;
 
-/// The emotion of a day from those of its blocks: their mean, each weighted by its evidence, so
-/// that blocks that say nothing do not thin out those that do. Without any evidence it is
-/// [`Distribution::UNIFORM`], and the label [`Emotion::Neutral`].
-pub fn day_emotion(date: Date, blocks: &[Judgement]) -> DayEmotion {
-    let mut weights = [0.0; 7];
-    for block in blocks {
-        let evidence = if block.evidence.is_finite() { block.evidence.max(0.0) } else { 0.0 };
-        for (weight, emotion) in weights.iter_mut().zip(Emotion::ALL) {
-            *weight += evidence * block.distribution.probability(emotion);
+/// The emotion of a day, from the judgements of its texts: the mean of their distributions,
+/// each weighed by its evidence. Without any evidence it is [`Distribution::UNIFORM`] and
+/// [`Emotion::Neutral`]. The confidence is the probability of the label.
+///
+/// Evidence that is negative or not finite counts as 0.
+pub fn day_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
+    let weight = |judgement: &Judgement| {
+        let evidence = judgement.evidence;
+        if evidence.is_finite() && evidence > 0.0 { evidence } else { 0.0 }
+    };
+    let heaviest = judgements.iter().map(weight).fold(0.0, f64::max);
+    let mut sum = [0.0; Emotion::ALL.len()];
+    // Scaled, so that the sum of huge evidence stays finite.
+    for judgement in judgements.iter().filter(|_| heaviest > 0.0) {
+        let share = weight(judgement) / heaviest;
+        for (total, p) in sum.iter_mut().zip(judgement.distribution.probabilities()) {
+            *total += share * p;
         }
     }
-    let distribution = Distribution::from_weights(weights);
+    let distribution = Distribution::from_weights(sum);
     let label = distribution.label();
     DayEmotion { date, label, confidence: distribution.probability(label), distribution }
 }
@@ -23,57 +31,70 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn judgement(emotion: Emotion, evidence: f64) -> Judgement {
-        let mut weights = [1.0; 7];
-        weights[emotion.index()] = 6.0;
+    fn date() -> Date {
+        Date::new(2026, 4, 6).expect("is a date")
+    }
+
+    fn sure(emotion: Emotion, evidence: f64) -> Judgement {
+        let mut weights = [0.0; 7];
+        weights[emotion.index()] = 1.0;
         Judgement { distribution: Distribution::from_weights(weights), evidence }
     }
 
-    fn date() -> Date {
-        Date::new(2026, 2, 16).expect("real")
-    }
-
     #[test]
-    fn a_day_without_evidence_is_neutral() {
-        let nothing = Judgement { distribution: Distribution::UNIFORM, evidence: 0.0 };
-        for blocks in [vec![], vec![nothing; 3]] {
-            let day = day_emotion(date(), &blocks);
-            assert_eq!(day.label, Emotion::Neutral);
+    fn no_evidence_is_neutral() {
+        for judgements in [vec![], vec![sure(Emotion::Fear, 0.0)], vec![sure(Emotion::Fear, -1.0)]]
+        {
+            let day = day_emotion(date(), &judgements);
+            assert_eq!((day.date, day.label), (date(), Emotion::Neutral));
             assert_eq!(day.distribution, Distribution::UNIFORM);
+            assert!((day.confidence - 1.0 / 7.0).abs() < 1e-9);
         }
     }
 
     #[test]
-    fn silent_blocks_do_not_thin_out_the_others() {
-        let glad = judgement(Emotion::Happiness, 2.0);
-        let silent = Judgement { distribution: Distribution::UNIFORM, evidence: 0.0 };
-        let alone = day_emotion(date(), &[glad]);
-        let among = day_emotion(date(), &[silent, glad, silent, silent]);
-        assert_eq!(alone, among);
-        assert_eq!(alone.label, Emotion::Happiness);
+    fn evidence_weighs() {
+        let day = day_emotion(date(), &[sure(Emotion::Fear, 1.0), sure(Emotion::Happiness, 3.0)]);
+        assert_eq!(day.label, Emotion::Happiness);
+        assert!((day.confidence - 0.75).abs() < 1e-9);
+        assert!((day.distribution.probability(Emotion::Fear) - 0.25).abs() < 1e-9);
     }
 
-    #[test]
-    fn a_day_torn_in_two_is_neutral() {
-        let torn = [judgement(Emotion::Sadness, 1.0), judgement(Emotion::Happiness, 1.0)];
-        assert_eq!(day_emotion(date(), &torn).label, Emotion::Neutral);
+    fn judgement() -> impl Strategy<Value = Judgement> {
+        (prop::array::uniform7(0.0..10.0_f64), 0.0..50.0_f64).prop_map(|(weights, evidence)| {
+            Judgement { distribution: Distribution::from_weights(weights), evidence }
+        })
     }
 
     proptest! {
         #[test]
-        fn the_order_of_blocks_makes_no_difference(
-            blocks in prop::collection::vec((0usize..7, 0.0..9.0f64), 0..9),
-        ) {
-            let blocks: Vec<_> =
-                blocks.into_iter().map(|(n, e)| judgement(Emotion::ALL[n], e)).collect();
-            let reversed: Vec<_> = blocks.iter().rev().copied().collect();
-            let (one, two) = (day_emotion(date(), &blocks), day_emotion(date(), &reversed));
+        fn any_evidence_makes_a_day(judgements: Vec<([f64; 7], f64)>) {
+            let judgements: Vec<Judgement> = judgements
+                .into_iter()
+                .map(|(w, evidence)| Judgement { distribution: Distribution::from_weights(w), evidence })
+                .collect();
+            let day = day_emotion(date(), &judgements);
+            let sum: f64 = day.distribution.probabilities().iter().sum();
+            prop_assert!((sum - 1.0).abs() < 1e-9);
+            prop_assert_eq!(day.label, day.distribution.label());
+            prop_assert!((day.confidence - day.distribution.probability(day.label)).abs() < 1e-12);
+        }
+
+        #[test]
+        fn a_day_lies_between_its_texts_in_any_order(mut judgements in prop::collection::vec(judgement(), 1..8)) {
+            let day = day_emotion(date(), &judgements);
             for emotion in Emotion::ALL {
-                let (p, q) = (one.distribution.probability(emotion), two.distribution.probability(emotion));
+                let each = judgements.iter().filter(|j| j.evidence > 0.0).map(|j| j.distribution.probability(emotion));
+                let (low, high) = each.fold((1.0_f64, 0.0_f64), |(l, h), p| (l.min(p), h.max(p)));
+                let p = day.distribution.probability(emotion);
+                prop_assert!(low > high || (low - 1e-9..=high + 1e-9).contains(&p));
+            }
+            judgements.reverse();
+            let reversed = day_emotion(date(), &judgements);
+            for emotion in Emotion::ALL {
+                let (p, q) = (day.distribution.probability(emotion), reversed.distribution.probability(emotion));
                 prop_assert!((p - q).abs() < 1e-9);
             }
-            let confidence = one.distribution.probability(one.label);
-            prop_assert!((one.confidence - confidence).abs() < f64::EPSILON);
         }
     }
 }

@@ -1,283 +1,373 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
-use serde_json::Value;
-use shiori_sdk::{Date, Document};
+use shiori_sdk::{DayEmotion, Distribution, Document, Emotion};
 
-use super::{
-    table::{STEMS, entries},
-    *,
-};
-use crate::emotion::day_emotion;
+use super::{LexiconModel, judge};
+use crate::emotion::{EmotionModel, Judgement, day_emotion};
 
 fn label(text: &str) -> Emotion {
-    LexiconModel::new().judge_one(text).distribution.label()
+    judge(text).distribution.label()
 }
 
-fn confidence(text: &str, emotion: Emotion) -> f64 {
-    LexiconModel::new().judge_one(text).distribution.probability(emotion)
+fn probability(text: &str, emotion: Emotion) -> f64 {
+    judge(text).distribution.probability(emotion)
 }
 
-#[test]
-fn the_table_is_sound() {
-    let mut seen: BTreeMap<&str, Feeling> = BTreeMap::new();
-    let (mut korean, mut english) = (0, 0);
-    for (feeling, weight, stem) in entries(STEMS) {
-        assert_eq!(stem.trim(), stem, "a stem with spaces around it");
-        assert!(!stem.is_empty());
-        assert!(seen.insert(stem, feeling).is_none(), "{stem} stands twice");
-        assert_eq!(weight > 0.0, feeling != Feeling::Nothing, "{stem}");
-        if stem.starts_with(|c: char| c.is_ascii_alphabetic()) { english += 1 } else { korean += 1 }
-    }
-    assert!(korean >= 450 && english >= 150, "{korean} Korean stems, {english} English ones");
-    let labels = STEMS.lines().filter(|line| !line.starts_with('#'));
-    for line in labels {
-        let label = line.split('\t').next().unwrap();
-        assert!(label == "-" || label.parse::<Emotion>().is_ok(), "{label}");
-    }
-}
-
-/// Ten sentences for each emotion, as a diary has them.
-const SENTENCES: [(Emotion, [&str; 10]); 7] = [
-    (
-        Emotion::Happiness,
-        [
-            "오랜만에 친구들을 만나서 하루 종일 웃었다.",
-            "아이가 처음으로 이름을 써서 보여 주는데 얼마나 뿌듯하던지.",
-            "드디어 합격 소식을 들었다!",
-            "엄마가 끓여 준 미역국이 정말 맛있었다.",
-            "햇살이 좋아서 공원을 천천히 산책했다.",
-            "그 말을 듣고 마음이 따뜻해졌다.",
-            "내일 떠날 여행이 기대된다.",
-            "퇴근길에 들은 노래가 좋아서 콧노래를 불렀다.",
-            "We laughed so much that my cheeks hurt a little, a wonderful evening.",
-            "고양이가 무릎 위에서 잠들어서 행복했다 😊",
-        ],
-    ),
-    (
-        Emotion::Sadness,
-        [
-            "할머니 사진을 보다가 눈물이 났다.",
-            "빈방에 혼자 앉아 있으니 쓸쓸했다.",
-            "결국 그 사람과 헤어졌다.",
-            "열심히 했는데 떨어졌다는 연락을 받았다.",
-            "요즘은 아무것도 하기 싫고 마음이 가라앉는다.",
-            "미안하다는 말을 끝내 하지 못해 후회가 된다.",
-            "오늘따라 고향 집이 그립다.",
-            "버티는 것도 이제 너무 지친다.",
-            "I cried all night because I miss her.",
-            "다들 떠난 교실이 허전했다 ㅠㅠ",
-        ],
-    ),
-    (
-        Emotion::Anger,
-        [
-            "또 내 탓으로 돌리는 걸 듣고 화가 났다.",
-            "줄을 서 있는데 새치기를 해서 짜증이 확 났다.",
-            "사과 한마디 없이 가 버리다니 어이없다.",
-            "약속을 세 번이나 미뤄 놓고 핑계만 댄다. 정말 열받는다.",
-            "내 아이디어를 가로채다니 분해서 잠이 안 온다.",
-            "회의에서 대놓고 무시당했다.",
-            "윗집 층간소음 때문에 결국 항의했다.",
-            "친구와 사소한 일로 크게 싸웠다.",
-            "I was furious that he lied to me again.",
-            "참다못해 버럭 소리를 질렀다.",
-        ],
-    ),
+/// Ten sentences of each emotion, as people write them into a diary. The model may miss one in
+/// ten.
+static SENTENCES: [(Emotion, [&str; 10]); 7] = [
     (
         Emotion::Fear,
         [
-            "밤길에 누가 따라오는 것 같아 무서웠다.",
-            "내일 검사 결과가 나온다니 불안해서 잠이 오지 않는다.",
-            "발표 차례가 다가오자 손이 떨렸다.",
-            "천둥소리에 가슴이 철렁했다.",
-            "건널목에서 차에 치일 뻔해서 아직도 다리가 후들거린다.",
-            "엘리베이터가 멈췄을 때 숨이 막혔다.",
-            "혹시 잘못되면 어쩌나 걱정이 된다.",
-            "악몽을 꾸고 식은땀을 흘리며 깼다.",
-            "I was so scared walking home in the dark.",
-            "귀신이 나올 것 같은 오싹한 복도였다.",
+            "집에 오는 골목길 가로등이 꺼져 있어서 너무 무서웠다.",
+            "내일 건강검진 결과가 나오는데 자꾸 나쁜 상상만 들어 불안하다.",
+            "누가 계속 따라오는 것 같아 뒤도 못 돌아보고 뛰었다.",
+            "수술 날짜가 다가올수록 두려움이 커진다.",
+            "새벽에 창문이 덜컹거려 이불 속에서 벌벌 떨었다.",
+            "발표를 망칠까 봐 걱정돼서 한숨도 못 잤다.",
+            "비행기가 심하게 흔들려서 식은땀이 났다.",
+            "어젯밤 악몽 때문에 불을 켜 놓고 잤다.",
+            "낭떠러지 옆을 걷는데 다리가 후들거리고 아찔했다.",
+            "I was terrified when the lights went out and something moved.",
         ],
     ),
     (
         Emotion::Surprise,
         [
-            "십 년 만에 그 친구에게서 연락이 와서 깜짝 놀랐다.",
-            "전혀 예상하지 못한 결과였다.",
-            "갑자기 문이 열려서 화들짝 일어났다.",
-            "내 이름이 불렸을 때 귀를 의심했다.",
-            "세상에, 눈이 사월에 내리다니.",
-            "생각지도 못한 사람이 문 앞에 서 있었다.",
-            "헉, 벌써 열두 시라니.",
-            "가격표를 보고 눈이 휘둥그레졌다.",
-            "Wow, I never expected that, what a surprise.",
-            "당황해서 아무 말도 나오지 않았다.",
+            "문을 열었더니 군대에 있을 동생이 서 있어서 깜짝 놀랐다.",
+            "아무도 예상하지 못한 결과에 다들 입이 떡 벌어졌다.",
+            "십 년 만에 길에서 짝꿍을 만나다니 이게 웬일이야!",
+            "헐, 내가 산 복권 번호가 그대로 나왔다.",
+            "갑자기 눈앞에서 간판이 떨어져 화들짝 뒤로 물러섰다.",
+            "그 조용하던 선배가 가수였다니 정말 뜻밖이었다.",
+            "믿을 수 없는 소식을 듣고 한동안 말문이 막혔다.",
+            "팀장님이 다음 달에 그만둔다고 해서 모두 어안이 벙벙했다.",
+            "생각지도 못한 곳에서 내 이름이 불렸다.",
+            "Wow, I was so surprised that they had planned it for months.",
         ],
     ),
     (
-        Emotion::Disgust,
+        Emotion::Anger,
         [
-            "냉장고에서 썩은 냄새가 났다.",
-            "싱크대에서 바퀴벌레가 나와 징그러웠다.",
-            "화장실이 너무 더러워서 그냥 나왔다.",
-            "길바닥에 침을 뱉는 모습이 역겨웠다.",
-            "국에서 머리카락이 나와 밥맛이 뚝 떨어졌다.",
-            "곰팡이가 핀 빵을 모르고 한 입 먹어서 구역질이 났다.",
-            "쓰레기봉투가 터져 끈적한 물이 흘렀다.",
-            "그 사람의 위선은 정말 질색이다.",
-            "The kitchen was filthy and it stank of garbage.",
-            "하수구에서 악취가 올라와 코를 막았다.",
+            "약속을 세 번이나 어기고도 사과 한마디 없어서 화가 났다.",
+            "윗집이 새벽까지 뛰어서 짜증이 머리끝까지 났다.",
+            "내 공을 가로챈 선배가 정말 괘씸하다.",
+            "뻔뻔하게 새치기를 하는 사람을 보고 열받았다.",
+            "하지도 않은 일로 혼나서 억울하고 분했다.",
+            "그 말만은 도저히 용서할 수 없다.",
+            "동생이 내 옷을 말도 없이 입고 나가서 버럭 소리를 질렀다.",
+            "상담원이 전화를 뚝 끊어 버려 부글부글 끓었다.",
+            "생각할수록 분노가 치밀어 주먹을 꽉 쥐었다.",
+            "My landlord lied to me again and I am furious.",
+        ],
+    ),
+    (
+        Emotion::Sadness,
+        [
+            "강아지가 무지개다리를 건넌 지 일주일, 아직도 밥그릇을 못 치웠다.",
+            "친구가 이민을 가서 공항에서 펑펑 울었다.",
+            "혼자 먹는 생일 케이크가 그렇게 쓸쓸할 수 없었다.",
+            "또 떨어졌다. 이번에는 정말 기대했는데 속상하다.",
+            "엄마 목소리를 듣자마자 눈물이 났다.",
+            "아무도 내 마음을 몰라주는 것 같아 외로웠다.",
+            "할아버지가 앉으시던 의자를 보니 그리워서 가슴이 먹먹했다.",
+            "그때 잡지 못한 게 너무 후회된다.",
+            "요즘은 아침에 눈을 뜨는 것조차 힘들고 우울하다.",
+            "I cried all night because I miss you.",
         ],
     ),
     (
         Emotion::Neutral,
         [
-            "아침에 일어나 씻고 밥을 먹었다.",
-            "오전에는 회의를 하고 오후에는 문서를 썼다.",
-            "평소처럼 여섯 시에 퇴근했다.",
-            "마트에서 우유와 달걀을 샀다.",
-            "버스를 타고 두 정거장 갔다.",
-            "별일 없는 하루였다.",
-            "책상을 정리했다.",
-            "점심은 김밥이었다.",
-            "I took the train and read the newspaper.",
-            "내일은 치과 예약이 있다.",
+            "여섯 시 반에 일어나 밥을 먹고 지하철을 탔다.",
+            "오늘은 회의가 두 번 있었고 보고서를 한 장 썼다.",
+            "우유와 달걀을 사고 분리수거를 했다.",
+            "평범한 하루였다.",
+            "저녁은 김치볶음밥, 설거지는 내가 했다.",
+            "치과 예약을 다음 주 수요일로 옮겼다.",
+            "별다른 일 없이 하루가 지나갔다.",
+            "도서관에 책 두 권을 반납하고 세 권을 빌렸다.",
+            "커튼을 빨아서 널고 방을 정리했다.",
+            "Had a meeting at ten, then did the laundry.",
+        ],
+    ),
+    (
+        Emotion::Happiness,
+        [
+            "드디어 자격증 시험에 합격했다!",
+            "오랜만에 식구들이 다 모여서 정말 즐거운 저녁이었다.",
+            "조카가 나를 보고 활짝 웃어서 하루의 피로가 다 풀렸다.",
+            "처음으로 십 킬로미터를 완주했다. 뿌듯하다.",
+            "벚꽃길을 걸으니 마음이 설렌다.",
+            "친구가 몰래 준비한 도시락이 너무 고마웠다.",
+            "따뜻한 차 한 잔에 마음이 편안해졌다.",
+            "좋아하는 가수의 공연을 보고 신나게 노래를 따라 불렀다.",
+            "첫 월급으로 부모님께 밥을 사 드릴 수 있어 기뻤다.",
+            "We had a wonderful picnic and laughed until sunset.",
+        ],
+    ),
+    (
+        Emotion::Disgust,
+        [
+            "싱크대 밑에서 바퀴벌레가 나왔다. 징그러워 죽겠다.",
+            "하수구에서 올라오는 악취에 속이 메스꺼웠다.",
+            "지하철 옆자리 사람이 바닥에 침을 뱉어서 불쾌했다.",
+            "냉장고 구석에서 썩은 양파를 발견하고 헛구역질을 했다.",
+            "화장실이 너무 더러워서 그냥 나왔다.",
+            "약한 사람에게만 큰소리치는 그 비열함이 역겹다.",
+            "국에서 머리카락이 나와 입맛이 뚝 떨어졌다.",
+            "거짓말로 사람을 이용하는 모습에 환멸을 느꼈다.",
+            "빨래에서 쉰내가 나서 다시 돌렸다. 찝찝하다.",
+            "The sink was full of rotten food, it was so gross.",
         ],
     ),
 ];
 
 #[test]
-fn it_reads_diary_sentences() {
-    let mut wrong = Vec::new();
-    for (emotion, sentences) in SENTENCES {
-        for sentence in sentences {
-            let read = label(sentence);
-            if read != emotion {
-                wrong.push(format!("{emotion} read as {read}: {sentence}"));
-            }
-        }
+fn most_sentences_of_a_diary_are_read_as_meant() {
+    let mut missed = Vec::new();
+    for (meant, sentences) in &SENTENCES {
+        let before = missed.len();
+        missed
+            .extend(sentences.iter().filter(|s| label(s) != *meant).map(|s| (meant, label(s), s)));
+        assert!(missed.len() - before <= 2, "{meant}: {missed:#?}");
     }
-    assert!(wrong.len() <= 3, "{} of 70\n{}", wrong.len(), wrong.join("\n"));
+    assert!(missed.len() <= 7, "{missed:#?}");
+}
+
+macro_rules! diary {
+    ($day:literal) => {
+        include_str!(concat!("../../../../examples/data/", $day, ".json"))
+    };
+}
+
+fn day(file: &str) -> DayEmotion {
+    let diary: serde_json::Value = serde_json::from_str(file).expect("is JSON");
+    let document = Document::from_value(&diary["content"]).expect("is a document");
+    let title = diary["title"].as_str().expect("has a title").to_owned();
+    let texts: Vec<String> = std::iter::once(title).chain(document.block_texts()).collect();
+    let judgements: Vec<Judgement> = texts.iter().map(|text| judge(text)).collect();
+    day_emotion(shiori_sdk::Date::new(2026, 4, 6).expect("is a date"), &judgements)
 }
 
 #[test]
-fn it_reads_the_days_of_a_real_week() {
-    let week = [
-        (include_str!("../../../../examples/data/monday.json"), Emotion::Neutral),
-        (include_str!("../../../../examples/data/tuesday.json"), Emotion::Surprise),
-        (include_str!("../../../../examples/data/wednesday.json"), Emotion::Anger),
-        (include_str!("../../../../examples/data/thursday.json"), Emotion::Disgust),
-        (include_str!("../../../../examples/data/friday.json"), Emotion::Fear),
-        (include_str!("../../../../examples/data/saturday.json"), Emotion::Sadness),
-        (include_str!("../../../../examples/data/sunday.json"), Emotion::Happiness),
+fn the_days_of_a_whole_week_are_read_as_meant() {
+    for (file, meant) in [
+        (diary!("monday"), Emotion::Neutral),
+        (diary!("tuesday"), Emotion::Surprise),
+        (diary!("wednesday"), Emotion::Anger),
+        (diary!("thursday"), Emotion::Disgust),
+        (diary!("friday"), Emotion::Fear),
+        (diary!("saturday"), Emotion::Sadness),
+        (diary!("sunday"), Emotion::Happiness),
+    ] {
+        let day = day(file);
+        assert_eq!(day.label, meant, "{day:?}");
+        assert!(day.confidence > 0.4, "{day:?}");
+    }
+}
+
+#[test]
+fn a_denied_emotion_is_not_the_emotion() {
+    for text in [
+        "하나도 안 무서웠다.",
+        "이제는 무섭지 않다.",
+        "무섭지는 않았다.",
+        "무섭지도 않더라.",
+        "무섭지않다.",
+        "두려움 없이 뛰어내렸다.",
+        "걱정은 없다.",
+        "화가 난 건 아니다.",
+        "슬픈 것은 아니었다.",
+        "놀라지 마세요.",
+        "I am not afraid.",
+        "It wasn't scary.",
+        "She walked home without fear.",
+    ] {
+        let judged = judge(text);
+        assert_eq!(judged.distribution.label(), Emotion::Neutral, "{text}");
+        assert!(judged.evidence > 0.0 && judged.evidence < 1.0, "{text}: {judged:?}");
+    }
+    for text in [
+        "하나도 안 기쁘다.",
+        "전혀 즐겁지 않았다.",
+        "마음껏 웃지 못했다.",
+        "재미있지가 않았다.",
+        "I am not happy.",
+        "We didn't really enjoy it.",
+    ] {
+        assert_eq!(label(text), Emotion::Sadness, "{text}");
+        assert!(probability(text, Emotion::Sadness) < 0.6, "{text} is only mildly sad");
+    }
+}
+
+#[test]
+fn what_looks_like_a_denial_is_none() {
+    for (text, meant) in [
+        ("그렇게 즐거울 수가 없었다.", Emotion::Happiness),
+        ("이보다 더 행복할 수 없다.", Emotion::Happiness),
+        ("안 그래도 무서운데 불까지 꺼졌다.", Emotion::Fear),
+        ("밥을 안 먹어서, 슬프다.", Emotion::Sadness),
+        ("도저히 참을 수 없었다.", Emotion::Anger),
+        ("믿기지 않는 소식이었다.", Emotion::Surprise),
+        ("아니. 정말 기뻤다.", Emotion::Happiness),
+        ("No, I am happy.", Emotion::Happiness),
+    ] {
+        assert_eq!(label(text), meant, "{text}");
+    }
+}
+
+#[test]
+fn neighbours_strengthen_and_weaken() {
+    let ordered = [
+        ["조금 슬프다.", "슬프다.", "너무 슬프다."],
+        ["슬프다.", "슬프다!", "슬프다!!!"],
+        ["약간 무서웠다.", "무서웠다.", "너무무서웠다."],
+        ["덜 즐거웠다.", "즐거웠다.", "정말 즐거웠다."],
+        ["I was slightly sad.", "I was sad.", "I was very sad."],
     ];
-    let model = LexiconModel::new();
-    let mut wrong = Vec::new();
-    for (json, emotion) in week {
-        let sample: Value = serde_json::from_str(json).unwrap();
-        let mut texts = vec![sample["title"].as_str().unwrap().to_owned()];
-        texts.extend(Document::from_value(&sample["content"]).unwrap().block_texts());
-        let blocks: Vec<_> = texts.iter().map(|text| model.judge_one(text)).collect();
-        let day = day_emotion(Date::new(2026, 2, 16).unwrap(), &blocks);
-        if day.label != emotion {
-            wrong.push(format!("{emotion} read as {}: {:?}", day.label, day.distribution));
+    for texts in ordered {
+        let [low, middle, high] = texts.map(|text| judge(text).evidence);
+        assert!(low < middle && middle < high, "{texts:?}: {low} {middle} {high}");
+    }
+    for tone in ["ㅠㅠ", "ㅋㅋㅋ"] {
+        assert!(judge(&format!("행복해 {tone}")).evidence > judge("행복해").evidence);
+        assert_eq!(label(&format!("행복해{tone}")), Emotion::Happiness);
+    }
+    assert_eq!(label("오늘은 진짜ㅠㅠ"), Emotion::Sadness);
+    let shouted = judge("슬프다!!!").evidence;
+    assert!((judge("슬프다!!!!!!!!!!!!").evidence - shouted).abs() < 1e-9, "shouting is bounded");
+}
+
+#[test]
+fn confidence_grows_with_what_there_is_to_go_by() {
+    let hint = probability("다행이다.", Emotion::Happiness);
+    let plain = probability("행복하다.", Emotion::Happiness);
+    let much = probability("행복하다. 너무 기쁘고 즐겁다. 신난다!", Emotion::Happiness);
+    assert!((0.25..0.5).contains(&hint), "{hint}");
+    assert!(hint < plain && plain < 0.75, "{plain}");
+    assert!((0.8..1.0).contains(&much), "{much}");
+}
+
+#[test]
+fn nothing_to_go_by_and_ties_are_neutral() {
+    for text in ["", " \n\t", "...", "?!", "12:30", "연필 세 자루.", "lorem ipsum", "ㅇㅇ", "☂"]
+    {
+        let judged = judge(text);
+        assert_eq!(judged.distribution, Distribution::UNIFORM, "{text}");
+        assert!(judged.evidence.abs() < f64::EPSILON, "{text}");
+    }
+    assert_eq!(label("행복하면서 슬프다."), Emotion::Neutral);
+    assert!(judge("행복하면서 슬프다.").evidence > 0.0);
+}
+
+#[test]
+fn words_that_only_begin_alike_say_nothing() {
+    for text in [
+        "전화를 받았다",
+        "화장실에 갔다",
+        "화요일이었다",
+        "화로에 숯을 넣었다",
+        "사랑니를 뽑았다",
+        "행복동에 산다",
+        "감사원에서 서류가 왔다",
+        "울산에 다녀왔다",
+        "울타리를 칠했다",
+        "아파트 앞에서 내렸다",
+        "무선 청소기 충전",
+        "무서류 접수",
+        "어머니가 오셨다",
+        "세상에서 가장 높은 산",
+        "쓰레기통 옆",
+        "벽에 기대어 섰다",
+        "비가 그쳤으면 좋겠다",
+        "a painting",
+        "the scarf",
+        "Thanksgiving",
+        "made of oak",
+        "a crystal",
+        "내 역할을 정했다",
+        "할부를 분할로 바꿨다",
+        "토란국을 끓였다",
+        "헐값에 넘겼다",
+    ] {
+        assert_eq!(judge(text).distribution.label(), Emotion::Neutral, "{text}");
+    }
+}
+
+#[test]
+fn conjugated_forms_are_one_stem() {
+    for (forms, meant) in [
+        ("슬프다 슬프고 슬퍼서 슬펐다 슬픈 슬픔 슬플", Emotion::Sadness),
+        ("무섭다 무섭고 무서워서 무서웠다 무서운 무서울 무서움", Emotion::Fear),
+        ("기쁘다 기뻐서 기뻤다 기쁜 기쁨 기뻐했다", Emotion::Happiness),
+        ("놀라다 놀라서 놀랐다 놀란 놀람 놀랍다 놀라웠다", Emotion::Surprise),
+        ("화나다 화나서 화났다 화난 화내며 화냈다", Emotion::Anger),
+        ("더럽다 더러워서 더러웠다 더러운", Emotion::Disgust),
+    ] {
+        for form in forms.split(' ') {
+            assert_eq!(label(form), meant, "{form}");
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn conjugations_are_found_by_their_letters() {
-    for text in ["슬프다", "슬픈 날", "슬펐다", "슬퍼서", "슬픔"] {
-        assert_eq!(label(text), Emotion::Sadness, "{text}");
-    }
-    for text in ["기쁘다", "기뻤다", "기뻐서", "기쁨이", "\u{1100}\u{1175}\u{1108}\u{1173}\u{11B7}"]
+fn emoji_speak_with_and_without_their_modifiers() {
+    assert_eq!(label("퇴근길 😭"), Emotion::Sadness);
+    assert_eq!(label("😡😡"), Emotion::Anger);
+    assert_eq!(label("❤"), Emotion::Happiness);
+    assert_eq!(judge("❤\u{fe0f}"), judge("❤"));
+    assert_eq!(judge("👍🏽"), judge("👍"));
+    assert!(judge("😱😱").evidence > judge("😱").evidence);
+}
+
+#[test]
+fn either_normal_form_and_either_case_read_the_same() {
+    // 슬펐다, decomposed.
+    let decomposed = "\u{1109}\u{1173}\u{11af}\u{1111}\u{1165}\u{11bb}\u{1103}\u{1161}";
+    assert_ne!(decomposed, "슬펐다");
+    assert_eq!(judge(decomposed), judge("슬펐다"));
+    assert_eq!(label(decomposed), Emotion::Sadness);
+    assert_eq!(judge("I AM SO HAPPY"), judge("i am so happy"));
+    assert_eq!(judge("I didn’t enjoy it"), judge("I didn't enjoy it"));
+}
+
+#[test]
+fn a_text_without_spaces_takes_linear_time() {
+    // Quadratic reading of a megabyte would not end while anybody waits.
+    for piece in
+        ["무서", "너무", "가", "화가 ", "안 기쁘지 ", "a", "'", "!", "ㅠ", "😱", ",", "수 없"]
     {
-        assert_eq!(label(text), Emotion::Happiness, "{text}");
+        let text = piece.repeat((1 << 20) / piece.len());
+        assert!(judge(&text).evidence.is_finite());
     }
-    assert_eq!(label("HAPPINESS and Joy"), Emotion::Happiness);
-}
-
-#[test]
-fn what_only_looks_like_a_feeling_is_none() {
-    for text in [
-        "화장실에 갔다",
-        "화요일에 전화했다",
-        "사랑니를 뽑았다",
-        "행복동 주민 센터",
-        "무료 입장",
-        "아파트로 이사했다",
-        "파리 여행 사진",
-        "벽에 기대어 섰다",
-        "신기술 발표",
-        "감사팀 문서",
-        "manganese",
-        "greatly",
-        "the tearoom",
-        "",
-        "   ",
-        "1234 + 5678",
-        "…",
-    ] {
-        let judgement = LexiconModel::new().judge_one(text);
-        assert_eq!(judgement.distribution, Distribution::UNIFORM, "{text}");
-        assert!(judgement.evidence.abs() < f64::EPSILON);
-    }
-}
-
-#[test]
-fn negation_turns_a_word_around() {
-    for text in
-        ["행복하지 않다", "즐겁지 않았다", "안 좋았다", "I am not happy", "I don't enjoy it"]
-    {
-        assert_eq!(label(text), Emotion::Sadness, "{text}");
-    }
-    for text in [
-        "슬프지 않다",
-        "무섭지는 않았다",
-        "화나지 않았다",
-        "걱정이 없다",
-        "걱정 없이",
-        "I was never afraid",
-    ] {
-        assert_eq!(label(text), Emotion::Neutral, "{text}");
-    }
-    assert_eq!(label("안주가 좋았다"), Emotion::Happiness, "no negation");
-}
-
-#[test]
-fn boosters_and_downtoners_count() {
-    let plain = confidence("슬펐다", Emotion::Sadness);
-    assert!(confidence("너무 슬펐다", Emotion::Sadness) > plain);
-    assert!(confidence("조금 슬펐다", Emotion::Sadness) < plain);
-    assert!(confidence("슬펐다. 눈물이 났다. 외로웠다.", Emotion::Sadness) > plain);
-    assert!(confidence("산책했다", Emotion::Happiness) < 0.5, "one weak word, modest confidence");
-}
-
-#[test]
-fn a_text_torn_in_two_is_neutral() {
-    assert_eq!(label("기쁘고 슬펐다"), Emotion::Neutral);
-}
-
-#[test]
-fn a_megabyte_is_read_too() {
-    let long = "오늘은 슬프지 않고 행복했다 😀 ".repeat(25_000);
-    assert_eq!(label(&long), Emotion::Happiness);
-    assert_eq!(label(&"가".repeat(400_000)), Emotion::Neutral);
 }
 
 #[tokio::test]
-async fn each_text_gets_its_judgement_in_order() {
-    let texts = vec!["행복했다".to_owned(), String::new(), "무서웠다".to_owned()];
-    let judged = LexiconModel::new().judge(texts).await.unwrap();
-    let labels: Vec<_> = judged.iter().map(|one| one.distribution.label()).collect();
+async fn the_model_answers_in_order() {
+    let model = LexiconModel::new();
+    assert_eq!(model.engine(), "lexicon/1");
+    let texts = ["행복하다", "", "무섭다"].map(str::to_owned).to_vec();
+    let judged = model.judge(texts).await.expect("judges");
+    let labels: Vec<_> = judged.iter().map(|j| j.distribution.label()).collect();
     assert_eq!(labels, [Emotion::Happiness, Emotion::Neutral, Emotion::Fear]);
+    assert!(model.judge(Vec::new()).await.expect("judges").is_empty());
 }
 
 proptest! {
     #[test]
-    fn any_text_is_judged(text in "\\PC{0,200}") {
-        let judgement = LexiconModel::new().judge_one(&text);
-        prop_assert!(judgement.evidence >= 0.0 && judgement.evidence.is_finite());
+    fn any_text_is_judged(text: String) {
+        let judged = judge(&text);
+        prop_assert!(judged.evidence.is_finite() && judged.evidence >= 0.0);
+        prop_assert_eq!(judged.evidence > 0.0, judged.distribution != Distribution::UNIFORM);
+    }
+
+    #[test]
+    fn sentences_add_up(
+        picks in prop::collection::vec((0..7_usize, 0..10_usize), 1..6),
+    ) {
+        let sentences: Vec<&str> = picks.iter().map(|(e, n)| SENTENCES[*e].1[*n]).collect();
+        let whole = judge(&sentences.join("\n")).evidence;
+        let parts: f64 = sentences.iter().map(|sentence| judge(sentence).evidence).sum();
+        prop_assert!((whole - parts).abs() < 1e-6);
     }
 }
