@@ -1,6 +1,9 @@
 use std::{fmt, time::Duration};
 
-use reqwest::{Response, StatusCode, Url, header::RETRY_AFTER};
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{Envelope, ErrorCode, SummaryId};
 
@@ -15,16 +18,19 @@ const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub struct ServerApi {
     http: reqwest::Client,
     base: Url,
-    token: String,
 }
 
 /// A call failed. It shows neither text nor token.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerApiError {
-    /// The base URL is not an `http` or `https` URL, or no client can be made.
+    /// The base URL is not an `http` or `https` URL, or holds a user name or password, or no
+    /// client can be made.
     #[error("the server's URL cannot be used")]
     InvalidUrl,
+    /// The service token has characters that no header may have, such as a line feed.
+    #[error("the service token cannot be sent")]
+    InvalidToken,
     /// The summary is leased, has ended, or is not due.
     #[error("the summary cannot be claimed")]
     NotClaimable,
@@ -50,20 +56,27 @@ impl ServerApi {
     ///
     /// # Errors
     ///
-    /// [`ServerApiError::InvalidUrl`] when the URL is none.
+    /// [`ServerApiError::InvalidUrl`] when the URL is none, and [`ServerApiError::InvalidToken`]
+    /// when the token cannot be sent.
     pub fn new(base_url: &str, service_token: &str) -> Result<Self, ServerApiError> {
         let base = Url::parse(base_url).map_err(|_| ServerApiError::InvalidUrl)?;
-        if !matches!(base.scheme(), "http" | "https") {
+        // Credentials in the URL would be sent beside the token, and shown by `Debug`.
+        let has_credentials = !base.username().is_empty() || base.password().is_some();
+        if !matches!(base.scheme(), "http" | "https") || has_credentials {
             return Err(ServerApiError::InvalidUrl);
         }
+        let mut bearer = HeaderValue::try_from(format!("Bearer {service_token}"))
+            .map_err(|_| ServerApiError::InvalidToken)?;
+        bearer.set_sensitive(true);
         let http = reqwest::Client::builder()
+            .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(15))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
             .map_err(|_| ServerApiError::InvalidUrl)?;
-        Ok(Self { http, base, token: service_token.to_owned() })
+        Ok(Self { http, base })
     }
 
     /// Asks for the lease of a summary.
@@ -114,7 +127,7 @@ impl ServerApi {
         let unavailable = |_| ServerApiError::Unavailable { retry_after: None };
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let request = self.http.post(url).bearer_auth(&self.token).json(body);
+        let request = self.http.post(url).json(body);
         let response = request.send().await.map_err(unavailable)?;
         let status = response.status();
         let retry_after = retry_after(&response);

@@ -3,10 +3,10 @@ use std::{sync::Arc, time::Duration};
 use shiori_sdk::{FailureKind, Progress, SummaryId};
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 use crate::{
@@ -20,8 +20,16 @@ const PROGRESS_PACE: Duration = Duration::from_millis(250);
 /// How often a claim is tried. Afterwards the hint is dropped, and the dispatcher offers it again.
 const CLAIM_TRIES: u32 = 3;
 
+/// A server that asks for more patience than this before a claim is not waited for: the hint is
+/// dropped at once, for it would hold up others that could be claimed.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long a result is offered to a server that does not answer, while heartbeats go on.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(120);
+
+/// How long handing back may take at shutdown, once the time to drain is over. What cannot be
+/// handed back by then is taken back when its lease runs out.
+const HAND_BACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// The numbers of a worker.
 #[derive(Debug, Clone)]
@@ -30,8 +38,8 @@ pub struct WorkerConfig {
     pub worker_id: String,
     /// Summaries in flight. Default 16.
     pub concurrency: usize,
-    /// How long jobs under way may take to finish at shutdown before they are handed back.
-    /// Default 10 s.
+    /// How long jobs under way may take to finish at shutdown before they are handed back, which
+    /// takes up to 5 s more. Default 10 s.
     pub drain_timeout: Duration,
 }
 
@@ -61,9 +69,14 @@ impl Worker {
         api: ServerApi,
         pipeline: Pipeline,
     ) -> Self {
-        let hand_back = CancellationToken::new();
-        let worker_id = config.worker_id.as_str().into();
-        Self { config, queue, runner: Runner { worker_id, api, pipeline, hand_back } }
+        let runner = Runner {
+            worker_id: config.worker_id.as_str().into(),
+            api,
+            pipeline,
+            hand_back: CancellationToken::new(),
+            hearts: TaskTracker::new(),
+        };
+        Self { config, queue, runner }
     }
 
     /// Works until `shutdown`. Then it takes no more, finishes what it has within
@@ -74,13 +87,18 @@ impl Worker {
         let mut jobs = JoinSet::new();
         let mut backoff = Backoff::new();
         loop {
-            while jobs.try_join_next().is_some() {}
+            while let Some(ended) = jobs.try_join_next() {
+                mourn(ended);
+            }
+            // Biased: once it is to stop, no more is taken, however much waits.
             let permit = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 permit = permits.clone().acquire_owned() => permit,
             };
             let Ok(permit) = permit else { break };
             let job = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => break,
                 job = self.queue.take() => job,
             };
@@ -103,15 +121,30 @@ impl Worker {
             }
         }
         tracing::info!(in_flight = jobs.len(), "worker drains");
-        let finished = async { while jobs.join_next().await.is_some() {} };
-        if timeout(self.config.drain_timeout, finished).await.is_err() {
+        if timeout(self.config.drain_timeout, all(&mut jobs)).await.is_err() {
             self.runner.hand_back.cancel();
-            // Each has only a goodbye to say; the lease runs out for one that cannot.
-            let gone = async { while jobs.join_next().await.is_some() {} };
-            if timeout(self.config.drain_timeout, gone).await.is_err() {
+            if timeout(HAND_BACK_LIMIT, all(&mut jobs)).await.is_err() {
                 jobs.shutdown().await;
             }
         }
+        // A job that was cut off has told its heart to stop, but has not seen it stop.
+        self.runner.hearts.close();
+        self.runner.hearts.wait().await;
+    }
+}
+
+/// Waits for all jobs to end.
+async fn all(jobs: &mut JoinSet<()>) {
+    while let Some(ended) = jobs.join_next().await {
+        mourn(ended);
+    }
+}
+
+/// A job ends by itself; one that panicked is a fault of this crate's own, which must not pass
+/// unseen.
+fn mourn(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a job panicked");
     }
 }
 
@@ -123,14 +156,22 @@ struct Runner {
     pipeline: Pipeline,
     /// Cancelled when the time to drain is over.
     hand_back: CancellationToken,
+    /// The heartbeat tasks, so that the last of them can be waited for.
+    hearts: TaskTracker,
 }
 
 impl Runner {
     async fn work(&self, job: Job) {
-        let span = tracing::info_span!("job", summary_id = %job.summary_id, attempt = job.attempt, trace = job.trace);
+        let span = tracing::info_span!(
+            "job",
+            summary_id = %job.summary_id,
+            attempt = job.attempt,
+            worker_id = &*self.worker_id,
+            trace = job.trace,
+        );
         async {
             match self.claim(job.summary_id).await {
-                Ok(claim) => self.run(job.summary_id, claim).await,
+                Ok((claim, asked)) => self.run(job.summary_id, claim, asked).await,
                 Err(ServerApiError::NotClaimable) => tracing::debug!("not claimable"),
                 Err(error) => tracing::warn!(%error, "not claimed"),
             }
@@ -139,12 +180,16 @@ impl Runner {
         .await;
     }
 
-    async fn claim(&self, id: SummaryId) -> Result<Claim, ServerApiError> {
+    /// The claim, and when it was asked for: its lease did not begin before.
+    async fn claim(&self, id: SummaryId) -> Result<(Claim, Instant), ServerApiError> {
         let mut backoff = Backoff::new();
         let mut tries = 1;
         loop {
+            let asked = Instant::now();
             match self.api.claim(id, &self.worker_id).await {
-                Err(ServerApiError::Unavailable { retry_after }) if tries < CLAIM_TRIES => {
+                Err(ServerApiError::Unavailable { retry_after })
+                    if tries < CLAIM_TRIES && retry_after.unwrap_or_default() <= CLAIM_PATIENCE =>
+                {
                     tries += 1;
                     let pause = backoff.next().max(retry_after.unwrap_or_default());
                     tokio::select! {
@@ -154,14 +199,14 @@ impl Runner {
                         () = sleep(pause) => {}
                     }
                 }
-                other => return other,
+                other => return other.map(|claim| (claim, asked)),
             }
         }
     }
 
     /// Runs the pipeline under the lease, and hands over what becomes of it. The heartbeat runs
     /// on a task of its own, so that no model can hold it up, until the server has the outcome.
-    async fn run(&self, id: SummaryId, claim: Claim) {
+    async fn run(&self, id: SummaryId, claim: Claim, asked: Instant) {
         tracing::info!(attempt = claim.attempt, days = claim.days.len(), "claimed");
         let token = claim.lease_token;
         let (progress, told) = watch::channel(None);
@@ -171,14 +216,21 @@ impl Runner {
             id,
             token,
             lease: Duration::from_millis(claim.lease_ms),
+            leased: asked,
             progress: told,
             lost: lost.clone(),
         };
-        let mut heart = JoinSet::from_iter([heart.beat()]);
+        // Stops the heart however this ends.
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        let beating = stop.run_until_cancelled_owned(heart.beat());
+        self.hearts.spawn(beating.in_current_span());
         let report = |now| {
             progress.send_replace(Some(now));
         };
+        // Biased: an outcome that is there is not thrown away.
         let outcome = tokio::select! {
+            biased;
             outcome = self.pipeline.run(claim.days, &report) => Some(outcome),
             () = self.hand_back.cancelled() => None,
             () = lost.cancelled() => {
@@ -189,7 +241,6 @@ impl Runner {
         // With the outcome in hand only the server's word counts: a lease that seems to have run
         // out while it was not reached may still be the row's.
         let handed_over = self.hand_over(id, token, outcome).await;
-        heart.shutdown().await;
         match handed_over {
             Ok(()) => tracing::info!("handed over"),
             Err(error) => tracing::warn!(%error, "not handed over"),
@@ -275,40 +326,52 @@ struct Heart {
     id: SummaryId,
     token: LeaseToken,
     lease: Duration,
+    /// When the lease began, or a little before.
+    leased: Instant,
     progress: watch::Receiver<Option<Progress>>,
     /// Cancelled when the lease is lost.
     lost: CancellationToken,
 }
 
 impl Heart {
-    /// Beats every third of the lease, and sooner when there is progress to tell. It ends when the
-    /// lease is lost, as the server says or as the time since the last beat does.
+    /// Beats every third of the lease, and sooner when there is progress to tell or the last beat
+    /// failed. It ends when the lease is lost, as the server says or as the time since the last
+    /// good beat does.
     async fn beat(mut self) {
-        let mut alive_until = Instant::now() + self.lease;
-        let mut last = Instant::now();
+        let regular = self.lease / 3;
+        let mut alive_until = self.leased + self.lease;
+        let mut last = self.leased;
+        let mut due = last + regular;
+        let mut backoff = Backoff::new();
         loop {
-            let due = last + self.lease / 3;
             tokio::select! {
                 () = sleep_until(due) => {}
                 changed = self.progress.changed() => {
-                    let pace = if changed.is_ok() { PROGRESS_PACE } else { self.lease / 3 };
+                    let pace = if changed.is_ok() { PROGRESS_PACE } else { regular };
                     sleep_until((last + pace).min(due)).await;
                 }
             }
             let sent = Instant::now();
             let progress = *self.progress.borrow_and_update();
             let beat = Heartbeat { lease_token: self.token, progress };
-            let answer = timeout(self.lease / 3, self.api.heartbeat(self.id, &beat)).await;
+            let answer = timeout(regular, self.api.heartbeat(self.id, &beat)).await;
             last = Instant::now();
             match answer {
-                Ok(Ok(())) => alive_until = sent + self.lease,
+                Ok(Ok(())) => {
+                    alive_until = sent + self.lease;
+                    due = sent + regular;
+                    backoff = Backoff::new();
+                    continue;
+                }
                 Ok(Err(ServerApiError::LeaseLost | ServerApiError::Refused { .. })) => break,
                 Ok(Err(error)) => tracing::warn!(%error, "heartbeat failed"),
                 Err(_) => tracing::warn!("heartbeat timed out"),
             }
-            if Instant::now() >= alive_until {
+            if last >= alive_until {
                 break;
             }
+            // The last try is made when the lease seems to run out: the server may see it later.
+            due = (last + backoff.next().min(regular / 2)).min(alive_until);
         }
         self.lost.cancel();
     }

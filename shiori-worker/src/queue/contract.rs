@@ -48,6 +48,17 @@ pub async fn repeating_an_offer_is_harmless(queue: Queue, clock: ManualClock) {
     assert_eq!(take(&queue).await.summary_id, offered.summary_id, "once taken, it may come again");
 }
 
+/// A hint that waits keeps its due time, whatever a repeated offer says.
+pub async fn repeating_an_offer_does_not_hurry_it(queue: Queue, clock: ManualClock) {
+    let (hurried, other) = (job(), job());
+    queue.offer(&hurried, clock.now() + Duration::from_secs(60)).await.expect("offered");
+    queue.offer(&other, clock.now() + Duration::from_secs(30)).await.expect("offered");
+    queue.offer(&hurried, clock.now()).await.expect("offered");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(take(&queue).await.summary_id, other.summary_id);
+    assert_eq!(take(&queue).await.summary_id, hurried.summary_id);
+}
+
 /// The earliest hint comes first, and none before it is due.
 pub async fn hints_come_in_the_order_in_which_they_are_due(queue: Queue, clock: ManualClock) {
     let (soon, later, now) = (job(), job(), job());
@@ -101,6 +112,7 @@ macro_rules! queue_contract {
             [
                 a_hint_is_taken_once,
                 repeating_an_offer_is_harmless,
+                repeating_an_offer_does_not_hurry_it,
                 hints_come_in_the_order_in_which_they_are_due,
                 many_takers_share_the_hints,
             ]

@@ -1,0 +1,117 @@
+//! The internal API's client against answers that no honest server gives.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shiori_sdk::{ErrorCode, FailureKind, SummaryId};
+use shiori_worker::{
+    ServerApi, ServerApiError,
+    protocol::{Failure, Heartbeat, LeaseToken},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{header, method, path},
+};
+
+const TOKEN: &str = "service-token";
+
+/// What a claim is told when the server gives this answer.
+async fn claim(answer: ResponseTemplate) -> ServerApiError {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(header("authorization", "Bearer service-token"))
+        .respond_with(answer)
+        .expect(1)
+        .mount(&server)
+        .await;
+    let api = ServerApi::new(&server.uri(), TOKEN).unwrap();
+    api.claim(SummaryId::new(), "w").await.unwrap_err()
+}
+
+fn envelope(status: u16, error: &str) -> ResponseTemplate {
+    let body = json!({"code": status, "message": "", "data": null, "error": error});
+    ResponseTemplate::new(status).set_body_json(body)
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let error = claim(envelope(409, "not_claimable")).await;
+    assert!(matches!(error, ServerApiError::NotClaimable));
+    let error = claim(envelope(409, "lease_lost")).await;
+    assert!(matches!(error, ServerApiError::LeaseLost));
+    let error = claim(envelope(401, "unauthorized")).await;
+    assert!(matches!(error, ServerApiError::Refused { code: ErrorCode::Unauthorized }));
+    let error = claim(envelope(503, "unavailable").insert_header("retry-after", "7")).await;
+    let ServerApiError::Unavailable { retry_after } = error else { panic!("{error:?}") };
+    assert_eq!(retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_ours_may_be_better_the_next_time() {
+    for answer in [
+        ResponseTemplate::new(502).set_body_string("<html>bad gateway</html>"),
+        ResponseTemplate::new(404).set_body_string("<html>not here</html>"),
+        ResponseTemplate::new(200).set_body_string("garbage"),
+        ResponseTemplate::new(200).set_body_json(json!({"code": 200, "message": "", "data": null})),
+        ResponseTemplate::new(200)
+            .set_body_json(json!({"code": 200, "message": "", "data": {"days": []}})),
+        ResponseTemplate::new(307).insert_header("location", "http://127.0.0.1:9/"),
+        ResponseTemplate::new(429),
+    ] {
+        let error = claim(answer).await;
+        assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_cut_in_the_middle_or_a_closed_port_is_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let _ = connection.read(&mut [0; 4096]).await;
+        let _ =
+            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"code\"").await;
+    });
+    let api = ServerApi::new(&url, TOKEN).unwrap();
+    for _ in 0..2 {
+        let beat = Heartbeat { lease_token: LeaseToken::new(), progress: None };
+        let error = api.heartbeat(SummaryId::new(), &beat).await.unwrap_err();
+        assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_token_is_not_shown_and_goes_nowhere_else() {
+    let server = MockServer::start().await;
+    let id = SummaryId::new();
+    Mock::given(path(format!("/base/api/internal/summaries/{id}/failure")))
+        .respond_with(envelope(200, ""))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let api = ServerApi::new(&format!("{}/base/", server.uri()), TOKEN).unwrap();
+    assert!(!format!("{api:?}").contains(TOKEN));
+    let failure = Failure {
+        lease_token: LeaseToken::new(),
+        kind: FailureKind::Internal,
+        message: String::new(),
+        retryable: false,
+        retry_after_ms: None,
+    };
+    api.failure(id, &failure).await.unwrap();
+}
+
+#[test]
+fn what_could_never_be_sent_is_refused_at_once() {
+    for url in ["ftp://127.0.0.1/", "not a url", "", "http://me:secret@127.0.0.1/"] {
+        assert!(matches!(ServerApi::new(url, TOKEN), Err(ServerApiError::InvalidUrl)));
+    }
+    let token = "read-from-a-file\n";
+    let error = ServerApi::new("http://127.0.0.1/", token).unwrap_err();
+    assert!(matches!(error, ServerApiError::InvalidToken));
+}
