@@ -77,14 +77,19 @@ impl Client {
     /// rejects it.
     pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Refusal> {
         let Shared { transport, session, .. } = &*self.0;
-        let token = session.token().await.map_err(Refusal::bare)?;
-        let mut sent = transport.send(call, Some(&token)).await;
+        let tokens = session.tokens().await.map_err(Refusal::bare)?;
+        let mut sent = transport.send(call, Some(&tokens.access)).await;
         let rejected = |refusal: &Refusal| refusal.error.code() == Some(&ErrorCode::Unauthorized);
         if sent.as_ref().err().is_some_and(rejected) {
             // A 401 says that nothing was applied.
-            session.renew(&token).await.map_err(Refusal::bare)?;
-            let token = session.token().await.map_err(Refusal::bare)?;
-            sent = transport.send(call, Some(&token)).await;
+            session.renew(&tokens.access).await.map_err(Refusal::bare)?;
+            let renewed = session.tokens().await.map_err(Refusal::bare)?;
+            // Somebody else may have signed in meanwhile; what one person asked for is never
+            // asked for in the name of another.
+            if renewed.login != tokens.login {
+                return sent;
+            }
+            sent = transport.send(call, Some(&renewed.access)).await;
         }
         if let Err(Refusal { error, .. }) = &sent
             && matches!(error.code(), Some(ErrorCode::SessionExpired | ErrorCode::RefreshReused))
@@ -163,6 +168,9 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client> {
         let config = |reason: &'static str| Error::new(ErrorKind::Config).with_source(reason);
         let base = Url::parse(&self.base_url).map_err(|_| config("the base URL is not a URL"))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(config("the base URL must hold no credentials"));
+        }
         match base.scheme() {
             "http" => {}
             "https" if cfg!(any(feature = "rustls", feature = "native-tls")) => {}

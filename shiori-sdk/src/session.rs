@@ -19,6 +19,10 @@ use crate::{
     transport::{Answer, Call, Replay, Transport},
 };
 
+/// How long one attempt of a renewal may take. The server repeats the answer of a rotation for
+/// 10 s; later, the same token counts as stolen, so the last attempt has to come before.
+const REFRESH_ATTEMPT: Duration = Duration::from_secs(4);
+
 /// The name of the cookie that holds the refresh token.
 const COOKIE_NAME: &str = "refresh_token";
 
@@ -32,6 +36,7 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct State {
     tokens: Option<Tokens>,
+    logins: u64,
     /// The renewal under way, and the access token it replaces.
     flight: Option<Flight>,
 }
@@ -55,6 +60,8 @@ pub(crate) struct Tokens {
     refresh: Arc<str>,
     /// When the access token is to be renewed before it expires.
     renew_at: Instant,
+    /// Which of this client's logins they come from.
+    pub(crate) login: u64,
 }
 
 impl Tokens {
@@ -69,6 +76,7 @@ impl Tokens {
             access: access.token.into(),
             refresh: refresh.into(),
             renew_at: Instant::now() + life.saturating_sub(margin),
+            login: 0,
         })
     }
 }
@@ -78,17 +86,17 @@ impl Session {
         Self { state: Mutex::default(), owner }
     }
 
-    /// The access token for a request, renewed if it is about to expire.
-    pub(crate) async fn token(&self) -> Result<Arc<str>> {
+    /// The tokens for a request, renewed if they are about to expire.
+    pub(crate) async fn tokens(&self) -> Result<Tokens> {
         let tokens = self.current()?;
         if Instant::now() < tokens.renew_at {
-            return Ok(tokens.access);
+            return Ok(tokens);
         }
         match self.renew(&tokens.access).await {
-            Ok(()) => Ok(self.current()?.access),
+            Ok(()) => self.current(),
             Err(error) if error.kind() == ErrorKind::SignedOut => Err(error),
             // It is not over yet, and the server has the last word.
-            Err(_) => Ok(tokens.access),
+            Err(_) => Ok(tokens),
         }
     }
 
@@ -132,7 +140,8 @@ impl Session {
         // The server repeats the answer of a rotation just made, so that a lost one loses nothing.
         let call = Call::new(Method::POST, "/api/auth/refresh", Replay::Safe)
             .json(&body)
-            .header(COOKIE, cookie);
+            .header(COOKIE, cookie)
+            .within(REFRESH_ATTEMPT);
         let renewed = match transport.send(&call, None).await {
             Ok(answer) => Tokens::from_answer(&answer),
             Err(refusal) => Err(refusal.into()),
@@ -140,11 +149,12 @@ impl Session {
         let mut state = self.lock();
         state.flight = None;
         // Somebody may have signed in or out meanwhile; then these tokens are nobody's.
-        let still = state.tokens.as_ref().is_some_and(|now| now.access == tokens.access);
+        let same = |now: &Tokens| now.login == tokens.login && now.access == tokens.access;
+        let still = state.tokens.as_ref().is_some_and(same);
         match renewed {
             Ok(renewed) => {
                 if still {
-                    state.tokens = Some(renewed);
+                    state.tokens = Some(Tokens { login: tokens.login, ..renewed });
                 }
                 Ok(())
             }
@@ -166,7 +176,9 @@ impl Session {
     }
 
     pub(crate) fn begin(&self, tokens: Tokens) {
-        self.lock().tokens = Some(tokens);
+        let mut state = self.lock();
+        state.logins += 1;
+        state.tokens = Some(Tokens { login: state.logins, ..tokens });
     }
 
     pub(crate) fn end(&self) {

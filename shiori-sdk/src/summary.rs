@@ -41,8 +41,10 @@ impl Summaries {
     /// As [`Summaries::request`].
     pub async fn request_with(&self, week: Week, force: bool) -> Result<Requested> {
         let body = SummaryRequest { start: week.start(), end: week.end(), force };
-        // The server returns an unfinished request for the same week instead of doubling it.
-        let call = Call::new(Method::POST, "/api/diary/summary", Replay::Safe).json(&body);
+        // The server returns an unfinished request for the same week instead of doubling it; but a
+        // forced one that has finished meanwhile would be made a second time.
+        let replay = if force { Replay::Unsafe } else { Replay::Safe };
+        let call = Call::new(Method::POST, "/api/diary/summary", replay).json(&body);
         let answer = match self.client.send(&call).await {
             Ok(answer) => answer,
             Err(refusal) => {

@@ -42,6 +42,8 @@ pub(crate) struct Call {
     replay: Replay,
     /// How long the server may hold the request before it even begins to answer.
     held: Duration,
+    /// How long one attempt may take, if less than usual.
+    within: Duration,
 }
 
 /// Whether a request may be sent again although the first may have been applied.
@@ -80,6 +82,7 @@ impl Call {
             body: None,
             replay,
             held: Duration::ZERO,
+            within: Duration::MAX,
         }
     }
 
@@ -99,6 +102,11 @@ impl Call {
 
     pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
         self.body = serde_json::to_vec(body).ok();
+        self
+    }
+
+    pub(crate) fn within(mut self, within: Duration) -> Self {
+        self.within = within;
         self
     }
 
@@ -151,14 +159,14 @@ impl Transport {
         let mut spent = 0;
         loop {
             attempts += 1;
-            let mut refusal = match self.attempt(call, token, attempts, deadline).await {
+            let refusal = match self.attempt(call, token, attempts, deadline).await {
                 Ok(answer) => {
                     self.budget.give(spent);
                     return Ok(answer);
                 }
                 Err(refusal) => refusal,
             };
-            refusal.repeated = repeated;
+            let refusal = refusal.after(repeated);
             let error = &refusal.error;
             let replayable = call.replay == Replay::Safe || error.was_sent() == WasSent::No;
             if !error.is_retryable() || !replayable || attempts >= self.retry.attempts {
@@ -191,7 +199,8 @@ impl Transport {
         let fail = |error: Error| {
             Refusal::bare(error.with_request_id(&request_id).with_attempts(attempts))
         };
-        let limit = deadline.min(Instant::now() + self.attempt_timeout + call.held);
+        let attempt = self.attempt_timeout.min(call.within) + call.held;
+        let limit = deadline.min(Instant::now() + attempt);
         let exchange = async {
             let response = self.request(call, token, &request_id).await.map_err(&fail)?;
             let (status, headers) = (response.status(), response.headers().clone());
@@ -205,10 +214,12 @@ impl Transport {
                 return Err(fail(error.with_retryable()));
             }
         };
-        if status.is_success() || status == StatusCode::NOT_MODIFIED {
+        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&body);
+        let success = status.is_success() && envelope.is_ok();
+        if success || status == StatusCode::NOT_MODIFIED {
             return Ok(Answer { status, headers, body, request_id, attempts });
         }
-        let envelope = serde_json::from_slice::<Envelope<serde::de::IgnoredAny>>(&body);
+        // A 200 may be somebody else's, such as a hotel's login page.
         let code = envelope.ok().and_then(|envelope| envelope.error);
         let error = Error::told(status.as_u16(), code).with_retry_after(retry_after(&headers));
         let Refusal { error, .. } = fail(error);
@@ -242,6 +253,15 @@ impl Transport {
 }
 
 impl Refusal {
+    /// The refusal of a request of which an earlier attempt may have been applied.
+    fn after(mut self, repeated: bool) -> Self {
+        self.repeated = repeated;
+        if repeated && self.error.was_sent() == WasSent::No {
+            self.error = self.error.with_sent(WasSent::Maybe);
+        }
+        self
+    }
+
     /// Nothing was answered.
     pub(crate) fn bare(error: Error) -> Self {
         Self { error, body: Vec::new(), repeated: false }

@@ -70,7 +70,7 @@ struct Watcher {
     last: Option<Summary>,
     events: Option<EventStream>,
     failures: u32,
-    /// The last stream ended without a word; a poll comes before the next.
+    /// The last stream ended without news; a poll comes before the next.
     rests: bool,
     pacing: Pacing,
     ended: bool,
@@ -111,6 +111,9 @@ impl Watcher {
                     self.failures = 0;
                     self.ended = summary.status.is_final();
                     if self.last.as_ref() != Some(&summary) {
+                        if let Some(events) = &mut self.events {
+                            events.has_told = true;
+                        }
                         self.last = Some(summary.clone());
                         return Some(Ok(summary));
                     }
@@ -157,9 +160,9 @@ impl EventStream {
         let call = Call::get(format!("{}/events", handle.path()))
             .header(ACCEPT, HeaderValue::from_static("text/event-stream"))
             .header(HeaderName::from_static("last-event-id"), HeaderValue::from(revision));
-        let token = shared.session.token().await.ok()?;
+        let tokens = shared.session.tokens().await.ok()?;
         let id = Uuid::new_v4().to_string();
-        let opening = shared.transport.request(&call, Some(&token), &id);
+        let opening = shared.transport.request(&call, Some(&tokens.access), &id);
         let response = timeout(shared.transport.attempt_timeout, opening).await.ok()?.ok()?;
         let is_stream = response
             .headers()
@@ -178,7 +181,6 @@ impl EventStream {
         loop {
             while let Some(event) = self.ready.pop_front() {
                 if let Ok(summary) = serde_json::from_str(&event.data) {
-                    self.has_told = true;
                     return Some(summary);
                 }
             }

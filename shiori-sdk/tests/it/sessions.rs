@@ -82,6 +82,25 @@ async fn a_session_that_has_ended_signs_everybody_out() {
     }
 }
 
+/// While a save waits for its renewal, another person signs in on the same client.
+#[tokio::test]
+async fn what_one_person_asked_for_is_never_asked_for_as_another() {
+    let script = Script::of(|request, _| match request.url.path() {
+        REFRESH => tokens("second", 3600).set_delay(Duration::from_millis(200)),
+        _ => refuse(401, "unauthorized", json!(null)),
+    })
+    .await;
+    let client = script.client().await;
+    let diaries = client.diaries();
+    let save = tokio::spawn(async move { diaries.get(day()).await });
+    while script.count(REFRESH) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    client.auth().login("other@example.com", "secret-pass-2").await.unwrap();
+    assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::SignedOut);
+    assert_eq!(script.count(DIARY), 1);
+}
+
 #[tokio::test]
 async fn a_token_rejected_twice_is_not_renewed_for_ever() {
     let script = Script::of(|request, nth| match request.url.path() {

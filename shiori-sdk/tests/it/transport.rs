@@ -110,6 +110,27 @@ async fn answers_that_are_none_are_told_as_such() {
 }
 
 #[tokio::test]
+async fn a_success_that_is_somebody_elses_is_none() {
+    let page = ResponseTemplate::new(200).set_body_string("<html>hotel login</html>");
+    let script = Script::of(move |_, _| page.clone()).await;
+    let client = script.client().await;
+    let deleted = client.diaries().delete(day(), shiori_sdk::Version::new(1)).await;
+    assert_eq!(deleted.unwrap_err().kind(), ErrorKind::InvalidAnswer);
+    assert_eq!(client.auth().verify().await.unwrap_err().kind(), ErrorKind::InvalidAnswer);
+}
+
+#[tokio::test]
+async fn a_forced_summary_is_asked_for_once() {
+    let script = Script::of(|_, _| refuse(503, "unavailable", json!(null))).await;
+    let client = script.client().await;
+    let week = shiori_sdk::Week::containing(day());
+    client.summaries().request_with(week, true).await.unwrap_err();
+    assert_eq!(script.seen().len(), 1);
+    client.summaries().request(week).await.unwrap_err();
+    assert_eq!(script.seen().len(), 4);
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_with_the_token() {
     let elsewhere = Script::of(|_, _| ok(diary(1, "엉뚱한 곳"))).await;
     let target = elsewhere.url();
@@ -173,7 +194,7 @@ async fn a_silent_server_is_given_up_after_the_attempt_timeout() {
 
 #[test]
 fn base_urls_are_checked_and_may_have_a_path() {
-    for url in ["", "not a url", "ftp://127.0.0.1", "file:///etc/passwd"] {
+    for url in ["", "not a url", "ftp://127.0.0.1", "file:///etc/passwd", "http://a:b@127.0.0.1"] {
         let error = Client::builder(url).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{url}");
     }
