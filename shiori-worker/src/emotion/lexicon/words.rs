@@ -6,7 +6,7 @@
 use std::iter;
 
 /// A sentence, or what stands between two ends of sentences.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub(super) struct Sentence {
     /// Its words, decomposed and in lower case. [`PAUSE`] stands for punctuation between them, an
     /// emoji is a word of its own, and so is a run of bare letters such as ㅋㅋ.

@@ -12,7 +12,7 @@ const MAX_PER_DAY: usize = 40;
 const MAX_CHARS: usize = 300;
 
 /// A sentence to choose from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone)]
 pub(super) struct Sentence {
     /// The day it was written.
     pub(super) date: Date,
