@@ -26,7 +26,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] with code `email_taken`, or `invalid_request` when a field breaks its rule: the
+    /// [`Error`](crate::Error) with code `email_taken`, or `invalid_request` when a field breaks its rule: the
     /// password needs at least 8 characters with a letter, a digit and a special character.
     pub async fn signup(&self, email: &str, password: &str, nickname: &str) -> Result<UserId> {
         let body = NewAccount {
@@ -44,7 +44,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] with code `bad_credentials`, or `too_many_attempts` with a time to wait.
+    /// [`Error`](crate::Error) with code `bad_credentials`, or `too_many_attempts` with a time to wait.
     pub async fn login(&self, email: &str, password: &str) -> Result<()> {
         let body = Credentials { email: email.to_owned(), password: password.into() };
         // An answer that was lost leaves a session that nobody uses; it expires.
@@ -58,7 +58,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::SignedOut`] when nobody is signed in or the session has
+    /// [`Error`](crate::Error) of kind [`ErrorKind::SignedOut`] when nobody is signed in or the session has
     /// ended.
     pub async fn refresh(&self) -> Result<()> {
         let shared = self.shared();
@@ -70,7 +70,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the server could not be told; the tokens here are forgotten all the same.
+    /// [`Error`](crate::Error) when the server could not be told; the tokens here are forgotten all the same.
     pub async fn logout(&self) -> Result<()> {
         let call = Call::new(Method::DELETE, "/api/user/logout", Replay::Safe);
         let told = self.client.send(&call).await;
@@ -87,7 +87,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] with code `token_decode_error` when it is not.
+    /// [`Error`](crate::Error) with code `token_decode_error` when it is not.
     pub async fn verify(&self) -> Result<()> {
         let access_token = self.shared().session.current()?.access.to_string();
         let call = Call::new(Method::POST, "/api/auth/verify", Replay::Safe)
@@ -100,7 +100,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] when the server does not answer or nobody is signed in.
+    /// [`Error`](crate::Error) when the server does not answer or nobody is signed in.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>> {
         self.client.send(&Call::get("/api/auth/sessions")).await?.data()
     }
@@ -109,7 +109,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::NotFound`] when the caller has no such session.
+    /// [`Error`](crate::Error) of kind [`ErrorKind::NotFound`] when the caller has no such session.
     pub async fn revoke(&self, id: SessionId) -> Result<()> {
         let path = format!("/api/auth/sessions/{id}");
         match self.client.send(&Call::new(Method::DELETE, path, Replay::Safe)).await {
