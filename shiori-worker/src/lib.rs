@@ -8,7 +8,6 @@
 
 mod clock;
 pub mod emotion;
-mod job;
 mod pipeline;
 pub mod protocol;
 pub mod queue;
@@ -17,7 +16,6 @@ pub mod summarize;
 mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use job::Job;
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
 pub use server_api::{ServerApi, ServerApiError};

@@ -65,6 +65,9 @@ pub struct Claim {
     pub lease_ms: u64,
     /// Which attempt this is, from 1 on.
     pub attempt: u32,
+    /// The W3C `traceparent` of the request, if it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// The days of the week, in order, as they were read for this attempt.
     pub days: Vec<ClaimedDay>,
 }

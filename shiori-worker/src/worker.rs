@@ -7,10 +7,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::Instrument;
+use tracing::{Instrument, field::Empty};
 
 use crate::{
-    Job, JobQueue, Pipeline, PipelineError, ServerApi, ServerApiError,
+    JobQueue, Pipeline, PipelineError, ServerApi, ServerApiError,
     protocol::{Claim, Failure, Heartbeat, LeaseToken, SummaryResult},
 };
 
@@ -103,11 +103,11 @@ impl Worker {
                 job = self.queue.take() => job,
             };
             match job {
-                Ok(job) => {
+                Ok(id) => {
                     backoff = Backoff::new();
                     let runner = self.runner.clone();
                     jobs.spawn(async move {
-                        runner.work(job).await;
+                        runner.work(id).await;
                         drop(permit);
                     });
                 }
@@ -161,22 +161,27 @@ struct Runner {
 }
 
 impl Runner {
-    async fn work(&self, job: Job) {
+    async fn work(&self, id: SummaryId) {
         let span = tracing::info_span!(
             "job",
-            summary_id = %job.summary_id,
-            attempt = job.attempt,
+            summary_id = %id,
             worker_id = &*self.worker_id,
-            trace = job.trace,
+            attempt = Empty,
+            trace = Empty,
         );
-        async {
-            match self.claim(job.summary_id).await {
-                Ok((claim, asked)) => self.run(job.summary_id, claim, asked).await,
+        let entered = span.clone();
+        async move {
+            match self.claim(id).await {
+                Ok((claim, asked)) => {
+                    span.record("attempt", claim.attempt);
+                    span.record("trace", claim.trace.as_deref());
+                    self.run(id, claim, asked).await;
+                }
                 Err(ServerApiError::NotClaimable) => tracing::debug!("not claimable"),
                 Err(error) => tracing::warn!(%error, "not claimed"),
             }
         }
-        .instrument(span)
+        .instrument(entered)
         .await;
     }
 
@@ -207,7 +212,7 @@ impl Runner {
     /// Runs the pipeline under the lease, and hands over what becomes of it. The heartbeat runs
     /// on a task of its own, so that no model can hold it up, until the server has the outcome.
     async fn run(&self, id: SummaryId, claim: Claim, asked: Instant) {
-        tracing::info!(attempt = claim.attempt, days = claim.days.len(), "claimed");
+        tracing::info!(days = claim.days.len(), "claimed");
         let token = claim.lease_token;
         let (progress, told) = watch::channel(None);
         let lost = CancellationToken::new();

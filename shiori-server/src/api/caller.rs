@@ -29,13 +29,12 @@ impl FromRequestParts<App> for Caller {
             .ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
         let session = app
             .sessions
-            .live(claims.session, now)
+            .live(claims.user, claims.session, now)
             .await?
-            .filter(|session| session.user == claims.user)
             .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
         if now.duration_since(session.last_seen_at) >= NOTE_PERIOD {
             // The request does not hang on it.
-            if let Err(error) = app.sessions.touch(session.id, now).await {
+            if let Err(error) = app.sessions.touch(session.user, session.id, now).await {
                 tracing::warn!(%error, "use of a session not noted");
             }
         }

@@ -61,6 +61,7 @@ async fn refresh(
     let rotation = app
         .sessions
         .rotate(
+            presented.user,
             presented.session,
             presented.generation,
             now,
@@ -95,7 +96,7 @@ async fn verify(
     let refused = || ApiError::new(ErrorCode::TokenDecodeError);
     let now = app.clock.now();
     let claims = app.tokens.verify(&body.access_token, now).map_err(|_| refused())?;
-    app.sessions.live(claims.session, now).await?.ok_or_else(refused)?;
+    app.sessions.live(claims.user, claims.session, now).await?.ok_or_else(refused)?;
     Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is good." }))
 }
 
@@ -158,7 +159,8 @@ pub(super) fn grant(
 ) -> Result<Reply<AccessToken>, ApiError> {
     let ttl = app.session_policy.access_ttl;
     let token = app.tokens.issue(session.user, session.id, now, ttl)?;
-    let claims = RefreshClaims { session: session.id, generation: session.generation };
+    let claims =
+        RefreshClaims { user: session.user, session: session.id, generation: session.generation };
     let refresh_token = app.tokens.refresh_token(claims);
     let max_age = session.expires_at.duration_since(now).as_secs();
     let cookie = cookie(&refresh_token, max_age, &app.session_policy);

@@ -11,8 +11,8 @@ use crate::secrets::Secret;
 
 /// The keys of all tokens. `Debug` shows none.
 ///
-/// An access token is a JWT. A refresh token is opaque: the session, the generation, and a tag
-/// over both. A store keeps the generation alone, so a stolen database yields no token, and the
+/// An access token is a JWT. A refresh token is opaque: the user, the session, the generation, and
+/// a tag over them. A store keeps the generation alone, so a stolen database yields no token, and the
 /// token of an answer that was lost can be made again.
 #[derive(Clone)]
 pub(crate) struct TokenKeys {
@@ -148,6 +148,8 @@ struct Payload {
 /// What a refresh token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RefreshClaims {
+    /// Whose it is.
+    pub(crate) user: UserId,
     /// The session that it refreshes.
     pub(crate) session: SessionId,
     /// Which of the session's refresh tokens it is.
@@ -158,20 +160,26 @@ pub(crate) struct RefreshClaims {
 const TAG_LEN: usize = 32;
 
 impl RefreshClaims {
-    const LEN: usize = 24;
+    const LEN: usize = 40;
 
     fn to_bytes(self) -> [u8; Self::LEN] {
         let mut bytes = [0; Self::LEN];
-        bytes[..16].copy_from_slice(self.session.as_bytes());
-        bytes[16..].copy_from_slice(&self.generation.to_be_bytes());
+        bytes[..16].copy_from_slice(self.user.as_bytes());
+        bytes[16..32].copy_from_slice(self.session.as_bytes());
+        bytes[32..].copy_from_slice(&self.generation.to_be_bytes());
         bytes
     }
 
     fn from_bytes(bytes: &[u8; Self::LEN]) -> Self {
-        let (mut session, mut generation) = ([0; 16], [0; 8]);
-        session.copy_from_slice(&bytes[..16]);
-        generation.copy_from_slice(&bytes[16..]);
-        Self { session: SessionId::from_bytes(session), generation: u64::from_be_bytes(generation) }
+        let (mut user, mut session, mut generation) = ([0; 16], [0; 16], [0; 8]);
+        user.copy_from_slice(&bytes[..16]);
+        session.copy_from_slice(&bytes[16..32]);
+        generation.copy_from_slice(&bytes[32..]);
+        Self {
+            user: UserId::from_bytes(user),
+            session: SessionId::from_bytes(session),
+            generation: u64::from_be_bytes(generation),
+        }
     }
 }
 
@@ -242,7 +250,8 @@ mod tests {
         let others = TokenKeys::new(&Secret::from("another secret"));
         let token = others.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
         assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
-        let claims = RefreshClaims { session: SessionId::new(), generation: 1 };
+        let claims =
+            RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 1 };
         let refused = keys().verify_refresh(&others.refresh_token(claims));
         assert_eq!(refused, Err(TokenError::Invalid));
     }
@@ -293,7 +302,8 @@ mod tests {
     #[test]
     fn a_refresh_token_says_its_session_and_generation() {
         for generation in [0, 1, 255, u64::MAX] {
-            let claims = RefreshClaims { session: SessionId::new(), generation };
+            let claims =
+                RefreshClaims { user: UserId::new(), session: SessionId::new(), generation };
             let token = keys().refresh_token(claims);
             assert_eq!(token, keys().refresh_token(claims), "it can be made again");
             assert_eq!(keys().verify_refresh(&token), Ok(claims));
@@ -315,7 +325,7 @@ mod tests {
         #[test]
         fn a_changed_character_spoils_a_token(at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]") {
             let keys = keys();
-            let claims = RefreshClaims { session: SessionId::new(), generation: 3 };
+            let claims = RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 3 };
             let refresh = keys.refresh_token(claims);
             let access = keys.issue(UserId::new(), claims.session, now(), TTL).expect("signed");
             for token in [&refresh, &access] {

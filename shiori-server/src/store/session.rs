@@ -16,19 +16,24 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] when the store does not answer.
     async fn open(&self, session: &Session, keep: usize) -> Result<(), StoreError>;
 
-    /// The session, if it has neither ended nor expired.
+    /// The user's session, if it has neither ended nor expired.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn live(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError>;
+    async fn live(
+        &self,
+        user: UserId,
+        id: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError>;
 
     /// Notes that the session was used.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn touch(&self, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
+    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
 
     /// Rotates the session's refresh token: a compare-and-swap on its generation. The presented
     /// generation must be the current one, or the one before within `grace` of its rotation, when
@@ -40,6 +45,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] when the store does not answer.
     async fn rotate(
         &self,
+        user: UserId,
         id: SessionId,
         presented: u64,
         now: Timestamp,
@@ -116,6 +122,36 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// What the device called itself.
     pub user_agent: Option<String>,
+}
+
+impl Session {
+    /// What presenting a refresh token of this generation leads to, and the session after it;
+    /// none is left of one whose old token was used again.
+    pub(super) fn rotate(
+        self,
+        presented: u64,
+        now: Timestamp,
+        grace: Duration,
+        expires_at: Timestamp,
+    ) -> Rotation {
+        if now >= self.expires_at {
+            return Rotation::Ended;
+        }
+        if self.generation == presented {
+            return Rotation::Rotated(Self {
+                generation: presented.saturating_add(1),
+                rotated_at: now,
+                last_seen_at: now.max(self.last_seen_at),
+                expires_at,
+                ..self
+            });
+        }
+        let is_the_one_before = self.generation.checked_sub(1) == Some(presented);
+        if is_the_one_before && now.duration_since(self.rotated_at) <= grace {
+            return Rotation::Repeated(self);
+        }
+        Rotation::Reused
+    }
 }
 
 /// What became of [`SessionStore::rotate`].

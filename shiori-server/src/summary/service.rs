@@ -5,7 +5,7 @@ use shiori_sdk::{
     Summary, SummaryFailure, SummaryId, SummaryStatus, UserId, Version, Week,
 };
 use shiori_worker::{
-    Clock, Job, JobQueue,
+    Clock, JobQueue,
     protocol::{Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, SummaryResult},
     queue::QueueError,
 };
@@ -207,6 +207,7 @@ impl Summaries {
                     lease_token: token,
                     lease_ms: millis(parts.policy.lease),
                     attempt: claimed.attempts,
+                    trace: claimed.trace,
                     days: claimed_days(records).await?,
                 });
             }
@@ -381,8 +382,7 @@ impl Summaries {
     }
 
     async fn offer(&self, row: &Row) {
-        let job = Job { summary_id: row.id, attempt: row.attempts + 1, trace: row.trace.clone() };
-        match timeout(OFFER_PATIENCE, self.0.queue.offer(&job, row.not_before)).await {
+        match timeout(OFFER_PATIENCE, self.0.queue.offer(row.id, row.not_before)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(summary_id = %row.id, %error, "hint not offered; the dispatcher will");

@@ -10,7 +10,7 @@ use shiori_sdk::{
 };
 use shiori_server::WorkerMode;
 use shiori_worker::{
-    Job, JobQueue, Pipeline, ServerApi, SystemClock, Worker, WorkerConfig, queue::InProcessQueue,
+    JobQueue, Pipeline, ServerApi, SystemClock, Worker, WorkerConfig, queue::InProcessQueue,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +40,7 @@ impl Hand {
     }
 
     async fn give(&self, handle: &SummaryHandle) {
-        let job = Job { summary_id: handle.id(), attempt: 1, trace: None };
-        self.queue.offer(&job, Timestamp::now()).await.unwrap();
+        self.queue.offer(handle.id(), Timestamp::now()).await.unwrap();
     }
 
     /// The worker must end, and leave no hint untaken.

@@ -7,18 +7,14 @@ use shiori_sdk::SummaryId;
 use tokio::time::timeout;
 
 use super::JobQueue;
-use crate::{Clock, Job, ManualClock};
+use crate::{Clock, ManualClock};
 
 type Queue = Arc<dyn JobQueue>;
 
 /// Long enough for any delivery; only a broken queue makes a test wait for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn job() -> Job {
-    Job { summary_id: SummaryId::new(), attempt: 1, trace: None }
-}
-
-async fn take(queue: &Queue) -> Job {
+async fn take(queue: &Queue) -> SummaryId {
     timeout(PATIENCE, queue.take()).await.expect("a hint is due").expect("the queue answers")
 }
 
@@ -28,49 +24,49 @@ async fn depth(queue: &Queue) -> usize {
 
 /// What is offered is taken, once, and then it is gone.
 pub async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
-    let offered = Job { trace: Some("00-trace-01".to_owned()), attempt: 3, ..job() };
-    queue.offer(&offered, clock.now()).await.expect("offered");
+    let offered = SummaryId::new();
+    queue.offer(offered, clock.now()).await.expect("offered");
     assert_eq!(depth(&queue).await, 1);
-    assert_eq!(take(&queue).await.summary_id, offered.summary_id);
+    assert_eq!(take(&queue).await, offered);
     assert_eq!(depth(&queue).await, 0);
 }
 
 /// Offering a hint again while it waits changes nothing.
 pub async fn repeating_an_offer_is_harmless(queue: Queue, clock: ManualClock) {
-    let offered = job();
+    let offered = SummaryId::new();
     for _ in 0..5 {
-        queue.offer(&offered, clock.now()).await.expect("offered");
+        queue.offer(offered, clock.now()).await.expect("offered");
     }
     assert_eq!(depth(&queue).await, 1);
     take(&queue).await;
     assert_eq!(depth(&queue).await, 0);
-    queue.offer(&offered, clock.now()).await.expect("offered");
-    assert_eq!(take(&queue).await.summary_id, offered.summary_id, "once taken, it may come again");
+    queue.offer(offered, clock.now()).await.expect("offered");
+    assert_eq!(take(&queue).await, offered, "once taken, it may come again");
 }
 
 /// A hint that waits keeps its due time, whatever a repeated offer says.
 pub async fn repeating_an_offer_does_not_hurry_it(queue: Queue, clock: ManualClock) {
-    let (hurried, other) = (job(), job());
-    queue.offer(&hurried, clock.now() + Duration::from_secs(60)).await.expect("offered");
-    queue.offer(&other, clock.now() + Duration::from_secs(30)).await.expect("offered");
-    queue.offer(&hurried, clock.now()).await.expect("offered");
+    let (hurried, other) = (SummaryId::new(), SummaryId::new());
+    queue.offer(hurried, clock.now() + Duration::from_secs(60)).await.expect("offered");
+    queue.offer(other, clock.now() + Duration::from_secs(30)).await.expect("offered");
+    queue.offer(hurried, clock.now()).await.expect("offered");
     clock.advance(Duration::from_secs(60));
-    assert_eq!(take(&queue).await.summary_id, other.summary_id);
-    assert_eq!(take(&queue).await.summary_id, hurried.summary_id);
+    assert_eq!(take(&queue).await, other);
+    assert_eq!(take(&queue).await, hurried);
 }
 
 /// The earliest hint comes first, and none before it is due.
 pub async fn hints_come_in_the_order_in_which_they_are_due(queue: Queue, clock: ManualClock) {
-    let (soon, later, now) = (job(), job(), job());
-    queue.offer(&later, clock.now() + Duration::from_secs(60)).await.expect("offered");
-    queue.offer(&soon, clock.now() + Duration::from_secs(30)).await.expect("offered");
-    queue.offer(&now, clock.now()).await.expect("offered");
-    assert_eq!(take(&queue).await.summary_id, now.summary_id);
+    let (soon, later, now) = (SummaryId::new(), SummaryId::new(), SummaryId::new());
+    queue.offer(later, clock.now() + Duration::from_secs(60)).await.expect("offered");
+    queue.offer(soon, clock.now() + Duration::from_secs(30)).await.expect("offered");
+    queue.offer(now, clock.now()).await.expect("offered");
+    assert_eq!(take(&queue).await, now);
     assert!(timeout(Duration::from_millis(500), queue.take()).await.is_err(), "none is due");
     assert_eq!(depth(&queue).await, 2, "a taker that gave up took nothing");
     clock.advance(Duration::from_secs(60));
-    assert_eq!(take(&queue).await.summary_id, soon.summary_id);
-    assert_eq!(take(&queue).await.summary_id, later.summary_id);
+    assert_eq!(take(&queue).await, soon);
+    assert_eq!(take(&queue).await, later);
 }
 
 /// Many who take share the hints; each hint goes to one of them.
@@ -81,7 +77,7 @@ pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
             tokio::spawn(async move {
                 let mut taken = Vec::new();
                 for _ in 0..6 {
-                    taken.push(take(&queue).await.summary_id);
+                    taken.push(take(&queue).await);
                 }
                 taken
             })
@@ -89,9 +85,9 @@ pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
         .collect();
     let mut offered = BTreeSet::new();
     for _ in 0..48 {
-        let job = job();
-        queue.offer(&job, clock.now()).await.expect("offered");
-        offered.insert(job.summary_id);
+        let id = SummaryId::new();
+        queue.offer(id, clock.now()).await.expect("offered");
+        offered.insert(id);
     }
     let mut taken = Vec::new();
     for taker in takers {

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use shiori_sdk::{SummaryId, Timestamp};
 use tokio::sync::Notify;
 
 use super::{JobQueue, QueueError};
-use crate::{Clock, Job};
+use crate::Clock;
 
 /// A taker looks at the clock again at least this often: it may be one that is moved by hand.
 const RECHECK: Duration = Duration::from_millis(200);
@@ -28,7 +28,7 @@ pub struct InProcessQueue {
 struct Waiting {
     /// The hints by the time they are due; the earliest is taken first.
     by_due: BTreeSet<(Timestamp, SummaryId)>,
-    jobs: HashMap<SummaryId, Job>,
+    ids: HashSet<SummaryId>,
 }
 
 impl InProcessQueue {
@@ -38,7 +38,7 @@ impl InProcessQueue {
     }
 
     /// The earliest hint if it is due, else how long to wait before looking again.
-    fn pop(&self) -> Result<Job, Duration> {
+    fn pop(&self) -> Result<SummaryId, Duration> {
         let now = self.clock.now();
         let mut waiting = self.lock();
         let Some(&(due, id)) = waiting.by_due.first() else { return Err(RECHECK) };
@@ -46,7 +46,8 @@ impl InProcessQueue {
             return Err(due.duration_since(now).min(RECHECK));
         }
         waiting.by_due.pop_first();
-        waiting.jobs.remove(&id).ok_or(Duration::ZERO)
+        waiting.ids.remove(&id);
+        Ok(id)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -56,29 +57,29 @@ impl InProcessQueue {
 
 #[async_trait]
 impl JobQueue for InProcessQueue {
-    async fn offer(&self, job: &Job, due: Timestamp) -> Result<(), QueueError> {
+    async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
         {
             let mut waiting = self.lock();
-            if waiting.jobs.contains_key(&job.summary_id) {
+            if waiting.ids.contains(&id) {
                 return Ok(());
             }
-            if waiting.jobs.len() >= self.capacity {
+            if waiting.ids.len() >= self.capacity {
                 return Err(QueueError::Full);
             }
-            waiting.by_due.insert((due, job.summary_id));
-            waiting.jobs.insert(job.summary_id, job.clone());
+            waiting.by_due.insert((due, id));
+            waiting.ids.insert(id);
         }
         self.offered.notify_one();
         Ok(())
     }
 
-    async fn take(&self) -> Result<Job, QueueError> {
+    async fn take(&self) -> Result<SummaryId, QueueError> {
         loop {
             match self.pop() {
-                Ok(job) => {
+                Ok(id) => {
                     // One notice may stand for several offers: pass it on.
                     self.offered.notify_one();
-                    return Ok(job);
+                    return Ok(id);
                 }
                 Err(pause) => {
                     // A notice that comes between looking and waiting is kept for the waiter.
@@ -89,7 +90,7 @@ impl JobQueue for InProcessQueue {
     }
 
     async fn depth(&self) -> Result<usize, QueueError> {
-        Ok(self.lock().jobs.len())
+        Ok(self.lock().ids.len())
     }
 }
 
@@ -109,14 +110,13 @@ mod tests {
     async fn a_full_queue_says_so_and_loses_nothing() {
         let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let queue = InProcessQueue::new(1, Arc::new(clock));
-        let job = |id| Job { summary_id: id, attempt: 1, trace: None };
         let (first, second) = (SummaryId::new(), SummaryId::new());
-        queue.offer(&job(first), Timestamp::UNIX_EPOCH).await.unwrap();
-        queue.offer(&job(first), Timestamp::UNIX_EPOCH).await.unwrap();
-        let full = queue.offer(&job(second), Timestamp::UNIX_EPOCH).await;
+        queue.offer(first, Timestamp::UNIX_EPOCH).await.unwrap();
+        queue.offer(first, Timestamp::UNIX_EPOCH).await.unwrap();
+        let full = queue.offer(second, Timestamp::UNIX_EPOCH).await;
         assert!(matches!(full, Err(QueueError::Full)));
-        assert_eq!(queue.take().await.unwrap().summary_id, first);
-        queue.offer(&job(second), Timestamp::UNIX_EPOCH).await.unwrap();
-        assert_eq!(queue.take().await.unwrap().summary_id, second);
+        assert_eq!(queue.take().await.unwrap(), first);
+        queue.offer(second, Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(queue.take().await.unwrap(), second);
     }
 }

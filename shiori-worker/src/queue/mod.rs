@@ -5,13 +5,12 @@ pub mod contract;
 mod in_process;
 
 use async_trait::async_trait;
-use shiori_sdk::Timestamp;
-
-use crate::Job;
+use shiori_sdk::{SummaryId, Timestamp};
 
 pub use in_process::InProcessQueue;
 
-/// Carries hints that a summary waits for a worker.
+/// Carries hints that a summary waits for a worker. A hint is the summary's id and nothing else:
+/// the diaries' texts, the attempt and the trace are had by claiming the summary.
 ///
 /// A queue holds no truth. A hint may be lost, for the server's dispatcher offers it again; and it
 /// may be delivered twice, for the second claim is refused.
@@ -24,7 +23,7 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
     ///
     /// [`QueueError`] when the queue cannot be reached or is full. The dispatcher will offer the
     /// hint again.
-    async fn offer(&self, job: &Job, due: Timestamp) -> Result<(), QueueError>;
+    async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError>;
 
     /// Waits for a hint that is due, and takes it out. Dropping the future before it ends loses
     /// no more than one hint.
@@ -32,7 +31,7 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`QueueError`] when the queue cannot be reached; call again after a pause.
-    async fn take(&self) -> Result<Job, QueueError>;
+    async fn take(&self) -> Result<SummaryId, QueueError>;
 
     /// How many hints wait.
     ///

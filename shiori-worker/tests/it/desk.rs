@@ -118,6 +118,7 @@ impl Respond for Book {
         }
         if path.ends_with(CLAIM) {
             let claim = Claim {
+                trace: None,
                 lease_token: LeaseToken::new(),
                 lease_ms: self.lease.as_millis().try_into().unwrap(),
                 attempt: 1,

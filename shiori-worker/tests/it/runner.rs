@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use shiori_sdk::{FailureKind, ProgressPhase, SummaryId, Timestamp};
 use shiori_worker::{
-    Job, JobQueue, Pipeline, SystemClock, Worker, WorkerConfig,
+    JobQueue, Pipeline, SystemClock, Worker, WorkerConfig,
     queue::{InProcessQueue, QueueError},
     summarize::{SummarizeError, Summarizer, WeekText, Written},
 };
@@ -125,9 +125,9 @@ impl Hand {
     }
 
     async fn give(&self) -> SummaryId {
-        let job = Job { summary_id: SummaryId::new(), attempt: 1, trace: None };
-        self.queue.offer(&job, Timestamp::now()).await.unwrap();
-        job.summary_id
+        let id = SummaryId::new();
+        self.queue.offer(id, Timestamp::now()).await.unwrap();
+        id
     }
 
     /// The worker must end, and leave no task behind.
@@ -317,11 +317,11 @@ async fn a_queue_that_fails_is_asked_again() {
 
     #[async_trait]
     impl JobQueue for Moody {
-        async fn offer(&self, job: &Job, due: Timestamp) -> Result<(), QueueError> {
-            self.0.offer(job, due).await
+        async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
+            self.0.offer(id, due).await
         }
 
-        async fn take(&self) -> Result<Job, QueueError> {
+        async fn take(&self) -> Result<SummaryId, QueueError> {
             if self.1.fetch_add(1, Ordering::SeqCst) < 4 {
                 return Err(QueueError::Unavailable("out for lunch".into()));
             }

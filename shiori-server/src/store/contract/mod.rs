@@ -107,7 +107,7 @@ macro_rules! session_contract {
                 an_open_session_is_live_until_it_expires,
                 the_sessions_of_a_user_are_listed_by_last_use,
                 an_ended_session_is_gone,
-                nobody_ends_the_session_of_another,
+                nobody_uses_the_session_of_another,
                 the_least_recently_used_sessions_make_room,
                 an_expired_session_takes_up_no_room,
                 concurrent_logins_keep_to_the_limit,

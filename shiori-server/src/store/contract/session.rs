@@ -20,13 +20,16 @@ pub async fn an_open_session_is_live_until_it_expires(store: Arc<dyn SessionStor
     let now = Timestamp::now();
     for user_agent in [Some("일기장/1.0 (test)".to_owned()), None] {
         let session = Session { user_agent, ..new_session(UserId::new(), now) };
-        assert_eq!(store.live(session.id, now).await.expect("read"), None);
+        assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
         store.open(&session, MANY).await.expect("opened");
         for moment in [now, session.expires_at - MILLISECOND] {
-            let found = store.live(session.id, moment).await.expect("read");
+            let found = store.live(session.user, session.id, moment).await.expect("read");
             assert_eq!(found.as_ref(), Some(&session));
         }
-        assert_eq!(store.live(session.id, session.expires_at).await.expect("read"), None);
+        assert_eq!(
+            store.live(session.user, session.id, session.expires_at).await.expect("read"),
+            None
+        );
         assert!(listed(&*store, session.user, session.expires_at).await.is_empty());
     }
 }
@@ -37,7 +40,7 @@ pub async fn the_sessions_of_a_user_are_listed_by_last_use(store: Arc<dyn Sessio
     let second = opened(&*store, user, now + SECOND).await;
     opened(&*store, UserId::new(), now).await;
     assert_eq!(listed(&*store, user, now).await, [second.id, first.id]);
-    store.touch(first.id, now + 2 * SECOND).await.expect("touched");
+    store.touch(first.user, first.id, now + 2 * SECOND).await.expect("touched");
     assert_eq!(listed(&*store, user, now).await, [first.id, second.id]);
 }
 
@@ -45,19 +48,23 @@ pub async fn an_ended_session_is_gone(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let (session, other) = (opened(&*store, user, now).await, opened(&*store, user, now).await);
     assert!(store.end(user, session.id).await.expect("ended"));
-    assert_eq!(store.live(session.id, now).await.expect("read"), None);
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(rotate(&*store, &session, 1, now).await, Rotation::Ended);
-    store.touch(session.id, now + SECOND).await.expect("a touch too late is none");
-    assert_eq!(store.live(session.id, now).await.expect("read"), None);
+    store.touch(session.user, session.id, now + SECOND).await.expect("a touch too late is none");
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(listed(&*store, user, now).await, [other.id]);
     assert!(!store.end(user, session.id).await.expect("nothing to end"));
 }
 
-pub async fn nobody_ends_the_session_of_another(store: Arc<dyn SessionStore>) {
+pub async fn nobody_uses_the_session_of_another(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
-    assert!(!store.end(UserId::new(), session.id).await.expect("refused"));
-    assert_eq!(store.live(session.id, now).await.expect("read"), Some(session));
+    let stranger = Session { user: UserId::new(), ..session.clone() };
+    assert!(!store.end(stranger.user, session.id).await.expect("refused"));
+    assert_eq!(store.live(stranger.user, session.id, now).await.expect("read"), None);
+    store.touch(stranger.user, session.id, now + SECOND).await.expect("touches nothing");
+    assert_eq!(rotate(&*store, &stranger, 1, now).await, Rotation::Ended);
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), Some(session));
 }
 
 pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionStore>) {
@@ -68,17 +75,17 @@ pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionSt
         sessions.push(opened(&*store, user, now + second * SECOND).await.id);
     }
     // The oldest has been used last.
-    store.touch(sessions[0], now + 3 * SECOND).await.expect("touched");
+    store.touch(user, sessions[0], now + 3 * SECOND).await.expect("touched");
     let newest = new_session(user, now + 4 * SECOND);
     store.open(&newest, 2).await.expect("opened");
     assert_eq!(listed(&*store, user, newest.created_at).await, [newest.id, sessions[0]]);
     for gone in &sessions[1..] {
-        assert_eq!(store.live(*gone, newest.created_at).await.expect("read"), None);
+        assert_eq!(store.live(user, *gone, newest.created_at).await.expect("read"), None);
     }
     let alone = new_session(user, now + 5 * SECOND);
     store.open(&alone, 1).await.expect("opened");
     assert_eq!(listed(&*store, user, alone.created_at).await, [alone.id]);
-    assert!(store.live(stranger.id, now).await.expect("read").is_some());
+    assert!(store.live(stranger.user, stranger.id, now).await.expect("read").is_some());
 }
 
 pub async fn an_expired_session_takes_up_no_room(store: Arc<dyn SessionStore>) {
@@ -104,10 +111,10 @@ pub async fn being_seen_never_moves_back(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     for moment in [now + 2 * SECOND, now + SECOND] {
-        store.touch(session.id, moment).await.expect("touched");
+        store.touch(session.user, session.id, moment).await.expect("touched");
     }
     let expected = Session { last_seen_at: now + 2 * SECOND, ..session.clone() };
-    assert_eq!(store.live(session.id, now).await.expect("read"), Some(expected));
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), Some(expected));
 }
 
 pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>) {
@@ -126,10 +133,13 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
         };
         let rotation = rotate(&*store, &session, presented, moment).await;
         assert_eq!(rotation, Rotation::Rotated(expected.clone()));
-        assert_eq!(store.live(session.id, moment).await.expect("read").as_ref(), Some(&expected));
+        assert_eq!(
+            store.live(session.user, session.id, moment).await.expect("read").as_ref(),
+            Some(&expected)
+        );
     }
     let moment = session.expires_at;
-    assert_eq!(store.live(session.id, moment).await.expect("read"), Some(expected));
+    assert_eq!(store.live(session.user, session.id, moment).await.expect("read"), Some(expected));
 }
 
 pub async fn a_rotation_is_repeated_within_the_grace_alone(store: Arc<dyn SessionStore>) {
@@ -145,7 +155,7 @@ pub async fn a_rotation_is_repeated_within_the_grace_alone(store: Arc<dyn Sessio
     }
     let too_late = rotated_at + GRACE + MILLISECOND;
     assert_eq!(rotate(&*store, &session, 1, too_late).await, Rotation::Reused);
-    assert_eq!(store.live(session.id, too_late).await.expect("read"), None);
+    assert_eq!(store.live(session.user, session.id, too_late).await.expect("read"), None);
     assert_eq!(rotate(&*store, &session, 2, too_late).await, Rotation::Ended);
 }
 
@@ -158,13 +168,13 @@ pub async fn an_old_refresh_token_ends_the_session(store: Arc<dyn SessionStore>)
     }
     // Two rotations ago is too old, however short a time ago that was.
     assert_eq!(rotate(&*store, &session, 1, now).await, Rotation::Reused);
-    assert_eq!(store.live(session.id, now).await.expect("read"), None);
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
     assert!(listed(&*store, session.user, now).await.is_empty());
 
     // A token that was never handed out, as when the store was put back to an earlier state.
     let session = opened(&*store, UserId::new(), now).await;
     assert_eq!(rotate(&*store, &session, 5, now).await, Rotation::Reused);
-    assert_eq!(store.live(session.id, now).await.expect("read"), None);
+    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
 }
 
 pub async fn an_expired_session_is_not_rotated(store: Arc<dyn SessionStore>) {
@@ -185,7 +195,7 @@ pub async fn one_of_many_rotations_at_once_wins(store: Arc<dyn SessionStore>) {
         }
     })
     .await;
-    let winner = store.live(session.id, now).await.expect("read").expect("live");
+    let winner = store.live(session.user, session.id, now).await.expect("read").expect("live");
     assert_eq!(winner.generation, 2);
     let count = |expected: Rotation| rotations.iter().filter(|r| **r == expected).count();
     assert_eq!(count(Rotation::Rotated(winner.clone())), 1);
@@ -247,8 +257,8 @@ pub async fn purging_takes_the_expired_alone(store: Arc<dyn SessionStore>) {
     }
     while store.purge(now, 100).await.expect("purged") > 0 {}
     // Not even to one who lives in the past.
-    assert_eq!(store.live(expired.id, past).await.expect("read"), None);
-    assert_eq!(store.live(live.id, now).await.expect("read"), Some(live));
+    assert_eq!(store.live(expired.user, expired.id, past).await.expect("read"), None);
+    assert_eq!(store.live(live.user, live.id, now).await.expect("read"), Some(live));
     assert_eq!(admit(&*store, &throttled, now).await, LoginGate::Closed(POLICY.window));
 }
 
@@ -292,7 +302,10 @@ async fn rotate(
     presented: u64,
     now: Timestamp,
 ) -> Rotation {
-    store.rotate(session.id, presented, now, GRACE, now + LIFE).await.expect("answered")
+    store
+        .rotate(session.user, session.id, presented, now, GRACE, now + LIFE)
+        .await
+        .expect("answered")
 }
 
 async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginGate {

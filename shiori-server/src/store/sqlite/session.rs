@@ -44,9 +44,15 @@ impl SessionStore for SqliteStore {
         Ok(())
     }
 
-    async fn live(&self, id: SessionId, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        sqlx::query("SELECT * FROM sessions WHERE id = ? AND expires_at > ?")
+    async fn live(
+        &self,
+        user: UserId,
+        id: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
+        sqlx::query("SELECT * FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?")
             .bind(&id.as_bytes()[..])
+            .bind(&user.as_bytes()[..])
             .bind(now.as_millis())
             .fetch_optional(&self.readers)
             .await?
@@ -54,17 +60,21 @@ impl SessionStore for SqliteStore {
             .transpose()
     }
 
-    async fn touch(&self, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query("UPDATE sessions SET last_seen_at = MAX(last_seen_at, ?) WHERE id = ?")
-            .bind(now.as_millis())
-            .bind(&id.as_bytes()[..])
-            .execute(&self.writer)
-            .await?;
+    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE sessions SET last_seen_at = MAX(last_seen_at, ?) WHERE id = ? AND user_id = ?",
+        )
+        .bind(now.as_millis())
+        .bind(&id.as_bytes()[..])
+        .bind(&user.as_bytes()[..])
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 
     async fn rotate(
         &self,
+        user: UserId,
         id: SessionId,
         presented: u64,
         now: Timestamp,
@@ -73,44 +83,38 @@ impl SessionStore for SqliteStore {
     ) -> Result<Rotation, StoreError> {
         let key = &id.as_bytes()[..];
         let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query("SELECT * FROM sessions WHERE id = ? AND expires_at > ?")
+        let row = sqlx::query("SELECT * FROM sessions WHERE id = ? AND user_id = ?")
             .bind(key)
-            .bind(now.as_millis())
+            .bind(&user.as_bytes()[..])
             .fetch_optional(&mut *step)
             .await?;
         let Some(found) = row.map(|row| session(&row)).transpose()? else {
             return Ok(Rotation::Ended);
         };
-        if found.generation == presented {
-            let rotated = Session {
-                generation: presented.saturating_add(1),
-                rotated_at: now,
-                last_seen_at: now.max(found.last_seen_at),
-                expires_at,
-                ..found
-            };
-            sqlx::query(
-                "UPDATE sessions
-                 SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
-                 WHERE id = ?",
-            )
-            .bind(signed(rotated.generation)?)
-            .bind(rotated.rotated_at.as_millis())
-            .bind(rotated.last_seen_at.as_millis())
-            .bind(rotated.expires_at.as_millis())
-            .bind(key)
-            .execute(&mut *step)
-            .await?;
-            step.commit().await?;
-            return Ok(Rotation::Rotated(rotated));
+        let rotation = found.rotate(presented, now, grace, expires_at);
+        match &rotation {
+            Rotation::Rotated(rotated) => {
+                sqlx::query(
+                    "UPDATE sessions
+                     SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
+                     WHERE id = ?",
+                )
+                .bind(signed(rotated.generation)?)
+                .bind(rotated.rotated_at.as_millis())
+                .bind(rotated.last_seen_at.as_millis())
+                .bind(rotated.expires_at.as_millis())
+                .bind(key)
+                .execute(&mut *step)
+                .await?;
+            }
+            Rotation::Reused => {
+                let delete = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(key);
+                delete.execute(&mut *step).await?;
+            }
+            Rotation::Repeated(_) | Rotation::Ended => {}
         }
-        let is_the_one_before = found.generation.checked_sub(1) == Some(presented);
-        if is_the_one_before && now.duration_since(found.rotated_at) <= grace {
-            return Ok(Rotation::Repeated(found));
-        }
-        sqlx::query("DELETE FROM sessions WHERE id = ?").bind(key).execute(&mut *step).await?;
         step.commit().await?;
-        Ok(Rotation::Reused)
+        Ok(rotation)
     }
 
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
@@ -239,6 +243,6 @@ mod tests {
         for expected in [4, 4, 2, 0] {
             assert_eq!(store.purge(now, 2).await.expect("purged"), expected);
         }
-        assert_eq!(store.live(live.id, now).await.expect("read"), Some(live));
+        assert_eq!(store.live(live.user, live.id, now).await.expect("read"), Some(live));
     }
 }
