@@ -26,7 +26,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: TokenKeys,
     pub(crate) limits: Limits,
     pub(crate) session_policy: SessionPolicy,
-    pub(crate) internal_token: crate::secrets::Secret,
+    pub(crate) internal_token: shiori_worker::Secret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     /// Cancelled when the server begins to stop: those who wait are answered at once.

@@ -11,11 +11,11 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use shiori_sdk::{DocumentLimits, MAX_TITLE_CHARS};
-use shiori_worker::{Clock, Pipeline, SystemClock};
+use shiori_worker::{Clock, Pipeline, Secret, SystemClock};
 
 use crate::{
     auth::HashCost,
-    secrets::{Secret, create_private_dir},
+    secrets::{create_private_dir, load_or_create},
     store::ThrottlePolicy,
     summary::SummaryPolicy,
 };
@@ -25,8 +25,17 @@ use crate::{
 pub struct Config {
     /// Where the embedded stores keep their file.
     pub data_dir: PathBuf,
-    /// Where accounts and summaries are kept: `sqlite:PATH`.
-    pub database_url: String,
+    /// Where accounts and summaries are kept: `sqlite:PATH`, or `mysql://…` for MySQL or MariaDB.
+    pub database_url: Secret,
+    /// Whether that database's tables are brought up to date at the start. Default yes.
+    pub migrate: bool,
+    /// The MongoDB of the diaries. Default: none, SQLite keeps them.
+    pub mongodb_url: Option<Secret>,
+    /// The Redis of sessions, queue and wake-ups. Default: none; SQLite keeps the sessions, and
+    /// the queue is in this process.
+    pub redis_url: Option<Secret>,
+    /// What every key in Redis begins with. Default `shiori`.
+    pub redis_prefix: String,
     /// Signs the tokens.
     pub jwt_secret: Secret,
     /// Lets workers in at the internal API.
@@ -63,10 +72,22 @@ impl Config {
     pub fn embedded(data_dir: impl Into<PathBuf>) -> io::Result<Self> {
         let data_dir = data_dir.into();
         create_private_dir(&data_dir)?;
-        Ok(Self {
-            database_url: format!("sqlite:{}", data_dir.join("shiori.db").display()),
-            jwt_secret: Secret::load_or_create(&data_dir.join("jwt.secret"))?,
-            internal_token: Secret::load_or_create(&data_dir.join("internal.secret"))?,
+        let jwt_secret = load_or_create(&data_dir.join("jwt.secret"))?;
+        let internal_token = load_or_create(&data_dir.join("internal.secret"))?;
+        Ok(Self::with_secrets(data_dir, jwt_secret, internal_token))
+    }
+
+    /// The embedded default with secrets that are given. The directory is not touched before a
+    /// store needs it.
+    pub fn with_secrets(data_dir: PathBuf, jwt_secret: Secret, internal_token: Secret) -> Self {
+        Self {
+            database_url: format!("sqlite:{}", data_dir.join("shiori.db").display()).into(),
+            migrate: true,
+            mongodb_url: None,
+            redis_url: None,
+            redis_prefix: "shiori".to_owned(),
+            jwt_secret,
+            internal_token,
             data_dir,
             internal_listen: None,
             worker: WorkerMode::InProcess,
@@ -78,7 +99,7 @@ impl Config {
             hash_cost: HashCost::default(),
             drain_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
-        })
+        }
     }
 }
 
@@ -162,21 +183,29 @@ pub struct Settings {
     /// Directory of the embedded stores and the generated secrets [default: ./shiori-data]
     #[arg(long, env = "SHIORI_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Database of accounts and summaries, sqlite:PATH [default: in the data directory]
+    /// Database of accounts and summaries, sqlite:PATH or mysql://… [default: SQLite in the data
+    /// directory]
     #[arg(long, env = "SHIORI_DATABASE_URL", hide_env_values = true)]
-    pub database_url: Option<String>,
-    /// MongoDB of the diaries; this build has SQLite alone [default: the embedded store]
+    pub database_url: Option<Secret>,
+    /// Bring that database's tables up to date at the start [default: true]
+    #[arg(long, env = "SHIORI_MIGRATE")]
+    pub migrate: Option<bool>,
+    /// MongoDB of the diaries, mongodb://… [default: SQLite in the data directory]
     #[arg(long, env = "SHIORI_MONGODB_URL", hide_env_values = true)]
-    pub mongodb_url: Option<SecretText>,
-    /// Redis of sessions and queue; this build has neither [default: the embedded ones]
+    pub mongodb_url: Option<Secret>,
+    /// Redis of sessions and queue, redis://…, redis+cluster://… or redis+sentinel://…
+    /// [default: SQLite, and a queue in the process]
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
-    pub redis_url: Option<SecretText>,
+    pub redis_url: Option<Secret>,
+    /// What every key in Redis begins with [default: shiori]
+    #[arg(long, env = "SHIORI_REDIS_PREFIX")]
+    pub redis_prefix: Option<String>,
     /// Secret that signs the tokens [default: generated in the data directory]
     #[arg(long, env = "SHIORI_JWT_SECRET", hide_env_values = true)]
-    pub jwt_secret: Option<SecretText>,
+    pub jwt_secret: Option<Secret>,
     /// Token that lets workers in [default: generated in the data directory]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
-    pub internal_token: Option<SecretText>,
+    pub internal_token: Option<Secret>,
     /// Address of a listener of its own for the internal API [default: the public listener]
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
@@ -201,25 +230,6 @@ pub struct Settings {
     /// What is logged, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
-}
-
-/// A secret as a flag, the environment or a file gives it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(from = "String")]
-pub struct SecretText(Secret);
-
-impl From<String> for SecretText {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
-}
-
-impl std::str::FromStr for SecretText {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.to_owned().into())
-    }
 }
 
 /// A setting cannot be used.
@@ -250,11 +260,13 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
-    /// The setting names an engine that this build does not have.
-    #[error("this build has no engine for the setting {name}")]
-    NotBuilt {
+    /// A value is needed, and there is none.
+    #[error("the setting {name} is needed: {reason}")]
+    Required {
         /// The setting.
         name: &'static str,
+        /// What for.
+        reason: &'static str,
     },
     /// The data directory cannot be used.
     #[error("cannot use the data directory {path}")]
@@ -287,8 +299,10 @@ impl Settings {
             listen: self.listen.or(others.listen),
             data_dir: self.data_dir.or(others.data_dir),
             database_url: self.database_url.or(others.database_url),
+            migrate: self.migrate.or(others.migrate),
             mongodb_url: self.mongodb_url.or(others.mongodb_url),
             redis_url: self.redis_url.or(others.redis_url),
+            redis_prefix: self.redis_prefix.or(others.redis_prefix),
             jwt_secret: self.jwt_secret.or(others.jwt_secret),
             internal_token: self.internal_token.or(others.internal_token),
             internal_listen: self.internal_listen.or(others.internal_listen),
@@ -314,30 +328,43 @@ impl Settings {
     /// [`ConfigError`] when a value is out of its range, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let out_of_range = |name, rule| ConfigError::OutOfRange { name, rule };
-        // Running on other stores than those that were named would look like lost data.
-        for (name, url) in [("mongodb_url", &self.mongodb_url), ("redis_url", &self.redis_url)] {
-            if url.is_some() {
-                return Err(ConfigError::NotBuilt { name });
+        let secret = |given: Option<Secret>, name, least, rule| match given {
+            Some(secret) if secret.reveal().len() < least => Err(out_of_range(name, rule)),
+            given => Ok(given),
+        };
+        let jwt_secret = secret(self.jwt_secret, "jwt_secret", 32, "at least 32 characters")?;
+        let internal_token =
+            secret(self.internal_token, "internal_token", 16, "at least 16 characters")?;
+        if self.redis_url.is_some() {
+            // Secrets that each server makes for itself would let it refuse the tokens of others.
+            for (name, given) in [("jwt_secret", &jwt_secret), ("internal_token", &internal_token)]
+            {
+                if given.is_none() {
+                    let reason = "all servers and workers on one Redis need the same";
+                    return Err(ConfigError::Required { name, reason });
+                }
             }
         }
         let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("shiori-data"));
-        let mut config = Config::embedded(&data_dir)
-            .map_err(|source| ConfigError::DataDir { path: data_dir, source })?;
+        let mut config = match (jwt_secret, internal_token) {
+            (Some(jwt_secret), Some(internal_token)) => {
+                Config::with_secrets(data_dir, jwt_secret, internal_token)
+            }
+            (jwt_secret, internal_token) => {
+                let mut config = Config::embedded(&data_dir)
+                    .map_err(|source| ConfigError::DataDir { path: data_dir, source })?;
+                config.jwt_secret = jwt_secret.unwrap_or(config.jwt_secret);
+                config.internal_token = internal_token.unwrap_or(config.internal_token);
+                config
+            }
+        };
         if let Some(url) = self.database_url {
             config.database_url = url;
         }
-        if let Some(SecretText(secret)) = self.jwt_secret {
-            if secret.reveal().len() < 32 {
-                return Err(out_of_range("jwt_secret", "at least 32 characters"));
-            }
-            config.jwt_secret = secret;
-        }
-        if let Some(SecretText(token)) = self.internal_token {
-            if token.reveal().len() < 16 {
-                return Err(out_of_range("internal_token", "at least 16 characters"));
-            }
-            config.internal_token = token;
-        }
+        config.migrate = self.migrate.unwrap_or(config.migrate);
+        config.mongodb_url = self.mongodb_url;
+        config.redis_url = self.redis_url;
+        config.redis_prefix = self.redis_prefix.unwrap_or(config.redis_prefix);
         config.internal_listen = self.internal_listen;
         config.worker = self.worker.unwrap_or(config.worker);
         if let Some(concurrency) = self.worker_concurrency {
@@ -400,17 +427,15 @@ mod tests {
         let error = Settings::from_file(&path).expect_err("unknown").to_string();
         assert!(error.contains("jwt_secrets") && !error.contains("hunter2"), "{error}");
         let settings = Settings {
-            jwt_secret: Some("hunter2".to_owned().into()),
+            jwt_secret: Some("hunter2".into()),
             data_dir: Some(dir.path().join("data")),
             ..Settings::default()
         };
         assert!(!format!("{settings:?}").contains("hunter2"));
-        let foreign = Settings {
-            redis_url: Some("redis://:hunter2@host".to_owned().into()),
-            ..Settings::default()
-        };
-        let error = foreign.into_config().expect_err("not built").to_string();
-        assert!(error.contains("redis_url") && !error.contains("hunter2"), "{error}");
+        let shared =
+            Settings { redis_url: Some("redis://:hunter2@host".into()), ..Settings::default() };
+        let error = shared.into_config().expect_err("no common secret").to_string();
+        assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");
         let error = settings.into_config().expect_err("short").to_string();
         assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");
     }

@@ -40,8 +40,8 @@ pub mod summary;
 
 pub use auth::HashCost;
 pub use config::{Config, ConfigError, Limits, SessionPolicy, Settings, WorkerMode};
-pub use profile::ProfileError;
-pub use secrets::Secret;
+pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
+pub use shiori_worker::Secret;
 pub use store::{StoreError, ThrottlePolicy};
 pub use summary::SummaryPolicy;

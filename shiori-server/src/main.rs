@@ -2,8 +2,8 @@
 
 use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
-use shiori_server::{Server, Settings};
+use clap::{Parser, Subcommand};
+use shiori_server::{Server, Settings, migrate};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -20,6 +20,14 @@ struct Cli {
     config: Option<PathBuf>,
     #[command(flatten)]
     settings: Settings,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the tables and indexes of the databases up to date, and end
+    Migrate,
 }
 
 #[tokio::main]
@@ -53,6 +61,9 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 
     let listen = settings.listen();
     let config = settings.into_config()?;
+    if let Some(Command::Migrate) = cli.command {
+        return Ok(migrate(&config).await?);
+    }
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen at {listen}: {error}"))?;

@@ -1,16 +1,42 @@
 //! Chooses the stores by their URLs. Nothing else asks which profile runs.
 
-use std::{path::PathBuf, sync::Arc};
+#[cfg(feature = "embedded")]
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use shiori_worker::{JobQueue, queue::InProcessQueue};
+use shiori_worker::JobQueue;
+#[cfg(feature = "embedded")]
+use shiori_worker::queue::InProcessQueue;
+#[cfg(feature = "distributed")]
+use shiori_worker::{
+    queue::{QUEUE_NAME, RedisQueue},
+    redis::Redis,
+};
+#[cfg(feature = "distributed")]
+use tokio::task::JoinHandle;
+#[cfg(feature = "distributed")]
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     config::Config,
     store::{AccountStore, DiaryStore, SessionStore, StoreError, SummaryStore},
+    summary::Wakeups,
+};
+#[cfg(feature = "embedded")]
+use crate::{secrets::create_private_dir, store::sqlite::SqliteStore};
+#[cfg(feature = "distributed")]
+use crate::{
+    store::{mongodb::MongoStore, mysql::MySqlStore, redis::RedisSessions},
+    summary::Relay,
 };
 
 /// Hints that the in-process queue holds; the dispatcher offers those beyond again.
+#[cfg(feature = "embedded")]
 const QUEUE_CAPACITY: usize = 10_000;
+
+const DATABASE_URL: &str = "SHIORI_DATABASE_URL";
+const MONGODB_URL: &str = "SHIORI_MONGODB_URL";
+const REDIS_URL: &str = "SHIORI_REDIS_URL";
 
 /// The stores and the queue that the configuration names.
 pub(crate) struct Profile {
@@ -19,16 +45,16 @@ pub(crate) struct Profile {
     pub(crate) diaries: Arc<dyn DiaryStore>,
     pub(crate) summaries: Arc<dyn SummaryStore>,
     pub(crate) queue: Arc<dyn JobQueue>,
-    #[cfg(feature = "embedded")]
-    sqlite: crate::store::sqlite::SqliteStore,
+    pub(crate) wakeups: Wakeups,
+    engines: Engines,
 }
 
 /// A store cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// The URL names an engine that this build does not have.
-    #[error("no store for the scheme of {setting}")]
+    /// The URL is none, or names an engine that this build does not have.
+    #[error("{setting} does not name a store that this build has")]
     UnknownScheme {
         /// The setting that holds the URL.
         setting: &'static str,
@@ -45,33 +71,154 @@ pub enum ProfileError {
 
 impl Profile {
     /// Opens everything.
-    #[cfg(feature = "embedded")]
     pub(crate) async fn open(config: &Config) -> Result<Self, ProfileError> {
-        use crate::store::sqlite::SqliteStore;
-
-        let setting = "SHIORI_DATABASE_URL";
-        let path = config
-            .database_url
-            .strip_prefix("sqlite:")
-            .map(|path| PathBuf::from(path.strip_prefix("//").unwrap_or(path)))
-            .ok_or(ProfileError::UnknownScheme { setting })?;
-        let store = SqliteStore::open(&path)
-            .await
-            .map_err(|source| ProfileError::Open { setting, source })?;
-        let shared = Arc::new(store.clone());
-        Ok(Self {
-            accounts: shared.clone(),
-            sessions: shared.clone(),
-            diaries: shared.clone(),
-            summaries: shared,
-            queue: Arc::new(InProcessQueue::new(QUEUE_CAPACITY, config.clock.clone())),
-            sqlite: store,
-        })
+        let mut engines = Engines::default();
+        let (accounts, summaries) = engines.accounts_and_summaries(config).await?;
+        let diaries = engines.diaries(config).await?;
+        let (sessions, queue, wakeups) = engines.sessions_and_queue(config).await?;
+        Ok(Self { accounts, sessions, diaries, summaries, queue, wakeups, engines })
     }
 
     /// Closes what was opened.
     pub(crate) async fn close(self) {
+        self.engines.close().await;
+    }
+}
+
+/// Brings the database's tables up to date.
+///
+/// # Errors
+///
+/// [`ProfileError`] when the database does not answer, or its tables are newer than this version.
+pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
+    let mut engines = Engines::default();
+    let config = Config { migrate: true, ..config.clone() };
+    engines.accounts_and_summaries(&config).await?;
+    // Its indexes are made when it is opened.
+    engines.diaries(&config).await?;
+    engines.close().await;
+    Ok(())
+}
+
+type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>);
+type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups);
+
+/// The engines that are open; each is opened once, and only if something is kept in it.
+#[derive(Default)]
+struct Engines {
+    #[cfg(feature = "embedded")]
+    sqlite: Option<SqliteStore>,
+    #[cfg(feature = "distributed")]
+    mysql: Option<MySqlStore>,
+    /// Carries the wake-ups between servers, and stops at the latest when this is dropped.
+    #[cfg(feature = "distributed")]
+    relay: Option<(DropGuard, JoinHandle<()>)>,
+}
+
+impl Engines {
+    async fn accounts_and_summaries(&mut self, config: &Config) -> Result<Sql, ProfileError> {
+        let setting = DATABASE_URL;
+        let scheme = config.database_url.reveal().split(':').next().unwrap_or_default();
+        match scheme {
+            #[cfg(feature = "embedded")]
+            "sqlite" => {
+                let store = Arc::new(self.sqlite(config).await?);
+                Ok((store.clone(), store))
+            }
+            #[cfg(feature = "distributed")]
+            "mysql" | "mariadb" => {
+                let opened = async {
+                    let store = MySqlStore::open(config.database_url.reveal()).await?;
+                    if config.migrate {
+                        store.migrate().await?;
+                    }
+                    Ok(store)
+                };
+                let store =
+                    opened.await.map_err(|source| ProfileError::Open { setting, source })?;
+                self.mysql = Some(store.clone());
+                let store = Arc::new(store);
+                Ok((store.clone(), store))
+            }
+            _ => Err(ProfileError::UnknownScheme { setting }),
+        }
+    }
+
+    async fn diaries(&mut self, config: &Config) -> Result<Arc<dyn DiaryStore>, ProfileError> {
+        let setting = MONGODB_URL;
+        match &config.mongodb_url {
+            #[cfg(feature = "embedded")]
+            None => Ok(Arc::new(self.sqlite(config).await?)),
+            #[cfg(feature = "distributed")]
+            Some(url) => {
+                let opened = MongoStore::open(url.reveal()).await;
+                let store = opened.map_err(|source| ProfileError::Open { setting, source })?;
+                Ok(Arc::new(store))
+            }
+            #[allow(unreachable_patterns)] // with both features
+            _ => Err(ProfileError::UnknownScheme { setting }),
+        }
+    }
+
+    async fn sessions_and_queue(&mut self, config: &Config) -> Result<Shared, ProfileError> {
+        let setting = REDIS_URL;
+        match &config.redis_url {
+            #[cfg(feature = "embedded")]
+            None => {
+                let queue = InProcessQueue::new(QUEUE_CAPACITY, config.clock.clone());
+                let sessions = Arc::new(self.sqlite(config).await?);
+                Ok((sessions, Arc::new(queue), Wakeups::default()))
+            }
+            #[cfg(feature = "distributed")]
+            Some(url) => {
+                let redis = Redis::new(url.reveal(), &config.redis_prefix)
+                    .map_err(|_| ProfileError::UnknownScheme { setting })?;
+                let answered = redis.ping().await;
+                answered.map_err(|source| ProfileError::Open { setting, source: source.into() })?;
+                let (wakeups, relay) = Relay::new(redis.clone());
+                let stop = CancellationToken::new();
+                let running = tokio::spawn(relay.run(stop.clone()));
+                self.relay = Some((stop.drop_guard(), running));
+                let sessions = Arc::new(RedisSessions::new(redis.clone()));
+                let queue = RedisQueue::new(redis, QUEUE_NAME, config.clock.clone());
+                Ok((sessions, Arc::new(queue), wakeups))
+            }
+            #[allow(unreachable_patterns)] // with both features
+            _ => Err(ProfileError::UnknownScheme { setting }),
+        }
+    }
+
+    /// The SQLite of the configuration: the one that its URL names, else the data directory's.
+    #[cfg(feature = "embedded")]
+    async fn sqlite(&mut self, config: &Config) -> Result<SqliteStore, ProfileError> {
+        if let Some(store) = &self.sqlite {
+            return Ok(store.clone());
+        }
+        let open = |source| ProfileError::Open { setting: DATABASE_URL, source };
+        let path = match config.database_url.reveal().strip_prefix("sqlite:") {
+            Some(path) => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+            None => config.data_dir.join("shiori.db"),
+        };
+        create_private_dir(&config.data_dir)
+            .map_err(|error| open(StoreError::Unavailable(error.into())))?;
+        let store = SqliteStore::open(&path).await.map_err(open)?;
+        self.sqlite = Some(store.clone());
+        Ok(store)
+    }
+
+    async fn close(self) {
         #[cfg(feature = "embedded")]
-        self.sqlite.close().await;
+        if let Some(store) = self.sqlite {
+            store.close().await;
+        }
+        #[cfg(feature = "distributed")]
+        if let Some((stop, running)) = self.relay {
+            drop(stop);
+            let _ = running.await;
+        }
+        #[cfg(feature = "distributed")]
+        if let Some(store) = self.mysql {
+            store.close().await;
+        }
     }
 }

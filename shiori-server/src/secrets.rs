@@ -1,59 +1,36 @@
 //! Secrets, and the data directory that keeps them.
 
 use std::{
-    fmt,
     fs::{self, OpenOptions},
     io::{self, Read, Write},
     path::Path,
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use shiori_worker::Secret;
 use subtle::ConstantTimeEq;
 
-/// A value that must not be seen. `Debug` does not show it.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// A new secret of 256 random bits.
-    pub fn random() -> Self {
-        Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
-    }
-
-    /// The secret itself. Keep it out of logs.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the text is the secret, in a time that does not depend on where they differ.
-    pub fn matches(&self, text: &str) -> bool {
-        self.0.as_bytes().ct_eq(text.as_bytes()).into()
-    }
-
-    /// The secret in this file; on first use a new one is made and kept there, readable by the
-    /// owner alone.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the file system; [`io::ErrorKind::InvalidData`] when the file is too short to
-    /// be a secret.
-    pub fn load_or_create(path: &Path) -> io::Result<Self> {
-        match read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
-            other => other,
-        }
-    }
+/// A new secret of 256 random bits.
+fn random() -> Secret {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
-impl<T: Into<String>> From<T> for Secret {
-    fn from(text: T) -> Self {
-        Self(text.into())
-    }
+/// Whether the text is the secret, in a time that does not depend on where they differ.
+pub(crate) fn matches(secret: &Secret, text: &str) -> bool {
+    secret.reveal().as_bytes().ct_eq(text.as_bytes()).into()
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
+/// The secret in this file; on first use a new one is made and kept there, readable by the owner
+/// alone.
+///
+/// # Errors
+///
+/// Any error of the file system; [`io::ErrorKind::InvalidData`] when the file is too short to be a
+/// secret.
+pub(crate) fn load_or_create(path: &Path) -> io::Result<Secret> {
+    match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(path),
+        other => other,
     }
 }
 
@@ -92,20 +69,20 @@ fn read(path: &Path) -> io::Result<Secret> {
     if text.len() < MIN_CHARS {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too short to be a secret"));
     }
-    Ok(Secret(text.to_owned()))
+    Ok(text.into())
 }
 
 /// Writes the secret aside and links it into place: a reader sees a whole secret or none, and of
 /// two processes that start at once both take the first one's.
 fn create(path: &Path) -> io::Result<Secret> {
-    let secret = Secret::random();
+    let secret = random();
     let aside = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&aside)?;
-    file.write_all(secret.0.as_bytes())?;
+    file.write_all(secret.reveal().as_bytes())?;
     file.sync_all()?;
     let linked = fs::hard_link(&aside, path);
     fs::remove_file(&aside)?;
@@ -126,10 +103,10 @@ mod tests {
         let home = dir.path().join("deep/data");
         create_private_dir(&home).expect("made");
         let path = home.join("jwt.secret");
-        let first = Secret::load_or_create(&path).expect("made");
-        let second = Secret::load_or_create(&path).expect("read");
-        assert!(first.matches(second.reveal()));
-        assert!(!first.matches("guess"));
+        let first = load_or_create(&path).expect("made");
+        let second = load_or_create(&path).expect("read");
+        assert!(matches(&first, second.reveal()));
+        assert!(!matches(&first, "guess"));
         assert!(!format!("{first:?}").contains(first.reveal()));
         assert_eq!(fs::read_dir(&home).expect("listed").count(), 1, "nothing is left beside it");
         #[cfg(unix)]
@@ -147,7 +124,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("jwt.secret");
         fs::write(&path, "short").expect("written");
-        let error = Secret::load_or_create(&path).expect_err("refused");
+        let error = load_or_create(&path).expect_err("refused");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     dispatcher,
     metrics::Metrics,
     profile::{Profile, ProfileError},
-    summary::{Summaries, SummariesParts, Wakeups},
+    summary::{Summaries, SummariesParts},
 };
 
 /// A running server. It runs on when this is dropped; the shutdown token stops it.
@@ -161,7 +161,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         store: profile.summaries.clone(),
         diaries: profile.diaries.clone(),
         queue: profile.queue.clone(),
-        wakeups: Wakeups::default(),
+        wakeups: profile.wakeups.clone(),
         policy: config.summaries,
         clock: config.clock.clone(),
         metrics: metrics.clone(),

@@ -7,16 +7,24 @@
 //! moment.
 
 mod clock;
+#[cfg(feature = "cli")]
+mod config;
 pub mod emotion;
 mod pipeline;
 pub mod protocol;
 pub mod queue;
+#[cfg(feature = "redis")]
+pub mod redis;
+mod secret;
 mod server_api;
 pub mod summarize;
 mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "cli")]
+pub use config::{Settings, SettingsError};
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
+pub use secret::Secret;
 pub use server_api::{ServerApi, ServerApiError};
 pub use worker::{Worker, WorkerConfig};

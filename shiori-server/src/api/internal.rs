@@ -16,7 +16,7 @@ use super::{
     extract::{Body, IdInPath},
     reply::{Message, Reply},
 };
-use crate::app::App;
+use crate::{app::App, secrets::matches};
 
 /// Bytes of a body; results are small.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -40,7 +40,7 @@ pub(super) fn routes(app: &App) -> Router<App> {
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer "));
-    if token.is_some_and(|token| app.internal_token.matches(token)) {
+    if token.is_some_and(|token| matches(&app.internal_token, token)) {
         next.run(request).await
     } else {
         ApiError::new(ErrorCode::Unauthorized).into_response()

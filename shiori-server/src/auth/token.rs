@@ -4,10 +4,10 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{SessionId, Timestamp, UserId};
+use shiori_worker::Secret;
 use uuid::Uuid;
 
 use super::hs256::{self, HmacSha256};
-use crate::secrets::Secret;
 
 /// The keys of all tokens. `Debug` shows none.
 ///

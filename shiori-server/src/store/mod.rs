@@ -5,12 +5,19 @@
 
 #[doc(hidden)]
 pub mod contract;
+#[cfg(feature = "distributed")]
+pub mod mongodb;
+#[cfg(feature = "distributed")]
+pub mod mysql;
+#[cfg(feature = "distributed")]
+pub mod redis;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
 
 mod account;
 mod diary;
 mod session;
+mod sql;
 mod summary;
 
 pub use account::{Account, AccountStore, Creation};

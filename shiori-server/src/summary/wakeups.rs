@@ -4,19 +4,47 @@ use std::{
 };
 
 use shiori_sdk::SummaryId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Wakes those who wait for a summary. Like the queue's, its word is only a hint: a waiter reads
 /// the row again, and does so now and then without being woken.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Wakeups(Arc<Mutex<Waiting>>);
+pub(crate) struct Wakeups {
+    waiting: Arc<Mutex<Waiting>>,
+    /// To those who wait at other servers.
+    relay: Option<mpsc::Sender<SummaryId>>,
+}
 
 type Waiting = HashMap<SummaryId, watch::Sender<()>>;
 
 impl Wakeups {
-    /// Wakes everyone who waits for this summary.
+    /// Wake-ups that are passed on to this channel, too.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn relayed_to(relay: mpsc::Sender<SummaryId>) -> Self {
+        Self { relay: Some(relay), ..Self::default() }
+    }
+
+    /// Wakes everyone who waits for this summary, wherever.
     pub(crate) fn wake(&self, id: SummaryId) {
+        self.wake_here(id);
+        if let Some(relay) = &self.relay
+            && relay.try_send(id).is_err()
+        {
+            tracing::debug!(summary_id = %id, "wake-up not passed on; waiters look by themselves");
+        }
+    }
+
+    /// Wakes everyone who waits for this summary at this server.
+    pub(crate) fn wake_here(&self, id: SummaryId) {
         if let Some(sender) = self.lock().get(&id) {
+            sender.send_replace(());
+        }
+    }
+
+    /// Wakes everyone who waits at this server, for they may have missed something.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn wake_all_here(&self) {
+        for sender in self.lock().values() {
             sender.send_replace(());
         }
     }
@@ -28,7 +56,7 @@ impl Wakeups {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

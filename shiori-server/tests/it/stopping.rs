@@ -72,7 +72,7 @@ async fn a_data_directory_is_made_for_its_owner_alone_and_survives_a_restart() {
     let mut config = shiori_server::Config::embedded(&home).unwrap();
     config.hash_cost = shiori_server::HashCost::MINIMAL;
     let again = shiori_server::Config::embedded(&home).unwrap();
-    assert!(config.jwt_secret.matches(again.jwt_secret.reveal()));
+    assert!(config.jwt_secret.reveal() == again.jwt_secret.reveal());
     let mode = |name: &str| home.join(name).metadata().unwrap().permissions().mode() & 0o777;
     let shutdown = tokio_util::sync::CancellationToken::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -99,32 +99,34 @@ pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
 }
 
 /// Instantiates the suite: `$open` makes a fresh future of an `Arc` of the queue and its clock.
+/// Attributes in brackets before it go to every test.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! queue_contract {
     ($open:expr) => {
-        $crate::queue_contract!(
-            $open,
-            [
-                a_hint_is_taken_once,
-                repeating_an_offer_is_harmless,
-                repeating_an_offer_does_not_hurry_it,
-                hints_come_in_the_order_in_which_they_are_due,
-                many_takers_share_the_hints,
-            ]
-        );
+        $crate::queue_contract!([], $open);
     };
-    ($open:expr, [$($promise:ident),* $(,)?]) => {
+    ([$($attribute:meta),*], $open:expr) => {
         mod contract {
             use super::*;
 
-            $(
-                #[tokio::test(flavor = "multi_thread")]
-                async fn $promise() {
-                    let (queue, clock) = $open.await;
-                    $crate::queue::contract::$promise(queue, clock).await;
-                }
-            )*
+            $crate::queue_contract!(@test [$($attribute),*], $open, a_hint_is_taken_once);
+            $crate::queue_contract!(@test [$($attribute),*], $open, repeating_an_offer_is_harmless);
+            $crate::queue_contract!(
+                @test [$($attribute),*], $open, repeating_an_offer_does_not_hurry_it
+            );
+            $crate::queue_contract!(
+                @test [$($attribute),*], $open, hints_come_in_the_order_in_which_they_are_due
+            );
+            $crate::queue_contract!(@test [$($attribute),*], $open, many_takers_share_the_hints);
+        }
+    };
+    (@test [$($attribute:meta),*], $open:expr, $promise:ident) => {
+        #[tokio::test(flavor = "multi_thread")]
+        $(#[$attribute])*
+        async fn $promise() {
+            let (queue, clock) = $open.await;
+            $crate::queue::contract::$promise(queue, clock).await;
         }
     };
 }

@@ -3,11 +3,18 @@
 #[doc(hidden)]
 pub mod contract;
 mod in_process;
+#[cfg(feature = "redis")]
+mod redis;
 
 use async_trait::async_trait;
 use shiori_sdk::{SummaryId, Timestamp};
 
 pub use in_process::InProcessQueue;
+#[cfg(feature = "redis")]
+pub use redis::RedisQueue;
+
+/// The name of the queue that servers and workers share in Redis.
+pub const QUEUE_NAME: &str = "queue";
 
 /// Carries hints that a summary waits for a worker. A hint is the summary's id and nothing else:
 /// the diaries' texts, the attempt and the trace are had by claiming the summary.

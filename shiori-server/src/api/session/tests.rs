@@ -89,7 +89,7 @@ async fn a_login_hands_over_both_tokens() {
     let (token, attributes) =
         cookie.strip_prefix("refresh_token=").and_then(|rest| rest.split_once("; ")).expect(cookie);
     assert_eq!(attributes, "Path=/api/auth; Max-Age=2592000; HttpOnly; SameSite=Strict");
-    assert_eq!(token.len(), 75);
+    assert_eq!(token.len(), 96);
     house.close().await;
 }
 

@@ -10,22 +10,25 @@ pub mod session;
 pub mod summary;
 
 /// Instantiates a suite for one implementation: `$open` makes a fresh future of an `Arc` of the
-/// store.
+/// store and of what must live as long. Attributes in brackets before it go to
+/// every test.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! contract {
-    ($suite:ident, $open:expr, [$($promise:ident),* $(,)?]) => {
+    ($suite:ident, $attributes:tt, $open:expr, [$($promise:ident),* $(,)?]) => {
         mod $suite {
             use super::*;
 
-            $(
+            $($crate::contract!(@test $suite, $attributes, $open, $promise);)*
+        }
+    };
+    (@test $suite:ident, [$($attribute:meta),*], $open:expr, $promise:ident) => {
                 #[tokio::test(flavor = "multi_thread")]
+                $(#[$attribute])*
                 async fn $promise() {
                     let (store, _guard) = $open.await;
                     $crate::store::contract::$suite::$promise(store).await;
                 }
-            )*
-        }
     };
 }
 
@@ -34,8 +37,12 @@ macro_rules! contract {
 #[macro_export]
 macro_rules! diary_contract {
     ($open:expr) => {
+        $crate::diary_contract!([], $open);
+    };
+    ([$($attribute:meta),*], $open:expr) => {
         $crate::contract!(
             diary,
+            [$($attribute),*],
             $open,
             [
                 what_was_saved_is_read_to_the_letter,
@@ -58,8 +65,12 @@ macro_rules! diary_contract {
 #[macro_export]
 macro_rules! summary_contract {
     ($open:expr) => {
+        $crate::summary_contract!([], $open);
+    };
+    ([$($attribute:meta),*], $open:expr) => {
         $crate::contract!(
             summary,
+            [$($attribute),*],
             $open,
             [
                 every_field_of_a_row_is_kept,
@@ -82,8 +93,12 @@ macro_rules! summary_contract {
 #[macro_export]
 macro_rules! account_contract {
     ($open:expr) => {
+        $crate::account_contract!([], $open);
+    };
+    ([$($attribute:meta),*], $open:expr) => {
         $crate::contract!(
             account,
+            [$($attribute),*],
             $open,
             [
                 an_account_is_found_by_its_email,
@@ -100,8 +115,12 @@ macro_rules! account_contract {
 #[macro_export]
 macro_rules! session_contract {
     ($open:expr) => {
+        $crate::session_contract!([], $open);
+    };
+    ([$($attribute:meta),*], $open:expr) => {
         $crate::contract!(
             session,
+            [$($attribute),*],
             $open,
             [
                 an_open_session_is_live_until_it_expires,

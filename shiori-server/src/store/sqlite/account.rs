@@ -1,11 +1,9 @@
 use async_trait::async_trait;
-use shiori_sdk::{Timestamp, UserId};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, id_bytes};
+use super::SqliteStore;
 use crate::{
-    auth::{Email, PasswordHash},
-    store::{Account, AccountStore, Creation, StoreError},
+    auth::Email,
+    store::{Account, AccountStore, Creation, StoreError, sql::AccountRow},
 };
 
 #[async_trait]
@@ -27,31 +25,18 @@ impl AccountStore for SqliteStore {
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
-        sqlx::query(
+        let row: Option<AccountRow> = sqlx::query_as(
             "SELECT id, email, nickname, password_hash, created_at FROM accounts WHERE email = ?",
         )
         .bind(email.as_str())
         .fetch_optional(&self.readers)
-        .await?
-        .map(|row| account(&row))
-        .transpose()
+        .await?;
+        row.map(Account::try_from).transpose()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
     }
-}
-
-fn account(row: &SqliteRow) -> Result<Account, StoreError> {
-    let email: &str = row.try_get("email")?;
-    Ok(Account {
-        id: UserId::from_bytes(id_bytes(row, "id")?),
-        email: email.parse().map_err(|_| StoreError::Corrupt { what: "an e-mail address" })?,
-        nickname: row.try_get("nickname")?,
-        password_hash: PasswordHash::parse(row.try_get("password_hash")?)
-            .map_err(|_| StoreError::Corrupt { what: "a password hash" })?,
-        created_at: Timestamp::from_millis(row.try_get("created_at")?),
-    })
 }
 
 #[cfg(test)]

@@ -80,18 +80,6 @@ fn id_bytes(row: &SqliteRow, column: &str) -> Result<[u8; 16], StoreError> {
     bytes.try_into().map_err(|_| StoreError::Corrupt { what: "an identifier" })
 }
 
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                Self::Corrupt { what: "a row" }
-            }
-            // sqlx puts the statement, never its values, into its messages.
-            other => Self::Unavailable(other.into()),
-        }
-    }
-}
-
 /// A store in a directory that goes when it is dropped.
 #[cfg(test)]
 async fn open_temporary() -> (SqliteStore, tempfile::TempDir) {

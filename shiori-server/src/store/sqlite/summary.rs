@@ -1,17 +1,16 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use serde::{Serialize, de::DeserializeOwned};
-use shiori_sdk::{
-    Date, DateRange, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week,
-};
-use shiori_worker::protocol::LeaseToken;
-use sqlx::{FromRow, Sqlite, Transaction};
+use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
+use sqlx::{Sqlite, Transaction};
 
 use super::SqliteStore;
 use crate::{
-    store::{Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore},
-    summary::{Lease, Row},
+    store::{
+        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
+        sql::{CoverageRow, SummaryRow, TagRow, json, revision},
+    },
+    summary::Row,
 };
 
 #[async_trait]
@@ -158,7 +157,7 @@ impl SummaryStore for SqliteStore {
 
     async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
         let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<(u32, String, String)> = sqlx::query_as(
+        let rows: Vec<CoverageRow> = sqlx::query_as(
             "SELECT start, status, versions_read FROM (
                 SELECT start, status, versions_read, requested_at, id, row_number() OVER (
                     PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
@@ -171,14 +170,7 @@ impl SummaryStore for SqliteStore {
         .bind(range.end().as_number())
         .fetch_all(&self.readers)
         .await?;
-        let coverage = |(start, status, versions): (u32, String, String)| {
-            Ok(Coverage {
-                week: week(start)?,
-                status: to_status(&status)?,
-                versions_read: parse(&versions)?,
-            })
-        };
-        rows.into_iter().map(coverage).collect()
+        rows.into_iter().map(Coverage::try_from).collect()
     }
 
     async fn tags(
@@ -262,112 +254,6 @@ async fn insert_result(
         .await?;
     }
     Ok(())
-}
-
-#[derive(FromRow)]
-struct SummaryRow {
-    id: Vec<u8>,
-    user_id: Vec<u8>,
-    start: u32,
-    status: String,
-    revision: i64,
-    attempts: u32,
-    requested_at: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
-    not_before: i64,
-    next_hint_at: i64,
-    lease_token: Option<String>,
-    lease_expires: Option<i64>,
-    lease_worker: Option<String>,
-    completed_by: Option<String>,
-    versions_read: String,
-    progress: Option<String>,
-    failure: Option<String>,
-    trace: Option<String>,
-}
-
-impl TryFrom<SummaryRow> for Row {
-    type Error = StoreError;
-
-    fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
-        let token = |text: String| LeaseToken::parse(&text).map_err(|_| corrupt());
-        let lease = match (row.lease_token, row.lease_expires, row.lease_worker) {
-            (Some(text), Some(expires), Some(worker)) => Some(Lease {
-                token: token(text)?,
-                expires_at: Timestamp::from_millis(expires),
-                worker,
-            }),
-            _ => None,
-        };
-        Ok(Self {
-            id: SummaryId::from_bytes(row.id.as_slice().try_into().map_err(|_| corrupt())?),
-            user: UserId::from_bytes(row.user_id.as_slice().try_into().map_err(|_| corrupt())?),
-            week: week(row.start)?,
-            status: to_status(&row.status)?,
-            revision: u64::try_from(row.revision).map(Revision::new).map_err(|_| corrupt())?,
-            attempts: row.attempts,
-            requested_at: Timestamp::from_millis(row.requested_at),
-            started_at: row.started_at.map(Timestamp::from_millis),
-            finished_at: row.finished_at.map(Timestamp::from_millis),
-            not_before: Timestamp::from_millis(row.not_before),
-            next_hint_at: Timestamp::from_millis(row.next_hint_at),
-            lease,
-            completed_by: row.completed_by.map(token).transpose()?,
-            versions_read: parse(&row.versions_read)?,
-            progress: row.progress.as_deref().map(parse).transpose()?,
-            failure: row.failure.as_deref().map(parse).transpose()?,
-            trace: row.trace,
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct TagRow {
-    date: u32,
-    label: String,
-    confidence: f64,
-    distribution: String,
-}
-
-impl TryFrom<TagRow> for DayEmotion {
-    type Error = StoreError;
-
-    fn try_from(row: TagRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            date: Date::from_number(row.date).map_err(|_| corrupt())?,
-            label: row.label.parse().map_err(|_| corrupt())?,
-            confidence: row.confidence,
-            distribution: parse(&row.distribution)?,
-        })
-    }
-}
-
-fn to_status(name: &str) -> Result<SummaryStatus, StoreError> {
-    use SummaryStatus::{Cancelled, Completed, Failed, Queued, Running};
-    let all = [Queued, Running, Completed, Failed, Cancelled];
-    all.into_iter().find(|status| status.as_str() == name).ok_or_else(corrupt)
-}
-
-fn week(start: u32) -> Result<Week, StoreError> {
-    let start = Date::from_number(start).map_err(|_| corrupt())?;
-    Week::starting(start).map_err(|_| corrupt())
-}
-
-fn revision(row: &Row) -> i64 {
-    i64::try_from(row.revision.get()).unwrap_or(i64::MAX)
-}
-
-fn json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|_| corrupt())
-}
-
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| corrupt())
-}
-
-fn corrupt() -> StoreError {
-    StoreError::Corrupt { what: "a summary" }
 }
 
 #[cfg(test)]

@@ -1,0 +1,54 @@
+use async_trait::async_trait;
+
+use super::{MySqlStore, is_duplicate};
+use crate::{
+    auth::Email,
+    store::{Account, AccountStore, Creation, StoreError, sql::AccountRow},
+};
+
+#[async_trait]
+impl AccountStore for MySqlStore {
+    async fn create(&self, account: &Account) -> Result<Creation, StoreError> {
+        let inserted = sqlx::query(
+            "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(&account.id.as_bytes()[..])
+        .bind(account.email.as_str())
+        .bind(&account.nickname)
+        .bind(account.password_hash.as_str())
+        .bind(account.created_at.as_millis())
+        .execute(&self.pool)
+        .await;
+        match inserted {
+            Ok(_) => Ok(Creation::Created),
+            Err(error) if is_duplicate(&error) => Ok(Creation::EmailTaken),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
+        let row: Option<AccountRow> = sqlx::query_as(
+            "SELECT id, email, nickname, password_hash, created_at FROM accounts WHERE email = ?",
+        )
+        .bind(email.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(Account::try_from).transpose()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ping().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{super::open_for_tests, AccountStore};
+
+    crate::account_contract!([ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"], async {
+        (Arc::new(open_for_tests().await) as Arc<dyn AccountStore>, ())
+    });
+}

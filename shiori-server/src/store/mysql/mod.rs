@@ -1,0 +1,193 @@
+//! Accounts and summaries in MySQL or MariaDB.
+
+mod account;
+mod summary;
+
+use std::{fmt, future::Future, time::Duration};
+
+use sqlx::{
+    Connection, MySqlPool,
+    migrate::Migrator,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+use tokio::time::sleep;
+
+use super::StoreError;
+
+/// Names the lock under which tables are brought up to date.
+const MIGRATION_LOCK: &str = "shiori migrations";
+
+/// How long another server that brings the tables up to date is waited for, in seconds.
+const MIGRATION_PATIENCE: u32 = 60;
+
+/// Connections at most. A statement takes a few milliseconds, so that they serve thousands of
+/// requests a second.
+const CONNECTIONS: u32 = 32;
+
+/// How long a step waits for a connection before the store counts as unavailable.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a step is tried that the engine has rolled back for another's sake.
+const TRIES: u32 = 10;
+
+/// Accounts and summaries in one database of MySQL (8.0 or newer) or MariaDB (10.6 or newer).
+#[derive(Clone)]
+pub struct MySqlStore {
+    pool: MySqlPool,
+}
+
+impl MySqlStore {
+    /// Connects to the database of this URL, `mysql://user:password@host:port/database`. Its
+    /// tables are not touched; see [`MySqlStore::migrate`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the URL is none, or the database does not answer.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let options: MySqlConnectOptions = url.parse()?;
+        let pool = MySqlPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(PATIENCE)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // What does not fit is an error, and a lock is not waited for longer than the
+                    // request that wants it.
+                    sqlx::query(
+                        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),
+                            SESSION innodb_lock_wait_timeout = 5",
+                    )
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Brings the tables up to date. Servers that do so at once wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when the database does not answer, or is newer than this
+    /// version.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        // sqlx's own lock waits with a negative limit, which MariaDB takes for no wait at all.
+        // The lock goes with its connection, however this ends.
+        let mut holder = self.pool.acquire().await?.detach();
+        let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
+            .bind(MIGRATION_LOCK)
+            .bind(MIGRATION_PATIENCE)
+            .fetch_one(&mut holder)
+            .await?;
+        if locked != Some(1) {
+            return Err(StoreError::Unavailable("another server is migrating".into()));
+        }
+        let mut migrator: Migrator = sqlx::migrate!("../migrations/mysql");
+        let migrated = migrator.set_locking(false).run(&self.pool).await;
+        holder.close().await?;
+        migrated.map_err(|error| StoreError::Unavailable(error.into()))
+    }
+
+    /// Closes the connections after the steps under way.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MySqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MySqlStore")
+    }
+}
+
+/// Repeats a step that the engine has rolled back because it met another one.
+async fn again<T, F>(mut step: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, Failed>>,
+{
+    let mut tries = 1;
+    loop {
+        match step().await {
+            Err(Failed::Sql(error)) if tries < TRIES && was_rolled_back(&error) => {
+                sleep(Duration::from_millis(10 * u64::from(tries)).mul_f64(rand::random())).await;
+                tries += 1;
+            }
+            Err(Failed::Sql(error)) => return Err(error.into()),
+            Err(Failed::Store(error)) => return Err(error),
+            Ok(done) => return Ok(done),
+        }
+    }
+}
+
+/// Why a step did not come to its end.
+enum Failed {
+    Sql(sqlx::Error),
+    Store(StoreError),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A deadlock, or a lock that was waited for too long.
+fn was_rolled_back(error: &sqlx::Error) -> bool {
+    const LOCK_WAIT_TIMEOUT: u16 = 1205;
+    const DEADLOCK: u16 = 1213;
+    matches!(number(error), Some(LOCK_WAIT_TIMEOUT | DEADLOCK))
+}
+
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
+}
+
+/// A store over the database of the tests, up to date. Users and ids are fresh and random, so the
+/// tests may share it.
+#[cfg(test)]
+async fn open_for_tests() -> MySqlStore {
+    let url = std::env::var("SHIORI_TEST_MYSQL_URL").expect("SHIORI_TEST_MYSQL_URL");
+    let store = MySqlStore::open(&url).await.expect("opened");
+    store.migrate().await.expect("migrated");
+    store
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn servers_that_migrate_at_once_wait_for_each_other() {
+        let stores: Vec<_> = (0..4).map(|_| tokio::spawn(open_for_tests())).collect();
+        for store in stores {
+            store.await.expect("migrated").ping().await.expect("answered");
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_password_nor_values_are_shown() {
+        let error = MySqlStore::open("mysql://someone:hunter2@127.0.0.1:1/shiori").await;
+        assert!(!format!("{:?}", error.expect_err("nobody is there")).contains("hunter2"));
+        let error = MySqlStore::open("mysql://:hunter2@@:x").await;
+        assert!(!format!("{:?}", error.expect_err("no URL")).contains("hunter2"));
+    }
+}

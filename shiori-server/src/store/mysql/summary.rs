@@ -1,0 +1,308 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
+use sqlx::{MySql, Transaction};
+
+use super::{Failed, MySqlStore, again};
+use crate::{
+    store::{
+        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
+        sql::{CoverageRow, SummaryRow, TagRow, json, revision},
+    },
+    summary::Row,
+};
+
+#[async_trait]
+impl SummaryStore for MySqlStore {
+    async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError> {
+        again(|| async {
+            let mut transaction = self.pool.begin().await?;
+            // Whoever asks for the same user waits here until this transaction has ended.
+            sqlx::query(
+                "INSERT INTO summary_user (user_id) VALUES (?)
+                 ON DUPLICATE KEY UPDATE user_id = user_id",
+            )
+            .bind(&row.user.as_bytes()[..])
+            .execute(&mut *transaction)
+            .await?;
+            let unfinished: Option<SummaryRow> = sqlx::query_as(
+                "SELECT * FROM summary WHERE user_id = ? AND start = ? AND unfinished = 1",
+            )
+            .bind(&row.user.as_bytes()[..])
+            .bind(row.week.start().as_number())
+            .fetch_optional(&mut *transaction)
+            .await?;
+            if let Some(unfinished) = unfinished {
+                return Ok(RequestOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+            }
+            let count: i64 = sqlx::query_scalar(
+                "SELECT COUNT(*) FROM summary WHERE user_id = ? AND unfinished = 1",
+            )
+            .bind(&row.user.as_bytes()[..])
+            .fetch_one(&mut *transaction)
+            .await?;
+            if count >= i64::from(max_unfinished) {
+                return Ok(RequestOutcome::TooMany);
+            }
+            insert_row(&mut transaction, row).await?;
+            transaction.commit().await?;
+            Ok(RequestOutcome::Inserted)
+        })
+        .await
+    }
+
+    async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
+        let row: Option<SummaryRow> = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
+            .bind(&id.as_bytes()[..])
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Row::try_from).transpose()
+    }
+
+    async fn advance(
+        &self,
+        from: &Row,
+        to: &Row,
+        result: Option<&ResultRecord>,
+    ) -> Result<bool, StoreError> {
+        again(|| async {
+            let mut transaction = self.pool.begin().await?;
+            let lease = to.lease.as_ref();
+            let changed = sqlx::query(
+                "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
+                    finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
+                    lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
+                    progress = ?, failure = ?
+                 WHERE id = ? AND revision = ? AND lease_expires <=> ?",
+            )
+            .bind(to.status.as_str())
+            .bind(revision(to))
+            .bind(to.attempts)
+            .bind(to.started_at.map(Timestamp::as_millis))
+            .bind(to.finished_at.map(Timestamp::as_millis))
+            .bind(to.not_before.as_millis())
+            .bind(to.next_hint_at.as_millis())
+            .bind(lease.map(|lease| lease.token.reveal()))
+            .bind(lease.map(|lease| lease.expires_at.as_millis()))
+            .bind(lease.map(|lease| lease.worker.as_str()))
+            .bind(to.completed_by.map(|token| token.reveal()))
+            .bind(json(&to.versions_read)?)
+            .bind(to.progress.as_ref().map(json).transpose()?)
+            .bind(to.failure.as_ref().map(json).transpose()?)
+            .bind(&from.id.as_bytes()[..])
+            .bind(revision(from))
+            .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis()))
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+            if changed == 0 {
+                return Ok(false);
+            }
+            if let Some(result) = result {
+                insert_result(&mut transaction, to, result).await?;
+            }
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError> {
+        let row: Option<SummaryRow> = sqlx::query_as(
+            "SELECT * FROM summary WHERE id = (
+                SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+                ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(week.start().as_number())
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let row = Row::try_from(row)?;
+        let result = self.result(row.id).await?;
+        Ok(result.map(|result| Finding { row, result }))
+    }
+
+    async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
+        let found: Option<(String, String, String, i64)> = sqlx::query_as(
+            "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
+             WHERE summary_id = ?",
+        )
+        .bind(&id.as_bytes()[..])
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some((reflection, engine, emotion_engine, generated_at)) = found else {
+            return Ok(None);
+        };
+        let tags: Vec<TagRow> = sqlx::query_as(
+            "SELECT date, label, confidence, distribution FROM emotion_tag
+             WHERE summary_id = ? ORDER BY date",
+        )
+        .bind(&id.as_bytes()[..])
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(Some(ResultRecord {
+            reflection,
+            engine,
+            emotion_engine,
+            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
+            generated_at: Timestamp::from_millis(generated_at),
+        }))
+    }
+
+    async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
+        let first_start = range.start().plus_days(-6).unwrap_or(range.start());
+        let rows: Vec<CoverageRow> = sqlx::query_as(
+            "SELECT start, status, versions_read FROM (
+                SELECT start, status, versions_read, requested_at, id, row_number() OVER (
+                    PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
+                FROM summary
+                WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled') AS requests
+             WHERE age = 1 ORDER BY requested_at, id",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(first_start.as_number())
+        .bind(range.end().as_number())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Coverage::try_from).collect()
+    }
+
+    async fn tags(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
+        let rows: Vec<TagRow> = sqlx::query_as(
+            "SELECT date, label, confidence, distribution FROM (
+                SELECT date, label, confidence, distribution, row_number() OVER (
+                    PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
+                FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?) AS tags
+             WHERE age = 1",
+        )
+        .bind(&user.as_bytes()[..])
+        .bind(range.start().as_number())
+        .bind(range.end().as_number())
+        .fetch_all(&self.pool)
+        .await?;
+        let tag = |row: TagRow| DayEmotion::try_from(row).map(|tag| (tag.date, tag));
+        rows.into_iter().map(tag).collect()
+    }
+
+    async fn due(&self, due: Due, now: Timestamp, limit: u32) -> Result<Vec<Row>, StoreError> {
+        let statement = match due {
+            Due::Hint => {
+                "SELECT * FROM summary
+                 WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
+            }
+            Due::Lease => {
+                "SELECT * FROM summary
+                 WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
+            }
+        };
+        let rows: Vec<SummaryRow> = sqlx::query_as(statement)
+            .bind(now.as_millis())
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await?;
+        rows.into_iter().map(Row::try_from).collect()
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ping().await
+    }
+}
+
+async fn insert_row(transaction: &mut Transaction<'_, MySql>, row: &Row) -> Result<(), Failed> {
+    sqlx::query(
+        "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
+            not_before, next_hint_at, versions_read, trace)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&row.id.as_bytes()[..])
+    .bind(&row.user.as_bytes()[..])
+    .bind(row.week.start().as_number())
+    .bind(row.status.as_str())
+    .bind(revision(row))
+    .bind(row.attempts)
+    .bind(row.requested_at.as_millis())
+    .bind(row.not_before.as_millis())
+    .bind(row.next_hint_at.as_millis())
+    .bind(json(&row.versions_read)?)
+    .bind(&row.trace)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+async fn insert_result(
+    transaction: &mut Transaction<'_, MySql>,
+    row: &Row,
+    result: &ResultRecord,
+) -> Result<(), Failed> {
+    sqlx::query(
+        "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
+            generated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&row.id.as_bytes()[..])
+    .bind(&row.user.as_bytes()[..])
+    .bind(row.week.start().as_number())
+    .bind(&result.reflection)
+    .bind(&result.engine)
+    .bind(&result.emotion_engine)
+    .bind(result.generated_at.as_millis())
+    .execute(&mut **transaction)
+    .await?;
+    for tag in &result.emotions {
+        sqlx::query(
+            "INSERT INTO emotion_tag (summary_id, user_id, date, label, confidence, distribution,
+                generated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(&row.id.as_bytes()[..])
+        .bind(&row.user.as_bytes()[..])
+        .bind(tag.date.as_number())
+        .bind(tag.label.korean())
+        .bind(tag.confidence)
+        .bind(json(&tag.distribution)?)
+        .bind(result.generated_at.as_millis())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shiori_sdk::Timestamp;
+
+    use super::{super::open_for_tests, *};
+    use crate::summary::SummaryPolicy;
+
+    crate::summary_contract!([ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"], async {
+        (Arc::new(open_for_tests().await) as Arc<dyn SummaryStore>, ())
+    });
+
+    /// Not even a server that went wrong gets a second unfinished summary of a week in.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn the_database_itself_refuses_a_second_unfinished_summary() {
+        let store = open_for_tests().await;
+        let (user, now) = (UserId::new(), Timestamp::now());
+        let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
+        let row = || Row::requested(user, week, None, now, &SummaryPolicy::default());
+        let mut transaction = store.pool.begin().await.expect("begun");
+        assert!(insert_row(&mut transaction, &row()).await.is_ok());
+        let Err(Failed::Sql(error)) = insert_row(&mut transaction, &row()).await else {
+            panic!("two are unfinished")
+        };
+        assert!(super::super::is_duplicate(&error));
+        // MySQL quotes the values of the key in its message.
+        let shown = format!("{:?}", StoreError::from(error));
+        assert!(shown.contains("23000") && !shown.contains("20260216"), "{shown}");
+    }
+}

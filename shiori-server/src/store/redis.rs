@@ -1,0 +1,346 @@
+//! Sessions and login counts in Redis.
+//!
+//! All sessions of a user are the fields of one hash, so each step is atomic on a cluster, too.
+//! A field holds `last_seen_at expires_at generation rotated_at created_at user_agent`, with
+//! spaces between, times in milliseconds; the user agent may be missing, and is the rest.
+
+use std::{sync::LazyLock, time::Duration};
+
+use async_trait::async_trait;
+use redis::{Script, cmd};
+use shiori_sdk::{SessionId, Timestamp, UserId};
+use shiori_worker::redis::{Redis, RedisError};
+
+use super::{LoginGate, Rotation, Session, SessionStore, StoreError, ThrottlePolicy};
+
+/// How often a step is computed anew because another was first. A session has few who step it at
+/// once.
+const STEP_TRIES: u32 = 64;
+
+/// Adds a session, drops those that have expired, and the least recently used beyond `keep`.
+static OPEN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local key, id, value = KEYS[1], ARGV[1], ARGV[2]
+        local now, others_kept = tonumber(ARGV[3]), tonumber(ARGV[4])
+        local last = tonumber(ARGV[5])
+        local others = {}
+        local all = redis.call('HGETALL', key)
+        for i = 1, #all, 2 do
+            local seen, expires = string.match(all[i + 1], '^(%d+) (%d+) ')
+            if all[i] ~= id then
+                if not expires or tonumber(expires) <= now then
+                    redis.call('HDEL', key, all[i])
+                else
+                    table.insert(others, { id = all[i], seen = tonumber(seen), expires = tonumber(expires) })
+                end
+            end
+        end
+        table.sort(others, function(a, b)
+            if a.seen ~= b.seen then return a.seen > b.seen end
+            return a.id > b.id
+        end)
+        for i, other in ipairs(others) do
+            if i > others_kept then
+                redis.call('HDEL', key, other.id)
+            elseif other.expires > last then
+                last = other.expires
+            end
+        end
+        redis.call('HSET', key, id, value)
+        redis.call('PEXPIREAT', key, string.format('%.0f', last))
+        ",
+    )
+});
+
+/// Compare-and-swap of one session's field; an empty new value deletes it. The hash lives as long
+/// as its longest session.
+static SWAP: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+        if ARGV[3] == '' then
+            redis.call('HDEL', KEYS[1], ARGV[1])
+        else
+            redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+            local ends = redis.call('PEXPIRETIME', KEYS[1])
+            if ends < tonumber(ARGV[4]) then redis.call('PEXPIREAT', KEYS[1], ARGV[4]) end
+        end
+        return 1
+        ",
+    )
+});
+
+/// Counts an attempt within its window; how many milliseconds the window is closed for.
+static ADMIT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local now, attempts, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+        local ends = tonumber(redis.call('HGET', KEYS[1], 'ends') or '0')
+        if ends <= now then
+            redis.call('DEL', KEYS[1])
+            ends = now + window
+            redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', ends))
+            redis.call('PEXPIRE', KEYS[1], ARGV[3])
+        end
+        if redis.call('HINCRBY', KEYS[1], 'attempts', 1) <= attempts then return 0 end
+        return ends - now
+        ",
+    )
+});
+
+/// Sessions and login counts in Redis. What is past its time expires there by itself.
+#[derive(Debug, Clone)]
+pub struct RedisSessions {
+    redis: Redis,
+}
+
+impl RedisSessions {
+    /// The sessions in this Redis.
+    pub fn new(redis: Redis) -> Self {
+        Self { redis }
+    }
+
+    fn sessions_key(&self, user: UserId) -> String {
+        self.redis.key(&format!("sessions:{user}"))
+    }
+
+    fn attempts_key(&self, key: &[u8; 32]) -> String {
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.redis.key(&format!("login-attempts:{hex}"))
+    }
+
+    async fn field(&self, user: UserId, id: SessionId) -> Result<Option<String>, StoreError> {
+        let key = self.sessions_key(user);
+        Ok(self.redis.query(cmd("HGET").arg(key).arg(id.to_string())).await?)
+    }
+
+    /// Whether the session was still as it was read, and so is now as it should be.
+    async fn swap(
+        &self,
+        user: UserId,
+        id: SessionId,
+        from: &str,
+        to: Option<&Session>,
+    ) -> Result<bool, StoreError> {
+        let swapped = self
+            .redis
+            .invoke(
+                SWAP.key(self.sessions_key(user))
+                    .arg(id.to_string())
+                    .arg(from)
+                    .arg(to.map(encode).unwrap_or_default())
+                    .arg(to.map_or(0, |session| session.expires_at.as_millis())),
+            )
+            .await?;
+        Ok(swapped)
+    }
+}
+
+#[async_trait]
+impl SessionStore for RedisSessions {
+    async fn open(&self, session: &Session, keep: usize) -> Result<(), StoreError> {
+        let mut open = OPEN.key(self.sessions_key(session.user));
+        open.arg(session.id.to_string())
+            .arg(encode(session))
+            .arg(session.created_at.as_millis())
+            .arg(keep.saturating_sub(1))
+            .arg(session.expires_at.as_millis());
+        Ok(self.redis.invoke(&open).await?)
+    }
+
+    async fn live(
+        &self,
+        user: UserId,
+        id: SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StoreError> {
+        let session = self.field(user, id).await?.map(|field| decode(user, id, &field));
+        Ok(session.transpose()?.filter(|session| now < session.expires_at))
+    }
+
+    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        for _ in 0..STEP_TRIES {
+            let Some(field) = self.field(user, id).await? else { return Ok(()) };
+            let found = decode(user, id, &field)?;
+            let touched = Session { last_seen_at: now.max(found.last_seen_at), ..found };
+            if self.swap(user, id, &field, Some(&touched)).await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
+    }
+
+    async fn rotate(
+        &self,
+        user: UserId,
+        id: SessionId,
+        presented: u64,
+        now: Timestamp,
+        grace: Duration,
+        expires_at: Timestamp,
+    ) -> Result<Rotation, StoreError> {
+        for _ in 0..STEP_TRIES {
+            let Some(field) = self.field(user, id).await? else { return Ok(Rotation::Ended) };
+            let rotation = decode(user, id, &field)?.rotate(presented, now, grace, expires_at);
+            let is_done = match &rotation {
+                Rotation::Rotated(rotated) => self.swap(user, id, &field, Some(rotated)).await?,
+                Rotation::Reused => self.swap(user, id, &field, None).await?,
+                Rotation::Repeated(_) | Rotation::Ended => true,
+            };
+            if is_done {
+                return Ok(rotation);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
+        let all = cmd("HGETALL").arg(self.sessions_key(user)).to_owned();
+        let fields: Vec<(String, String)> = self.redis.query(&all).await?;
+        let mut sessions = Vec::with_capacity(fields.len());
+        for (id, field) in fields {
+            let session = decode(user, id.parse().map_err(|_| corrupt())?, &field)?;
+            if now < session.expires_at {
+                sessions.push(session);
+            }
+        }
+        sessions.sort_by_key(|session| std::cmp::Reverse((session.last_seen_at, session.id)));
+        Ok(sessions)
+    }
+
+    async fn end(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+        let delete = cmd("HDEL").arg(self.sessions_key(user)).arg(id.to_string()).to_owned();
+        Ok(self.redis.query(&delete).await?)
+    }
+
+    async fn admit_login(
+        &self,
+        key: &[u8; 32],
+        now: Timestamp,
+        policy: ThrottlePolicy,
+    ) -> Result<LoginGate, StoreError> {
+        let window = u64::try_from(policy.window.as_millis()).unwrap_or(u64::MAX);
+        let mut admit = ADMIT.key(self.attempts_key(key));
+        admit.arg(now.as_millis()).arg(policy.attempts).arg(window);
+        let closed_for: u64 = self.redis.invoke(&admit).await?;
+        Ok(match closed_for {
+            0 => LoginGate::Open,
+            millis => LoginGate::Closed(Duration::from_millis(millis)),
+        })
+    }
+
+    async fn forget_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        Ok(self.redis.query(cmd("DEL").arg(self.attempts_key(key))).await?)
+    }
+
+    /// Redis does it by itself.
+    async fn purge(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        Ok(self.redis.ping().await?)
+    }
+}
+
+fn encode(session: &Session) -> String {
+    let numbers = format!(
+        "{} {} {} {} {}",
+        session.last_seen_at.as_millis(),
+        session.expires_at.as_millis(),
+        session.generation,
+        session.rotated_at.as_millis(),
+        session.created_at.as_millis(),
+    );
+    match &session.user_agent {
+        None => numbers,
+        Some(user_agent) => format!("{numbers} {user_agent}"),
+    }
+}
+
+fn decode(user: UserId, id: SessionId, field: &str) -> Result<Session, StoreError> {
+    let mut parts = field.splitn(6, ' ');
+    let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok()).ok_or_else(corrupt);
+    let [last_seen_at, expires_at, generation, rotated_at, created_at] =
+        [number()?, number()?, number()?, number()?, number()?];
+    Ok(Session {
+        id,
+        user,
+        generation: generation.try_into().map_err(|_| corrupt())?,
+        rotated_at: Timestamp::from_millis(rotated_at),
+        created_at: Timestamp::from_millis(created_at),
+        last_seen_at: Timestamp::from_millis(last_seen_at),
+        expires_at: Timestamp::from_millis(expires_at),
+        user_agent: parts.next().map(str::to_owned),
+    })
+}
+
+fn corrupt() -> StoreError {
+    StoreError::Corrupt { what: "a session" }
+}
+
+/// So many at once that there was no getting through.
+fn contended() -> StoreError {
+    StoreError::Unavailable("too many steps at once".into())
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::contract::session::new_session;
+
+    fn open() -> RedisSessions {
+        let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
+        // The users are fresh and random, so the tests may share a prefix.
+        RedisSessions::new(Redis::new(&url, "shiori-test").expect("a URL"))
+    }
+
+    crate::session_contract!([ignore = "needs Redis: SHIORI_TEST_REDIS_URL"], async {
+        (Arc::new(open()) as Arc<dyn SessionStore>, ())
+    });
+
+    #[tokio::test]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn everything_expires_by_itself() {
+        let store = open();
+        let now = Timestamp::now();
+        let session = new_session(UserId::new(), now);
+        store.open(&session, 5).await.expect("opened");
+        let key: [u8; 32] = rand::random();
+        let policy = ThrottlePolicy { attempts: 1, window: Duration::from_secs(60) };
+        store.admit_login(&key, now, policy).await.expect("admitted");
+        for (key, at_most) in
+            [(store.sessions_key(session.user), 86_400_000), (store.attempts_key(&key), 60_000)]
+        {
+            let left: i64 = store.redis.query(cmd("PTTL").arg(key)).await.expect("answered");
+            assert!((1..=at_most).contains(&left), "{left}");
+        }
+        let later = session.expires_at + Duration::from_secs(60);
+        let grace = Duration::ZERO;
+        let rotation = store.rotate(session.user, session.id, 1, now, grace, later).await;
+        assert!(matches!(rotation, Ok(Rotation::Rotated(_))));
+        let key = store.sessions_key(session.user);
+        let ends: i64 = store.redis.query(cmd("PEXPIRETIME").arg(key)).await.expect("answered");
+        assert_eq!(ends, later.as_millis());
+    }
+
+    #[test]
+    fn a_session_is_read_as_it_was_written() {
+        for user_agent in [None, Some(String::new()), Some("a b  c \u{1f600}".to_owned())] {
+            let session =
+                Session { user_agent, ..new_session(UserId::new(), Timestamp::from_millis(-1)) };
+            let read = decode(session.user, session.id, &encode(&session)).expect("read");
+            assert_eq!(read, session);
+        }
+        assert!(decode(UserId::new(), SessionId::new(), "1 2 3 4").is_err());
+    }
+}

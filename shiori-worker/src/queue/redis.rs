@@ -1,0 +1,173 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use redis::cmd;
+use shiori_sdk::{SummaryId, Timestamp};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+
+use super::{JobQueue, QueueError};
+use crate::{
+    Clock,
+    redis::{Connection, Redis, RedisError},
+};
+
+/// How long a taker waits at the queue before it looks at the clock again.
+const BLOCK: Duration = Duration::from_secs(2);
+
+/// How much longer than [`BLOCK`] the answer may take before the connection counts as lost.
+const BLOCK_MARGIN: Duration = Duration::from_secs(3);
+
+/// While hints wait that are not due, a taker looks again at least this often: one that is due
+/// sooner may come.
+const RECHECK: Duration = Duration::from_millis(200);
+
+/// A queue in Redis, shared by any number of servers and workers: one sorted set of summary ids,
+/// scored by the millisecond at which they are due. It may be flushed at any moment; the servers'
+/// dispatchers fill it again from their rows.
+pub struct RedisQueue {
+    redis: Redis,
+    key: String,
+    clock: Arc<dyn Clock>,
+    /// A blocking command holds up all that come after it on its connection.
+    taking: Mutex<Option<Connection>>,
+}
+
+impl RedisQueue {
+    /// The queue of this name. No connection is made yet.
+    pub fn new(redis: Redis, name: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { key: redis.key(name), redis, clock, taking: Mutex::new(None) }
+    }
+
+    /// How long until the earliest hint is due; `None` if there is none.
+    async fn next_due(&self) -> Result<Option<Duration>, RedisError> {
+        let first = cmd("ZRANGE").arg(&self.key).arg(0).arg(0).arg("WITHSCORES").to_owned();
+        let first: Vec<(String, f64)> = self.redis.query(&first).await?;
+        let now = self.clock.now();
+        Ok(first.first().map(|(_, score)| due(*score).duration_since(now)))
+    }
+
+    /// Waits for a hint and takes the earliest, due or not.
+    async fn pop(&self, connection: &mut Connection) -> Result<Option<(String, f64)>, RedisError> {
+        let pop = cmd("BZPOPMIN").arg(&self.key).arg(BLOCK.as_secs_f64()).to_owned();
+        let answer = timeout(BLOCK + BLOCK_MARGIN, pop.query_async(connection)).await;
+        let popped: Option<(String, String, f64)> =
+            answer.map_err(|_| RedisError::timed_out())??;
+        Ok(popped.map(|(_, member, score)| (member, score)))
+    }
+
+    async fn add(&self, id: SummaryId, due: Timestamp) -> Result<(), RedisError> {
+        let add = cmd("ZADD")
+            .arg(&self.key)
+            .arg("NX")
+            .arg(due.as_millis())
+            .arg(id.to_string())
+            .to_owned();
+        self.redis.query(&add).await
+    }
+}
+
+#[async_trait]
+impl JobQueue for RedisQueue {
+    async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
+        Ok(self.add(id, due).await?)
+    }
+
+    async fn take(&self) -> Result<SummaryId, QueueError> {
+        // Whoever gives up waiting drops the connection with it, and Redis forgets that it waited:
+        // a hint that comes later is not given to nobody.
+        let mut taking = self.taking.lock().await;
+        loop {
+            // What is not due is left where it is; popped and put back it would be lost with a
+            // taker that is killed in between.
+            if let Some(wait) = self.next_due().await?.filter(|wait| !wait.is_zero()) {
+                sleep(wait.min(RECHECK)).await;
+                continue;
+            }
+            let mut connection = match taking.take() {
+                Some(connection) => connection,
+                None => self.redis.blocking().await?,
+            };
+            let popped = self.pop(&mut connection).await?;
+            *taking = Some(connection);
+            let Some((member, score)) = popped else { continue };
+            // Somebody else's member; it is gone now, and nobody misses it.
+            let Ok(id) = member.parse::<SummaryId>() else { continue };
+            if due(score) <= self.clock.now() {
+                return Ok(id);
+            }
+            self.add(id, due(score)).await?;
+        }
+    }
+
+    async fn depth(&self) -> Result<usize, QueueError> {
+        Ok(self.redis.query(cmd("ZCARD").arg(&self.key)).await?)
+    }
+}
+
+impl fmt::Debug for RedisQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisQueue").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Scores are doubles, which hold milliseconds exactly for some hundred thousand years.
+#[allow(clippy::cast_possible_truncation)]
+fn due(score: f64) -> Timestamp {
+    Timestamp::from_millis(score as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+
+    fn queue(clock: &ManualClock) -> RedisQueue {
+        let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
+        let redis = Redis::new(&url, "shiori-test").expect("a URL");
+        RedisQueue::new(redis, &format!("queue:{}", SummaryId::new()), Arc::new(clock.clone()))
+    }
+
+    fn open() -> (Arc<RedisQueue>, ManualClock) {
+        let clock = ManualClock::at(Timestamp::from_millis(1_771_200_000_000));
+        (Arc::new(queue(&clock)), clock)
+    }
+
+    crate::queue_contract!([ignore = "needs Redis: SHIORI_TEST_REDIS_URL"], async { open() });
+
+    /// Redis must not go on holding the place of one who has left: it would give him a hint.
+    #[tokio::test]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn a_taker_that_gave_up_takes_no_hint_that_comes_later() {
+        let (queue, clock) = open();
+        for _ in 0..20 {
+            let waited = timeout(Duration::from_millis(20), queue.take()).await;
+            assert!(waited.is_err(), "the queue is empty");
+            let id = SummaryId::new();
+            queue.offer(id, clock.now()).await.expect("offered");
+            let taken = timeout(Duration::from_secs(20), queue.take()).await;
+            assert_eq!(taken.expect("in time").expect("taken"), id);
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn what_is_no_summary_is_passed_over() {
+        let (queue, clock) = open();
+        let add = cmd("ZADD").arg(&queue.key).arg(0).arg("not an id").to_owned();
+        queue.redis.query::<()>(&add).await.expect("added");
+        let id = SummaryId::new();
+        queue.offer(id, clock.now()).await.expect("offered");
+        assert_eq!(queue.take().await.expect("taken"), id);
+    }
+
+    #[tokio::test]
+    async fn a_redis_that_is_not_there_is_an_error_and_not_a_wait() {
+        let redis = Redis::new("redis://127.0.0.1:1/", "shiori-test").expect("a URL");
+        let queue = RedisQueue::new(redis, "queue", Arc::new(crate::SystemClock));
+        assert!(matches!(queue.take().await, Err(QueueError::Unavailable(_))));
+        assert!(queue.offer(SummaryId::new(), Timestamp::UNIX_EPOCH).await.is_err());
+    }
+}

@@ -1,0 +1,410 @@
+//! Redis as servers and workers reach it: one server, a cluster, or a group that sentinels watch.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use redis::{
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind, TlsMode, Value,
+    aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSub},
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::{sync::Mutex, time::timeout};
+
+use crate::queue::QueueError;
+
+/// How long an answer may take.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a connection may take to be made.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a peer that does not acknowledge keeps its connection.
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A Redis, its connection shared by clones and made anew when it is lost. `Debug` shows no
+/// password.
+///
+/// | URL | what it names |
+/// |---|---|
+/// | `redis://[[user]:password@]host[:port][/db]` | one server |
+/// | `redis+cluster://[[user]:password@]host:port[,host:port…]` | a cluster, by some of its nodes |
+/// | `redis+sentinel://[[user]:password@]host:port[,host:port…]/master[/db]` | the master of this name, by its sentinels; user and password are the master's |
+///
+/// With `rediss` instead of `redis` each is reached by TLS.
+#[derive(Clone)]
+pub struct Redis(Arc<Inner>);
+
+struct Inner {
+    target: Target,
+    prefix: String,
+    shared: Mutex<Option<Connection>>,
+}
+
+enum Target {
+    One(Client),
+    Cluster { client: ClusterClient, seeds: Vec<Client> },
+    Sentinel(Box<Mutex<SentinelClient>>),
+}
+
+/// The URL names no Redis. The error does not show it, for it may hold a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the URL names no Redis")]
+#[non_exhaustive]
+pub struct InvalidRedisUrl;
+
+/// Redis did not do what it was asked. Neither keys nor values are shown.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("Redis does not answer: {kind}")]
+#[non_exhaustive]
+pub struct RedisError {
+    kind: String,
+}
+
+impl RedisError {
+    fn new(kind: impl Into<String>) -> Self {
+        Self { kind: kind.into() }
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::new("timed out")
+    }
+}
+
+impl From<redis::RedisError> for RedisError {
+    fn from(error: redis::RedisError) -> Self {
+        // The rest of the message may quote what was sent.
+        Self::new(match (error.code(), error.is_timeout()) {
+            (_, true) => "timed out".to_owned(),
+            (Some(code), _) => code.to_owned(),
+            (None, _) => format!("{:?}", error.kind()),
+        })
+    }
+}
+
+impl From<RedisError> for QueueError {
+    fn from(error: RedisError) -> Self {
+        Self::Unavailable(error.into())
+    }
+}
+
+impl Redis {
+    /// The Redis of this URL. All keys begin with `prefix`, so that several systems can share it.
+    /// No connection is made yet.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRedisUrl`] when the URL names none, or names TLS and this build has none.
+    pub fn new(url: &str, prefix: &str) -> Result<Self, InvalidRedisUrl> {
+        let target = Target::parse(url)?;
+        let prefix = prefix.to_owned();
+        Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::new(None) })))
+    }
+
+    /// The key of this name. What stands between braces decides where a cluster keeps it.
+    pub fn key(&self, name: &str) -> String {
+        format!("{}:{name}", self.0.prefix)
+    }
+
+    /// Sends a command over the shared connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`].
+    pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
+        let mut connection = self.connection().await?;
+        let answer = command.query_async(&mut connection).await;
+        self.check(answer).await
+    }
+
+    /// Runs a script over the shared connection.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`].
+    pub async fn invoke<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
+        let mut connection = self.connection().await?;
+        let answer = script.invoke_async(&mut connection).await;
+        self.check(answer).await
+    }
+
+    /// A connection of one's own for commands that block. Its answers may take as long as they
+    /// like: the caller sets the limit.
+    pub(crate) async fn blocking(&self) -> Result<Connection, RedisError> {
+        Ok(self.0.target.connect(None).await?)
+    }
+
+    /// A connection that listens. In a cluster any node hears what is published at any other.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`].
+    pub async fn listen(&self) -> Result<PubSub, RedisError> {
+        match &self.0.target {
+            Target::One(client) => listen(client).await,
+            Target::Sentinel(sentinel) => listen(&master(sentinel).await?).await,
+            Target::Cluster { seeds, .. } => {
+                let mut failed = RedisError::new("no node answers");
+                for seed in seeds {
+                    match listen(seed).await {
+                        Ok(listening) => return Ok(listening),
+                        Err(error) => failed = error,
+                    }
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    /// Whether Redis answers.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`] when it does not.
+    pub async fn ping(&self) -> Result<(), RedisError> {
+        self.query::<Value>(&redis::cmd("PING")).await.map(drop)
+    }
+
+    async fn connection(&self) -> Result<Connection, RedisError> {
+        let mut shared = self.0.shared.lock().await;
+        if let Some(connection) = &*shared {
+            return Ok(connection.clone());
+        }
+        let connection = self.0.target.connect(Some(RESPONSE_TIMEOUT)).await?;
+        *shared = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// After a failover the master is another one, which the sentinels know.
+    async fn check<T>(&self, answer: RedisResult<T>) -> Result<T, RedisError> {
+        if let (Err(error), Target::Sentinel(_)) = (&answer, &self.0.target)
+            && (error.is_unrecoverable_error()
+                || error.is_timeout()
+                || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
+        {
+            *self.0.shared.lock().await = None;
+        }
+        Ok(answer?)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0.target {
+            Target::One(_) => "one",
+            Target::Cluster { .. } => "cluster",
+            Target::Sentinel(_) => "sentinel",
+        };
+        f.debug_struct("Redis")
+            .field("kind", &kind)
+            .field("prefix", &self.0.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, InvalidRedisUrl> {
+        let (scheme, rest) = url.split_once("://").ok_or(InvalidRedisUrl)?;
+        let (base, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
+        if !matches!(base, "redis" | "rediss") {
+            return Err(InvalidRedisUrl);
+        }
+        if kind.is_empty() {
+            return client(url).map(Self::One);
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (credentials, hosts) = match authority.rsplit_once('@') {
+            Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let each = |path: &str| -> Result<Vec<ConnectionInfo>, InvalidRedisUrl> {
+            let info = |host| connection_info(&format!("{base}://{credentials}{host}{path}"));
+            hosts.split(',').map(info).collect()
+        };
+        match kind {
+            "cluster" if path.is_empty() => {
+                let nodes = each("")?;
+                let seeds = nodes
+                    .iter()
+                    .map(|node| Client::open(node.clone()).map_err(|_| InvalidRedisUrl))
+                    .collect::<Result<_, _>>()?;
+                let client = ClusterClientBuilder::new(nodes)
+                    .tcp_settings(tcp_settings())
+                    .connection_timeout(CONNECTION_TIMEOUT)
+                    .response_timeout(RESPONSE_TIMEOUT)
+                    .retries(3)
+                    .build()
+                    .map_err(|_| InvalidRedisUrl)?;
+                Ok(Self::Cluster { client, seeds })
+            }
+            "sentinel" => {
+                let (name, db) = path.split_once('/').unwrap_or((path, "0"));
+                if name.is_empty() {
+                    return Err(InvalidRedisUrl);
+                }
+                sentinel(&each("")?, name, db).map(|client| Self::Sentinel(Box::new(client.into())))
+            }
+            _ => Err(InvalidRedisUrl),
+        }
+    }
+
+    async fn connect(&self, response_timeout: Option<Duration>) -> RedisResult<Connection> {
+        let client = match self {
+            Self::One(client) => client.clone(),
+            Self::Sentinel(sentinel) => master(sentinel).await?,
+            Self::Cluster { client, .. } => {
+                let config = redis::cluster::ClusterConfig::new()
+                    .set_connection_timeout(CONNECTION_TIMEOUT)
+                    // The longest wait that is asked for, and some.
+                    .set_response_timeout(response_timeout.unwrap_or(Duration::from_secs(60)));
+                let connection = client.get_async_connection_with_config(config).await?;
+                return Ok(Connection::Cluster(Box::new(connection)));
+            }
+        };
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+            .set_response_timeout(response_timeout)
+            // Whoever asks tries again; meanwhile a request should hear soon that it cannot be.
+            .set_number_of_retries(1)
+            .set_min_delay(Duration::from_millis(100))
+            .set_max_delay(Duration::from_millis(500));
+        ConnectionManager::new_lazy_with_config(client, config).map(Connection::Managed)
+    }
+}
+
+fn sentinel(
+    sentinels: &[ConnectionInfo],
+    name: &str,
+    db: &str,
+) -> Result<SentinelClient, InvalidRedisUrl> {
+    let first = sentinels.first().ok_or(InvalidRedisUrl)?;
+    let db = db.parse().map_err(|_| InvalidRedisUrl)?;
+    let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
+    let mut builder = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)
+        .map_err(|_| InvalidRedisUrl)?
+        .set_client_to_redis_db(db)
+        .set_client_to_redis_tcp_settings(tcp_settings())
+        .set_client_to_sentinel_tcp_settings(tcp_settings());
+    if matches!(first.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+    }
+    let settings = first.redis_settings();
+    if let Some(username) = settings.username() {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = settings.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    builder.build().map_err(|_| InvalidRedisUrl)
+}
+
+async fn master(sentinel: &Mutex<SentinelClient>) -> RedisResult<Client> {
+    let asked = async { sentinel.lock().await.async_get_client().await };
+    timeout(CONNECTION_TIMEOUT, asked).await.unwrap_or_else(|_| {
+        Err(redis::RedisError::from((ErrorKind::Io, "no sentinel answers in time")))
+    })
+}
+
+async fn listen(client: &Client) -> Result<PubSub, RedisError> {
+    match timeout(CONNECTION_TIMEOUT, client.get_async_pubsub()).await {
+        Ok(listening) => Ok(listening?),
+        Err(_) => Err(RedisError::timed_out()),
+    }
+}
+
+fn client(url: &str) -> Result<Client, InvalidRedisUrl> {
+    Client::open(connection_info(url)?).map_err(|_| InvalidRedisUrl)
+}
+
+fn connection_info(url: &str) -> Result<ConnectionInfo, InvalidRedisUrl> {
+    let info = url.into_connection_info().map_err(|_| InvalidRedisUrl)?;
+    Ok(info.set_tcp_settings(tcp_settings()))
+}
+
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(USER_TIMEOUT);
+    settings
+}
+
+/// A connection of either kind.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Managed(ConnectionManager),
+    Cluster(Box<ClusterConnection>),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Managed(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Managed(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Managed(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_names_one_server_a_cluster_or_a_master() {
+        for (url, kind) in [
+            ("redis://localhost", "one"),
+            ("redis://:hunter2@localhost:6380/3", "one"),
+            ("redis+cluster://a:1,b:2,c:3", "cluster"),
+            ("redis+cluster://user:hunter2@a:1,b:2", "cluster"),
+            ("redis+sentinel://a:1,b:2/mymaster", "sentinel"),
+            ("redis+sentinel://:hunter2@a:1/mymaster/2", "sentinel"),
+        ] {
+            let debug = format!("{:?}", Redis::new(url, "shiori").expect(url));
+            assert!(debug.contains(kind) && !debug.contains("hunter2"), "{url}: {debug}");
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_without_being_shown() {
+        for url in [
+            "",
+            "localhost",
+            "http://:hunter2@localhost",
+            "redis+tower://:hunter2@localhost",
+            "redis+cluster://",
+            "redis+cluster://a:1/path",
+            "redis+sentinel://a:1",
+            "redis+sentinel://a:1/mymaster/x",
+            "redis://a:hunter2",
+        ] {
+            let error = Redis::new(url, "shiori").expect_err(url);
+            assert!(!format!("{error:?} {error}").contains("hunter2"));
+        }
+    }
+}
