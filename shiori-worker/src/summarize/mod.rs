@@ -1,6 +1,7 @@
 //! Summarisers: from a week of diaries and their emotions to a reflection.
 
 mod extractive;
+mod language;
 
 use std::{fmt, time::Duration};
 
