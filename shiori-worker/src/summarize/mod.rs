@@ -1,6 +1,9 @@
 //! Summarisers: from a week of diaries and their emotions to a reflection.
 
 mod extractive;
+mod language;
+#[cfg(feature = "openai")]
+pub mod openai;
 
 use std::{fmt, time::Duration};
 
@@ -8,6 +11,8 @@ use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, FailureKind};
 
 pub use extractive::ExtractiveSummarizer;
+#[cfg(feature = "openai")]
+pub use openai::{OpenAiConfig, OpenAiSummarizer};
 
 /// Characters that a reflection has at most.
 pub const MAX_REFLECTION_CHARS: usize = 500;

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod desk;
+#[cfg(feature = "openai")]
+mod openai;
 mod runner;
 mod server_api;

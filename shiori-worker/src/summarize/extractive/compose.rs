@@ -3,33 +3,10 @@
 use shiori_sdk::{Date, Emotion};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{MAX_REFLECTION_CHARS, arc::MoodArc, sentence::Sentence};
+use super::{super::language::Language, MAX_REFLECTION_CHARS, arc::MoodArc, sentence::Sentence};
 
 /// Characters of a quote; a longer sentence is shortened at a word.
 const MAX_QUOTE_CHARS: usize = 60;
-
-/// The language of a reflection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Language {
-    Korean,
-    English,
-}
-
-impl Language {
-    /// Korean, unless the sentences hold more Latin letters than Hangul.
-    pub(super) fn of(sentences: &[Sentence]) -> Self {
-        let (mut hangul, mut latin) = (0, 0);
-        for c in sentences.iter().flat_map(|sentence| sentence.text.chars()) {
-            match c {
-                // A syllable says about as much as two or three letters.
-                '가'..='힣' => hangul += 2,
-                c if c.is_ascii_alphabetic() => latin += 1,
-                _ => {}
-            }
-        }
-        if latin > hangul { Self::English } else { Self::Korean }
-    }
-}
 
 /// An opening that tells how the mood went, the quotes, and a closing; at most
 /// [`MAX_REFLECTION_CHARS`] characters, with as many quotes as fit.

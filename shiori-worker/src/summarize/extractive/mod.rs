@@ -9,7 +9,9 @@ mod sentence;
 use async_trait::async_trait;
 use shiori_sdk::FailureKind;
 
-use super::{MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Written};
+use super::{
+    MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Written, language::Language,
+};
 
 /// The summariser's name and edition.
 const ENGINE: &str = "extractive/1";
@@ -65,7 +67,7 @@ fn reflect(week: &WeekText) -> Option<String> {
     }
     let chosen = rank::choose(&sentences);
     let labels: Vec<_> = week.days.iter().map(|day| day.emotion.label).collect();
-    let language = compose::Language::of(&sentences);
+    let language = Language::of(sentences.iter().map(|sentence| sentence.text.as_str()));
     let reflection = compose::reflection(language, arc::MoodArc::of(&labels), &chosen);
     debug_assert!(reflection.chars().count() <= MAX_REFLECTION_CHARS);
     Some(reflection)

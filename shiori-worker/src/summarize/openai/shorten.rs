@@ -1,0 +1,195 @@
+//! What of a week's text fits into a prompt. Lengths are bytes of JSON.
+
+use std::collections::BTreeSet;
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What stands where text was left out.
+const MARK: &str = "…";
+
+/// Bytes of a text in a list beside its own: quotes and a comma.
+const AROUND_TEXT: usize = 3;
+
+/// A day's texts within an allowance.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fitted {
+    pub(super) title: String,
+    pub(super) texts: Vec<String>,
+    pub(super) shortened: bool,
+}
+
+/// How much each may have at most, so that all of them stay within `available`: those that need
+/// less keep all they have, and the longest give first.
+pub(super) fn fair_share(needs: &[usize], available: usize) -> usize {
+    let mut sorted = needs.to_vec();
+    sorted.sort_unstable();
+    let mut left = available;
+    for (index, need) in sorted.iter().enumerate() {
+        let share = left / (sorted.len() - index);
+        if *need > share {
+            return share;
+        }
+        left -= need;
+    }
+    usize::MAX
+}
+
+/// What a day's texts take.
+pub(super) fn need(title: &str, texts: &[String]) -> usize {
+    let texts: usize = texts.iter().map(|text| json_len(text) + AROUND_TEXT).sum();
+    json_len(title) + texts
+}
+
+/// The day's texts within this allowance: the title, then the blocks from the first on.
+pub(super) fn fit(title: &str, texts: &[String], allowance: usize) -> Fitted {
+    if need(title, texts) <= allowance {
+        return Fitted { title: title.to_owned(), texts: texts.to_vec(), shortened: false };
+    }
+    // A title says what a day was about, but must not take the day's place.
+    let title = cut(title, allowance / 2);
+    let mut left = allowance - json_len(&title);
+    let mut kept = Vec::new();
+    for text in texts {
+        let Some(room) = left.checked_sub(AROUND_TEXT) else { break };
+        let whole = json_len(text) <= room;
+        let text = cut(text, room);
+        if !text.is_empty() {
+            left -= json_len(&text) + AROUND_TEXT;
+            kept.push(text);
+        }
+        if !whole {
+            break;
+        }
+    }
+    Fitted { title, texts: kept, shortened: true }
+}
+
+/// The text, or as much of its beginning as fits with a mark behind it: up to a space, or for
+/// want of one up to a word's end, or for want of that up to what a reader sees as a character.
+/// Empty if not even that fits.
+fn cut(text: &str, room: usize) -> String {
+    if json_len(text) <= room {
+        return text.to_owned();
+    }
+    let Some(room) = room.checked_sub(MARK.len()) else { return String::new() };
+    let blank = |grapheme: &str| grapheme.starts_with(char::is_whitespace);
+    // Where the last of what is not blank ends, and the last of that before a blank.
+    let (mut end, mut before_blank, mut taken) = (0, 0, 0);
+    for (start, grapheme) in text.grapheme_indices(true) {
+        if blank(grapheme) {
+            before_blank = end;
+        }
+        taken += json_len(grapheme);
+        if taken > room {
+            break;
+        }
+        if !blank(grapheme) {
+            end = start + grapheme.len();
+        }
+    }
+    let end = if before_blank > 0 { before_blank } else { last_word_end(text, end) };
+    if end == 0 { String::new() } else { format!("{}{MARK}", &text[..end]) }
+}
+
+/// The last end of a word within the first `end` bytes, which hold no space but at their start;
+/// `end` itself where there is none.
+fn last_word_end(text: &str, end: usize) -> usize {
+    let first = text.len() - text.trim_start().len();
+    // A word may end within a grapheme; only where both agree is it safe.
+    let graphemes: BTreeSet<usize> = text[..end].grapheme_indices(true).map(|(at, _)| at).collect();
+    let words = text.split_word_bound_indices().map(|(at, _)| at);
+    let ends = words.take_while(|at| *at <= end);
+    ends.filter(|at| *at > first && (*at == end || graphemes.contains(at))).last().unwrap_or(end)
+}
+
+/// Bytes of the text within a JSON string, as [`json`] writes it.
+pub(super) fn json_len(text: &str) -> usize {
+    let len = |c| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '<' | '\0'..='\u{1f}' => 6,
+        c => c.len_utf8(),
+    };
+    text.chars().map(len).sum()
+}
+
+/// As JSON without any `<`, so that nothing within it can end what it is put between.
+pub(super) fn json(value: &serde_json::Value) -> String {
+    // In JSON it occurs within strings alone.
+    value.to_string().replace('<', "\\u003c")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_give_first() {
+        assert_eq!(fair_share(&[10, 20, 30], 60), usize::MAX);
+        assert_eq!(fair_share(&[10, 20, 300], 60), 30);
+        assert_eq!(fair_share(&[10, 200, 300], 60), 25);
+        assert_eq!(fair_share(&[], 0), usize::MAX);
+    }
+
+    #[test]
+    fn a_text_is_cut_at_a_space() {
+        assert_eq!(cut("강가를 오래 걸었다", 100), "강가를 오래 걸었다");
+        assert_eq!(cut("강가를 오래 걸었다", 20), "강가를 오래…");
+        assert_eq!(cut("강가를 오래 걸었다", 19), "강가를 오래…");
+        assert_eq!(cut("강가를 오래 걸었다", 18), "강가를…");
+        assert_eq!(cut("강가를걸었다", 12), "강가를…", "for want of a space");
+        assert_eq!(cut("👨‍👩‍👧", 10), "", "families stay together");
+    }
+
+    fn words() -> impl Strategy<Value = String> {
+        prop_oneof!["[가-힣a-z ,.!<\"\n]{0,300}", "\\PC{0,80}", "[👍🏽👨\u{200d}👩e\u{301} ]{0,60}",]
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_are_those_of_the_json(text in "\\PC*|[\\x00-\\x20<\"a]*") {
+            let written = json(&serde_json::json!(text));
+            prop_assert_eq!(written.len(), json_len(&text) + 2);
+            prop_assert!(!written.contains('<'));
+            prop_assert_eq!(serde_json::from_str::<String>(&written).ok(), Some(text));
+        }
+
+        #[test]
+        fn shares_stay_within_what_there_is(
+            needs in prop::collection::vec(0_usize..1000, 1..9), available in 0_usize..4000,
+        ) {
+            let share = fair_share(&needs, available);
+            let total: usize = needs.iter().map(|need| *need.min(&share)).sum();
+            prop_assert!(total <= available);
+            // Nothing is left unused but for what cannot be divided.
+            let all: usize = needs.iter().sum();
+            prop_assert!(total == all || total + needs.len() > available);
+        }
+
+        #[test]
+        fn a_cut_is_a_beginning_between_graphemes(text in words(), room in 0_usize..400) {
+            let short = cut(&text, room);
+            prop_assert!(json_len(&short) <= room);
+            if let Some(head) = short.strip_suffix(MARK).filter(|_| short != text) {
+                prop_assert!(text.starts_with(head));
+                let between = text.grapheme_indices(true).any(|(at, _)| at == head.len());
+                prop_assert!(between, "{:?} of {:?}", head, text);
+                let blank = |text: &str| text.starts_with(char::is_whitespace);
+                let spaced = head.trim_start().graphemes(true).any(blank);
+                prop_assert!(!spaced || blank(&text[head.len()..]), "a word was cut");
+            } else {
+                prop_assert!(short == text || short.is_empty());
+            }
+        }
+
+        #[test]
+        fn a_day_stays_within_its_allowance(
+            title in words(), texts in prop::collection::vec(words(), 0..6), room in 0_usize..900,
+        ) {
+            let fitted = fit(&title, &texts, room);
+            prop_assert!(need(&fitted.title, &fitted.texts) <= room);
+            prop_assert_eq!(fitted.shortened, need(&title, &texts) > room);
+        }
+    }
+}
