@@ -8,46 +8,10 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use shiori_benches::{Pace, Percentiles, Place, record, runtime};
-use shiori_sdk::{Client, Date, Document, Draft, Precondition, Requested, Week};
+use shiori_benches::{FreshWeeks, Pace, Percentiles, Place, record, runtime};
+use shiori_sdk::{Client, Requested, Week};
 
 const CONCURRENCY: [usize; 4] = [1, 8, 32, 128];
-
-/// Days that one person has written, a week apart; each gives seven weeks to ask for.
-const DAYS: i64 = 100;
-
-/// Weeks that were never asked for, so that every request makes a row.
-struct FreshWeeks<'a> {
-    place: &'a Place,
-    person: Option<Client>,
-    weeks: Vec<Week>,
-}
-
-impl FreshWeeks<'_> {
-    async fn take(&mut self, count: usize) -> Vec<(Client, Week)> {
-        let mut taken = Vec::with_capacity(count);
-        while taken.len() < count {
-            match (&self.person, self.weeks.pop()) {
-                (Some(person), Some(week)) => taken.push((person.clone(), week)),
-                _ => self.refill().await,
-            }
-        }
-        taken
-    }
-
-    async fn refill(&mut self) {
-        let person = self.place.person().await;
-        let first = Date::new(2020, 1, 6).unwrap();
-        for nth in 0..DAYS {
-            let date = first.plus_days(nth * 7).unwrap();
-            let draft = Draft::new("하루", Document::from_text("산책을 했다. 즐거웠다."));
-            person.diaries().save(date, draft, Precondition::IfAbsent).await.unwrap();
-            let start = |back: i64| Week::starting(date.plus_days(-back).unwrap()).unwrap();
-            self.weeks.extend((0..7).map(start));
-        }
-        self.person = Some(person);
-    }
-}
 
 /// Sends the requests at once; how long each took.
 async fn ask(weeks: Vec<(Client, Week)>) -> Vec<Duration> {
@@ -80,11 +44,7 @@ fn enqueue_latency(criterion: &mut Criterion) {
         for pace in [Pace::AtOnce, Pace::TenSeconds, Pace::Never] {
             let place = runtime.block_on(Place::open(pace));
             let all = Mutex::new(Vec::new());
-            let fresh = tokio::sync::Mutex::new(FreshWeeks {
-                place: &place,
-                person: None,
-                weeks: Vec::new(),
-            });
+            let fresh = tokio::sync::Mutex::new(FreshWeeks::new(&place));
             group.throughput(Throughput::Elements(concurrency as u64));
             let id = BenchmarkId::new(pace.name(), concurrency);
             group.bench_function(id, |bencher| {

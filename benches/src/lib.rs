@@ -1,9 +1,14 @@
-//! What the benches share: a server, people, models in different moods, and tables of figures.
+//! What the benches share: a server, people and their weeks, models in different moods, and tables
+//! of figures.
 
 mod figures;
 mod model;
 mod place;
+mod provider;
+mod weeks;
 
 pub use figures::{Percentiles, record};
 pub use model::{Model, Pace};
 pub use place::{Place, runtime};
+pub use provider::Provider;
+pub use weeks::FreshWeeks;

@@ -52,14 +52,23 @@ impl Place {
         if let Ok(url) = std::env::var("SHIORI_URL") {
             return Self { url, embedded: None };
         }
+        Self::embedded(|config| config.pipeline = Model::pipeline(pace)).await
+    }
+
+    /// An embedded server, with what else its configuration is to be.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    pub async fn embedded(configure: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut config = Config::embedded(dir.path()).expect("it can be written to");
-        config.pipeline = Model::pipeline(pace);
         // What is measured is neither how passwords are hashed nor how many requests one may make.
         config.hash_cost = HashCost::MINIMAL;
         config.summaries.required_days = 1;
         config.summaries.max_unfinished = u32::MAX;
         config.drain_timeout = Duration::from_secs(2);
+        configure(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let shutdown = CancellationToken::new();
         let server = Server::start(config, listener, shutdown.clone()).await.expect("started");

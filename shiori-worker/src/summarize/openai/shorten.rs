@@ -72,18 +72,17 @@ fn cut(text: &str, room: usize) -> String {
         return text.to_owned();
     }
     let Some(room) = room.checked_sub(MARK.len()) else { return String::new() };
-    let blank = |grapheme: &str| grapheme.starts_with(char::is_whitespace);
     // Where the last of what is not blank ends, and the last of that before a blank.
     let (mut end, mut before_blank, mut taken) = (0, 0, 0);
     for (start, grapheme) in text.grapheme_indices(true) {
-        if blank(grapheme) {
+        if is_blank(grapheme) {
             before_blank = end;
         }
         taken += json_len(grapheme);
         if taken > room {
             break;
         }
-        if !blank(grapheme) {
+        if !is_blank(grapheme) {
             end = start + grapheme.len();
         }
     }
@@ -94,12 +93,18 @@ fn cut(text: &str, room: usize) -> String {
 /// The last end of a word within the first `end` bytes, which hold no space but at their start;
 /// `end` itself where there is none.
 fn last_word_end(text: &str, end: usize) -> usize {
-    let first = text.len() - text.trim_start().len();
+    let first = text.grapheme_indices(true).find(|(_, grapheme)| !is_blank(grapheme));
+    let first = first.map_or(end, |(at, _)| at);
     // A word may end within a grapheme; only where both agree is it safe.
     let graphemes: BTreeSet<usize> = text[..end].grapheme_indices(true).map(|(at, _)| at).collect();
     let words = text.split_word_bound_indices().map(|(at, _)| at);
     let ends = words.take_while(|at| *at <= end);
     ends.filter(|at| *at > first && (*at == end || graphemes.contains(at))).last().unwrap_or(end)
+}
+
+/// Whether the grapheme is a space, with or without marks on it.
+fn is_blank(grapheme: &str) -> bool {
+    grapheme.starts_with(char::is_whitespace)
 }
 
 /// Bytes of the text within a JSON string, as [`json`] writes it.
@@ -139,6 +144,7 @@ mod tests {
         assert_eq!(cut("강가를 오래 걸었다", 19), "강가를 오래…");
         assert_eq!(cut("강가를 오래 걸었다", 18), "강가를…");
         assert_eq!(cut("강가를걸었다", 12), "강가를…", "for want of a space");
+        assert_eq!(cut(" \u{301} 가나다", 10), " \u{301} 가…", "a marked space is one, too");
         assert_eq!(cut("👨‍👩‍👧", 10), "", "families stay together");
     }
 
@@ -175,9 +181,9 @@ mod tests {
                 prop_assert!(text.starts_with(head));
                 let between = text.grapheme_indices(true).any(|(at, _)| at == head.len());
                 prop_assert!(between, "{:?} of {:?}", head, text);
-                let blank = |text: &str| text.starts_with(char::is_whitespace);
-                let spaced = head.trim_start().graphemes(true).any(blank);
-                prop_assert!(!spaced || blank(&text[head.len()..]), "a word was cut");
+                let mut solid = head.graphemes(true).skip_while(|grapheme| is_blank(grapheme));
+                let spaced = solid.any(is_blank);
+                prop_assert!(!spaced || is_blank(&text[head.len()..]), "a word was cut");
             } else {
                 prop_assert!(short == text || short.is_empty());
             }

@@ -1,0 +1,168 @@
+//! How many summaries one worker brings to an end per second, with a language model that takes
+//! ten seconds for each. Numbers on the command line stand in for those in [`IN_FLIGHT`].
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
+
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use shiori_benches::{FreshWeeks, Place, Provider, record, runtime};
+use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
+use shiori_worker::{
+    Pipeline,
+    summarize::{OpenAiConfig, OpenAiSummarizer},
+};
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+const IN_FLIGHT: [usize; 3] = [20, 200, 1000];
+
+/// How long the model takes for each summary.
+const THINKS: Duration = Duration::from_secs(10);
+
+/// Each wave keeps every one of the worker's hands busy once.
+const WAVES: usize = 3;
+
+/// Calls of the SDK at once: enough to be ahead of the worker.
+const CALLERS: usize = 32;
+
+/// How long a run may take; of a longer one the table says that none were completed.
+const LIMIT: Duration = Duration::from_secs(300);
+
+struct Figures {
+    per_second: f64,
+    at_once: usize,
+    completed: usize,
+    all_done: Duration,
+    resident_mib: u64,
+}
+
+fn main() {
+    if Place::is_given() {
+        println!("summary_throughput measures an embedded worker only");
+        return;
+    }
+    let asked: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let counts = if asked.is_empty() { IN_FLIGHT.to_vec() } else { asked };
+    let mut table = String::from(
+        "| in flight | ideal | summaries per second | asked at once, at most | completed | until all \
+         were | resident memory |\n|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let runtime = runtime();
+    for in_flight in counts {
+        let Figures { per_second, at_once, completed, all_done, resident_mib } =
+            runtime.block_on(measure(in_flight));
+        #[allow(clippy::cast_precision_loss)] // thousands at most
+        let ideal = in_flight as f64 / THINKS.as_secs_f64();
+        let all = in_flight * WAVES;
+        let _ = writeln!(
+            table,
+            "| {in_flight} | {ideal:.1}/s | {per_second:.1}/s | {at_once} | {completed} of {all} | \
+             {all_done:.1?} | {resident_mib} MiB |",
+        );
+    }
+    record("summary_throughput", &table);
+}
+
+async fn measure(in_flight: usize) -> Figures {
+    let provider = Provider::start(THINKS).await;
+    let place = Place::embedded(|config| {
+        config.pipeline = pipeline(provider.url(), in_flight);
+        config.worker_concurrency = in_flight;
+    })
+    .await;
+    let weeks = FreshWeeks::new(&place).take(in_flight * WAVES).await;
+    let stop = CancellationToken::new();
+    let memory = tokio::spawn(watch_memory(stop.clone()));
+    let started = Instant::now();
+    let (completed, all_done) = match tokio::time::timeout(LIMIT, run(weeks)).await {
+        Ok(completed) => (completed, started.elapsed()),
+        Err(_) => (0, LIMIT),
+    };
+    stop.cancel();
+    let figures = Figures {
+        per_second: sustained(&provider.answers(), in_flight),
+        at_once: provider.most_at_once(),
+        completed,
+        all_done,
+        resident_mib: memory.await.unwrap(),
+    };
+    place.close().await;
+    figures
+}
+
+fn pipeline(url: &str, in_flight: usize) -> Pipeline {
+    let config = OpenAiConfig {
+        base_url: url.to_owned(),
+        model: "bench".to_owned(),
+        max_in_flight: in_flight,
+        ..OpenAiConfig::default()
+    };
+    let summarizer = Arc::new(OpenAiSummarizer::new(config).unwrap());
+    Pipeline { summarizer, ..Pipeline::builtin() }
+}
+
+/// Asks for the weeks, and waits until each is done; how many were completed.
+async fn run(weeks: Vec<(Client, Week)>) -> usize {
+    let handles = by_callers(weeks, ask).await;
+    by_callers(handles, is_completed).await.into_iter().filter(|completed| *completed).count()
+}
+
+async fn ask((client, week): (Client, Week)) -> SummaryHandle {
+    client.summaries().request(week).await.unwrap().into_handle().unwrap()
+}
+
+async fn is_completed(handle: SummaryHandle) -> bool {
+    let ended = handle.wait_for(LIMIT).await;
+    ended.is_ok_and(|summary| summary.status == SummaryStatus::Completed)
+}
+
+/// Calls with each item, as many at once as there are callers.
+async fn by_callers<T, F>(items: Vec<T>, call: fn(T) -> F) -> Vec<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let mut items = items.into_iter();
+    let mut calls: JoinSet<_> = items.by_ref().take(CALLERS).map(call).collect();
+    let mut results = Vec::new();
+    while let Some(result) = calls.join_next().await {
+        results.push(result.unwrap());
+        if let Some(item) = items.next() {
+            calls.spawn(call(item));
+        }
+    }
+    results
+}
+
+/// Answers per second from the end of the first wave on, which fills the worker's hands.
+fn sustained(answers: &[Instant], in_flight: usize) -> f64 {
+    let later = &answers[in_flight.min(answers.len())..];
+    let (Some(begin), Some(end)) = (answers.get(in_flight.saturating_sub(1)), later.last()) else {
+        return 0.0;
+    };
+    #[allow(clippy::cast_precision_loss)] // thousands at most
+    let count = later.len() as f64;
+    count / end.duration_since(*begin).as_secs_f64()
+}
+
+/// The most memory of this process that was resident, in MiB, until `stop` is cancelled.
+async fn watch_memory(stop: CancellationToken) -> u64 {
+    let mut most = 0;
+    while !stop.is_cancelled() {
+        most = most.max(resident_mib());
+        sleep(Duration::from_millis(250)).await;
+    }
+    most
+}
+
+/// Zero where the system does not tell.
+fn resident_mib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(0_u64) / 1024
+}
