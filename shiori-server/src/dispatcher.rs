@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use shiori_sdk::Timestamp;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -13,6 +14,9 @@ const BATCH: u32 = 100;
 
 /// Rounds of purging at a time, so that a flood of failed logins does not outgrow it for long.
 const PURGE_ROUNDS: u32 = 100;
+
+/// How long a round may take. What it had begun is left to the next.
+const ROUND_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause after a round that found less than a full batch.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -24,9 +28,13 @@ const PURGE_PERIOD: Duration = Duration::from_secs(60);
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     let mut purged = Timestamp::UNIX_EPOCH;
     loop {
-        let full = match app.summaries.dispatch(BATCH).await {
-            Ok(found) => found >= BATCH as usize,
-            Err(error) => {
+        let full = match timeout(ROUND_LIMIT, app.summaries.dispatch(BATCH)).await {
+            Ok(Ok(found)) => found >= BATCH as usize,
+            Err(_) => {
+                tracing::warn!("dispatcher round took too long");
+                false
+            }
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "dispatcher round failed");
                 false
             }

@@ -16,6 +16,9 @@ use crate::{
     summary::{Summaries, SummariesParts},
 };
 
+/// How long the stores may take to be closed; what was acknowledged is safe without.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
 /// A running server. It runs on when this is dropped; the shutdown token stops it.
 #[derive(Debug)]
 pub struct Server {
@@ -119,7 +122,9 @@ impl Server {
             };
             let dispatcher = dispatcher.await;
             drop(app);
-            profile.close().await;
+            if timeout(CLOSE_LIMIT, profile.close()).await.is_err() {
+                tracing::warn!("stores not closed in time");
+            }
             tracing::info!("stopped");
             if worker.is_err() || dispatcher.is_err() {
                 return Err(ServeError::Panicked);

@@ -45,8 +45,8 @@ struct Inner {
 }
 
 enum Target {
-    One(Client),
-    Cluster { client: ClusterClient, seeds: Vec<Client> },
+    One(Box<Client>),
+    Cluster { client: Box<ClusterClient>, seeds: Vec<Client> },
     Sentinel(Box<Mutex<SentinelClient>>),
 }
 
@@ -216,7 +216,7 @@ impl Target {
             return Err(InvalidRedisUrl);
         }
         if kind.is_empty() {
-            return client(url).map(Self::One);
+            return client(url).map(|client| Self::One(Box::new(client)));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, hosts) = match authority.rsplit_once('@') {
@@ -241,7 +241,7 @@ impl Target {
                     .retries(3)
                     .build()
                     .map_err(|_| InvalidRedisUrl)?;
-                Ok(Self::Cluster { client, seeds })
+                Ok(Self::Cluster { client: Box::new(client), seeds })
             }
             "sentinel" => {
                 let (name, db) = path.split_once('/').unwrap_or((path, "0"));
@@ -256,7 +256,7 @@ impl Target {
 
     async fn connect(&self, response_timeout: Option<Duration>) -> RedisResult<Connection> {
         let client = match self {
-            Self::One(client) => client.clone(),
+            Self::One(client) => Client::clone(client),
             Self::Sentinel(sentinel) => master(sentinel).await?,
             Self::Cluster { client, .. } => {
                 let config = redis::cluster::ClusterConfig::new()

@@ -145,7 +145,8 @@ impl MongoStore {
     ) -> Result<Option<DiaryId>, Error> {
         #[derive(Deserialize)]
         struct Id {
-            _id: bson::Uuid,
+            #[serde(rename = "_id")]
+            id: bson::Uuid,
         }
         let found = self
             .diaries
@@ -154,7 +155,7 @@ impl MongoStore {
             .projection(doc! { "_id": 1 })
             .return_document(ReturnDocument::After)
             .await?;
-        Ok(found.map(|Id { _id }| DiaryId::from_bytes(_id.bytes())))
+        Ok(found.map(|Id { id }| DiaryId::from_bytes(id.bytes())))
     }
 
     /// Saves over a document, live or what is left of a deleted one, if it still has the version

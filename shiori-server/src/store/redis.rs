@@ -7,6 +7,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use redis::{Script, cmd};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
@@ -106,8 +107,7 @@ impl RedisSessions {
     }
 
     fn attempts_key(&self, key: &[u8; 32]) -> String {
-        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.redis.key(&format!("login-attempts:{hex}"))
+        self.redis.key(&format!("login-attempts:{}", URL_SAFE_NO_PAD.encode(key)))
     }
 
     async fn field(&self, user: UserId, id: SessionId) -> Result<Option<String>, StoreError> {

@@ -8,6 +8,7 @@ use std::sync::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 
 /// Stands between a client and a server.
@@ -22,6 +23,10 @@ struct State {
     swallow: Mutex<Option<&'static str>>,
     /// Connections are refused.
     down: AtomicBool,
+    /// Bytes are held back; connections stay as they are.
+    frozen: AtomicBool,
+    /// Told when one of the two changes.
+    changed: Notify,
 }
 
 impl State {
@@ -36,8 +41,9 @@ impl State {
 }
 
 impl Proxy {
+    /// Before a server of which this is the URL or the address.
     pub async fn before(server: &str) -> Self {
-        let target = server.strip_prefix("http://").unwrap().to_owned();
+        let target = server.strip_prefix("http://").unwrap_or(server).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(State::default());
@@ -49,8 +55,9 @@ impl Proxy {
                 }
                 let (state, target) = (shared.clone(), target.clone());
                 tokio::spawn(async move {
-                    let server = TcpStream::connect(target).await.unwrap();
-                    carry(client, server, &state).await;
+                    if let Ok(server) = TcpStream::connect(target).await {
+                        carry(client, server, &state).await;
+                    }
                 });
             }
         });
@@ -71,9 +78,21 @@ impl Proxy {
         self.state.swallow.lock().unwrap().is_none()
     }
 
-    /// Refuses connections, and cuts those that are there at their next byte.
+    /// The host and port at which the proxy listens.
+    pub fn addr(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Refuses connections, and cuts those that are there.
     pub fn set_down(&self, down: bool) {
         self.state.down.store(down, Ordering::SeqCst);
+        self.state.changed.notify_waiters();
+    }
+
+    /// Holds back every byte, as a network does that has lost its way.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.state.frozen.store(frozen, Ordering::SeqCst);
+        self.state.changed.notify_waiters();
     }
 }
 
@@ -82,12 +101,19 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let mut cut = false;
     loop {
+        let changed = state.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if state.down.load(Ordering::SeqCst) {
+            return;
+        }
+        if state.frozen.load(Ordering::SeqCst) {
+            changed.await;
+            continue;
+        }
         tokio::select! {
             read = client.read(&mut up) => {
                 let Ok(length @ 1..) = read else { return };
-                if state.down.load(Ordering::SeqCst) {
-                    return;
-                }
                 let text = String::from_utf8_lossy(&up[..length]);
                 cut |= state.is_to_be_swallowed(&text);
                 if server.write_all(&up[..length]).await.is_err() {
@@ -96,13 +122,11 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
-                if cut || state.down.load(Ordering::SeqCst) {
-                    return;
-                }
-                if client.write_all(&down[..length]).await.is_err() {
+                if cut || client.write_all(&down[..length]).await.is_err() {
                     return;
                 }
             }
+            () = changed => {}
         }
     }
 }

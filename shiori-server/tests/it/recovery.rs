@@ -1,63 +1,25 @@
 //! What was accepted reaches its end, whatever is killed: the real binary, real signals.
 
-use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
+use std::{path::Path, time::Duration};
 
 use rand::RngExt;
 use serde_json::json;
 use shiori_sdk::{Client, Document, Draft, Precondition, SummaryStatus, Week};
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+
+use crate::{
+    house::{PASSWORD, Raw, day, device, fresh_email, until},
+    process::Process,
 };
 
-use crate::house::{PASSWORD, Raw, day, device, fresh_email, until};
-
-/// The server's binary as a process of its own.
-struct Process {
-    child: Child,
-    url: String,
-}
-
-impl Process {
-    async fn start(dir: &Path, worker: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_shiori-server"))
-            .env_clear()
-            .env("SHIORI_LISTEN", "127.0.0.1:0")
-            .env("SHIORI_DATA_DIR", dir)
-            .env("SHIORI_WORKER", worker)
-            .env("SHIORI_LEASE_SECONDS", "1")
-            .env("SHIORI_MAX_ATTEMPTS", "50")
-            .env("SHIORI_LOG", "shiori_server=info")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let addr = loop {
-            let line = log.next_line().await.unwrap().expect("the server says where it listens");
-            if let Some((_, rest)) = line.split_once("listening") {
-                let (_, addr) = rest.split_once(" addr=").unwrap();
-                break addr.split_whitespace().next().unwrap().parse::<SocketAddr>().unwrap();
-            }
-        };
-        // The pipe must not fill up.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        Self { child, url: format!("http://{addr}") }
-    }
-
-    /// SIGKILL: no goodbye, no flush.
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    /// SIGTERM; the server must end by itself, with success.
-    async fn terminate(mut self) {
-        let pid = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
-        assert!(sent.success());
-        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
-        assert!(ended.expect("it ends").unwrap().success());
-    }
+async fn start(dir: &Path, worker: &str) -> Process {
+    let dir = dir.to_str().unwrap();
+    Process::server(&[
+        ("SHIORI_DATA_DIR", dir),
+        ("SHIORI_WORKER", worker),
+        ("SHIORI_LEASE_SECONDS", "1"),
+        ("SHIORI_MAX_ATTEMPTS", "50"),
+    ])
+    .await
 }
 
 async fn sign_in(url: &str, email: &str, new: bool) -> Client {
@@ -88,23 +50,23 @@ async fn write_days(client: &Client, days: i64) {
 async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = Process::start(dir.path(), "none").await;
-    let client = sign_in(&server.url, &email, true).await;
+    let server = start(dir.path(), "none").await;
+    let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 26).await;
     let mut ids = Vec::new();
     for week in weeks(20) {
         ids.push(client.summaries().request(week).await.unwrap().into_handle().unwrap().id());
     }
     let token = std::fs::read_to_string(dir.path().join("internal.secret")).unwrap();
-    let worker = Raw::with_token(&server.url, &token);
+    let worker = Raw::with_token(server.url(), &token);
     for id in &ids[..8] {
         let path = format!("/api/internal/summaries/{id}/claim");
         assert_eq!(worker.post(&path, &json!({"worker_id": "사라질 사람"})).await.status, 200);
     }
     server.kill().await;
 
-    let server = Process::start(dir.path(), "in-process").await;
-    let client = sign_in(&server.url, &email, false).await;
+    let server = start(dir.path(), "in-process").await;
+    let client = sign_in(server.url(), &email, false).await;
     for (index, id) in ids.iter().enumerate() {
         let summary = client.summaries().handle(*id).wait().await.unwrap();
         assert_eq!(summary.status, SummaryStatus::Completed, "{summary:?}");
@@ -119,8 +81,8 @@ async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
 async fn a_server_killed_at_random_moments_keeps_its_promises() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = Process::start(dir.path(), "in-process").await;
-    let client = sign_in(&server.url, &email, true).await;
+    let server = start(dir.path(), "in-process").await;
+    let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 30).await;
     let mut server = Some(server);
     let mut accepted = Vec::new();
@@ -128,9 +90,9 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
     for round in 0..6 {
         let running = match server.take() {
             Some(running) => running,
-            None => Process::start(dir.path(), "in-process").await,
+            None => start(dir.path(), "in-process").await,
         };
-        let client = sign_in(&running.url, &email, false).await;
+        let client = sign_in(running.url(), &email, false).await;
         let busy = {
             let client = client.clone();
             tokio::spawn(async move {
@@ -164,8 +126,8 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
     accepted.sort();
     accepted.dedup();
 
-    let server = Process::start(dir.path(), "in-process").await;
-    let client = sign_in(&server.url, &email, false).await;
+    let server = start(dir.path(), "in-process").await;
+    let client = sign_in(server.url(), &email, false).await;
     for id in &accepted {
         let handle = client.summaries().handle(*id);
         let summary = handle.wait().await.unwrap();
@@ -182,17 +144,17 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
 async fn a_terminated_server_answers_those_who_wait() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = Process::start(dir.path(), "none").await;
-    let client = sign_in(&server.url, &email, true).await;
+    let server = start(dir.path(), "none").await;
+    let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 7).await;
     let handle = client.summaries().request(weeks(1)[0]).await.unwrap().into_handle().unwrap();
-    let raw = Raw::stranger(&server.url);
+    let raw = Raw::stranger(server.url());
     let login = raw.post("/api/user/login", &json!({"email": email, "password": PASSWORD})).await;
     let token = login.json()["data"]["token"].as_str().unwrap().to_owned();
-    let waiting = Raw::with_token(&server.url, &token);
+    let waiting = Raw::with_token(server.url(), &token);
     let path = format!("/api/diary/summary/{}?wait=30&after=1", handle.id());
     let poll = tokio::spawn(async move { waiting.get(&path).await });
-    let metrics = Raw::stranger(&server.url);
+    let metrics = Raw::stranger(server.url());
     until("the server is up and the poll has been sent", async || {
         metrics.get("/healthz").await.status == 200
     })

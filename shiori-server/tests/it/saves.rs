@@ -22,10 +22,10 @@ const CHAIN_ROUNDS: usize = 2000;
 
 /// Saves from `SAVERS` connections at once; exactly one succeeds, all others are told 409 with
 /// the winner's diary.
-async fn race(client: &Client, date: Date, precondition: Precondition, round: usize) -> Version {
+async fn race(clients: &[Client], date: Date, precondition: Precondition, round: usize) -> Version {
     let tasks: Vec<_> = (0..SAVERS)
         .map(|saver| {
-            let diaries = client.diaries();
+            let diaries = clients[saver % clients.len()].diaries();
             let text = format!("{round} 회, {saver} 번");
             let draft = Draft::new(text.as_str(), Document::from_text(&text));
             tokio::spawn(async move { diaries.save(date, draft, precondition).send().await })
@@ -44,7 +44,7 @@ async fn race(client: &Client, date: Date, precondition: Precondition, round: us
         }
     }
     let winner = winner.expect("one wins");
-    let current = client.diaries().get(date).await.unwrap().expect("there");
+    let current = clients[0].diaries().get(date).await.unwrap().expect("there");
     assert_eq!(current.version, winner);
     assert_eq!(current.content.block_texts().join("\n"), current.title);
     assert_eq!(seen.len(), SAVERS - 1);
@@ -55,26 +55,35 @@ async fn race(client: &Client, date: Date, precondition: Precondition, round: us
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_saves_over_one_version_one_wins() {
     let house = House::start().await;
-    let client = house.client().await;
-    let first = client.diaries().save(day(16), draft("처음"), Precondition::IfAbsent).send().await;
+    race_over_versions(&[house.client().await]).await;
+    house.stop().await;
+}
+
+/// The clients are one person's, each at a server of its own or all at one.
+pub async fn race_over_versions(clients: &[Client]) {
+    let first =
+        clients[0].diaries().save(day(16), draft("처음"), Precondition::IfAbsent).send().await;
     let mut version = first.unwrap().version;
     for round in 0..ROUNDS {
-        let next = race(&client, day(16), Precondition::IfVersion(version), round).await;
+        let next = race(clients, day(16), Precondition::IfVersion(version), round).await;
         assert_eq!(next, version.next());
         version = next;
     }
-    house.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_first_saves_one_wins() {
     let house = House::start().await;
-    let client = house.client().await;
+    race_to_be_first(&[house.client().await]).await;
+    house.stop().await;
+}
+
+/// The clients are one person's, each at a server of its own or all at one.
+pub async fn race_to_be_first(clients: &[Client]) {
     for round in 0..ROUNDS {
         let date = day(1).plus_days(i64::try_from(round).unwrap()).unwrap();
-        assert_eq!(race(&client, date, Precondition::IfAbsent, round).await, Version::new(1));
+        assert_eq!(race(clients, date, Precondition::IfAbsent, round).await, Version::new(1));
     }
-    house.stop().await;
 }
 
 /// Writers that fire as soon as they see a version, at random moments: the chain of versions has
@@ -82,12 +91,18 @@ async fn of_128_first_saves_one_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_chains_lose_no_acknowledged_save() {
     let house = House::start().await;
-    let client = house.client().await;
+    race_in_chains(&[house.client().await]).await;
+    house.stop().await;
+}
+
+/// The clients are one person's, each at a server of its own or all at one.
+pub async fn race_in_chains(clients: &[Client]) {
     // What was acknowledged, by the version it became.
     let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
-            let (client, acknowledged) = (client.clone(), acknowledged.clone());
+            let client = clients[writer % clients.len()].clone();
+            let acknowledged = acknowledged.clone();
             tokio::spawn(async move {
                 for round in 0..CHAIN_ROUNDS / 8 {
                     let pause = rand::rng().random_range(0..=30);
@@ -124,10 +139,9 @@ async fn overlapping_chains_lose_no_acknowledged_save() {
     let acknowledged = acknowledged.lock().unwrap().clone();
     let chain: Vec<u64> = acknowledged.keys().copied().collect();
     assert_eq!(chain, (1..=chain.len() as u64).collect::<Vec<_>>(), "a hole in the chain");
-    let last = client.diaries().get(day(16)).await.unwrap().unwrap();
+    let last = clients[0].diaries().get(day(16)).await.unwrap().unwrap();
     assert_eq!(last.version.get(), chain.len() as u64);
     assert_eq!(Some(&last.title), acknowledged.values().last());
-    house.stop().await;
 }
 
 /// 32 devices each append a line to the same day: all lines are there, each once.
@@ -141,6 +155,13 @@ async fn thirty_two_devices_append_a_line_each() {
         device.auth().login(&email, crate::house::PASSWORD).await.unwrap();
         devices.push(device);
     }
+    append_a_line_each(&devices).await;
+    house.stop().await;
+}
+
+/// The devices are one person's.
+pub async fn append_a_line_each(devices: &[Client]) {
+    let count = devices.len();
     let appends: Vec<_> = devices
         .iter()
         .enumerate()
@@ -162,11 +183,10 @@ async fn thirty_two_devices_append_a_line_each() {
     let diary = devices[0].diaries().get(day(16)).await.unwrap().unwrap();
     let lines = diary.content.block_texts();
     let distinct: BTreeSet<_> = lines.iter().cloned().collect();
-    let expected: BTreeSet<_> = (0..32).map(|number| format!("{number} 번 기기")).collect();
-    assert_eq!(lines.len(), 32, "{lines:?}");
+    let expected: BTreeSet<_> = (0..count).map(|number| format!("{number} 번 기기")).collect();
+    assert_eq!(lines.len(), count, "{lines:?}");
     assert_eq!(distinct, expected);
-    assert_eq!(diary.version, Version::new(32));
-    house.stop().await;
+    assert_eq!(diary.version, Version::new(count as u64));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,31 +9,37 @@ use crate::{
 #[async_trait]
 impl AccountStore for MySqlStore {
     async fn create(&self, account: &Account) -> Result<Creation, StoreError> {
-        let inserted = sqlx::query(
-            "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
-             VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(&account.id.as_bytes()[..])
-        .bind(account.email.as_str())
-        .bind(&account.nickname)
-        .bind(account.password_hash.as_str())
-        .bind(account.created_at.as_millis())
-        .execute(&self.pool)
-        .await;
-        match inserted {
-            Ok(_) => Ok(Creation::Created),
-            Err(error) if is_duplicate(&error) => Ok(Creation::EmailTaken),
-            Err(error) => Err(error.into()),
-        }
+        self.step(|mut connection| async move {
+            let inserted = sqlx::query(
+                "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
+                 VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(&account.id.as_bytes()[..])
+            .bind(account.email.as_str())
+            .bind(&account.nickname)
+            .bind(account.password_hash.as_str())
+            .bind(account.created_at.as_millis())
+            .execute(connection.raw())
+            .await;
+            match inserted {
+                Ok(_) => Ok(Creation::Created),
+                Err(error) if is_duplicate(&error) => Ok(Creation::EmailTaken),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
-        let row: Option<AccountRow> = sqlx::query_as(
+        let row: Option<AccountRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
             "SELECT id, email, nickname, password_hash, created_at FROM accounts WHERE email = ?",
         )
         .bind(email.as_str())
-        .fetch_optional(&self.pool)
-        .await?;
+        .fetch_optional(connection.raw()).await?)
+            })
+            .await?;
         row.map(Account::try_from).transpose()
     }
 

@@ -3,14 +3,19 @@
 mod account;
 mod summary;
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use sqlx::{
-    Connection, MySqlPool,
+    Connection, MySql, MySqlConnection, MySqlPool,
+    error::DatabaseError,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    pool::PoolConnection,
 };
-use tokio::time::sleep;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::{sleep, timeout},
+};
 
 use super::StoreError;
 
@@ -26,6 +31,9 @@ const CONNECTIONS: u32 = 32;
 
 /// How long a step waits for a connection before the store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a step may take.
+const STEP_TIME: Duration = Duration::from_secs(5);
 
 /// How often a step is tried that the engine has rolled back for another's sake.
 const TRIES: u32 = 10;
@@ -96,33 +104,73 @@ impl MySqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+        self.step(|mut connection| async move {
+            sqlx::query("SELECT 1").execute(connection.raw()).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Runs one step on a connection of its own, within its time, and repeats it if the engine
+    /// has rolled it back because it met another one.
+    async fn step<T, F>(
+        &self,
+        step: impl Fn(OwnedMutexGuard<Checked>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let mut tries = 1;
+        loop {
+            let connection = Checked { connection: self.pool.acquire().await?, is_clean: false };
+            let connection = Arc::new(Mutex::new(connection));
+            let lent = connection.clone().lock_owned().await;
+            let Ok(outcome) = timeout(STEP_TIME, step(lent)).await else {
+                return Err(StoreError::Unavailable("no answer in time".into()));
+            };
+            // An error of the engine's own is an answer; any other may have left one under way.
+            connection.lock().await.is_clean =
+                !matches!(&outcome, Err(Failed::Sql(error)) if error.as_database_error().is_none());
+            drop(connection);
+            match outcome {
+                Err(Failed::Sql(error)) if tries < TRIES && was_rolled_back(&error) => {
+                    let ceiling = Duration::from_millis(10 * u64::from(tries));
+                    sleep(ceiling.mul_f64(rand::random())).await;
+                    tries += 1;
+                }
+                Err(Failed::Sql(error)) => return Err(error.into()),
+                Err(Failed::Store(error)) => return Err(error),
+                Ok(done) => return Ok(done),
+            }
+        }
+    }
+}
+
+/// A connection that goes back to the pool only if its step came to its end. One whose step was
+/// dropped in the middle, because a client hung up or time was over, would take the late answer
+/// for that of its next statement, and wait for ever for the rest of it.
+struct Checked {
+    connection: PoolConnection<MySql>,
+    is_clean: bool,
+}
+
+impl Checked {
+    fn raw(&mut self) -> &mut MySqlConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        if !self.is_clean {
+            self.connection.close_on_drop();
+        }
     }
 }
 
 impl fmt::Debug for MySqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MySqlStore")
-    }
-}
-
-/// Repeats a step that the engine has rolled back because it met another one.
-async fn again<T, F>(mut step: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Failed>>,
-{
-    let mut tries = 1;
-    loop {
-        match step().await {
-            Err(Failed::Sql(error)) if tries < TRIES && was_rolled_back(&error) => {
-                sleep(Duration::from_millis(10 * u64::from(tries)).mul_f64(rand::random())).await;
-                tries += 1;
-            }
-            Err(Failed::Sql(error)) => return Err(error.into()),
-            Err(Failed::Store(error)) => return Err(error),
-            Ok(done) => return Ok(done),
-        }
     }
 }
 
@@ -152,7 +200,7 @@ fn was_rolled_back(error: &sqlx::Error) -> bool {
 }
 
 fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
 }
 
 fn number(error: &sqlx::Error) -> Option<u16> {
@@ -172,7 +220,13 @@ async fn open_for_tests() -> MySqlStore {
 
 #[cfg(test)]
 mod tests {
+    use shiori_sdk::{Date, Timestamp, UserId, Week};
+
     use super::*;
+    use crate::{
+        store::SummaryStore,
+        summary::{Row, SummaryPolicy},
+    };
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
@@ -180,6 +234,34 @@ mod tests {
         let stores: Vec<_> = (0..4).map(|_| tokio::spawn(open_for_tests())).collect();
         for store in stores {
             store.await.expect("migrated").ping().await.expect("answered");
+        }
+    }
+
+    /// Clients hang up at every moment of a step. Those who come after get their own answers.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_step_that_was_dropped_leaves_nothing_to_the_next() {
+        let store = open_for_tests().await;
+        let askers = (0..16).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
+                for _ in 0..100 {
+                    let policy = SummaryPolicy::default();
+                    let row = Row::requested(UserId::new(), week, None, Timestamp::now(), &policy);
+                    let moment = || Duration::from_micros(rand::random_range(0..8000));
+                    let _ = timeout(moment(), store.request(&row, 3)).await;
+                    let _ = timeout(moment(), store.advance(&row, &row, None)).await;
+                    let found = store.get(row.id).await.expect("answered");
+                    assert!(found.is_none_or(|found| found.id == row.id));
+                }
+            })
+        });
+        for asker in askers.collect::<Vec<_>>() {
+            timeout(Duration::from_secs(60), asker)
+                .await
+                .expect("in time")
+                .expect("its own answer");
         }
     }
 

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{MySql, Transaction};
+use sqlx::{Connection, MySql, Transaction};
 
-use super::{Failed, MySqlStore, again};
+use super::{Failed, MySqlStore};
 use crate::{
     store::{
         Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
@@ -16,8 +16,8 @@ use crate::{
 #[async_trait]
 impl SummaryStore for MySqlStore {
     async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError> {
-        again(|| async {
-            let mut transaction = self.pool.begin().await?;
+        self.step(|mut connection| async move {
+            let mut transaction = connection.raw().begin().await?;
             // Whoever asks for the same user waits here until this transaction has ended.
             sqlx::query(
                 "INSERT INTO summary_user (user_id) VALUES (?)
@@ -53,9 +53,13 @@ impl SummaryStore for MySqlStore {
     }
 
     async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
-        let row: Option<SummaryRow> = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
-            .bind(&id.as_bytes()[..])
-            .fetch_optional(&self.pool)
+        let row: Option<SummaryRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as("SELECT * FROM summary WHERE id = ?")
+                    .bind(&id.as_bytes()[..])
+                    .fetch_optional(connection.raw())
+                    .await?)
+            })
             .await?;
         row.map(Row::try_from).transpose()
     }
@@ -66,8 +70,8 @@ impl SummaryStore for MySqlStore {
         to: &Row,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
-        again(|| async {
-            let mut transaction = self.pool.begin().await?;
+        self.step(|mut connection| async move {
+            let mut transaction = connection.raw().begin().await?;
             let lease = to.lease.as_ref();
             let changed = sqlx::query(
                 "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
@@ -109,15 +113,19 @@ impl SummaryStore for MySqlStore {
     }
 
     async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError> {
-        let row: Option<SummaryRow> = sqlx::query_as(
-            "SELECT * FROM summary WHERE id = (
+        let row: Option<SummaryRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT * FROM summary WHERE id = (
                 SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
                 ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(week.start().as_number())
-        .fetch_optional(&self.pool)
-        .await?;
+                )
+                .bind(&user.as_bytes()[..])
+                .bind(week.start().as_number())
+                .fetch_optional(connection.raw())
+                .await?)
+            })
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let row = Row::try_from(row)?;
         let result = self.result(row.id).await?;
@@ -125,23 +133,31 @@ impl SummaryStore for MySqlStore {
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
-        let found: Option<(String, String, String, i64)> = sqlx::query_as(
-            "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
+        let found: Option<(String, String, String, i64)> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
              WHERE summary_id = ?",
-        )
-        .bind(&id.as_bytes()[..])
-        .fetch_optional(&self.pool)
-        .await?;
+                )
+                .bind(&id.as_bytes()[..])
+                .fetch_optional(connection.raw())
+                .await?)
+            })
+            .await?;
         let Some((reflection, engine, emotion_engine, generated_at)) = found else {
             return Ok(None);
         };
-        let tags: Vec<TagRow> = sqlx::query_as(
-            "SELECT date, label, confidence, distribution FROM emotion_tag
+        let tags: Vec<TagRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT date, label, confidence, distribution FROM emotion_tag
              WHERE summary_id = ? ORDER BY date",
-        )
-        .bind(&id.as_bytes()[..])
-        .fetch_all(&self.pool)
-        .await?;
+                )
+                .bind(&id.as_bytes()[..])
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
         Ok(Some(ResultRecord {
             reflection,
             engine,
@@ -153,19 +169,23 @@ impl SummaryStore for MySqlStore {
 
     async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
         let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<CoverageRow> = sqlx::query_as(
-            "SELECT start, status, versions_read FROM (
+        let rows: Vec<CoverageRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT start, status, versions_read FROM (
                 SELECT start, status, versions_read, requested_at, id, row_number() OVER (
                     PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
                 FROM summary
                 WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled') AS requests
              WHERE age = 1 ORDER BY requested_at, id",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(first_start.as_number())
-        .bind(range.end().as_number())
-        .fetch_all(&self.pool)
-        .await?;
+                )
+                .bind(&user.as_bytes()[..])
+                .bind(first_start.as_number())
+                .bind(range.end().as_number())
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
         rows.into_iter().map(Coverage::try_from).collect()
     }
 
@@ -174,18 +194,22 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
-        let rows: Vec<TagRow> = sqlx::query_as(
-            "SELECT date, label, confidence, distribution FROM (
+        let rows: Vec<TagRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT date, label, confidence, distribution FROM (
                 SELECT date, label, confidence, distribution, row_number() OVER (
                     PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
                 FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?) AS tags
              WHERE age = 1",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(range.start().as_number())
-        .bind(range.end().as_number())
-        .fetch_all(&self.pool)
-        .await?;
+                )
+                .bind(&user.as_bytes()[..])
+                .bind(range.start().as_number())
+                .bind(range.end().as_number())
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
         let tag = |row: TagRow| DayEmotion::try_from(row).map(|tag| (tag.date, tag));
         rows.into_iter().map(tag).collect()
     }
@@ -201,10 +225,14 @@ impl SummaryStore for MySqlStore {
                  WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
             }
         };
-        let rows: Vec<SummaryRow> = sqlx::query_as(statement)
-            .bind(now.as_millis())
-            .bind(limit)
-            .fetch_all(&self.pool)
+        let rows: Vec<SummaryRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(statement)
+                    .bind(now.as_millis())
+                    .bind(limit)
+                    .fetch_all(connection.raw())
+                    .await?)
+            })
             .await?;
         rows.into_iter().map(Row::try_from).collect()
     }

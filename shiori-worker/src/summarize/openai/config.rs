@@ -4,6 +4,7 @@ use reqwest::{Url, header::HeaderValue};
 use tokio::sync::Semaphore;
 
 use super::BreakerConfig;
+use crate::Secret;
 
 /// The fewest tokens that [`OpenAiConfig::input_budget`] may be: the instructions and seven days
 /// with little text each fit into them.
@@ -12,38 +13,14 @@ pub const MIN_INPUT_BUDGET: u32 = 4_000;
 /// Characters of a model's name; with what is put around it, the server takes it as an engine.
 const MAX_MODEL_CHARS: usize = 100;
 
-/// A provider's secret. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// The key as a header's value, which shows itself nowhere either.
-    pub(super) fn bearer(&self) -> Option<HeaderValue> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let mut value = HeaderValue::try_from(format!("Bearer {}", self.0)).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+/// The key as a header's value, which shows itself nowhere either.
+pub(super) fn bearer(key: &Secret) -> Option<HeaderValue> {
+    if key.reveal().is_empty() {
+        return None;
     }
-}
-
-impl From<String> for ApiKey {
-    fn from(key: String) -> Self {
-        Self(key)
-    }
-}
-
-impl From<&str> for ApiKey {
-    fn from(key: &str) -> Self {
-        Self(key.to_owned())
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
+    let mut value = HeaderValue::try_from(format!("Bearer {}", key.reveal())).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Under which name the provider is told how long an answer may be.
@@ -66,7 +43,7 @@ pub struct OpenAiConfig {
     /// `https://api.openai.com/v1`. It may have a query, which is kept, but no credentials.
     pub base_url: String,
     /// Sent as a bearer token. Default none, as local servers need none.
-    pub api_key: Option<ApiKey>,
+    pub api_key: Option<Secret>,
     /// The model's name, at most 100 characters. Default `gpt-4o-mini`.
     pub model: String,
     /// How freely the model writes, 0 to 2. Default 0.7; `None` leaves it to the provider, as
@@ -181,7 +158,7 @@ impl OpenAiConfig {
         }
         url.set_fragment(None);
         url.set_path(&format!("{}/chat/completions", url.path().trim_end_matches('/')));
-        if self.api_key.as_ref().is_some_and(|key| key.bearer().is_none()) {
+        if self.api_key.as_ref().is_some_and(|key| bearer(key).is_none()) {
             return Err(OpenAiConfigError::InvalidApiKey);
         }
         let chars = self.model.chars().count();

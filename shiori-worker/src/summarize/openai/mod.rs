@@ -31,7 +31,7 @@ use super::{SummarizeError, Summarizer, WeekText, Written};
 use crate::{Clock, SystemClock};
 
 pub use breaker::BreakerConfig;
-pub use config::{ApiKey, LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError};
+pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError};
 pub use prompt::PROMPT_VERSION;
 
 /// Bytes of a refusal that are looked at for its code.
@@ -63,7 +63,7 @@ impl OpenAiSummarizer {
     /// [`OpenAiConfigError`] when the configuration cannot be used.
     pub fn new(config: OpenAiConfig) -> Result<Self, OpenAiConfigError> {
         let url = config.check()?;
-        let bearer = config.api_key.as_ref().and_then(ApiKey::bearer);
+        let bearer = config.api_key.as_ref().and_then(config::bearer);
         let headers = bearer.map(|bearer| (AUTHORIZATION, bearer));
         let http = reqwest::Client::builder()
             .user_agent(concat!("shiori-worker/", env!("CARGO_PKG_VERSION")))

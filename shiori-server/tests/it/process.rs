@@ -1,0 +1,83 @@
+//! The real binaries as processes, and real signals.
+
+use std::{path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// A server's or a worker's process. It is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    /// A server with these settings, at a free port.
+    pub async fn server(settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-server"));
+        command.env_clear().env("SHIORI_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
+        let (child, line) = spawn(command, "listening").await;
+        let (_, addr) = line.split_once(" addr=").unwrap();
+        let url = format!("http://{}", addr.split_whitespace().next().unwrap());
+        Self { child, url }
+    }
+
+    /// A worker with these settings. Its binary is another package's; `cargo test --workspace`
+    /// builds it, and so does `cargo build -p shiori-worker`.
+    pub async fn worker(settings: &[(&str, &str)]) -> Self {
+        let beside = PathBuf::from(env!("CARGO_BIN_EXE_shiori-server"));
+        let binary = beside.with_file_name("shiori-worker");
+        assert!(binary.exists(), "build it first: cargo build -p shiori-worker");
+        let mut command = Command::new(binary);
+        command.env_clear().envs(settings.iter().copied());
+        let (child, _) = spawn(command, "working").await;
+        Self { child, url: String::new() }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// SIGSTOP, SIGCONT and the like.
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGTERM; the process must end by itself, with success.
+    pub async fn terminate(mut self) {
+        self.signal("-TERM").await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
+    }
+}
+
+/// The process, and the line of its log that says that it is ready.
+async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
+    let mut child = command
+        .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut told = String::new();
+    let line = loop {
+        match log.next_line().await.unwrap() {
+            Some(line) if line.contains(ready) => break line,
+            Some(line) => told = format!("{told}{line}\n"),
+            None => panic!("it ended before it was {ready}:\n{told}"),
+        }
+    };
+    // The pipe must not fill up.
+    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+    (child, line)
+}

@@ -1,0 +1,247 @@
+//! Databases of one's own for each test, on the engines that `scripts/test.sh` provides.
+
+use std::{process::Stdio, time::Duration};
+
+use reqwest::Url;
+use shiori_sdk::{Client, Draft, Precondition, SummaryHandle, Week};
+use shiori_server::{Config, HashCost, Server, WorkerMode};
+use sqlx::{Connection, MySqlConnection, MySqlPool, mysql::MySqlPoolOptions};
+use tokio::{net::TcpListener, process::Command};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    house::{PASSWORD, day, device, fresh_email, until},
+    llm::Llm,
+    process::Process,
+};
+
+const JWT_SECRET: &str = "a secret that all servers of a town share";
+const INTERNAL_TOKEN: &str = "a token for the workers of a town";
+
+/// A database of accounts and summaries, one of diaries, and a corner of a Redis. Servers and
+/// workers live there.
+pub struct Town {
+    name: String,
+    pub mysql: Url,
+    pub mongodb: Url,
+    pub redis: String,
+    admin: MySqlPool,
+}
+
+impl Town {
+    pub async fn found() -> Self {
+        let name = format!("shiori_test_{}", Uuid::new_v4().simple());
+        let of = |variable: &str| {
+            let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
+            let mut url = Url::parse(&url).unwrap();
+            url.set_path(&name);
+            url
+        };
+        let admin = MySqlPoolOptions::new()
+            .max_connections(2)
+            .connect(&std::env::var("SHIORI_TEST_MYSQL_URL").unwrap())
+            .await
+            .unwrap();
+        let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&admin).await.unwrap();
+        let redis = std::env::var("SHIORI_TEST_REDIS_URL").unwrap();
+        let (mysql, mongodb) = (of("SHIORI_TEST_MYSQL_URL"), of("SHIORI_TEST_MONGODB_URL"));
+        Self { name, mysql, mongodb, redis, admin }
+    }
+
+    /// The databases are dropped; what is left in Redis expires or was taken.
+    pub async fn abandon(self) {
+        let drop = format!("DROP DATABASE {}", self.name);
+        sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
+        let mongodb = mongodb::Client::with_uri_str(self.mongodb.as_str()).await.unwrap();
+        mongodb.database(&self.name).drop().await.unwrap();
+    }
+
+    /// A server's configuration: no worker, one day makes a week, and a hint is soon repeated.
+    pub fn config(&self) -> Config {
+        let nowhere = "/nonexistent/nothing-is-kept-here".into();
+        let mut config = Config::with_secrets(nowhere, JWT_SECRET.into(), INTERNAL_TOKEN.into());
+        config.database_url = self.mysql.as_str().into();
+        config.mongodb_url = Some(self.mongodb.as_str().into());
+        config.redis_url = Some(self.redis.as_str().into());
+        config.redis_prefix.clone_from(&self.name);
+        config.hash_cost = HashCost::MINIMAL;
+        config.worker = WorkerMode::None;
+        config.summaries.required_days = 1;
+        config.summaries.hint_patience = Duration::from_secs(1);
+        config.summaries.first_backoff = Duration::from_millis(100);
+        config
+    }
+
+    /// A server in this process.
+    pub async fn server(&self, change: impl FnOnce(&mut Config)) -> Townhouse {
+        let mut config = self.config();
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shutdown = CancellationToken::new();
+        let server = Server::start(config, listener, shutdown.clone()).await.unwrap();
+        Townhouse { server, shutdown }
+    }
+
+    /// A server in a process of its own.
+    pub async fn server_process(&self, lease_seconds: u32) -> Process {
+        Process::server(&[
+            ("SHIORI_DATABASE_URL", self.mysql.as_str()),
+            ("SHIORI_MONGODB_URL", self.mongodb.as_str()),
+            ("SHIORI_REDIS_URL", &self.redis),
+            ("SHIORI_REDIS_PREFIX", &self.name),
+            ("SHIORI_JWT_SECRET", JWT_SECRET),
+            ("SHIORI_INTERNAL_TOKEN", INTERNAL_TOKEN),
+            ("SHIORI_WORKER", "none"),
+            ("SHIORI_REQUIRED_DAYS", "1"),
+            ("SHIORI_LEASE_SECONDS", &lease_seconds.to_string()),
+        ])
+        .await
+    }
+
+    /// A worker in a process of its own.
+    pub async fn worker(&self, server: &str, llm: &Llm) -> Process {
+        Process::worker(&[
+            ("SHIORI_SERVER_URL", server),
+            ("SHIORI_REDIS_URL", &self.redis),
+            ("SHIORI_REDIS_PREFIX", &self.name),
+            ("SHIORI_INTERNAL_TOKEN", INTERNAL_TOKEN),
+            ("SHIORI_WORKER_CONCURRENCY", "200"),
+            ("SHIORI_DRAIN_SECONDS", "30"),
+            ("SHIORI_LLM_MODEL", "stand-in"),
+            ("OPENAI_BASE_URL", llm.url()),
+        ])
+        .await
+    }
+
+    /// What a statement on the summaries' database counts.
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        let mut connection = self.admin.acquire().await.unwrap();
+        let switch = format!("USE {}", self.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(switch)).execute(&mut *connection).await.unwrap();
+        sqlx::query_scalar(statement).fetch_one(&mut *connection).await.unwrap()
+    }
+
+    pub async fn run(&self, statement: &'static str) {
+        let mut connection = self.admin.acquire().await.unwrap();
+        let switch = format!("USE {}", self.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(switch)).execute(&mut *connection).await.unwrap();
+        sqlx::query(statement).execute(&mut *connection).await.unwrap();
+    }
+
+    /// Nobody else reads or writes summaries until the connection is dropped.
+    pub async fn lock_summaries(&self) -> MySqlConnection {
+        let mut connection = MySqlConnection::connect(self.mysql.as_str()).await.unwrap();
+        let lock = sqlx::raw_sql("LOCK TABLES summary WRITE, summary_user WRITE");
+        lock.execute(&mut connection).await.unwrap();
+        connection
+    }
+
+    /// How many requests wait for such a lock.
+    pub async fn waiting(&self) -> i64 {
+        self.count(
+            "SELECT COUNT(*) FROM information_schema.processlist
+             WHERE db = DATABASE() AND state LIKE '%lock%' AND info LIKE '%FROM reflection%'",
+        )
+        .await
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.name
+    }
+}
+
+/// A server of a town, in this process.
+pub struct Townhouse {
+    server: Server,
+    shutdown: CancellationToken,
+}
+
+impl Townhouse {
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.server.stopped().await.unwrap();
+    }
+}
+
+/// A new person's device at each of these servers.
+pub async fn person(servers: &[&str]) -> Vec<Client> {
+    let email = fresh_email();
+    let mut devices = Vec::new();
+    for server in servers {
+        let device = device(server);
+        if devices.is_empty() {
+            device.auth().signup(&email, PASSWORD, "시오리").await.unwrap();
+        }
+        device.auth().login(&email, PASSWORD).await.unwrap();
+        devices.push(device);
+    }
+    devices
+}
+
+/// Writes a diary now and then, and asks for the summaries of `count` weeks, 28 at most.
+pub async fn request(client: &Client, count: u8) -> Vec<SummaryHandle> {
+    for date in [day(1), day(8), day(15), day(22)] {
+        let text = format!("{date}에는 산책을 했다. 바람이 시원해서 즐거웠다.");
+        let draft = Draft::new("하루", shiori_sdk::Document::from_text(&text));
+        client.diaries().save(date, draft, Precondition::IfAbsent).send().await.unwrap();
+    }
+    let mut handles = Vec::new();
+    for nth in 0..count {
+        let start = day(1).plus_days(i64::from(nth) - 6).unwrap();
+        let week = Week::starting(start).unwrap();
+        handles.push(client.summaries().request(week).await.unwrap().into_handle().unwrap());
+    }
+    handles
+}
+
+/// A Redis of one's own, to be killed and started again.
+pub struct OwnRedis {
+    process: Option<tokio::process::Child>,
+    port: u16,
+}
+
+impl OwnRedis {
+    pub async fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut redis = Self { process: None, port };
+        redis.restart().await;
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// SIGKILL: what it held is gone.
+    pub async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await.unwrap();
+    }
+
+    /// Starts it empty at the same port.
+    pub async fn restart(&mut self) {
+        let port = self.port.to_string();
+        let run = |program: &str| {
+            Command::new(program)
+                // The checking tool is the same program under another name.
+                .arg0("redis-server")
+                .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+                .stdout(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+        };
+        let process = run("redis-server").or_else(|_| run("redis-check-rdb"));
+        self.process = Some(process.expect("Redis is installed"));
+        until("Redis answers", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
+        })
+        .await;
+    }
+}

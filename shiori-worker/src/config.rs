@@ -1,0 +1,237 @@
+//! The settings of the worker's binary: flags, environment and file name the same ones, in this
+//! order of precedence.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::{
+    Pipeline, Secret, ServerApi, SystemClock, Worker, WorkerConfig,
+    queue::{QUEUE_NAME, RedisQueue},
+    redis::Redis,
+    summarize::openai::{OpenAiConfig, OpenAiSummarizer},
+};
+
+/// The settings as flags, environment or a file give them; what is not given has its default.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Base URL of the server's internal API [default: <http://127.0.0.1:8080>]
+    #[arg(long, env = "SHIORI_SERVER_URL")]
+    pub server_url: Option<String>,
+    /// The token that lets workers in; the server's setting of the same name
+    #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<Secret>,
+    /// Redis of the queue, redis://…, redis+cluster://… or redis+sentinel://…
+    #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
+    pub redis_url: Option<Secret>,
+    /// What every key in Redis begins with [default: shiori]
+    #[arg(long, env = "SHIORI_REDIS_PREFIX")]
+    pub redis_prefix: Option<String>,
+    /// Names this worker in the store and the logs [default: host and process id]
+    #[arg(long, env = "SHIORI_WORKER_ID")]
+    pub worker_id: Option<String>,
+    /// Summaries in flight [default: 64]
+    #[arg(long, env = "SHIORI_WORKER_CONCURRENCY")]
+    pub worker_concurrency: Option<usize>,
+    /// Seconds that summaries in flight have to finish at SIGTERM before they are handed back
+    /// [default: 10]
+    #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
+    pub drain_seconds: Option<u64>,
+    /// The language model's name; without it the built-in summariser writes
+    #[arg(long, env = "SHIORI_LLM_MODEL")]
+    pub llm_model: Option<String>,
+    /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
+    #[arg(long, env = "OPENAI_BASE_URL")]
+    pub openai_base_url: Option<String>,
+    /// Its key, if it needs one
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    pub openai_api_key: Option<Secret>,
+    /// Seconds that the language model may take in total [default: 120]
+    #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS")]
+    pub llm_timeout_seconds: Option<u64>,
+    /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
+    /// [default: info]
+    #[arg(long, env = "SHIORI_LOG")]
+    pub log: Option<String>,
+}
+
+/// A worker cannot be made of the settings. No value of a setting is shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the settings file {path} is not valid: {reason}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without its values.
+        reason: String,
+    },
+    /// A value is needed, and there is none.
+    #[error("the setting {name} is needed")]
+    Required {
+        /// The setting.
+        name: &'static str,
+    },
+    /// A value cannot be used.
+    #[error("the setting {name} must be {rule}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// The language model's settings cannot be used.
+    #[error("the language model cannot be used")]
+    Model(#[source] crate::summarize::openai::OpenAiConfigError),
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when the file cannot be read, or names a setting that does not exist.
+    pub fn from_file(path: PathBuf) -> Result<Self, SettingsError> {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(source) => return Err(SettingsError::Read { path, source }),
+        };
+        toml::from_str(&text)
+            .map_err(|error| SettingsError::Parse { path, reason: error.message().to_owned() })
+    }
+
+    /// These settings, with what they leave open taken from `others`.
+    pub fn or(self, others: Self) -> Self {
+        Self {
+            server_url: self.server_url.or(others.server_url),
+            internal_token: self.internal_token.or(others.internal_token),
+            redis_url: self.redis_url.or(others.redis_url),
+            redis_prefix: self.redis_prefix.or(others.redis_prefix),
+            worker_id: self.worker_id.or(others.worker_id),
+            worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
+            drain_seconds: self.drain_seconds.or(others.drain_seconds),
+            llm_model: self.llm_model.or(others.llm_model),
+            openai_base_url: self.openai_base_url.or(others.openai_base_url),
+            openai_api_key: self.openai_api_key.or(others.openai_api_key),
+            llm_timeout_seconds: self.llm_timeout_seconds.or(others.llm_timeout_seconds),
+            log: self.log.or(others.log),
+        }
+    }
+
+    /// The worker that the settings make. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when a value is missing or cannot be used.
+    pub fn into_worker(self) -> Result<Worker, SettingsError> {
+        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
+        let required = |name| SettingsError::Required { name };
+        let token = self.internal_token.ok_or_else(|| required("internal_token"))?;
+        let server_url = self.server_url.as_deref().unwrap_or("http://127.0.0.1:8080");
+        let api = ServerApi::new(server_url, token.reveal())
+            .map_err(|_| out_of_range("server_url", "an http or https URL without credentials"))?;
+        let url = self.redis_url.ok_or_else(|| required("redis_url"))?;
+        let prefix = self.redis_prefix.as_deref().unwrap_or("shiori");
+        let redis = Redis::new(url.reveal(), prefix)
+            .map_err(|_| out_of_range("redis_url", "the URL of a Redis"))?;
+
+        let concurrency = self.worker_concurrency.unwrap_or(64);
+        if !(1..=10_000).contains(&concurrency) {
+            return Err(out_of_range("worker_concurrency", "1 to 10000"));
+        }
+        let drain = self.drain_seconds.unwrap_or(10);
+        if drain > 3600 {
+            return Err(out_of_range("drain_seconds", "at most 3600"));
+        }
+        let worker_id = self.worker_id.unwrap_or_else(host_and_process);
+        if worker_id.is_empty() || worker_id.chars().count() > 128 {
+            return Err(out_of_range("worker_id", "1 to 128 characters"));
+        }
+        let mut pipeline = Pipeline::builtin();
+        if let Some(model) = self.llm_model {
+            let mut config = OpenAiConfig {
+                model,
+                api_key: self.openai_api_key,
+                max_in_flight: concurrency,
+                ..OpenAiConfig::default()
+            };
+            if let Some(base_url) = self.openai_base_url {
+                config.base_url = base_url;
+            }
+            if let Some(seconds) = self.llm_timeout_seconds {
+                if !(1..=3600).contains(&seconds) {
+                    return Err(out_of_range("llm_timeout_seconds", "1 to 3600"));
+                }
+                config.request_timeout = Duration::from_secs(seconds);
+                config.first_byte_timeout = config.first_byte_timeout.min(config.request_timeout);
+            }
+            let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
+            pipeline.summarizer = Arc::new(summarizer);
+        }
+        let config =
+            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
+        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
+        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+    }
+}
+
+/// A name that tells this process from those of other machines.
+fn host_and_process() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host: String = host.trim().chars().take(100).collect();
+    format!("{host}-{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete() -> Settings {
+        Settings {
+            internal_token: Some("a token of the tests".into()),
+            redis_url: Some("redis://:hunter2@localhost".into()),
+            ..Settings::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn the_settings_that_are_needed_are_enough() {
+        assert!(complete().into_worker().is_ok());
+        let with_model = Settings {
+            llm_model: Some("gemma3".to_owned()),
+            openai_base_url: Some("http://localhost:11434/v1".to_owned()),
+            ..complete()
+        };
+        assert!(format!("{:?}", with_model.into_worker()).contains("gemma3"));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named_and_not_shown() {
+        let cases = [
+            (Settings { internal_token: None, ..complete() }, "internal_token"),
+            (Settings { redis_url: None, ..complete() }, "redis_url"),
+            (Settings { redis_url: Some("hunter2".into()), ..complete() }, "redis_url"),
+            (Settings { server_url: Some("ftp://hunter2".into()), ..complete() }, "server_url"),
+            (Settings { worker_concurrency: Some(0), ..complete() }, "worker_concurrency"),
+            (Settings { drain_seconds: Some(10_000), ..complete() }, "drain_seconds"),
+            (Settings { worker_id: Some(String::new()), ..complete() }, "worker_id"),
+        ];
+        for (settings, name) in cases {
+            assert!(!format!("{settings:?}").contains("hunter2") || name == "server_url");
+            let error = settings.into_worker().expect_err(name);
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
+        }
+    }
+}
