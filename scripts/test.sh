@@ -1,19 +1,25 @@
 #!/usr/bin/env bash
-# The one test command: every test and doctest of the workspace, then every example.
-# It needs Rust. What else is missing it installs on Debian and Ubuntu, given root or sudo.
+# The one test command: every test and doctest of the workspace, then every example. The engines of
+# the distributed profile are started for it and stopped again, unless SHIORI_TEST_MYSQL_URL,
+# SHIORI_TEST_MONGODB_URL or SHIORI_TEST_REDIS_URL name some.
+# It needs Rust and Python. What else is missing it installs on Debian and Ubuntu, given root or sudo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 main() {
     need_rust
+    command -v python3 >/dev/null || missing+=(python3 python3-pip)
     c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
     install_missing
 
     say "the wire types build without an HTTP client"
     cargo check --locked -p shiori-sdk --no-default-features
 
+    say "MariaDB, MongoDB and Redis"
+    start_services
+
     say "tests and doctests"
-    cargo test --locked --workspace
+    cargo test --locked --workspace -- --include-ignored
 
     # Started from the workspace's root without `-p`, they share the features, and so the build, of
     # the tests.
@@ -22,6 +28,15 @@ main() {
     example weekly_summary
     example embedded_server --once
     say "all passed"
+}
+
+# In a directory of their own, which goes with them, however this ends.
+start_services() {
+    services=$(mktemp -d)
+    trap 'scripts/services.py stop "$services"; rm -rf "$services"' EXIT
+    scripts/services.py start "$services" >"$services/urls"
+    # shellcheck source=/dev/null
+    . "$services/urls"
 }
 
 say() { printf '\n==> %s\n' "$*"; }

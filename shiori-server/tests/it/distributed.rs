@@ -34,9 +34,9 @@ async fn saves_race_over_two_server_processes() {
     let town = Town::found().await;
     let (one, two) = (town.server_process(30).await, town.server_process(30).await);
     let servers = [one.url(), two.url()];
-    saves::race_over_versions(&person(&servers).await).await;
-    saves::race_to_be_first(&person(&servers).await).await;
-    saves::race_in_chains(&person(&servers).await).await;
+    saves::race_over_versions(&person(&servers).await, 20).await;
+    saves::race_to_be_first(&person(&servers).await, 20).await;
+    saves::race_in_chains(&person(&servers).await, 50).await;
     saves::append_a_line_each(&person(&servers.repeat(16)).await).await;
     one.terminate().await;
     two.terminate().await;
@@ -348,7 +348,7 @@ async fn an_engine_that_is_cut_off_is_survived() {
         };
         set(true);
         let mut refusals = 0;
-        for _ in 0..3 {
+        for _ in 0..2 {
             if save(&raw, &mut version).await.is_err() {
                 refusals += 1;
             }

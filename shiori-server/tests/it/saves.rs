@@ -14,11 +14,8 @@ use crate::house::{House, day, device, draft};
 /// How many save at once.
 const SAVERS: usize = 128;
 
-/// How often they do.
+/// How often they do, and how often each writer of a chain reads and saves.
 const ROUNDS: usize = 100;
-
-/// How often the writers of a chain read and save, all together.
-const CHAIN_ROUNDS: usize = 2000;
 
 /// Saves from `SAVERS` connections at once; exactly one succeeds, all others are told 409 with
 /// the winner's diary.
@@ -55,16 +52,16 @@ async fn race(clients: &[Client], date: Date, precondition: Precondition, round:
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_saves_over_one_version_one_wins() {
     let house = House::start().await;
-    race_over_versions(&[house.client().await]).await;
+    race_over_versions(&[house.client().await], ROUNDS).await;
     house.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
-pub async fn race_over_versions(clients: &[Client]) {
+pub async fn race_over_versions(clients: &[Client], rounds: usize) {
     let first =
         clients[0].diaries().save(day(16), draft("처음"), Precondition::IfAbsent).send().await;
     let mut version = first.unwrap().version;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let next = race(clients, day(16), Precondition::IfVersion(version), round).await;
         assert_eq!(next, version.next());
         version = next;
@@ -74,13 +71,13 @@ pub async fn race_over_versions(clients: &[Client]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_first_saves_one_wins() {
     let house = House::start().await;
-    race_to_be_first(&[house.client().await]).await;
+    race_to_be_first(&[house.client().await], ROUNDS).await;
     house.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
-pub async fn race_to_be_first(clients: &[Client]) {
-    for round in 0..ROUNDS {
+pub async fn race_to_be_first(clients: &[Client], rounds: usize) {
+    for round in 0..rounds {
         let date = day(1).plus_days(i64::try_from(round).unwrap()).unwrap();
         assert_eq!(race(clients, date, Precondition::IfAbsent, round).await, Version::new(1));
     }
@@ -91,12 +88,12 @@ pub async fn race_to_be_first(clients: &[Client]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_chains_lose_no_acknowledged_save() {
     let house = House::start().await;
-    race_in_chains(&[house.client().await]).await;
+    race_in_chains(&[house.client().await], 2 * ROUNDS).await;
     house.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
-pub async fn race_in_chains(clients: &[Client]) {
+pub async fn race_in_chains(clients: &[Client], rounds: usize) {
     // What was acknowledged, by the version it became.
     let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
     let writers: Vec<_> = (0..8)
@@ -104,7 +101,7 @@ pub async fn race_in_chains(clients: &[Client]) {
             let client = clients[writer % clients.len()].clone();
             let acknowledged = acknowledged.clone();
             tokio::spawn(async move {
-                for round in 0..CHAIN_ROUNDS / 8 {
+                for round in 0..rounds {
                     let pause = rand::rng().random_range(0..=30);
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     let seen = client.diaries().get(day(16)).await.unwrap();
