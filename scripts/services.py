@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Private MariaDB, MongoDB and Redis servers for tests, benches and trying things out.
 
-    services.py start DIR     starts them with their data in DIR; prints their URLs for a shell
-    services.py stop DIR      stops what was started in DIR
+    services.py start DIR                   starts them with their data in DIR; prints their URLs
+                                            for a shell
+    services.py run DIR NAME COMMAND...     starts another process that belongs to them
+    services.py stop DIR                    stops all of these, the last that was started first
 
 They listen on the loopback, on ports that are free, as processes of their own: a server that
 somebody else runs is never touched. An engine whose URL is set already (SHIORI_TEST_MYSQL_URL,
@@ -31,12 +33,19 @@ PATIENCE_SECONDS = 90
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["start", "stop"])
+    parser.add_argument("action", choices=["start", "run", "stop"])
     parser.add_argument("dir", type=pathlib.Path)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
     args = parser.parse_args()
     home = args.dir.absolute()
-    if args.command == "stop":
+    if args.action == "stop":
         stop_all(home)
+        return
+    if args.action == "run":
+        if not args.command:
+            parser.error("run needs a name and a command")
+        start(home, args.name, args.command)
         return
     home.mkdir(parents=True, exist_ok=True)
     engines = [
@@ -56,11 +65,13 @@ def main():
 
 def start_mariadb(home):
     data, socket_path, port = home / "mariadb", home / "mariadb.sock", free_port()
-    shutil.rmtree(data, ignore_errors=True)
-    quiet([
-        find("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={data}",
-        "--auth-root-authentication-method=normal", "--skip-test-db", f"--user={getpass.getuser()}",
-    ])
+    is_new = not data.exists()
+    if is_new:
+        quiet([
+            find("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={data}",
+            "--auth-root-authentication-method=normal", "--skip-test-db",
+            f"--user={getpass.getuser()}",
+        ])
     start(home, "mariadb", [
         find("mariadbd", "mysqld"), "--no-defaults", f"--datadir={data}", f"--socket={socket_path}",
         f"--pid-file={data}/own.pid", "--bind-address=127.0.0.1", f"--port={port}",
@@ -69,32 +80,35 @@ def start_mariadb(home):
     ])
     client = [find("mariadb", "mysql"), "--no-defaults", f"--socket={socket_path}", "--user=root"]
     until("MariaDB", lambda: succeeds([*client, "--execute", "SELECT 1"]))
-    # It listens on the loopback only, and goes when the tests are over.
-    quiet([*client, "--execute", (
-        "CREATE USER 'shiori'@'%' IDENTIFIED BY 'shiori';"
-        " GRANT ALL PRIVILEGES ON *.* TO 'shiori'@'%';"
-        " CREATE DATABASE shiori CHARACTER SET utf8mb4;"
-    )])
+    if is_new:
+        # It listens on the loopback only.
+        quiet([*client, "--execute", (
+            "CREATE USER 'shiori'@'%' IDENTIFIED BY 'shiori';"
+            " GRANT ALL PRIVILEGES ON *.* TO 'shiori'@'%';"
+            " CREATE DATABASE shiori CHARACTER SET utf8mb4;"
+        )])
     return f"mysql://shiori:shiori@127.0.0.1:{port}/shiori"
 
 
 def start_mongodb(home):
-    data, port = home / "mongodb", free_port()
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir()
+    # A replica set knows its members by their ports, so the port stays with the data.
+    data, noted = home / "mongodb", home / "mongodb.port"
+    is_new = not data.exists()
+    port = free_port() if is_new else int(noted.read_text())
+    data.mkdir(exist_ok=True)
+    noted.write_text(f"{port}\n")
     start(home, "mongodb", [
         mongod(), "--dbpath", data, "--bind_ip", "127.0.0.1", "--port", port, "--replSet", "shiori",
         "--wiredTigerCacheSizeGB", "0.25", "--nounixsocket", "--quiet",
     ])
     until("MongoDB", lambda: answers(port))
-    initiate_replica_set(port)
+    initiate_replica_set(port, is_new)
     return f"mongodb://127.0.0.1:{port}/shiori?replicaSet=shiori"
 
 
 def start_redis(home):
     data, port = home / "redis", free_port()
-    shutil.rmtree(data, ignore_errors=True)
-    data.mkdir()
+    data.mkdir(exist_ok=True)
     start(home, "redis", [
         redis_server(home), "--port", port, "--bind", "127.0.0.1", "--dir", data, "--save", "",
         "--appendonly", "no", "--maxmemory-policy", "noeviction",
@@ -114,18 +128,23 @@ def start(home, name, command):
 
 
 def stop_all(home):
-    servers = [noted for path in sorted(home.glob("*.pid")) if (noted := still_running(path))]
-    for pid in servers:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while any(alive(pid) for pid in servers) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    for pid in servers:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for path in home.glob("*.pid"):
+    noted = [(path, still_running(path)) for path in home.glob("*.pid")]
+    running = [(int(started_at(pid)), pid) for _, pid in noted if pid]
+    # A worker hands back to its server, and a server finishes with its engines.
+    for _, pid in sorted(running, reverse=True):
+        stop(pid)
+    for path, _ in noted:
         path.unlink()
+
+
+def stop(pid):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def still_running(path):
@@ -204,13 +223,14 @@ def mongod():
     return program
 
 
-def initiate_replica_set(port):
+def initiate_replica_set(port, is_new):
     """Sends `replSetInitiate`, and waits until the one member is the primary.
 
     The wheel brings no shell, so the two commands are spoken here, in MongoDB's wire protocol.
     """
-    config = {"_id": "shiori", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
-    mongodb_command(port, {"replSetInitiate": config, "$db": "admin"})
+    if is_new:
+        config = {"_id": "shiori", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
+        mongodb_command(port, {"replSetInitiate": config, "$db": "admin"})
     until("MongoDB's primary", lambda: b"\x08isWritablePrimary\x00\x01" in mongodb_command(
         port, {"hello": 1, "$db": "admin"}))
 

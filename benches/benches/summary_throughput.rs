@@ -1,5 +1,7 @@
 //! How many summaries one worker brings to an end per second, with a language model that takes
-//! ten seconds for each. Numbers on the command line stand in for those in [`IN_FLIGHT`].
+//! ten seconds for each: a worker in the server's process, on SQLite, and where the engines of the
+//! distributed profile are given, a worker's process of its own. Numbers on the command line stand
+//! in for those in [`IN_FLIGHT`].
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -10,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shiori_benches::{FreshWeeks, Place, Provider, record, runtime};
+use shiori_benches::{Engines, FreshWeeks, Place, Provider, record, runtime};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 use shiori_worker::{
     Pipeline,
@@ -43,41 +45,65 @@ struct Figures {
 
 fn main() {
     if Place::is_given() {
-        println!("summary_throughput measures an embedded worker only");
+        println!("summary_throughput measures servers and workers of its own only");
         return;
     }
     let asked: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
     let counts = if asked.is_empty() { IN_FLIGHT.to_vec() } else { asked };
     let mut table = String::from(
-        "| in flight | ideal | summaries per second | asked at once, at most | completed | until all \
-         were | resident memory |\n|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| profile | in flight | ideal | summaries per second | asked at once, at most | completed | until all \
+         were | resident memory |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let runtime = runtime();
-    for in_flight in counts {
+    let profiles = if Engines::are_given() { &[false, true][..] } else { &[false] };
+    for (is_distributed, in_flight) in
+        profiles.iter().flat_map(|profile| counts.iter().map(move |count| (*profile, *count)))
+    {
+        let measured = async {
+            if is_distributed { distributed(in_flight).await } else { embedded(in_flight).await }
+        };
         let Figures { per_second, at_once, completed, all_done, resident_mib } =
-            runtime.block_on(measure(in_flight));
+            runtime.block_on(measured);
+        let profile = if is_distributed { "distributed" } else { "embedded" };
         #[allow(clippy::cast_precision_loss)] // thousands at most
         let ideal = in_flight as f64 / THINKS.as_secs_f64();
         let all = in_flight * WAVES;
         let _ = writeln!(
             table,
-            "| {in_flight} | {ideal:.1}/s | {per_second:.1}/s | {at_once} | {completed} of {all} | \
+            "| {profile} | {in_flight} | {ideal:.1}/s | {per_second:.1}/s | {at_once} | {completed} of {all} | \
              {all_done:.1?} | {resident_mib} MiB |",
         );
     }
     record("summary_throughput", &table);
 }
 
-async fn measure(in_flight: usize) -> Figures {
+async fn embedded(in_flight: usize) -> Figures {
     let provider = Provider::start(THINKS).await;
     let place = Place::embedded(|config| {
         config.pipeline = pipeline(provider.url(), in_flight);
         config.worker_concurrency = in_flight;
     })
     .await;
+    measure(place, &provider, in_flight, std::process::id()).await
+}
+
+/// The worker's memory alone.
+async fn distributed(in_flight: usize) -> Figures {
+    let provider = Provider::start(THINKS).await;
+    let engines = Engines::open().await;
+    let place = Place::embedded(|config| engines.configure(config)).await;
+    let worker = engines.worker(place.url(), &provider, in_flight);
+    let worker = worker.expect("build it first: cargo build --release -p shiori-worker");
+    let figures = measure(place, &provider, in_flight, worker.id()).await;
+    drop(worker);
+    engines.drop_all().await;
+    figures
+}
+
+async fn measure(place: Place, provider: &Provider, in_flight: usize, process: u32) -> Figures {
     let weeks = FreshWeeks::new(&place).take(in_flight * WAVES).await;
     let stop = CancellationToken::new();
-    let memory = tokio::spawn(watch_memory(stop.clone()));
+    let memory = tokio::spawn(watch_memory(process, stop.clone()));
     let started = Instant::now();
     let (completed, all_done) = match tokio::time::timeout(LIMIT, run(weeks)).await {
         Ok(completed) => (completed, started.elapsed()),
@@ -149,19 +175,19 @@ fn sustained(answers: &[Instant], in_flight: usize) -> f64 {
     count / end.duration_since(*begin).as_secs_f64()
 }
 
-/// The most memory of this process that was resident, in MiB, until `stop` is cancelled.
-async fn watch_memory(stop: CancellationToken) -> u64 {
+/// The most memory of the process that was resident, in MiB, until `stop` is cancelled.
+async fn watch_memory(process: u32, stop: CancellationToken) -> u64 {
     let mut most = 0;
     while !stop.is_cancelled() {
-        most = most.max(resident_mib());
+        most = most.max(resident_mib(process));
         sleep(Duration::from_millis(250)).await;
     }
     most
 }
 
 /// Zero where the system does not tell.
-fn resident_mib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+fn resident_mib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     kib.unwrap_or(0_u64) / 1024

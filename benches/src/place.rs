@@ -75,6 +75,11 @@ impl Place {
         Self { url: server.url(), embedded: Some(Embedded { server, shutdown, _dir: dir }) }
     }
 
+    /// The server's base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A new person's client, signed in.
     ///
     /// # Panics

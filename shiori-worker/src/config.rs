@@ -159,14 +159,15 @@ impl Settings {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
         }
         let mut pipeline = Pipeline::builtin();
-        if let Some(model) = self.llm_model {
+        // Compose files hand over variables that are not set as empty ones.
+        if let Some(model) = self.llm_model.filter(|model| !model.is_empty()) {
             let mut config = OpenAiConfig {
                 model,
-                api_key: self.openai_api_key,
+                api_key: self.openai_api_key.filter(|key| !key.reveal().is_empty()),
                 max_in_flight: concurrency,
                 ..OpenAiConfig::default()
             };
-            if let Some(base_url) = self.openai_base_url {
+            if let Some(base_url) = self.openai_base_url.filter(|url| !url.is_empty()) {
                 config.base_url = base_url;
             }
             if let Some(seconds) = self.llm_timeout_seconds {
