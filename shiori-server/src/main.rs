@@ -1,12 +1,12 @@
 //! The server's binary: reads the settings, listens, and stops on SIGTERM or Ctrl-C.
 
-use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use shiori_server::{Server, Settings, migrate};
+use shiori_worker::process;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// The Shiori diary server.
 ///
@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&*error);
+            process::report("shiori-server", &*error);
             ExitCode::FAILURE
         }
     }
@@ -46,18 +46,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     if let Some(path) = cli.config {
         settings = settings.or(Settings::from_file(&path)?);
     }
-    let filter = EnvFilter::try_new(settings.log.as_deref().unwrap_or("info"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-
-    // Rust's own hook prints the message, and that of a failed slice quotes the text it cut.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, "panicked");
-    }));
+    process::start_log(settings.log.as_deref())?;
 
     let listen = settings.listen();
     let config = settings.into_config()?;
@@ -69,37 +58,8 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen at {listen}: {error}"))?;
     let shutdown = CancellationToken::new();
     let server = Server::start(config, listener, shutdown.clone()).await?;
-    stop_signal().await?;
+    process::stop_signal().await?;
     shutdown.cancel();
     server.stopped().await?;
     Ok(())
-}
-
-#[cfg(unix)]
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
-}
-
-/// The error and what led to it, on one line.
-#[allow(clippy::print_stderr)] // the log may not have been set up
-fn report(error: &dyn Error) {
-    let mut line = format!("shiori-server: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    eprintln!("{line}");
 }

@@ -11,6 +11,9 @@ mod clock;
 mod config;
 pub mod emotion;
 mod pipeline;
+#[cfg(feature = "process")]
+#[doc(hidden)]
+pub mod process;
 pub mod protocol;
 pub mod queue;
 #[cfg(feature = "redis")]

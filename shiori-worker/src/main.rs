@@ -1,12 +1,11 @@
 //! The worker's binary: reads the settings, takes summaries from the queue in Redis, and stops on
 //! SIGTERM or Ctrl-C.
 
-use std::{error::Error, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use shiori_worker::Settings;
+use shiori_worker::{Settings, process};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// A worker of the Shiori diary: takes summary jobs from Redis, and hands results to the server.
 ///
@@ -27,7 +26,7 @@ async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&*error);
+            process::report("shiori-worker", &*error);
             ExitCode::FAILURE
         }
     }
@@ -38,56 +37,16 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     if let Some(path) = cli.config {
         settings = settings.or(Settings::from_file(path)?);
     }
-    let filter = EnvFilter::try_new(settings.log.as_deref().unwrap_or("info"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-
-    // Rust's own hook prints the message, and that of a failed slice quotes the text it cut.
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, "panicked");
-    }));
+    process::start_log(settings.log.as_deref())?;
 
     let worker = settings.into_worker()?;
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("working");
-    stop_signal().await?;
+    process::stop_signal().await?;
     tracing::info!("stopping");
     shutdown.cancel();
     working.await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-#[cfg(unix)]
-async fn stop_signal() -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn stop_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
-}
-
-/// The error and what led to it, on one line.
-#[allow(clippy::print_stderr)] // the log may not have been set up
-fn report(error: &dyn Error) {
-    let mut line = format!("shiori-worker: {error}");
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    eprintln!("{line}");
 }
