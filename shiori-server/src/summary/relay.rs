@@ -102,3 +102,45 @@ fn heard(payload: &str, origin: Uuid) -> Option<SummaryId> {
     let (from, id) = payload.split_once(' ')?;
     if from.parse() == Ok(origin) { None } else { id.parse().ok() }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn a_wake_at_one_server_is_heard_at_another() {
+        let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
+        let prefix = format!("shiori-test-{}", Uuid::new_v4());
+        let stop = CancellationToken::new();
+        let (here, there) = [(), ()]
+            .map(|()| {
+                let (wakeups, relay) = Relay::new(Redis::new(&url, &prefix).expect("a URL"));
+                tokio::spawn(relay.run(stop.clone()));
+                wakeups
+            })
+            .into();
+        let id = SummaryId::new();
+        let mut waiter = there.subscribe(id);
+        // The other may not be listening yet.
+        let woken = async {
+            while timeout(Duration::from_millis(50), waiter.woken()).await.is_err() {
+                here.wake(id);
+            }
+        };
+        timeout(Duration::from_secs(20), woken).await.expect("it is heard");
+        stop.cancel();
+    }
+
+    #[test]
+    fn ones_own_voice_and_noise_are_not_heard() {
+        let (origin, id) = (Uuid::new_v4(), SummaryId::new());
+        assert_eq!(heard(&format!("{origin} {id}"), origin), None);
+        assert_eq!(heard(&format!("{} {id}", Uuid::new_v4()), origin), Some(id));
+        for noise in ["", "noise", "a b c", &format!("{origin}")] {
+            assert_eq!(heard(noise, origin), None);
+        }
+    }
+}
