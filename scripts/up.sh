@@ -35,7 +35,7 @@ up() {
     "$release/shiori-server" migrate
     local port
     for port in "${ports[@]}"; do
-        SHIORI_WORKER=none SHIORI_LISTEN=127.0.0.1:$port \
+        SHIORI_LISTEN=127.0.0.1:$port \
             scripts/services.py run "$dir" "server-$port" "$release/shiori-server"
         SHIORI_SERVER_URL=http://127.0.0.1:$port \
             scripts/services.py run "$dir" "worker-$port" "$release/shiori-worker"

@@ -209,7 +209,7 @@ pub struct Settings {
     /// Address of a listener of its own for the internal API [default: the public listener]
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
-    /// Who does the summaries [default: in-process]
+    /// Who does the summaries [default: in-process; with Redis, none]
     #[arg(long, env = "SHIORI_WORKER")]
     pub worker: Option<WorkerMode>,
     /// Summaries in flight in the in-process worker [default: 16]
@@ -366,7 +366,9 @@ impl Settings {
         config.redis_url = self.redis_url;
         config.redis_prefix = self.redis_prefix.unwrap_or(config.redis_prefix);
         config.internal_listen = self.internal_listen;
-        config.worker = self.worker.unwrap_or(config.worker);
+        let elsewhere = config.redis_url.is_some();
+        let usual = if elsewhere { WorkerMode::None } else { WorkerMode::InProcess };
+        config.worker = self.worker.unwrap_or(usual);
         if let Some(concurrency) = self.worker_concurrency {
             if !(1..=10_000).contains(&concurrency) {
                 return Err(out_of_range("worker_concurrency", "1 to 10000"));
@@ -417,6 +419,27 @@ mod tests {
         assert_eq!(config.summaries.max_attempts, 2);
         assert_eq!(config.summaries.required_days, 7);
         assert_eq!(config.worker, WorkerMode::None);
+    }
+
+    #[test]
+    fn with_redis_the_secrets_are_shared_and_the_workers_elsewhere() {
+        let shared = || Settings {
+            redis_url: Some("redis://localhost".into()),
+            jwt_secret: Some("a secret of thirty-two characters".into()),
+            internal_token: Some("sixteen letters!".into()),
+            data_dir: Some("/nonexistent/and-not-made".into()),
+            ..Settings::default()
+        };
+        let config = shared().into_config().expect("valid");
+        assert_eq!(config.worker, WorkerMode::None);
+        let with_worker = Settings { worker: Some(WorkerMode::InProcess), ..shared() };
+        assert_eq!(with_worker.into_config().expect("valid").worker, WorkerMode::InProcess);
+        for without in [
+            Settings { jwt_secret: None, ..shared() },
+            Settings { internal_token: None, ..shared() },
+        ] {
+            assert!(matches!(without.into_config(), Err(ConfigError::Required { .. })));
+        }
     }
 
     #[test]

@@ -93,7 +93,6 @@ impl Town {
             ("SHIORI_REDIS_PREFIX", &self.name),
             ("SHIORI_JWT_SECRET", JWT_SECRET),
             ("SHIORI_INTERNAL_TOKEN", INTERNAL_TOKEN),
-            ("SHIORI_WORKER", "none"),
             ("SHIORI_REQUIRED_DAYS", "1"),
             ("SHIORI_LEASE_SECONDS", &lease_seconds.to_string()),
         ])
