@@ -32,6 +32,12 @@ const CONNECTIONS: u32 = 32;
 /// How long a step waits for a connection before the store counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A connection that was idle for longer may have died meanwhile.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to show that it is alive.
+const PING_TIME: Duration = Duration::from_secs(1);
+
 /// How long a step may take.
 const STEP_TIME: Duration = Duration::from_secs(5);
 
@@ -67,6 +73,20 @@ impl MySqlStore {
                     .execute(connection)
                     .await?;
                     Ok(())
+                })
+            })
+            // In place of sqlx's own test, which a dead connection keeps waiting for all the time
+            // that there is.
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for >= TRUSTED_IDLE {
+                        // An error makes sqlx hang up; of one that is merely not wanted it would
+                        // take leave, and wait for the answer.
+                        let alive = timeout(PING_TIME, connection.ping()).await;
+                        alive.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                    }
+                    Ok(true)
                 })
             })
             .connect_with(options)
