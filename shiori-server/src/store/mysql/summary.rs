@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{Connection, MySql, Transaction};
+use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
 
 use super::{Failed, MySqlStore};
 use crate::{
@@ -71,41 +71,15 @@ impl SummaryStore for MySqlStore {
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
+            let Some(result) = result else {
+                let swapped = swap(from, to)?.execute(connection.raw()).await?;
+                return Ok(swapped.rows_affected() == 1);
+            };
             let mut transaction = connection.raw().begin().await?;
-            let lease = to.lease.as_ref();
-            let changed = sqlx::query(
-                "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
-                    finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
-                    lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
-                    progress = ?, failure = ?
-                 WHERE id = ? AND revision = ? AND lease_expires <=> ?",
-            )
-            .bind(to.status.as_str())
-            .bind(revision(to))
-            .bind(to.attempts)
-            .bind(to.started_at.map(Timestamp::as_millis))
-            .bind(to.finished_at.map(Timestamp::as_millis))
-            .bind(to.not_before.as_millis())
-            .bind(to.next_hint_at.as_millis())
-            .bind(lease.map(|lease| lease.token.reveal()))
-            .bind(lease.map(|lease| lease.expires_at.as_millis()))
-            .bind(lease.map(|lease| lease.worker.as_str()))
-            .bind(to.completed_by.map(|token| token.reveal()))
-            .bind(json(&to.versions_read)?)
-            .bind(to.progress.as_ref().map(json).transpose()?)
-            .bind(to.failure.as_ref().map(json).transpose()?)
-            .bind(&from.id.as_bytes()[..])
-            .bind(revision(from))
-            .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis()))
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-            if changed == 0 {
+            if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
                 return Ok(false);
             }
-            if let Some(result) = result {
-                insert_result(&mut transaction, to, result).await?;
-            }
+            insert_result(&mut transaction, to, result).await?;
             transaction.commit().await?;
             Ok(true)
         })
@@ -117,8 +91,8 @@ impl SummaryStore for MySqlStore {
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT * FROM summary WHERE id = (
-                SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
-                ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
+                     SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+                     ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
                 )
                 .bind(&user.as_bytes()[..])
                 .bind(week.start().as_number())
@@ -137,7 +111,7 @@ impl SummaryStore for MySqlStore {
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
-             WHERE summary_id = ?",
+                     WHERE summary_id = ?",
                 )
                 .bind(&id.as_bytes()[..])
                 .fetch_optional(connection.raw())
@@ -151,7 +125,7 @@ impl SummaryStore for MySqlStore {
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT date, label, confidence, distribution FROM emotion_tag
-             WHERE summary_id = ? ORDER BY date",
+                     WHERE summary_id = ? ORDER BY date",
                 )
                 .bind(&id.as_bytes()[..])
                 .fetch_all(connection.raw())
@@ -173,11 +147,11 @@ impl SummaryStore for MySqlStore {
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT start, status, versions_read FROM (
-                SELECT start, status, versions_read, requested_at, id, row_number() OVER (
-                    PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
-                FROM summary
-                WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled') AS requests
-             WHERE age = 1 ORDER BY requested_at, id",
+                        SELECT start, status, versions_read, requested_at, id, row_number() OVER (
+                            PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
+                        FROM summary
+                        WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled') AS requests
+                     WHERE age = 1 ORDER BY requested_at, id",
                 )
                 .bind(&user.as_bytes()[..])
                 .bind(first_start.as_number())
@@ -198,10 +172,10 @@ impl SummaryStore for MySqlStore {
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT date, label, confidence, distribution FROM (
-                SELECT date, label, confidence, distribution, row_number() OVER (
-                    PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
-                FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?) AS tags
-             WHERE age = 1",
+                        SELECT date, label, confidence, distribution, row_number() OVER (
+                            PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
+                        FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?) AS tags
+                     WHERE age = 1",
                 )
                 .bind(&user.as_bytes()[..])
                 .bind(range.start().as_number())
@@ -240,6 +214,35 @@ impl SummaryStore for MySqlStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.ping().await
     }
+}
+
+/// The compare-and-swap of a row.
+fn swap<'q>(from: &'q Row, to: &'q Row) -> Result<Query<'q, MySql, MySqlArguments>, StoreError> {
+    let lease = to.lease.as_ref();
+    Ok(sqlx::query(
+        "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
+            finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
+            lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
+            progress = ?, failure = ?
+         WHERE id = ? AND revision = ? AND lease_expires <=> ?",
+    )
+    .bind(to.status.as_str())
+    .bind(revision(to))
+    .bind(to.attempts)
+    .bind(to.started_at.map(Timestamp::as_millis))
+    .bind(to.finished_at.map(Timestamp::as_millis))
+    .bind(to.not_before.as_millis())
+    .bind(to.next_hint_at.as_millis())
+    .bind(lease.map(|lease| lease.token.reveal()))
+    .bind(lease.map(|lease| lease.expires_at.as_millis()))
+    .bind(lease.map(|lease| lease.worker.as_str()))
+    .bind(to.completed_by.map(|token| token.reveal()))
+    .bind(json(&to.versions_read)?)
+    .bind(to.progress.as_ref().map(json).transpose()?)
+    .bind(to.failure.as_ref().map(json).transpose()?)
+    .bind(&from.id.as_bytes()[..])
+    .bind(revision(from))
+    .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
 }
 
 async fn insert_row(transaction: &mut Transaction<'_, MySql>, row: &Row) -> Result<(), Failed> {
