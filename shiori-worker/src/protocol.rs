@@ -54,6 +54,10 @@ impl fmt::Debug for LeaseToken {
 pub struct ClaimRequest {
     /// Names the worker, for people who look into the store. At most 128 characters.
     pub worker_id: String,
+    /// The lease token that the worker wants. A claim whose answer was lost may then be repeated
+    /// with it, and is answered again. Default: the server makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<LeaseToken>,
 }
 
 /// A lease, and what is to be summarised.

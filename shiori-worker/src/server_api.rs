@@ -7,7 +7,7 @@ use reqwest::{
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{Envelope, ErrorCode, SummaryId};
 
-use crate::protocol::{Claim, ClaimRequest, Failure, Heartbeat, SummaryResult};
+use crate::protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult};
 
 /// Bytes of an answer: a week of seven diaries of a megabyte each, and some air.
 const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
@@ -79,13 +79,18 @@ impl ServerApi {
         Ok(Self { http, base })
     }
 
-    /// Asks for the lease of a summary.
+    /// Asks for the lease of a summary, under this token; with the same it may be asked again.
     ///
     /// # Errors
     ///
     /// [`ServerApiError`].
-    pub async fn claim(&self, id: SummaryId, worker_id: &str) -> Result<Claim, ServerApiError> {
-        let body = ClaimRequest { worker_id: worker_id.to_owned() };
+    pub async fn claim(
+        &self,
+        id: SummaryId,
+        worker_id: &str,
+        token: LeaseToken,
+    ) -> Result<Claim, ServerApiError> {
+        let body = ClaimRequest { worker_id: worker_id.to_owned(), lease_token: Some(token) };
         let claim = self.post(&format!("/api/internal/summaries/{id}/claim"), &body).await?;
         claim.ok_or(ServerApiError::Unavailable { retry_after: None })
     }

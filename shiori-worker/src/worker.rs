@@ -189,9 +189,10 @@ impl Runner {
     async fn claim(&self, id: SummaryId) -> Result<(Claim, Instant), ServerApiError> {
         let mut backoff = Backoff::new();
         let mut tries = 1;
+        let token = LeaseToken::new();
         loop {
             let asked = Instant::now();
-            match self.api.claim(id, &self.worker_id).await {
+            match self.api.claim(id, &self.worker_id, token).await {
                 Err(ServerApiError::Unavailable { retry_after })
                     if tries < CLAIM_TRIES && retry_after.unwrap_or_default() <= CLAIM_PATIENCE =>
                 {

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::header::AUTHORIZATION;
 use shiori_sdk::{ErrorCode, SummaryId};
-use shiori_worker::protocol::{Claim, ClaimRequest, Failure, Heartbeat, SummaryResult};
+use shiori_worker::protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult};
 
 use super::{
     error::ApiError,
@@ -60,7 +60,8 @@ async fn claim(
     if body.worker_id.chars().count() > MAX_WORKER_CHARS {
         return Err(ApiError::invalid_field("worker_id", "at most 128 characters"));
     }
-    Ok(Reply::ok(DONE, app.summaries.claim(id, &body.worker_id).await?))
+    let token = body.lease_token.unwrap_or_else(LeaseToken::new);
+    Ok(Reply::ok(DONE, app.summaries.claim(id, &body.worker_id, token).await?))
 }
 
 async fn heartbeat(

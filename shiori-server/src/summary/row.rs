@@ -112,14 +112,23 @@ impl Row {
         }
     }
 
-    /// Whether a worker may take it now: it is queued and due, or its lease has run out.
-    pub fn is_claimable(&self, now: Timestamp, policy: &SummaryPolicy) -> bool {
+    /// Whether a worker may take it now under this token: it is queued and due, its lease has run
+    /// out, or it is this very lease, whose claim is made again because its answer was lost.
+    pub fn is_claimable(&self, token: LeaseToken, now: Timestamp, policy: &SummaryPolicy) -> bool {
+        if self.is_held_by(token, now) {
+            return true;
+        }
         let free = match self.status {
             SummaryStatus::Queued => self.not_before <= now,
             SummaryStatus::Running => self.lease_ran_out(now),
             _ => false,
         };
         free && self.attempts < policy.max_attempts
+    }
+
+    fn is_held_by(&self, token: LeaseToken, now: Timestamp) -> bool {
+        let held = self.lease.as_ref().is_some_and(|lease| lease.token == token);
+        self.status == SummaryStatus::Running && held && !self.lease_ran_out(now)
     }
 
     fn lease_ran_out(&self, now: Timestamp) -> bool {
@@ -139,12 +148,13 @@ impl Row {
         now: Timestamp,
         policy: &SummaryPolicy,
     ) -> Result<Self, NotClaimable> {
-        if !self.is_claimable(now, policy) {
+        if !self.is_claimable(token, now, policy) {
             return Err(NotClaimable);
         }
+        let is_repeated = self.is_held_by(token, now);
         Ok(Self {
             status: SummaryStatus::Running,
-            attempts: self.attempts + 1,
+            attempts: self.attempts + u32::from(!is_repeated),
             started_at: self.started_at.or(Some(now)),
             lease: Some(Lease { token, expires_at: now + policy.lease, worker }),
             versions_read,
@@ -396,8 +406,8 @@ mod tests {
         assert_eq!(retry(Some(Duration::from_secs(1))).not_before, at(7));
         assert_eq!(retry(Some(Duration::from_secs(20))).not_before, at(25));
         let waiting = retry(None);
-        assert!(!waiting.is_claimable(at(6), &POLICY));
-        assert!(waiting.is_claimable(at(7), &POLICY));
+        assert!(!waiting.is_claimable(LeaseToken::new(), at(6), &POLICY));
+        assert!(waiting.is_claimable(LeaseToken::new(), at(7), &POLICY));
         let permanent =
             running.fail(token, model_down(), false, None, 1.0, at(5), &POLICY).expect("held");
         assert_eq!(permanent.status, SummaryStatus::Failed);
@@ -410,7 +420,7 @@ mod tests {
         let stopped = SummaryFailure { kind: FailureKind::WorkerLost, message: "stopped".into() };
         let back = running.fail(token, stopped, true, None, 1.0, at(5), &POLICY).expect("held");
         assert_eq!((back.attempts, back.not_before), (0, at(5)));
-        assert!(back.is_claimable(at(5), &POLICY));
+        assert!(back.is_claimable(LeaseToken::new(), at(5), &POLICY));
     }
 
     #[test]

@@ -178,13 +178,18 @@ impl Summaries {
         .await
     }
 
-    /// Gives a worker the lease, and what is to be summarised as it stands now.
-    pub(crate) async fn claim(&self, id: SummaryId, worker: &str) -> Result<Claim, SummaryError> {
+    /// Gives a worker the lease under this token, and what is to be summarised as it stands now.
+    pub(crate) async fn claim(
+        &self,
+        id: SummaryId,
+        worker: &str,
+        token: LeaseToken,
+    ) -> Result<Claim, SummaryError> {
         let parts = &*self.0;
         for _ in 0..STEP_TRIES {
             let now = parts.clock.now();
             let row = self.row(id).await?.ok_or(SummaryError::NotClaimable)?;
-            if !row.is_claimable(now, &parts.policy) {
+            if !row.is_claimable(token, now, &parts.policy) {
                 return Err(SummaryError::NotClaimable);
             }
             let records = parts.diaries.read(row.user, row.week.into()).await?;
@@ -197,7 +202,6 @@ impl Summaries {
                 self.advance(&row, &rejected, None).await?;
                 return Err(SummaryError::NotClaimable);
             }
-            let token = LeaseToken::new();
             let read = versions(records.iter().map(|record| &record.head));
             let claimed = row
                 .claim(worker.to_owned(), token, read, now, &parts.policy)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use shiori_sdk::{Client, FailureKind, SummaryHandle, SummaryStatus, Timestamp};
 use shiori_server::WorkerMode;
-use shiori_worker::ManualClock;
+use shiori_worker::{ManualClock, protocol::LeaseToken};
 
 use crate::house::{Answer, House, Raw, until, week, write_week};
 
@@ -74,6 +74,27 @@ impl Scene {
 
 fn refused(answer: &Answer, error: &str) {
     assert_eq!((answer.status, answer.error().as_str()), (409, error));
+}
+
+/// The answer to a claim was lost. The worker asks again under the same token, which costs no
+/// attempt; another worker's token is another's.
+#[tokio::test]
+async fn a_claim_is_repeated_under_its_token() {
+    let scene = Scene::set().await;
+    let mine = json!({"worker_id": "나", "lease_token": LeaseToken::new()});
+    let theirs = json!({"worker_id": "남", "lease_token": LeaseToken::new()});
+    for _ in 0..3 {
+        let claim = scene.post("claim", &mine).await.json();
+        assert_eq!(claim["data"]["lease_token"], mine["lease_token"]);
+        assert_eq!(claim["data"]["attempt"], 1);
+        refused(&scene.post("claim", &theirs).await, "not_claimable");
+    }
+    scene.clock.advance(Duration::from_secs(31));
+    assert_eq!(scene.post("claim", &theirs).await.json()["data"]["attempt"], 2);
+    refused(&scene.post("claim", &mine).await, "not_claimable");
+    refused(&scene.result(&mine["lease_token"]).await, "lease_lost");
+    assert_eq!(scene.result(&theirs["lease_token"]).await.status, 200);
+    scene.house.stop().await;
 }
 
 #[tokio::test]

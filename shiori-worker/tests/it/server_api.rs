@@ -29,7 +29,7 @@ async fn claim(answer: ResponseTemplate) -> ServerApiError {
         .mount(&server)
         .await;
     let api = ServerApi::new(&server.uri(), TOKEN).unwrap();
-    api.claim(SummaryId::new(), "w").await.unwrap_err()
+    api.claim(SummaryId::new(), "w", LeaseToken::new()).await.unwrap_err()
 }
 
 fn envelope(status: u16, error: &str) -> ResponseTemplate {
