@@ -40,6 +40,16 @@ async fn trap_04_fifty_calls_on_a_rejected_token_make_one_refresh() {
     assert!(elsewhere.into_iter().all(|seen| seen.cookie.is_none()));
 }
 
+/// Ends when a refresh has been asked for, which does not take long.
+async fn refreshing(script: &Script) {
+    let asked = async {
+        while script.count(REFRESH) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("a refresh is asked for");
+}
+
 #[tokio::test]
 async fn trap_04_a_dropped_caller_loses_no_rotated_token() {
     let script = Script::of(wants_second).await;
@@ -48,11 +58,9 @@ async fn trap_04_a_dropped_caller_loses_no_rotated_token() {
         let diaries = client.diaries();
         let mut call = Box::pin(diaries.get(day()));
         // Until the refresh is on its way, and no further.
-        while script.count(REFRESH) == 0 {
-            tokio::select! {
-                _ = &mut call => panic!("the refresh takes longer"),
-                () = tokio::time::sleep(Duration::from_millis(1)) => {}
-            }
+        tokio::select! {
+            _ = &mut call => panic!("the refresh takes longer"),
+            () = refreshing(&script) => {}
         }
     }
     assert!(client.diaries().get(day()).await.unwrap().is_some());
@@ -93,9 +101,7 @@ async fn what_one_person_asked_for_is_never_asked_for_as_another() {
     let client = script.client().await;
     let diaries = client.diaries();
     let save = tokio::spawn(async move { diaries.get(day()).await });
-    while script.count(REFRESH) == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    refreshing(&script).await;
     client.auth().login("other@example.com", "secret-pass-2").await.unwrap();
     assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::SignedOut);
     assert_eq!(script.count(DIARY), 1);
