@@ -53,11 +53,11 @@ def main():
         ("SHIORI_TEST_MONGODB_URL", start_mongodb),
         ("SHIORI_TEST_REDIS_URL", start_redis),
     ]
-    wanted = [(name, start) for name, start in engines if not os.environ.get(name)]
-    install({start for _, start in wanted})
+    wanted = [(name, bring_up) for name, bring_up in engines if not os.environ.get(name)]
+    install({bring_up for _, bring_up in wanted})
     try:
-        for name, start in wanted:
-            print(f"export {name}={shlex.quote(start(home))}", flush=True)
+        for name, bring_up in wanted:
+            print(f"export {name}={shlex.quote(bring_up(home))}", flush=True)
     except BaseException:
         stop_all(home)
         raise
