@@ -103,9 +103,9 @@ async fn merge_with_an_overlap(phone: &Diaries, laptop: &Diaries, date: Date) ->
     // The phone still has its draft and what it was made from, and says now what it wants.
     let conflict = refused.err().ok_or("an overlap was to fail")?;
     let conflict = conflict.as_conflict().ok_or("it is a conflict")?;
-    let base = conflict.base.as_ref().ok_or("the base was given")?;
+    let base = conflict.base.clone().ok_or("the base was given")?;
     let saved = phone
-        .save(date, conflict.ours.clone(), Precondition::IfVersion(base.version))
+        .save(date, conflict.ours.clone(), conflict.expected.into())
         .with_base(base)
         .on_conflict(MergeBlocks { on_overlap: OnOverlap::KeepBoth })
         .await?;

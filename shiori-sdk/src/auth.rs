@@ -35,7 +35,7 @@ impl Auth {
             nickname: nickname.to_owned(),
         };
         let call = Call::new(Method::POST, "/api/user/signup", Replay::Unsafe).json(&body);
-        let answer = self.shared().transport.send(&call, None).await?;
+        let answer = self.client.send_as(None, &call).await?;
         Ok(answer.data::<SignedUp>()?.user_id)
     }
 
@@ -44,14 +44,15 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) with code `bad_credentials`, or `too_many_attempts` with a time to wait.
+    /// [`Error`](crate::Error) with code `bad_credentials`, or `too_many_attempts` with a time to
+    /// wait; of kind [`ErrorKind::TokenStore`] when the session could not be kept: it holds all the
+    /// same, until this client is gone.
     pub async fn login(&self, email: &str, password: &str) -> Result<()> {
         let body = Credentials { email: email.to_owned(), password: password.into() };
         // An answer that was lost leaves a session that nobody uses; it expires.
         let call = Call::new(Method::POST, "/api/user/login", Replay::Safe).json(&body);
-        let answer = self.shared().transport.send(&call, None).await?;
-        self.shared().session.begin(Tokens::from_answer(&answer)?);
-        Ok(())
+        let answer = self.client.send_as(None, &call).await?;
+        self.shared().session.begin(Tokens::from_answer(&answer)?).await
     }
 
     /// Renews the access token now. Calls do so by themselves when it is time.
@@ -66,15 +67,17 @@ impl Auth {
         shared.session.renew(&token).await
     }
 
-    /// Ends the session, on the server and here.
+    /// Ends the session, on the server and here. Without one there is nothing to do.
     ///
     /// # Errors
     ///
     /// [`Error`](crate::Error) when the server could not be told; the tokens here are forgotten all the same.
     pub async fn logout(&self) -> Result<()> {
         let call = Call::new(Method::DELETE, "/api/user/logout", Replay::Safe);
+        let session = &self.shared().session;
+        let Ok(tokens) = session.current() else { return Ok(()) };
         let told = self.client.send(&call).await;
-        self.shared().session.end();
+        session.end(&tokens).await;
         match told {
             Ok(_) => Ok(()),
             // It had ended already.
@@ -92,7 +95,7 @@ impl Auth {
         let access_token = self.shared().session.current()?.access.to_string();
         let call = Call::new(Method::POST, "/api/auth/verify", Replay::Safe)
             .json(&VerifyRequest { access_token });
-        self.shared().transport.send(&call, None).await?;
+        self.client.send_as(None, &call).await?;
         Ok(())
     }
 

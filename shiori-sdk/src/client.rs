@@ -1,15 +1,18 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use reqwest::{
     Url,
-    header::{ACCEPT_LANGUAGE, HeaderMap, HeaderValue},
+    header::{ACCEPT_LANGUAGE, HeaderMap, HeaderValue, USER_AGENT},
 };
 
 use crate::{
-    Auth, ConflictPolicy, Diaries, Error, ErrorCode, PollingPolicy, Reflections, Result,
-    RetryPolicy, Summaries, Weeks,
+    Auth, CallOptions, ConflictPolicy, Diaries, Error, ErrorCode, PollingPolicy, Reflections,
+    Result, RetryBudget, RetryPolicy, Summaries, TokenStore, Weeks,
     error::ErrorKind,
-    retry::RetryBudget,
     session::Session,
     transport::{Answer, Call, Refusal, Transport},
 };
@@ -19,14 +22,17 @@ use crate::{
 /// Clones are cheap and share everything: the session, the connections, the retry budget. Every
 /// future of the SDK may be dropped at any await; the client stays usable.
 #[derive(Clone)]
-pub struct Client(Arc<Shared>);
+pub struct Client {
+    shared: Arc<Shared>,
+    options: Arc<CallOptions>,
+}
 
 /// What the clones of a client share.
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) session: Session,
-    pub(crate) conflict: ConflictPolicy,
-    pub(crate) polling: PollingPolicy,
+    /// As the client was built, for what it does by itself.
+    pub(crate) options: Arc<CallOptions>,
 }
 
 impl Client {
@@ -34,14 +40,24 @@ impl Client {
     pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             base_url: base_url.into(),
-            retry: RetryPolicy::default(),
-            conflict: ConflictPolicy::default(),
-            polling: PollingPolicy::default(),
-            attempt_timeout: Duration::from_secs(15),
-            call_timeout: Duration::from_secs(60),
+            options: CallOptions::default(),
+            budget: RetryBudget::default(),
             user_agent: concat!("shiori-sdk/", env!("CARGO_PKG_VERSION")).to_owned(),
             accept_language: None,
+            token_store: None,
+            http: None,
         }
+    }
+
+    /// How this client makes its calls.
+    pub fn options(&self) -> &CallOptions {
+        &self.options
+    }
+
+    /// The same client, making its calls with other options. It shares everything else: session,
+    /// connections, retry budget.
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { shared: self.shared.clone(), options: Arc::new(options) }
     }
 
     /// Accounts and sessions.
@@ -70,15 +86,15 @@ impl Client {
     }
 
     pub(crate) fn shared(&self) -> &Shared {
-        &self.0
+        &self.shared
     }
 
     /// Sends a request as the one who is signed in. The access token is renewed if the server
     /// rejects it.
     pub(crate) async fn send(&self, call: &Call) -> Result<Answer, Refusal> {
-        let Shared { transport, session, .. } = &*self.0;
+        let session = &self.shared.session;
         let tokens = session.tokens().await.map_err(Refusal::bare)?;
-        let mut sent = transport.send(call, Some(&tokens.access)).await;
+        let mut sent = self.send_as(Some(&tokens.access), call).await;
         let rejected = |refusal: &Refusal| refusal.error.code() == Some(&ErrorCode::Unauthorized);
         if sent.as_ref().err().is_some_and(rejected) {
             // A 401 says that nothing was applied.
@@ -89,22 +105,31 @@ impl Client {
             if renewed.login != tokens.login {
                 return sent;
             }
-            sent = transport.send(call, Some(&renewed.access)).await;
+            sent = self.send_as(Some(&renewed.access), call).await;
         }
         if let Err(Refusal { error, .. }) = &sent
             && matches!(error.code(), Some(ErrorCode::SessionExpired | ErrorCode::RefreshReused))
         {
-            session.end();
+            session.end(&tokens).await;
         }
         sent
+    }
+
+    /// Sends a request with this access token, or as nobody.
+    pub(crate) async fn send_as(
+        &self,
+        token: Option<&str>,
+        call: &Call,
+    ) -> Result<Answer, Refusal> {
+        self.shared.transport.send(&self.options, call, token).await
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("base_url", &self.0.transport.base.as_str())
-            .field("session", &self.0.session)
+            .field("base_url", &self.shared.transport.base.as_str())
+            .field("session", &self.shared.session)
             .finish_non_exhaustive()
     }
 }
@@ -114,39 +139,49 @@ impl fmt::Debug for Client {
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
     base_url: String,
-    retry: RetryPolicy,
-    conflict: ConflictPolicy,
-    polling: PollingPolicy,
-    attempt_timeout: Duration,
-    call_timeout: Duration,
+    options: CallOptions,
+    budget: RetryBudget,
     user_agent: String,
     accept_language: Option<String>,
+    token_store: Option<Arc<dyn TokenStore>>,
+    http: Option<reqwest::Client>,
 }
 
 impl ClientBuilder {
+    /// How calls are made, all at once. The setters below change one thing each.
+    pub fn options(self, options: CallOptions) -> Self {
+        Self { options, ..self }
+    }
+
     /// How requests are repeated. Default: 3 attempts.
     pub fn retry_policy(self, retry: RetryPolicy) -> Self {
-        Self { retry, ..self }
+        Self { options: self.options.with_retry_policy(retry), ..self }
     }
 
-    /// How saves that met a conflict are repeated.
+    /// How saves that met a conflict are repeated. Default: 16 saves within 10 s.
     pub fn conflict_policy(self, conflict: ConflictPolicy) -> Self {
-        Self { conflict, ..self }
+        Self { options: self.options.with_conflict_policy(conflict), ..self }
     }
 
-    /// How summaries are waited for.
+    /// How summaries are waited for. Default: long-polls of 20 s, for 180 s in all.
     pub fn polling_policy(self, polling: PollingPolicy) -> Self {
-        Self { polling, ..self }
+        Self { options: self.options.with_polling_policy(polling), ..self }
     }
 
-    /// How long one attempt of a request may take. Default 15 s.
+    /// How long one attempt of a request may take. Default 15 s. Connecting may take 5 s of it.
     pub fn attempt_timeout(self, attempt_timeout: Duration) -> Self {
-        Self { attempt_timeout, ..self }
+        Self { options: self.options.with_attempt_timeout(attempt_timeout), ..self }
     }
 
     /// How long all attempts of a request may take together. Default 60 s.
     pub fn call_timeout(self, call_timeout: Duration) -> Self {
-        Self { call_timeout, ..self }
+        Self { options: self.options.with_call_timeout(call_timeout), ..self }
+    }
+
+    /// What bounds the retries of this client and its clones. Default: a budget of their own with
+    /// 500 tokens. A clone of another client's budget is shared with that client.
+    pub fn retry_budget(self, budget: RetryBudget) -> Self {
+        Self { budget, ..self }
     }
 
     /// What the client calls itself. Default `shiori-sdk/` and the version.
@@ -159,55 +194,87 @@ impl ClientBuilder {
         Self { accept_language: Some(language.into()), ..self }
     }
 
+    /// Where the session is kept over restarts. Default: nowhere. The store is read when the
+    /// client is built; whoever was signed in then still is.
+    pub fn token_store(self, store: impl TokenStore + 'static) -> Self {
+        Self { token_store: Some(Arc::new(store)), ..self }
+    }
+
+    /// Sends requests through this HTTP client, for proxies, root certificates and the like. It
+    /// should follow no redirects, for they would carry the token to somewhere else, and repeat
+    /// nothing by itself.
+    ///
+    /// Outside of the crate's promise of stability: the next major version of reqwest changes it.
+    #[cfg(feature = "unstable-reqwest")]
+    pub fn reqwest_client(self, http: reqwest::Client) -> Self {
+        Self { http: Some(http), ..self }
+    }
+
     /// The client.
     ///
     /// # Errors
     ///
     /// [`Error`] of kind [`ErrorKind::Config`] when the base URL is not an `http` or `https` URL,
-    /// when it is `https` and the crate was built without TLS, or when a header value is not one.
+    /// when it is `https` and the crate was built without TLS, or when a header value is not one;
+    /// [`ErrorKind::TokenStore`] when the session that was kept cannot be read.
     pub fn build(self) -> Result<Client> {
-        let config = |reason: &'static str| Error::new(ErrorKind::Config).with_source(reason);
-        let base = Url::parse(&self.base_url).map_err(|_| config("the base URL is not a URL"))?;
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(config("the base URL must hold no credentials"));
-        }
-        match base.scheme() {
-            "http" => {}
-            "https" if cfg!(any(feature = "rustls", feature = "native-tls")) => {}
-            "https" => return Err(config("https needs the feature `rustls` or `native-tls`")),
-            _ => return Err(config("the base URL is neither http nor https")),
-        }
-        let mut headers = HeaderMap::new();
-        if let Some(language) = &self.accept_language {
-            let value = HeaderValue::from_str(language)
-                .map_err(|_| config("the language is not a header value"))?;
-            headers.insert(ACCEPT_LANGUAGE, value);
-        }
-        let http = reqwest::Client::builder()
-            .user_agent(&self.user_agent)
-            .default_headers(headers)
-            .connect_timeout(Duration::from_secs(5).min(self.attempt_timeout))
-            // A redirect would carry the token to somewhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            // Retries are this crate's own.
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| Error::new(ErrorKind::Config).with_source(error.without_url()))?;
-        let transport = Transport {
-            http,
-            base,
-            retry: self.retry,
-            attempt_timeout: self.attempt_timeout,
-            call_timeout: self.call_timeout,
-            budget: RetryBudget::new(),
+        let base = base_url(&self.base_url)?;
+        let headers = self.headers()?;
+        let http = match self.http {
+            Some(http) => http,
+            None => reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(5).min(self.options.attempt_timeout))
+                // A redirect would carry the token to somewhere else.
+                .redirect(reqwest::redirect::Policy::none())
+                // Retries are this crate's own.
+                .retry(reqwest::retry::never())
+                .tcp_nodelay(true)
+                .build()
+                .map_err(|error| Error::new(ErrorKind::Config).with_source(error.without_url()))?,
         };
-        let shared = |weak: &std::sync::Weak<Shared>| Shared {
+        let kept = match &self.token_store {
+            Some(store) => store
+                .load()
+                .map_err(|error| Error::new(ErrorKind::TokenStore).with_source(error))?,
+            None => None,
+        };
+        let transport = Transport { http, base, headers, budget: self.budget };
+        let options = Arc::new(self.options);
+        let shared = |weak: &Weak<Shared>| Shared {
             transport,
-            session: Session::new(weak.clone()),
-            conflict: self.conflict,
-            polling: self.polling,
+            session: Session::new(weak.clone(), self.token_store, kept),
+            options: options.clone(),
         };
-        Ok(Client(Arc::new_cyclic(shared)))
+        Ok(Client { shared: Arc::new_cyclic(shared), options })
     }
+
+    /// The headers of every request.
+    fn headers(&self) -> Result<HeaderMap> {
+        let value = |text: &str, reason: &'static str| {
+            HeaderValue::from_str(text).map_err(|_| config(reason))
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, value(&self.user_agent, "the user agent is no header value")?);
+        if let Some(language) = &self.accept_language {
+            headers.insert(ACCEPT_LANGUAGE, value(language, "the language is no header value")?);
+        }
+        Ok(headers)
+    }
+}
+
+fn base_url(url: &str) -> Result<Url> {
+    let base = Url::parse(url).map_err(|_| config("the base URL is not a URL"))?;
+    if !base.username().is_empty() || base.password().is_some() {
+        return Err(config("the base URL must hold no credentials"));
+    }
+    match base.scheme() {
+        "http" => Ok(base),
+        "https" if cfg!(any(feature = "rustls", feature = "native-tls")) => Ok(base),
+        "https" => Err(config("https needs the feature `rustls` or `native-tls`")),
+        _ => Err(config("the base URL is neither http nor https")),
+    }
+}
+
+fn config(reason: &'static str) -> Error {
+    Error::new(ErrorKind::Config).with_source(reason)
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    Diary, Document, Draft, MAX_TITLE_CHARS,
+    Diary, Document, Draft, MAX_TITLE_CHARS, Version,
     merge::{self, OnOverlap},
 };
 
@@ -13,9 +13,10 @@ use crate::{
 pub struct Conflict {
     /// What was to be saved.
     pub ours: Draft,
-    /// The diary that `ours` was made from, if it was told by
-    /// [`Save::with_base`](crate::Save::with_base).
-    pub base: Option<Diary>,
+    /// What `ours` was made from, if it was told by [`Save::with_base`](crate::Save::with_base).
+    pub base: Option<Draft>,
+    /// The version that was to be saved over; `None` when there was to be no diary.
+    pub expected: Option<Version>,
     /// The diary as it stands; `None` when it was deleted, or never was.
     pub current: Option<Diary>,
     /// How many saves have met a conflict so far, from 1 on.
@@ -33,8 +34,8 @@ pub enum Resolution {
 
 /// Decides what is saved instead when another save was first.
 ///
-/// It may be asked several times for one save, each time with what stands then; `ours` and `base`
-/// stay the same. It must not block.
+/// It may be asked several times for one save, and even for one conflict, each time with what stands
+/// then; `ours` and `base` stay the same. It must not block.
 pub trait ConflictResolver: Send + Sync {
     /// Decides on one conflict.
     fn resolve(&self, conflict: &Conflict) -> Resolution;

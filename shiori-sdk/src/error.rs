@@ -56,6 +56,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The server refuses the request; [`Error::code`] says why.
     Refused,
+    /// The [`TokenStore`](crate::TokenStore) failed.
+    TokenStore,
 }
 
 /// Whether the server may have seen the request.
@@ -243,6 +245,7 @@ impl fmt::Display for Error {
             ErrorKind::RateLimited => "too many requests",
             ErrorKind::Unavailable => "the server is not available",
             ErrorKind::Refused => "the server refused the request",
+            ErrorKind::TokenStore => "the session could not be kept",
         })?;
         if let Some(code) = self.code() {
             write!(f, " ({code})")?;

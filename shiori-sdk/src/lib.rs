@@ -35,6 +35,7 @@
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
+//! | `unstable-reqwest` | no | a reqwest client of one's own; not covered by semantic versioning |
 
 #[cfg(feature = "client")]
 mod auth;
@@ -48,6 +49,8 @@ mod diary;
 mod error;
 pub mod merge;
 #[cfg(feature = "client")]
+mod options;
+#[cfg(feature = "client")]
 mod retry;
 #[cfg(feature = "client")]
 mod session;
@@ -55,6 +58,8 @@ mod session;
 mod sse;
 #[cfg(feature = "client")]
 mod summary;
+#[cfg(feature = "client")]
+mod token_store;
 #[cfg(feature = "client")]
 mod transport;
 pub mod types;
@@ -72,10 +77,12 @@ pub use {
         Conflict, ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution,
         resolve_with,
     },
-    diary::{Change, Diaries, Outcome, Precondition, RetryReport, Save, Saved},
+    diary::{Change, Diaries, Entry, FilledEntry, Outcome, Precondition, RetryReport, Save, Saved},
     error::{Error, ErrorKind, Result, WasSent},
-    retry::{ConflictPolicy, PollingPolicy, RetryPolicy},
+    options::CallOptions,
+    retry::{ConflictPacing, ConflictPolicy, PollingPolicy, RetryBudget, RetryPolicy},
     summary::{Reflections, Requested, Summaries, SummaryHandle},
+    token_store::{FileTokenStore, StoredSession, TokenStore},
     watch::SummaryWatch,
     week::{DayMeta, WeekMeta, Weeks},
 };

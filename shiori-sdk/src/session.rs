@@ -3,25 +3,31 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use reqwest::{
     Method,
     header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use crate::{
-    AccessToken, Error, ErrorCode, RefreshRequest, Result,
+    AccessToken, Error, ErrorCode, RefreshRequest, Result, StoredSession, Timestamp, TokenStore,
     client::Shared,
     error::ErrorKind,
-    transport::{Answer, Call, Replay, Transport},
+    transport::{Answer, Call, Replay},
 };
 
 /// How long one attempt of a renewal may take. The server repeats the answer of a rotation for
 /// 10 s; later, the same token counts as stolen, so the last attempt has to come before.
 const REFRESH_ATTEMPT: Duration = Duration::from_secs(4);
+
+/// How long before its end an access token is renewed, unless its life is short.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// No access token is taken to live longer.
+const MAX_LIFE: Duration = Duration::from_secs(365 * 86_400);
 
 /// The name of the cookie that holds the refresh token.
 const COOKIE_NAME: &str = "refresh_token";
@@ -31,6 +37,9 @@ pub(crate) struct Session {
     state: Mutex<State>,
     /// The owner of this session, for the task that renews it.
     owner: Weak<Shared>,
+    store: Option<Arc<dyn TokenStore>>,
+    /// Held while the store is written, so that what it holds last is what stands last.
+    keeping: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -60,6 +69,8 @@ pub(crate) struct Tokens {
     refresh: Arc<str>,
     /// When the access token is to be renewed before it expires.
     renew_at: Instant,
+    /// By the clock of this machine, for the store alone.
+    expires_at: Timestamp,
     /// Which of this client's logins they come from.
     pub(crate) login: u64,
 }
@@ -70,20 +81,45 @@ impl Tokens {
         let refresh =
             refresh_cookie(&answer.headers).ok_or_else(|| Error::new(ErrorKind::InvalidAnswer))?;
         // By the time the answer gave, never by the local reading of the token: clocks differ.
-        let life = Duration::from_secs(access.expires_in.min(31_536_000));
-        let margin = Duration::from_secs(60).min(life.mul_f64(0.2));
+        let life = Duration::from_secs(access.expires_in).min(MAX_LIFE);
+        let margin = MARGIN.min(life.mul_f64(0.2));
         Ok(Self {
             access: access.token.into(),
             refresh: refresh.into(),
             renew_at: Instant::now() + life.saturating_sub(margin),
+            expires_at: Timestamp::from(SystemTime::now() + life),
             login: 0,
         })
+    }
+
+    fn restore(kept: StoredSession) -> Self {
+        let left = kept.expires_at.duration_since(Timestamp::from(SystemTime::now()));
+        Self {
+            access: kept.access_token.into(),
+            refresh: kept.refresh_token.into(),
+            renew_at: Instant::now() + left.min(MAX_LIFE).saturating_sub(MARGIN),
+            expires_at: kept.expires_at,
+            login: 0,
+        }
+    }
+
+    fn to_stored(&self) -> StoredSession {
+        StoredSession {
+            access_token: self.access.to_string(),
+            refresh_token: self.refresh.to_string(),
+            expires_at: self.expires_at,
+        }
     }
 }
 
 impl Session {
-    pub(crate) fn new(owner: Weak<Shared>) -> Self {
-        Self { state: Mutex::default(), owner }
+    pub(crate) fn new(
+        owner: Weak<Shared>,
+        store: Option<Arc<dyn TokenStore>>,
+        kept: Option<StoredSession>,
+    ) -> Self {
+        let state = State { tokens: kept.map(Tokens::restore), ..State::default() };
+        Self { state: Mutex::new(state), owner, store, keeping: tokio::sync::Mutex::default() }
     }
 
     /// The tokens for a request, renewed if they are about to expire.
@@ -118,7 +154,7 @@ impl Session {
                     let flight = Flight { replaces: rejected.clone(), outcome: outcome.clone() };
                     state.flight = Some(flight);
                     tokio::spawn(async move {
-                        let renewed = owner.session.request_tokens(&owner.transport, tokens).await;
+                        let renewed = owner.session.request_tokens(&owner, tokens).await;
                         sender.send_replace(Some(Arc::new(renewed)));
                     });
                     outcome
@@ -132,7 +168,7 @@ impl Session {
         }
     }
 
-    async fn request_tokens(&self, transport: &Transport, tokens: Tokens) -> Result<()> {
+    async fn request_tokens(&self, owner: &Shared, tokens: Tokens) -> Result<()> {
         let body = RefreshRequest { access_token: tokens.access.to_string() };
         let cookie = HeaderValue::from_str(&format!("{COOKIE_NAME}={}", tokens.refresh));
         let mut cookie = cookie.map_err(|_| signed_out())?;
@@ -142,12 +178,23 @@ impl Session {
             .json(&body)
             .header(COOKIE, cookie)
             .within(REFRESH_ATTEMPT);
-        let renewed = match transport.send(&call, None).await {
+        let renewed = match owner.transport.send(&owner.options, &call, None).await {
             Ok(answer) => Tokens::from_answer(&answer),
             Err(refusal) => Err(refusal.into()),
         };
+        let renewed = self.replace(&tokens, renewed);
+        // Before anybody is told, so that no crash forgets a token that was used already. Without
+        // the store the session still holds.
+        if let Err(error) = self.keep().await {
+            tracing::warn!(%error, "the renewed session could not be kept");
+        }
+        self.lock().flight = None;
+        renewed
+    }
+
+    /// Puts renewed tokens in the place of these, or nothing when the session is over.
+    fn replace(&self, tokens: &Tokens, renewed: Result<Tokens>) -> Result<()> {
         let mut state = self.lock();
-        state.flight = None;
         // Somebody may have signed in or out meanwhile; then these tokens are nobody's.
         let same = |now: &Tokens| now.login == tokens.login && now.access == tokens.access;
         let still = state.tokens.as_ref().is_some_and(same);
@@ -175,14 +222,35 @@ impl Session {
         }
     }
 
-    pub(crate) fn begin(&self, tokens: Tokens) {
-        let mut state = self.lock();
-        state.logins += 1;
-        state.tokens = Some(Tokens { login: state.logins, ..tokens });
+    pub(crate) async fn begin(&self, tokens: Tokens) -> Result<()> {
+        {
+            let mut state = self.lock();
+            state.logins += 1;
+            state.tokens = Some(Tokens { login: state.logins, ..tokens });
+        }
+        self.keep().await
     }
 
-    pub(crate) fn end(&self) {
-        self.lock().tokens = None;
+    /// Forgets the session that these tokens belong to, if nobody has signed in since.
+    pub(crate) async fn end(&self, tokens: &Tokens) {
+        let ended = {
+            let mut state = self.lock();
+            let is_theirs = |now: &mut Tokens| now.login == tokens.login;
+            state.tokens.take_if(is_theirs).is_some()
+        };
+        if ended && let Err(error) = self.keep().await {
+            tracing::warn!(%error, "the ended session could not be removed from its store");
+        }
+    }
+
+    /// Writes the session to the store as it stands, if there is a store.
+    async fn keep(&self) -> Result<()> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        let _turn = self.keeping.lock().await;
+        let session = self.lock().tokens.as_ref().map(Tokens::to_stored);
+        let kept = spawn_blocking(move || store.keep(session.as_ref())).await;
+        let failed = |error| Error::new(ErrorKind::TokenStore).with_source(error);
+        kept.unwrap_or_else(|_| Err("the store panicked".into())).map_err(failed)
     }
 
     pub(crate) fn current(&self) -> Result<Tokens> {

@@ -132,7 +132,7 @@ impl SummaryHandle {
     ///
     /// As [`SummaryHandle::wait_for`].
     pub async fn wait(&self) -> Result<Summary> {
-        self.wait_for(self.client.shared().polling.deadline).await
+        self.wait_for(self.client.options().polling.deadline).await
     }
 
     /// Waits for a final status, at most this long. Servers that restart meanwhile are waited for,
@@ -153,7 +153,7 @@ impl SummaryHandle {
             // The first question is answered at once, and no question outlives the deadline.
             let hold = match after {
                 None => Duration::ZERO,
-                Some(_) => self.client.shared().polling.long_poll.min(remaining),
+                Some(_) => self.client.options().polling.long_poll.min(remaining),
             };
             let answer = tokio::time::timeout_at(deadline, self.look(after, hold)).await;
             let news = match answer {
@@ -247,7 +247,7 @@ impl Pacing {
             return Duration::ZERO;
         }
         self.timed += 1;
-        handle.client.shared().polling.interval(self.timed)
+        handle.client.options().polling.interval(self.timed)
     }
 }
 

@@ -8,12 +8,12 @@ use reqwest::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{Instrument, field::Empty};
 use uuid::Uuid;
 
 use crate::{
-    Envelope, Error, Result, Timestamp,
+    CallOptions, Envelope, Error, Result, RetryBudget, Timestamp,
     error::{ErrorKind, WasSent},
-    retry::{RetryBudget, RetryPolicy},
 };
 
 /// Bytes of an answer; a year's listing or a diary at its limit are far below.
@@ -25,9 +25,8 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Transport {
     pub(crate) http: reqwest::Client,
     pub(crate) base: Url,
-    pub(crate) retry: RetryPolicy,
-    pub(crate) attempt_timeout: Duration,
-    pub(crate) call_timeout: Duration,
+    /// Of every request.
+    pub(crate) headers: HeaderMap,
     pub(crate) budget: RetryBudget,
 }
 
@@ -152,14 +151,49 @@ impl From<Refusal> for Error {
 
 impl Transport {
     /// Sends the request as often as the policy allows.
-    pub(crate) async fn send(&self, call: &Call, token: Option<&str>) -> Result<Answer, Refusal> {
-        let deadline = Instant::now() + self.call_timeout + call.held;
+    pub(crate) async fn send(
+        &self,
+        options: &CallOptions,
+        call: &Call,
+        token: Option<&str>,
+    ) -> Result<Answer, Refusal> {
+        // Paths hold dates and ids. Queries, headers and bodies stay out of every log.
+        let span = tracing::debug_span!(
+            "shiori_request",
+            http.request.method = %call.method,
+            url.path = call.path,
+            http.response.status_code = Empty,
+            attempts = Empty,
+            request_id = Empty,
+        );
+        let sent = self.send_repeatedly(options, call, token).instrument(span.clone()).await;
+        let (status, attempts, id) = match &sent {
+            Ok(answer) => {
+                (Some(answer.status.as_u16()), answer.attempts, Some(&*answer.request_id))
+            }
+            Err(Refusal { error, .. }) => {
+                (error.status_code(), error.attempts(), error.request_id())
+            }
+        };
+        span.record("http.response.status_code", status);
+        span.record("attempts", attempts);
+        span.record("request_id", id);
+        sent
+    }
+
+    async fn send_repeatedly(
+        &self,
+        options: &CallOptions,
+        call: &Call,
+        token: Option<&str>,
+    ) -> Result<Answer, Refusal> {
+        let deadline = Instant::now() + options.call_timeout + call.held;
         let mut attempts = 0;
         let mut repeated = false;
         let mut spent = 0;
         loop {
             attempts += 1;
-            let refusal = match self.attempt(call, token, attempts, deadline).await {
+            let refusal = match self.attempt(options, call, token, attempts, deadline).await {
                 Ok(answer) => {
                     self.budget.give(spent);
                     return Ok(answer);
@@ -169,11 +203,11 @@ impl Transport {
             let refusal = refusal.after(repeated);
             let error = &refusal.error;
             let replayable = call.replay == Replay::Safe || error.was_sent() == WasSent::No;
-            if !error.is_retryable() || !replayable || attempts >= self.retry.attempts {
+            if !error.is_retryable() || !replayable || attempts >= options.retry.attempts {
                 return Err(refusal);
             }
             let asked = error.retry_after().unwrap_or_default();
-            let next = Instant::now() + self.retry.backoff(attempts).max(asked);
+            let next = Instant::now() + options.retry.backoff(attempts).max(asked);
             spent = match error.kind() {
                 ErrorKind::Timeout => RetryBudget::RETRY_AFTER_TIMEOUT,
                 _ => RetryBudget::RETRY,
@@ -190,16 +224,17 @@ impl Transport {
 
     async fn attempt(
         &self,
+        options: &CallOptions,
         call: &Call,
         token: Option<&str>,
         attempts: u32,
         deadline: Instant,
     ) -> Result<Answer, Refusal> {
-        let request_id = Uuid::new_v4().to_string();
+        let request_id = options.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         let fail = |error: Error| {
             Refusal::bare(error.with_request_id(&request_id).with_attempts(attempts))
         };
-        let attempt = self.attempt_timeout.min(call.within) + call.held;
+        let attempt = options.attempt_timeout.min(call.within) + call.held;
         let limit = deadline.min(Instant::now() + attempt);
         let exchange = async {
             let response = self.request(call, token, &request_id).await.map_err(&fail)?;
@@ -238,10 +273,15 @@ impl Transport {
         if !call.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&call.query);
         }
-        let mut request = self.http.request(call.method.clone(), url).headers(call.headers.clone());
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            request = request.header(&X_REQUEST_ID, id);
-        }
+        let id = HeaderValue::from_str(request_id).map_err(|_| {
+            Error::new(ErrorKind::Config).with_source("the request id is no header")
+        })?;
+        let mut request = self
+            .http
+            .request(call.method.clone(), url)
+            .headers(self.headers.clone())
+            .headers(call.headers.clone())
+            .header(&X_REQUEST_ID, id);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }

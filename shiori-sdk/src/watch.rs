@@ -123,7 +123,7 @@ impl Watcher {
                 }
                 Err(error) if error.is_retryable() && self.failures < MAX_FAILURES => {
                     self.failures += 1;
-                    let backoff = self.handle.client().shared().transport.retry.backoff(3);
+                    let backoff = self.handle.client().options().retry.backoff(3);
                     sleep(backoff).await;
                 }
                 Err(error) => {
@@ -136,7 +136,7 @@ impl Watcher {
 
     /// Without an event stream: a long-poll, and a pause if the server does not hold it.
     async fn look(&mut self, after: crate::Revision) -> Result<Summary> {
-        let hold = self.handle.client().shared().polling.long_poll;
+        let hold = self.handle.client().options().polling.long_poll;
         let asked = Instant::now();
         let summary = self.handle.look(Some(after), hold).await?;
         let news = summary.revision > after;
@@ -163,7 +163,8 @@ impl EventStream {
         let tokens = shared.session.tokens().await.ok()?;
         let id = Uuid::new_v4().to_string();
         let opening = shared.transport.request(&call, Some(&tokens.access), &id);
-        let response = timeout(shared.transport.attempt_timeout, opening).await.ok()?.ok()?;
+        let response =
+            timeout(handle.client().options().attempt_timeout, opening).await.ok()?.ok()?;
         let is_stream = response
             .headers()
             .get("content-type")

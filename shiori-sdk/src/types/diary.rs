@@ -8,6 +8,9 @@ use super::{Date, DiaryId, Document, Emotion, SaveId, Timestamp};
 /// set otherwise.
 pub const MAX_TITLE_CHARS: usize = 50;
 
+/// How many of a diary's latest saves a server recognises when they are sent again.
+pub const REMEMBERED_SAVES: usize = 64;
+
 /// Counts the saves of one date's diary. It only ever grows, over deletions too, so that a
 /// version never means two texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,6 +54,12 @@ impl Draft {
     /// A draft with this title and content.
     pub fn new(title: impl Into<String>, content: Document) -> Self {
         Self { title: title.into(), content }
+    }
+}
+
+impl From<&Diary> for Draft {
+    fn from(diary: &Diary) -> Self {
+        diary.to_draft()
     }
 }
 

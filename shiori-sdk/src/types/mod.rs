@@ -20,7 +20,7 @@ pub use account::{
 pub use date::{Date, DateRange, InvalidDate, InvalidRange, Week};
 pub use diary::{
     ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus, Draft,
-    MAX_TITLE_CHARS, SaveReceipt, SaveRequest, Title, Version,
+    MAX_TITLE_CHARS, REMEMBERED_SAVES, SaveReceipt, SaveRequest, Title, Version,
 };
 pub use document::{Document, DocumentError, DocumentLimits};
 pub use emotion::{DayEmotion, Distribution, Emotion, UnknownEmotion};

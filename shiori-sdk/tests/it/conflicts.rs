@@ -11,7 +11,7 @@ use std::{
 use serde_json::json;
 use shiori_sdk::{
     Conflict, ConflictPolicy, Document, Draft, ErrorKind, MergeBlocks, Outcome, Overwrite,
-    Precondition, Resolution, Version, WasSent, merge::OnOverlap, resolve_with,
+    Precondition, REMEMBERED_SAVES, Resolution, Version, WasSent, merge::OnOverlap, resolve_with,
 };
 
 use crate::script::{DIARY, Script, conflict, day, diary, ok, receipt};
@@ -36,7 +36,8 @@ async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
     })
     .await;
     let client = script.client().await;
-    let save = client.diaries().save(day(), ours(), Precondition::IfAbsent).on_conflict(Overwrite);
+    let read = Precondition::IfVersion(Version::new(4));
+    let save = client.diaries().save(day(), ours(), read).on_conflict(Overwrite);
     let saved = save.await.unwrap();
     assert_eq!((saved.outcome, saved.version), (Outcome::Merged, Version::new(10)));
     assert_eq!((saved.report.attempts, saved.report.conflicts), (3, 2));
@@ -48,7 +49,7 @@ async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
     let (post, get) = ("POST".to_owned(), "GET".to_owned());
     assert_eq!(
         steps,
-        [(post.clone(), None), (post.clone(), Some(5)), (get, None), (post, Some(9))]
+        [(post.clone(), Some(4)), (post.clone(), Some(5)), (get, None), (post, Some(9))]
     );
     let ids: std::collections::BTreeSet<_> = script
         .seen()
@@ -61,8 +62,8 @@ async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
 #[tokio::test]
 async fn merging_keeps_both_texts_and_a_resolver_may_refuse() {
     let script = Script::of(|request, nth| match (request.method.as_str(), nth) {
-        ("POST", 0) => conflict(2, "그들의 글"),
-        _ => ok(receipt(3)),
+        ("POST", 0) => conflict(1, "그들의 글"),
+        _ => ok(receipt(2)),
     })
     .await;
     let client = script.client().await;
@@ -104,6 +105,80 @@ async fn the_policy_bounds_the_saves_and_the_last_conflict_is_told() {
     assert_eq!((conflict.attempt, &conflict.ours), (3, &ours()));
     let saves = script.seen().iter().filter(|seen| seen.method == "POST").count();
     assert_eq!(saves, 3);
+}
+
+#[tokio::test]
+async fn a_writer_that_is_many_versions_behind_is_in_a_crowd_and_reads_again_first() {
+    let script = Script::of(|request, nth| match (request.method.as_str(), nth) {
+        ("GET", _) => ok(diary(9, "읽은 글")),
+        ("POST", 0) => conflict(7, "여럿이 먼저"),
+        _ => ok(receipt(10)),
+    })
+    .await;
+    let client = script.client().await;
+    let read = Precondition::IfVersion(Version::new(4));
+    let saved = client.diaries().save(day(), ours(), read).on_conflict(Overwrite).await.unwrap();
+    assert_eq!(saved.report.attempts, 2);
+    let methods: Vec<_> = script.seen().into_iter().map(|seen| seen.method).collect();
+    assert_eq!(methods, ["POST", "GET", "POST"]);
+}
+
+#[tokio::test]
+async fn an_entry_takes_its_steps_in_order_on_what_stands() {
+    let absent = |_: &wiremock::Request, nth| match nth {
+        0 => ok(json!({"id": null, "date": "20260216", "title": null, "content": null,
+            "version": null, "is_archived": false, "updated_at": null, "emotion": null,
+            "summary_status": "none"})),
+        1 => conflict(1, "먼저 쓴 글"),
+        _ => ok(receipt(2)),
+    };
+    let script = Script::of(absent).await;
+    let client = script.client().await;
+    let inserted = AtomicU32::new(0);
+    let saved = client
+        .diaries()
+        .entry(day())
+        .and_modify(|draft| draft.title.push('!'))
+        .or_insert_with(|| {
+            inserted.fetch_add(1, Ordering::SeqCst);
+            Draft::new("새 글", Document::empty())
+        })
+        .and_modify(|draft| draft.content.push_paragraph("한 줄"))
+        .save()
+        .await
+        .unwrap();
+    // The first try found no diary, the second another's.
+    assert_eq!(inserted.load(Ordering::SeqCst), 1);
+    assert_eq!((saved.draft.title.as_str(), saved.report.conflicts), ("제목!", 1));
+    assert_eq!(saved.draft.content.block_texts(), ["먼저 쓴 글", "한 줄"]);
+
+    let script = Script::of(absent).await;
+    let client = script.client().await;
+    let modified = client.diaries().entry(day()).and_modify(|_| unreachable!()).save().await;
+    assert!(modified.unwrap().is_none(), "there is none, and none was inserted");
+    assert_eq!(script.count(DIARY), 1);
+}
+
+#[tokio::test]
+async fn trap_03_a_closure_is_not_run_again_when_nobody_can_tell_any_more() {
+    // The first answer is lost, and so many saves follow that the server has forgotten.
+    let forgotten = REMEMBERED_SAVES as u64 + 5;
+    let script = Script::of(move |request, nth| match (request.method.as_str(), nth) {
+        ("GET", _) => ok(diary(4, "글")),
+        (_, 1) => wiremock::ResponseTemplate::new(504),
+        _ => conflict(4 + forgotten, "다른 글"),
+    })
+    .await;
+    let client = script.client().await;
+    let runs = AtomicU32::new(0);
+    let append = |mut draft: Draft| {
+        runs.fetch_add(1, Ordering::SeqCst);
+        draft.content.push_paragraph("한 줄");
+        async { draft }
+    };
+    let error = client.diaries().update(day(), append).await.unwrap_err();
+    assert_eq!((error.is_conflict(), error.was_sent()), (true, WasSent::Maybe));
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -20,10 +20,10 @@ fn wants_second(request: &Request, _: usize) -> ResponseTemplate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_04_fifty_calls_on_a_rejected_token_make_one_refresh() {
+async fn trap_04_two_hundred_calls_on_a_rejected_token_make_one_refresh() {
     let script = Script::of(wants_second).await;
     let client = script.client().await;
-    let calls: Vec<_> = (0..50)
+    let calls: Vec<_> = (0..200)
         .map(|_| {
             let diaries = client.diaries();
             tokio::spawn(async move { diaries.get(day()).await })

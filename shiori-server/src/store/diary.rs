@@ -5,15 +5,12 @@ use shiori_sdk::{Date, DateRange, DiaryId, Document, SaveId, Timestamp, UserId, 
 
 use super::StoreError;
 
-/// How many of a diary's latest save ids are remembered to recognise a repeated save.
-pub const SAVE_IDS_KEPT: usize = 16;
-
 /// Owns the diaries. Title, content and version of one date live in one document and change in
 /// one atomic compare-and-swap.
 #[async_trait]
 pub trait DiaryStore: Send + Sync + fmt::Debug {
     /// Saves if the version is the expected one, or answers as before if this `save_id` was
-    /// applied already.
+    /// applied already and is one of the diary's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES).
     ///
     /// # Errors
     ///

@@ -22,8 +22,7 @@ mod summary;
 
 pub use account::{Account, AccountStore, Creation};
 pub use diary::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save,
-    SaveOutcome, Stored,
+    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
 };
 pub use session::{LoginGate, Rotation, Session, SessionStore, ThrottlePolicy};
 pub use summary::{Coverage, Due, Finding, RequestOutcome, ResultRecord, SummaryStore};

@@ -18,13 +18,14 @@ use mongodb::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use shiori_sdk::{
-    Date, DateRange, DiaryId, Document, DocumentLimits, SaveId, Timestamp, UserId, Version,
+    Date, DateRange, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId, Timestamp,
+    UserId, Version,
 };
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save,
-    SaveOutcome, StoreError, Stored,
+    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome,
+    StoreError, Stored,
 };
 
 /// The database of a URL that names none.
@@ -187,7 +188,7 @@ impl MongoStore {
             let applied = AppliedSave::new(save_id, &stored(DiaryId::new()));
             filter.insert("saves.save_id", doc! { "$ne": applied.save_id });
             let applied = bson::serialize_to_bson(&applied).map_err(|_| corrupt())?;
-            let kept = -i32::try_from(SAVE_IDS_KEPT).unwrap_or(i32::MAX);
+            let kept = -i32::try_from(REMEMBERED_SAVES).unwrap_or(i32::MAX);
             update.insert("$push", doc! { "saves": { "$each": [applied], "$slice": kept } });
         }
         let run = || self.update(filter.clone(), update.clone());

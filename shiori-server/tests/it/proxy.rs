@@ -19,8 +19,8 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
-    /// The answer to the next request that contains this is swallowed, and the connection cut.
-    swallow: Mutex<Option<&'static str>>,
+    /// Whose answers are swallowed, and the connection cut.
+    swallow: Mutex<Swallow>,
     /// Connections are refused.
     down: AtomicBool,
     /// Bytes are held back; connections stay as they are.
@@ -29,14 +29,35 @@ struct State {
     changed: Notify,
 }
 
+#[derive(Default)]
+struct Swallow {
+    /// Requests that contain this.
+    part: Option<&'static str>,
+    /// One in so many of them; 0 for the next one alone.
+    every: usize,
+    count: usize,
+    swallowed: Vec<Swallowed>,
+}
+
+/// A request whose answer did not arrive.
+#[derive(Clone)]
+pub struct Swallowed {
+    pub request: String,
+    pub answer: String,
+}
+
 impl State {
     fn is_to_be_swallowed(&self, request: &str) -> bool {
         let mut swallow = self.swallow.lock().unwrap();
-        let found = swallow.is_some_and(|part| request.contains(part));
-        if found {
-            *swallow = None;
+        if !swallow.part.is_some_and(|part| request.contains(part)) {
+            return false;
         }
-        found
+        if swallow.every == 0 {
+            swallow.part = None;
+            return true;
+        }
+        swallow.count += 1;
+        swallow.count.is_multiple_of(swallow.every)
     }
 }
 
@@ -70,12 +91,23 @@ impl Proxy {
 
     /// Lets the next request that contains `part` through, and cuts its answer off.
     pub fn swallow_answer_to(&self, part: &'static str) {
-        *self.state.swallow.lock().unwrap() = Some(part);
+        self.swallow_one_answer_in(0, part);
+    }
+
+    /// Lets all requests that contain `part` through, and cuts off the answer to one in so many.
+    pub fn swallow_one_answer_in(&self, every: usize, part: &'static str) {
+        *self.state.swallow.lock().unwrap() =
+            Swallow { part: Some(part), every, ..Swallow::default() };
     }
 
     /// Whether the answer that was to be swallowed has been.
     pub fn has_swallowed(&self) -> bool {
-        self.state.swallow.lock().unwrap().is_none()
+        self.state.swallow.lock().unwrap().part.is_none()
+    }
+
+    /// What has been swallowed.
+    pub fn swallowed(&self) -> Vec<Swallowed> {
+        self.state.swallow.lock().unwrap().swallowed.clone()
     }
 
     /// The host and port at which the proxy listens.
@@ -99,7 +131,7 @@ impl Proxy {
 /// Carries bytes both ways until one side closes or the state says to cut.
 async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
-    let mut cut = false;
+    let (mut cut, mut request) = (false, String::new());
     loop {
         let changed = state.changed.notified();
         tokio::pin!(changed);
@@ -116,15 +148,22 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
                 let Ok(length @ 1..) = read else { return };
                 let text = String::from_utf8_lossy(&up[..length]);
                 cut |= state.is_to_be_swallowed(&text);
+                request.push_str(&text);
                 if server.write_all(&up[..length]).await.is_err() {
                     return;
                 }
             }
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
-                if cut || client.write_all(&down[..length]).await.is_err() {
+                if cut {
+                    let answer = String::from_utf8_lossy(&down[..length]).into_owned();
+                    state.swallow.lock().unwrap().swallowed.push(Swallowed { request, answer });
                     return;
                 }
+                if client.write_all(&down[..length]).await.is_err() {
+                    return;
+                }
+                request.clear();
             }
             () = changed => {}
         }

@@ -7,9 +7,14 @@ use std::{
 };
 
 use rand::RngExt;
-use shiori_sdk::{Client, Date, Diary, Document, Draft, Outcome, Precondition, Version};
+use shiori_sdk::{
+    Client, Date, Diary, Document, Draft, Outcome, Precondition, RetryPolicy, Version,
+};
 
-use crate::house::{House, day, device, draft};
+use crate::{
+    house::{House, day, device, draft},
+    proxy::Proxy,
+};
 
 /// How many save at once.
 const SAVERS: usize = 128;
@@ -153,6 +158,63 @@ async fn thirty_two_devices_append_a_line_each() {
         devices.push(device);
     }
     append_a_line_each(&devices).await;
+    house.stop().await;
+}
+
+/// Under the default policy nobody gives up, however many there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
+    let house = House::start().await;
+    append_a_line_each(&vec![house.client().await; SAVERS]).await;
+    house.stop().await;
+}
+
+/// Of the saves that were applied one answer in ten is lost on the way back; still every line is
+/// there once, and the writers are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answers_lose_no_line_and_double_none() {
+    let house = House::start().await;
+    let (_, email) = house.person().await;
+    let proxy = Proxy::before(&house.url()).await;
+    // One save in a thousand would lose three answers in a row.
+    let patient = RetryPolicy::default().with_attempts(10);
+    let client = Client::builder(proxy.url()).retry_policy(patient).build().unwrap();
+    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    proxy.swallow_one_answer_in(10, "POST /api/diary/2026");
+
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let diaries = client.diaries();
+            tokio::spawn(async move {
+                let mut replayed = 0;
+                for line in 0..8 {
+                    let append = move |mut draft: Draft| async move {
+                        draft.content.push_paragraph(&format!("{writer} 번의 {line} 번 줄"));
+                        draft
+                    };
+                    let saved = diaries.update(day(16), append).await.unwrap();
+                    replayed += usize::from(saved.outcome == Outcome::Replayed);
+                }
+                replayed
+            })
+        })
+        .collect();
+    let mut replayed = 0;
+    for writer in writers {
+        replayed += writer.await.unwrap();
+    }
+    let lines = client.diaries().get(day(16)).await.unwrap().unwrap().content.block_texts();
+    assert_eq!(lines.len(), 16 * 8, "{lines:?}");
+    assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), 16 * 8);
+
+    let applied: BTreeSet<String> = proxy
+        .swallowed()
+        .iter()
+        .filter(|swallowed| swallowed.answer.starts_with("HTTP/1.1 2"))
+        .map(|swallowed| swallowed.request.split("save_id").nth(1).unwrap()[3..39].to_owned())
+        .collect();
+    assert!(!applied.is_empty());
+    assert_eq!(replayed, applied.len());
     house.stop().await;
 }
 

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use shiori_sdk::{Date, DateRange, Document, SaveId, Timestamp, UserId, Version};
+use shiori_sdk::{Date, DateRange, Document, REMEMBERED_SAVES, SaveId, Timestamp, UserId, Version};
 
 use crate::store::{
-    ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save, SaveOutcome,
-    Stored,
+    ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
 };
 
 type Store = Arc<dyn DiaryStore>;
@@ -136,19 +135,19 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(store: Store) {
     assert_eq!(current.content.block_texts(), ["그 뒤"]);
 }
 
-/// The last sixteen saves are remembered, and memory is bounded.
-pub async fn a_repeated_save_is_recognised_sixteen_saves_later(store: Store) {
+/// The last saves are remembered, and memory is bounded.
+pub async fn a_repeated_save_is_recognised_as_long_as_promised(store: Store) {
     let user = UserId::new();
     let mut expected = None;
     let mut saves = Vec::new();
-    for n in 0..=SAVE_IDS_KEPT {
+    for n in 0..=REMEMBERED_SAVES {
         let mut next = save(user, expected, &format!("{n}"));
         next.save_id = Some(SaveId::new());
         expected = Some(saved(&store, next.clone()).await.version);
         saves.push(next);
     }
     let outcome = store.save(&saves[0]).await.expect("the store answers");
-    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the seventeenth is forgotten");
+    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the one before them is forgotten");
     for save in &saves[1..] {
         let outcome = store.save(save).await.expect("the store answers");
         assert!(matches!(outcome, SaveOutcome::Replayed(_)), "{outcome:?}");

@@ -49,7 +49,7 @@ macro_rules! diary_contract {
                 of_racing_first_saves_one_wins,
                 of_racing_saves_over_one_version_one_wins,
                 a_repeated_save_is_answered_as_the_first_time,
-                a_repeated_save_is_recognised_sixteen_saves_later,
+                a_repeated_save_is_recognised_as_long_as_promised,
                 racing_attempts_of_one_save_apply_it_once,
                 a_deleted_diary_leaves_no_text_and_no_version_twice,
                 archiving_is_a_save_of_its_own,

@@ -1,14 +1,15 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{
-    Date, DateRange, DiaryId, Document, DocumentLimits, SaveId, Timestamp, UserId, Version,
+    Date, DateRange, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId, Timestamp,
+    UserId, Version,
 };
 use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
 
 use super::SqliteStore;
 use crate::store::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, SAVE_IDS_KEPT, Save,
-    SaveOutcome, StoreError, Stored,
+    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome,
+    StoreError, Stored,
 };
 
 const HEAD: &str = "id, date, title, version, is_archived, updated_at";
@@ -215,7 +216,7 @@ impl Slot {
             let Stored { version, updated_at, created, .. } = stored;
             self.saves.push(AppliedSave { save_id, version, updated_at, created });
         }
-        let surplus = self.saves.len().saturating_sub(SAVE_IDS_KEPT);
+        let surplus = self.saves.len().saturating_sub(REMEMBERED_SAVES);
         self.saves.drain(..surplus);
         serde_json::to_string(&self.saves).map_err(|_| corrupt())
     }
