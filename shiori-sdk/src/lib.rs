@@ -34,11 +34,14 @@
 //! | `client` | yes | the HTTP client; without it, the crate is the wire [types] and [merge] alone |
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
+//! | `blocking` | no | the client without async, in [blocking] |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 //! | `unstable-reqwest` | no | a reqwest client of one's own; not covered by semantic versioning |
 
 #[cfg(feature = "client")]
 mod auth;
+#[cfg(feature = "blocking")]
+pub mod blocking;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]

@@ -9,9 +9,13 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "blocking")]
+mod blocking;
 mod cancellation;
 mod conflicts;
+mod keeping;
 mod script;
 mod sessions;
+mod tracing;
 mod transport;
 mod waiting;

@@ -1,0 +1,301 @@
+//! Which pauses after a conflict land many writers with the fewest saves and in the shortest time:
+//! a simulation of the SDK's policy beside the field's. It takes no time but the processor's, needs
+//! no server, and gives the same figures every time.
+//!
+//! The model: every writer reads the diary, then saves over the version it has read; a save wins if
+//! nobody has won since that read. The server works on two requests at once, in the order of their
+//! arrival. Times are those of the embedded server on the machine of the other benches.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+    fmt::Write,
+    time::Duration,
+};
+
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
+use shiori_benches::record;
+use shiori_sdk::{ConflictPacing, ConflictPolicy};
+
+const WRITERS: [usize; 4] = [2, 8, 32, 128];
+
+/// How often each figure is simulated.
+const RUNS: u64 = 40;
+
+/// Requests that the server works on at once.
+const CORES: usize = 2;
+
+/// What the server takes for a read, for a save that wins, and for one that loses.
+const READ: Duration = Duration::from_micros(500);
+const WIN: Duration = Duration::from_micros(1000);
+const LOSE: Duration = Duration::from_micros(500);
+
+/// A policy and its limits.
+#[derive(Clone, Copy)]
+struct Contender {
+    name: &'static str,
+    attempts: u32,
+    deadline: Duration,
+    start: fn() -> Pacing,
+}
+
+/// The pauses of one writer.
+enum Pacing {
+    /// Always about the same pause: client-go's `DefaultRetry`, 10 ms with a tenth of jitter.
+    ClientGo,
+    /// Uniform below a ceiling that doubles, from 100 ms to 2 s (AWS, "Exponential Backoff And
+    /// Jitter").
+    FullJitter { ceiling: Duration },
+    /// Uniform between 100 ms and three times the last pause, at most 2 s (the same).
+    Decorrelated { last: Duration },
+    /// The SDK's.
+    Shiori(ConflictPacing),
+}
+
+const BASE: Duration = Duration::from_millis(100);
+const CAP: Duration = Duration::from_secs(2);
+
+impl Pacing {
+    fn pause(&mut self, behind: u64, round_trip: Duration, random: &mut StdRng) -> Duration {
+        let uniform: f64 = random.random();
+        match self {
+            Self::ClientGo => Duration::from_millis(10).mul_f64(1.0 + 0.1 * uniform),
+            Self::FullJitter { ceiling } => {
+                let pause = ceiling.mul_f64(uniform);
+                *ceiling = (*ceiling * 2).min(CAP);
+                pause
+            }
+            Self::Decorrelated { last } => {
+                *last = (BASE + (*last * 3).saturating_sub(BASE).mul_f64(uniform)).min(CAP);
+                *last
+            }
+            Self::Shiori(pacing) => pacing.pause(behind, round_trip, uniform),
+        }
+    }
+}
+
+fn contenders() -> [Contender; 4] {
+    let ConflictPolicy { attempts, deadline, .. } = ConflictPolicy::default();
+    [
+        Contender {
+            name: "client-go `DefaultRetry`, 5 attempts",
+            attempts: 5,
+            deadline,
+            start: || Pacing::ClientGo,
+        },
+        Contender {
+            name: "full jitter 100 ms → 2 s",
+            attempts,
+            deadline,
+            start: || Pacing::FullJitter { ceiling: BASE },
+        },
+        Contender {
+            name: "decorrelated jitter 100 ms → 2 s",
+            attempts,
+            deadline,
+            start: || Pacing::Decorrelated { last: BASE },
+        },
+        Contender {
+            name: "**Shiori's default**",
+            attempts,
+            deadline,
+            start: || Pacing::Shiori(ConflictPolicy::default().pacing()),
+        },
+    ]
+}
+
+/// What became of one race.
+struct Outcome {
+    saves: usize,
+    landed: usize,
+    took: Duration,
+}
+
+struct Writer {
+    pacing: Pacing,
+    step: Step,
+    /// The version that it knows, and then the one that the answer tells.
+    version: u64,
+    saves: u32,
+    sent: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Read,
+    Save,
+}
+
+/// What happens next to a writer, from the earliest on.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Event {
+    at: Duration,
+    /// Orders what happens at one moment.
+    number: u64,
+    writer: usize,
+    kind: Kind,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Send,
+    Arrive,
+    Serve,
+    Answer { won: bool, version: u64 },
+}
+
+struct Race {
+    contender: Contender,
+    one_way: Duration,
+    random: StdRng,
+    writers: Vec<Writer>,
+    events: BinaryHeap<Reverse<Event>>,
+    number: u64,
+    /// The version that stands.
+    version: u64,
+    waiting: VecDeque<usize>,
+    busy: usize,
+    outcome: Outcome,
+}
+
+impl Race {
+    fn run(contender: Contender, writers: usize, one_way: Duration, seed: u64) -> Outcome {
+        let writer = || Writer {
+            pacing: (contender.start)(),
+            step: Step::Read,
+            version: 0,
+            saves: 0,
+            sent: Duration::ZERO,
+        };
+        let mut race = Self {
+            contender,
+            one_way,
+            random: StdRng::seed_from_u64(seed),
+            writers: (0..writers).map(|_| writer()).collect(),
+            events: BinaryHeap::new(),
+            number: 0,
+            version: 0,
+            waiting: VecDeque::new(),
+            busy: 0,
+            outcome: Outcome { saves: 0, landed: 0, took: Duration::ZERO },
+        };
+        for writer in 0..writers {
+            race.happens(Duration::ZERO, writer, Kind::Send);
+        }
+        while let Some(Reverse(event)) = race.events.pop() {
+            race.step(event);
+        }
+        race.outcome
+    }
+
+    fn happens(&mut self, at: Duration, writer: usize, kind: Kind) {
+        self.number += 1;
+        self.events.push(Reverse(Event { at, number: self.number, writer, kind }));
+    }
+
+    fn step(&mut self, Event { at, writer, kind, .. }: Event) {
+        match kind {
+            Kind::Send => {
+                self.writers[writer].sent = at;
+                if self.writers[writer].step == Step::Save {
+                    self.writers[writer].saves += 1;
+                    self.outcome.saves += 1;
+                }
+                let arrival = at + vary(self.one_way, &mut self.random);
+                self.happens(arrival, writer, Kind::Arrive);
+            }
+            Kind::Arrive => {
+                self.waiting.push_back(writer);
+                self.serve(at);
+            }
+            Kind::Serve => {
+                self.busy -= 1;
+                let is_first = self.writers[writer].version == self.version;
+                let won = self.writers[writer].step == Step::Save && is_first;
+                self.version += u64::from(won);
+                let back = at + vary(self.one_way, &mut self.random);
+                self.happens(back, writer, Kind::Answer { won, version: self.version });
+                self.serve(at);
+            }
+            Kind::Answer { won: true, .. } => {
+                self.outcome.landed += 1;
+                self.outcome.took = at;
+            }
+            Kind::Answer { won: false, version } => self.answered(at, writer, version),
+        }
+    }
+
+    /// The server takes what waits, as far as it has room.
+    fn serve(&mut self, at: Duration) {
+        while self.busy < CORES
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.busy += 1;
+            let Writer { step, version, .. } = self.writers[next];
+            let cost = match step {
+                Step::Read => READ,
+                Step::Save if version == self.version => WIN,
+                Step::Save => LOSE,
+            };
+            let done = at + vary(cost, &mut self.random);
+            self.happens(done, next, Kind::Serve);
+        }
+    }
+
+    /// A writer has read, or has lost.
+    fn answered(&mut self, at: Duration, writer: usize, version: u64) {
+        let this = &mut self.writers[writer];
+        let (behind, round_trip) = (version - this.version, at - this.sent);
+        this.version = version;
+        if this.step == Step::Read {
+            this.step = Step::Save;
+            return self.happens(at, writer, Kind::Send);
+        }
+        let pause = this.pacing.pause(behind, round_trip, &mut self.random);
+        if this.saves >= self.contender.attempts || at + pause >= self.contender.deadline {
+            return;
+        }
+        if !pause.is_zero() {
+            this.step = Step::Read;
+        }
+        self.happens(at + pause, writer, Kind::Send);
+    }
+}
+
+/// This time, give or take a third.
+fn vary(time: Duration, random: &mut impl Rng) -> Duration {
+    time.mul_f64(random.random_range(0.67..1.33))
+}
+
+#[allow(clippy::cast_precision_loss)] // a few thousand
+fn main() {
+    let mut table = String::from(
+        "| saves per writer that landed, share that gave up, median time until all had landed or given up |",
+    );
+    for writers in WRITERS {
+        let _ = write!(table, " {writers} writers |");
+    }
+    table.push_str("\n|---|---:|---:|---:|---:|\n");
+    for (distance, one_way) in [
+        ("same machine", Duration::from_micros(100)),
+        ("40 ms away and back", Duration::from_millis(20)),
+    ] {
+        for contender in contenders() {
+            let _ = write!(table, "| {distance}: {} |", contender.name);
+            for writers in WRITERS {
+                let races: Vec<_> =
+                    (0..RUNS).map(|seed| Race::run(contender, writers, one_way, seed)).collect();
+                let total = |of: fn(&Outcome) -> usize| races.iter().map(of).sum::<usize>() as f64;
+                let (saves, landed) = (total(|race| race.saves), total(|race| race.landed));
+                let gave_up = 100.0 * (1.0 - landed / (writers * races.len()) as f64);
+                let mut times: Vec<_> = races.iter().map(|race| race.took).collect();
+                times.sort_unstable();
+                let took = times[times.len() / 2].as_millis();
+                let _ = write!(table, " {:.2}, {gave_up:.0} %, {took} ms |", saves / landed);
+            }
+            table.push('\n');
+        }
+    }
+    record("conflict_pacing", &table);
+}

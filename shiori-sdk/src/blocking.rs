@@ -1,0 +1,303 @@
+//! The same client without async, for scripts and other programs that have no runtime.
+//!
+//! ```no_run
+//! use shiori_sdk::{Client, Date, Week};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder("http://127.0.0.1:8080").build_blocking()?;
+//! client.auth().login("haru@example.com", "correct horse 1!")?;
+//!
+//! let date = Date::new(2026, 2, 16)?;
+//! client.diaries().update(date, |mut draft| {
+//!     draft.content.push_paragraph("비가 와서 오래 걸었다.");
+//!     draft
+//! })?;
+//!
+//! let summary = client.summaries().request(Week::containing(date))?.into_handle()?;
+//! if let Some(reflection) = client.summaries().wait(summary.id())?.reflection {
+//!     println!("{reflection}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Each method does what the async one of the same name does, blocks until it is done, and fails as
+//! it does. A runtime of one thread behind the client does the work, the renewal of the session
+//! included. Clones share it, and it ends with the last of them.
+//!
+//! Inside of an async runtime, blocking a thread would stall its other tasks: there every method
+//! panics, as `tokio::runtime::Runtime::block_on` does. Use the async client there.
+
+use std::{fmt, sync::Arc};
+
+use futures_util::StreamExt;
+use tokio::runtime::{self, Runtime};
+
+use crate::{
+    CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary, DiaryEntry,
+    Draft, Error, ErrorKind, Precondition, Reflection, Requested, Result, SaveId, Saved, SessionId,
+    SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
+};
+
+/// A client that blocks. Made by [`ClientBuilder::build_blocking`].
+#[derive(Clone)]
+pub struct Client {
+    client: crate::Client,
+    runtime: Arc<Runtime>,
+}
+
+impl ClientBuilder {
+    /// The client, without async.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::build`]; also of kind [`ErrorKind::Config`] when the system gives no
+    /// thread for its runtime.
+    pub fn build_blocking(self) -> Result<Client> {
+        let client = self.build()?;
+        // A worker of its own, for a renewal of the session goes on when nobody blocks.
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("shiori-sdk")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(ErrorKind::Config).with_source(error))?;
+        Ok(Client { client, runtime: Arc::new(runtime) })
+    }
+}
+
+impl Client {
+    /// Accounts and sessions.
+    pub fn auth(&self) -> Auth {
+        Auth(self.clone())
+    }
+
+    /// Diaries.
+    pub fn diaries(&self) -> Diaries {
+        Diaries(self.clone())
+    }
+
+    /// Weekly summaries.
+    pub fn summaries(&self) -> Summaries {
+        Summaries(self.clone())
+    }
+
+    /// The newest reflection on a week; see [`Reflections::get`](crate::Reflections::get).
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn reflection(&self, week: Week) -> Result<Option<Reflection>> {
+        self.block_on(self.client.reflections().get(week))
+    }
+
+    /// What is known of a week; see [`Weeks::meta`](crate::Weeks::meta).
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn week(&self, week: Week) -> Result<WeekMeta> {
+        self.block_on(self.client.weeks().meta(week))
+    }
+
+    /// How this client makes its calls.
+    pub fn options(&self) -> &CallOptions {
+        self.client.options()
+    }
+
+    /// The same client, making its calls with other options.
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { client: self.client.with_options(options), runtime: self.runtime.clone() }
+    }
+
+    /// The async client that this one drives. Its session is the same.
+    pub fn as_async(&self) -> &crate::Client {
+        &self.client
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.client.fmt(f)
+    }
+}
+
+/// Accounts and sessions; see [`crate::Auth`]. Made by [`Client::auth`].
+#[derive(Debug, Clone)]
+pub struct Auth(Client);
+
+/// Diaries; see [`crate::Diaries`]. Made by [`Client::diaries`].
+#[derive(Debug, Clone)]
+pub struct Diaries(Client);
+
+/// Weekly summaries; see [`crate::Summaries`]. Made by [`Client::summaries`].
+#[derive(Debug, Clone)]
+pub struct Summaries(Client);
+
+/// Methods that do no more than block on the async one of the same name.
+macro_rules! blocking {
+    ($type:ty => $async:ident {
+        $($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*
+    }) => {
+        impl $type {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                ///
+                /// As the async one.
+                pub fn $name(&self, $($argument: $kind),*) -> Result<$output> {
+                    self.0.block_on(self.0.client.$async().$name($($argument),*))
+                }
+            )*
+        }
+    };
+}
+
+blocking!(Auth => auth {
+    /// Creates an account; see [`crate::Auth::signup`].
+    signup(email: &str, password: &str, nickname: &str) -> UserId;
+    /// Signs in; see [`crate::Auth::login`].
+    login(email: &str, password: &str) -> ();
+    /// Renews the access token now; see [`crate::Auth::refresh`].
+    refresh() -> ();
+    /// Ends the session; see [`crate::Auth::logout`].
+    logout() -> ();
+    /// Asks the server whether the access token is good; see [`crate::Auth::verify`].
+    verify() -> ();
+    /// The devices that are signed in; see [`crate::Auth::sessions`].
+    sessions() -> Vec<SessionInfo>;
+    /// Signs another device out; see [`crate::Auth::revoke`].
+    revoke(id: SessionId) -> ();
+});
+
+impl Auth {
+    /// Whether this client holds a session; see [`crate::Auth::is_signed_in`].
+    pub fn is_signed_in(&self) -> bool {
+        self.0.client.auth().is_signed_in()
+    }
+}
+
+blocking!(Diaries => diaries {
+    /// The diary of a date; see [`crate::Diaries::get`].
+    get(date: Date) -> Option<Diary>;
+    /// The diary of a date that is known already; see [`crate::Diaries::get_if_changed`].
+    get_if_changed(known: &Diary) -> Change;
+    /// The diaries of a range; see [`crate::Diaries::list`].
+    list(range: DateRange) -> Vec<DiaryEntry>;
+    /// Deletes a date's diary; see [`crate::Diaries::delete`].
+    delete(date: Date, version: Version) -> ();
+    /// Puts a date's diary away or takes it back; see [`crate::Diaries::archive`].
+    archive(date: Date, version: Version, archived: bool) -> Version;
+});
+
+impl Diaries {
+    /// Saves a draft, if what the precondition says holds; see [`crate::Diaries::save`].
+    pub fn save(&self, date: Date, draft: Draft, precondition: Precondition) -> Save {
+        let save = self.0.client.diaries().save(date, draft, precondition);
+        Save { client: self.0.clone(), save }
+    }
+
+    /// Reads a date's diary, changes it and saves it, if need be again; see
+    /// [`crate::Diaries::update`].
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn update(
+        &self,
+        date: Date,
+        mut change: impl FnMut(Draft) -> Draft + Send,
+    ) -> Result<Saved> {
+        let change = move |draft| std::future::ready(change(draft));
+        self.0.block_on(self.0.client.diaries().update(date, change))
+    }
+}
+
+/// A save to be sent; see [`crate::Save`]. Made by [`Diaries::save`].
+#[derive(Debug)]
+#[must_use = "a save does nothing until it is sent"]
+pub struct Save {
+    client: Client,
+    save: crate::Save,
+}
+
+impl Save {
+    /// What the draft was made from; see [`crate::Save::with_base`].
+    pub fn with_base(self, base: impl Into<Draft>) -> Self {
+        Self { save: self.save.with_base(base), ..self }
+    }
+
+    /// What to do when another save was first; see [`crate::Save::on_conflict`].
+    pub fn on_conflict(self, resolver: impl ConflictResolver + 'static) -> Self {
+        Self { save: self.save.on_conflict(resolver), ..self }
+    }
+
+    /// How long saving may take; see [`crate::Save::with_deadline`].
+    pub fn with_deadline(self, deadline: std::time::Duration) -> Self {
+        Self { save: self.save.with_deadline(deadline), ..self }
+    }
+
+    /// Names this save; see [`crate::Save::with_save_id`].
+    pub fn with_save_id(self, save_id: SaveId) -> Self {
+        Self { save: self.save.with_save_id(save_id), ..self }
+    }
+
+    /// Sends the save; see [`crate::Save::send`].
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn send(self) -> Result<Saved> {
+        self.client.block_on(self.save.send())
+    }
+}
+
+blocking!(Summaries => summaries {
+    /// Asks for a week's summary; see [`crate::Summaries::request`].
+    request(week: Week) -> Requested;
+    /// The same, and with `force` even if nothing has changed; see
+    /// [`crate::Summaries::request_with`].
+    request_with(week: Week, force: bool) -> Requested;
+});
+
+impl Summaries {
+    /// The summary as it stands; see [`SummaryHandle::poll`](crate::SummaryHandle::poll).
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn poll(&self, id: SummaryId) -> Result<Summary> {
+        self.0.block_on(self.0.client.summaries().handle(id).poll())
+    }
+
+    /// Waits for a final status; see [`SummaryHandle::wait`](crate::SummaryHandle::wait).
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn wait(&self, id: SummaryId) -> Result<Summary> {
+        self.0.block_on(self.0.client.summaries().handle(id).wait())
+    }
+
+    /// Calls the summary off; see [`SummaryHandle::cancel`](crate::SummaryHandle::cancel).
+    ///
+    /// # Errors
+    ///
+    /// As the async one.
+    pub fn cancel(&self, id: SummaryId) -> Result<()> {
+        self.0.block_on(self.0.client.summaries().handle(id).cancel())
+    }
+
+    /// The changes of a summary until it is final, each `next` blocking for one; see
+    /// [`SummaryHandle::watch`](crate::SummaryHandle::watch).
+    pub fn watch(&self, id: SummaryId) -> impl Iterator<Item = Result<Summary>> + use<> {
+        let client = self.0.clone();
+        let mut changes = client.client.summaries().handle(id).watch();
+        std::iter::from_fn(move || client.block_on(changes.next()))
+    }
+}
