@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Holds Cargo.lock to deny.toml: licences, duplicate versions, sources.
+"""Holds Cargo.lock to deny.toml: licences, duplicate versions, sources; and published crates to the
+Rust version that they state.
 
 Uses cargo-deny where it is installed. Elsewhere it enforces the part of deny.toml's format that
 this repository uses, and refuses what it does not know rather than passing it over.
@@ -54,10 +55,11 @@ def main():
         *check_duplicates(config["bans"], packages),
         *check_wildcards(members),
         *check_sources(config["sources"], packages),
+        *check_rust_versions(members, packages),
     ]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
-    verdict = f"{len(problems)} problems" if problems else "licences, duplicates and sources are as deny.toml says"
+    verdict = f"{len(problems)} problems" if problems else "licences, duplicates, sources and Rust versions are as they are said to be"
     print(f"dependencies: {len(packages)} packages checked, {verdict}")
     return 1 if problems else 0
 
@@ -84,6 +86,27 @@ def resolved_packages(all_features):
     packages = [p for p in metadata["packages"] if (p["name"], f"v{p['version']}") in built]
     members = set(metadata["workspace_members"])
     return [p for p in packages if p["id"] in members], packages
+
+
+def check_rust_versions(members, packages):
+    """A crate that is published asks for a Rust as new as all that it brings along asks for."""
+    versions = {(p["name"], f"v{p['version']}"): p["rust_version"] for p in packages}
+    problems = []
+    for member in members:
+        if member["publish"] == []:
+            continue
+        tree = cargo("tree", "--locked", "--package", member["name"], "--all-features", "--target", "all",
+                     "--edges", "normal,build", "--prefix", "none", "--format", "{p}")
+        built = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
+        problems += [f"{member['name']} says Rust {member['rust_version']}, and {name} needs {versions[name, version]}"
+                     for name, version in sorted(built)
+                     if number(versions.get((name, version))) > number(member["rust_version"])]
+    return problems
+
+
+def number(rust_version):
+    parts = [int(part) for part in (rust_version or "0").split(".")]
+    return parts + [0] * (3 - len(parts))
 
 
 def cargo(*arguments):

@@ -246,7 +246,7 @@ impl Race {
     /// A writer has read, or has lost.
     fn answered(&mut self, at: Duration, writer: usize, version: u64) {
         let this = &mut self.writers[writer];
-        let (behind, round_trip) = (version - this.version, at - this.sent);
+        let (behind, round_trip) = (version - this.version, at.saturating_sub(this.sent));
         this.version = version;
         if this.step == Step::Read {
             this.step = Step::Save;

@@ -11,6 +11,6 @@ mod weeks;
 pub use engines::{Engines, Worker};
 pub use figures::{Percentiles, record};
 pub use model::{Model, Pace};
-pub use place::{Place, runtime};
+pub use place::{PASSWORD, Place, runtime};
 pub use provider::Provider;
 pub use weeks::FreshWeeks;

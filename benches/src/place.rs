@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Model, Pace};
 
-const PASSWORD: &str = "bench-pass-1";
+/// Everybody's.
+pub const PASSWORD: &str = "bench-pass-1";
 
 /// The runtime that client and embedded server run on: one thread for each core.
 ///
@@ -86,13 +87,22 @@ impl Place {
     ///
     /// When the server does not answer.
     pub async fn person(&self) -> Client {
+        self.person_with_email().await.0
+    }
+
+    /// A new person's client, signed in, and the email to sign in with once more.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not answer.
+    pub async fn person_with_email(&self) -> (Client, String) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let email = format!("bench-{}-{count}@example.com", process::id());
         let client = Client::builder(&self.url).build().expect("a URL");
         client.auth().signup(&email, PASSWORD, "bench").await.expect("signed up");
         client.auth().login(&email, PASSWORD).await.expect("signed in");
-        client
+        (client, email)
     }
 
     /// Stops the server if it is embedded. What it has not finished is not missed.

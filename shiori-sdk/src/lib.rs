@@ -27,6 +27,9 @@
 //! # }
 //! ```
 //!
+//! The guide has a page each on [conflicts](guide::conflicts), [summaries](guide::summaries) and
+//! [configuration](guide::configuration).
+//!
 //! # Features
 //!
 //! | feature | default | what it adds |
@@ -89,6 +92,17 @@ pub use {
     watch::SummaryWatch,
     week::{DayMeta, WeekMeta, Weeks},
 };
+
+/// The guide: how the parts are meant to be used together.
+#[cfg(all(feature = "client", any(doc, doctest)))]
+pub mod guide {
+    #[doc = include_str!("../docs/configuration.md")]
+    pub mod configuration {}
+    #[doc = include_str!("../docs/conflicts.md")]
+    pub mod conflicts {}
+    #[doc = include_str!("../docs/summaries.md")]
+    pub mod summaries {}
+}
 
 /// The examples in the crate's README, compiled with the tests.
 #[cfg(all(doctest, feature = "client"))]

@@ -13,7 +13,7 @@ use crate::{
     error::{ErrorKind, WasSent},
 };
 
-/// A save to be sent. Made by [`Diaries::save`]; awaiting it sends it.
+/// A save to be sent. Made by [`Diaries::save`](crate::Diaries::save); awaiting it sends it.
 ///
 /// ```no_run
 /// # async fn example(client: shiori_sdk::Client) -> shiori_sdk::Result<()> {

@@ -1,0 +1,118 @@
+//! What the SDK costs on top of bare reqwest: the same calls to the same server by both, in turns.
+//! The first and the second of a pair change places each time, so that neither always follows.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::{
+    fmt::Write,
+    time::{Duration, Instant},
+};
+
+use shiori_benches::{PASSWORD, Percentiles, Place, record, runtime};
+use shiori_sdk::{
+    AccessToken, Client, Credentials, Date, DayView, Document, Draft, Envelope, Precondition,
+    SaveId, SaveReceipt, SaveRequest, Title, Version,
+};
+
+const PAIRS: usize = 3000;
+const WARM_UP: usize = 300;
+
+/// Does by hand what the SDK does, as far as the wire sees it.
+struct Bare {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl Bare {
+    async fn sign_in(url: &str, email: &str, password: &str) -> Self {
+        let http = reqwest::Client::builder().tcp_nodelay(true).build().unwrap();
+        let body = Credentials { email: email.to_owned(), password: password.into() };
+        let login = http.post(format!("{url}/api/user/login")).json(&body);
+        let answer: Envelope<AccessToken> = login.send().await.unwrap().json().await.unwrap();
+        Self { http, url: url.to_owned(), token: answer.data.unwrap().token }
+    }
+
+    async fn get(&self, date: Date) -> DayView {
+        let request = self.http.get(format!("{}/api/diary/{date}", self.url));
+        let answer = request.bearer_auth(&self.token).send().await.unwrap();
+        answer.json::<Envelope<DayView>>().await.unwrap().data.unwrap()
+    }
+
+    async fn save(&self, date: Date, draft: Draft, version: Version) -> Version {
+        let body = SaveRequest {
+            title: Title(draft.title),
+            content: draft.content,
+            version: Some(version),
+            save_id: Some(SaveId::new()),
+        };
+        let request = self.http.post(format!("{}/api/diary/{date}", self.url)).json(&body);
+        let answer = request.bearer_auth(&self.token).send().await.unwrap();
+        answer.json::<Envelope<SaveReceipt>>().await.unwrap().data.unwrap().version
+    }
+}
+
+async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
+    let started = Instant::now();
+    let result = call.await;
+    (result, started.elapsed())
+}
+
+fn draft() -> Draft {
+    let lines: Vec<String> =
+        (0..40).map(|line| format!("{line}번째 줄에는 비가 왔고, 오래 걸었다.")).collect();
+    Draft::new("한 쪽", Document::from_text(&lines.join("\n")))
+}
+
+/// The times of reading and of saving, each by bare reqwest and by the SDK.
+async fn measure(client: &Client, bare: &Bare, date: Date) -> [[Vec<Duration>; 2]; 2] {
+    let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+    let diaries = client.diaries();
+    let first = diaries.save(date, draft(), Precondition::IfAbsent).await.unwrap();
+    let mut version = first.version;
+    for pair in 0..WARM_UP + PAIRS {
+        let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
+        for which in order {
+            let (read, saved);
+            if which == 0 {
+                read = timed(async { drop(bare.get(date).await) }).await.1;
+                saved = timed(bare.save(date, draft(), version)).await;
+            } else {
+                read = timed(async { drop(diaries.get(date).await.unwrap()) }).await.1;
+                let save = diaries.save(date, draft(), Precondition::IfVersion(version));
+                saved = timed(async { save.await.unwrap().version }).await;
+            }
+            version = saved.0;
+            if pair >= WARM_UP {
+                times[0][which].push(read);
+                times[1][which].push(saved.1);
+            }
+        }
+    }
+    times
+}
+
+fn main() {
+    let runtime = runtime();
+    let table = runtime.block_on(async {
+        let place = Place::embedded(|_| {}).await;
+        let (client, email) = place.person_with_email().await;
+        let bare = Bare::sign_in(place.url(), &email, PASSWORD).await;
+        let times = measure(&client, &bare, Date::new(2026, 2, 16).unwrap()).await;
+        let mut table = String::from(
+            "| call | bare reqwest, p50 | SDK, p50 | ratio | bare, p95 | SDK, p95 |\n\
+             |---|---:|---:|---:|---:|---:|\n",
+        );
+        for (call, [mut bare, mut sdk]) in ["read a day", "save a day"].into_iter().zip(times) {
+            let (bare, sdk) = (Percentiles::of(&mut bare), Percentiles::of(&mut sdk));
+            let ratio = sdk.p50.as_secs_f64() / bare.p50.as_secs_f64();
+            let _ = writeln!(
+                table,
+                "| {call} | {:.0?} | {:.0?} | {ratio:.3} | {:.0?} | {:.0?} |",
+                bare.p50, sdk.p50, bare.p95, sdk.p95
+            );
+        }
+        place.close().await;
+        table
+    });
+    record("sdk_overhead", &table);
+}
