@@ -70,6 +70,11 @@ impl Service {
         Ok(person)
     }
 
+    /// Somebody who has an account already.
+    pub fn person(&self, email: String, password: String) -> Person {
+        Person { url: self.url.clone(), email, password }
+    }
+
     /// Stops the server if it is in this process, and removes its data.
     ///
     /// # Errors
@@ -94,6 +99,11 @@ pub struct Person {
 }
 
 impl Person {
+    /// The email and the password, for signing in elsewhere.
+    pub fn credentials(&self) -> (&str, &str) {
+        (&self.email, &self.password)
+    }
+
     /// Signs a device in: a client with a session of its own.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ impl Diaries {
     }
 
     /// The diary of a date, whether there is one or not, to be changed in steps and saved.
-    pub fn entry(&self, date: Date) -> Entry<'_> {
+    pub fn entry<'a>(&self, date: Date) -> Entry<'a> {
         Entry::new(self.clone(), date)
     }
 
