@@ -1,11 +1,38 @@
 //! The blocks of documents, comparable across documents.
 
-use std::collections::HashMap;
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::diff;
 use crate::types::Document;
+
+/// A member of the lists that are compared.
+pub(super) trait Piece {
+    /// Edits beyond which two lists of them are taken to have nothing in common.
+    const MAX_EDITS: usize;
+
+    /// Pieces with the same number are equal.
+    fn id(&self) -> u32;
+
+    /// Whether it belongs to what is around it, such as an empty paragraph: two of them being equal
+    /// says nothing.
+    fn is_filler(&self) -> bool;
+
+    /// Those of two lists with nothing in common that are the same but for an edit, ascending in
+    /// both.
+    fn pairs(_: &[Self], _: &[Self]) -> Vec<(usize, usize)>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
+}
 
 /// A part of a document as far as equality goes: whatever the order of keys and the spelling of
 /// numbers.
@@ -31,43 +58,123 @@ impl Canonical {
     }
 }
 
-/// A top-level block, to the letter.
+/// A block, to the letter.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'a> {
-    /// Blocks with the same number are equal.
-    pub(super) id: u32,
+    id: u32,
     pub(super) raw: &'a RawValue,
-    /// Whether it is an empty paragraph or a rule. Such a block belongs to the text around it: two
-    /// of them being equal says nothing.
+    /// Whether it is an empty paragraph or a rule.
     is_filler: bool,
+}
+
+impl Piece for Block<'_> {
+    const MAX_EDITS: usize = 1_000;
+
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn is_filler(&self) -> bool {
+        self.is_filler
+    }
+
+    /// Each takes the one that shares the most words with it, when those are more than half of the
+    /// words of the shorter.
+    fn pairs(a: &[Self], b: &[Self]) -> Vec<(usize, usize)> {
+        if a.len() == 1 && b.len() == 1 || a.len() * b.len() > MAX_PAIRS {
+            return Vec::new();
+        }
+        let [a, b] =
+            [a, b].map(|list| list.iter().map(|block| words(block.raw)).collect::<Vec<_>>());
+        let (mut pairs, mut from) = (Vec::new(), 0);
+        for (i, a) in a.iter().enumerate() {
+            let shared = (from..b.len()).map(|j| (shared(a, &b[j]), j));
+            let alike = shared.filter(|&(shared, j)| 2 * shared > a.len().min(b[j].len()));
+            // Of several that share as many, the first.
+            if let Some((_, j)) = alike.rev().max_by_key(|&(shared, _)| shared) {
+                pairs.push((i, j));
+                from = j + 1;
+            }
+        }
+        pairs
+    }
+}
+
+/// Comparisons of blocks with blocks beyond which none is made.
+const MAX_PAIRS: usize = 1_000;
+
+/// The words of a block, as numbers in ascending order; two words may rarely have the same.
+fn words(block: &RawValue) -> Vec<u64> {
+    #[derive(Deserialize)]
+    struct Node<'a> {
+        #[serde(borrow, default)]
+        text: Cow<'a, str>,
+        #[serde(borrow, default)]
+        content: Vec<Node<'a>>,
+    }
+
+    fn gather(node: &Node<'_>, words: &mut Vec<u64>) {
+        words.extend(node.text.split_whitespace().map(|word| {
+            let mut hasher = DefaultHasher::new();
+            word.hash(&mut hasher);
+            hasher.finish()
+        }));
+        node.content.iter().for_each(|node| gather(node, words));
+    }
+
+    let mut words = Vec::new();
+    if let Ok(node) = serde_json::from_str(block.get()) {
+        gather(&node, &mut words);
+    }
+    words.sort_unstable();
+    words
+}
+
+/// How many numbers two ascending lists share.
+fn shared(a: &[u64], b: &[u64]) -> usize {
+    let (mut i, mut j, mut shared) = (0, 0, 0);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        i += usize::from(x <= y);
+        j += usize::from(y <= x);
+        shared += usize::from(x == y);
+    }
+    shared
 }
 
 /// Numbers blocks by their canonical form.
 #[derive(Default)]
-pub(super) struct Numbering(HashMap<Canonical, (u32, bool)>);
+pub(super) struct Numbering<'a> {
+    by_letter: HashMap<&'a str, Block<'a>>,
+    by_value: HashMap<Canonical, u32>,
+}
 
-impl Numbering {
-    pub(super) fn block<'a>(&mut self, raw: &'a RawValue) -> Block<'a> {
+impl<'a> Numbering<'a> {
+    pub(super) fn block(&mut self, raw: &'a RawValue) -> Block<'a> {
+        if let Some(block) = self.by_letter.get(raw.get()) {
+            return Block { raw, ..*block };
+        }
         let canonical = Canonical::of(raw);
         // A document of four billion blocks does not fit into memory.
-        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let next = u32::try_from(self.by_value.len()).unwrap_or(u32::MAX);
         let is_filler = canonical.is_filler();
-        let (id, is_filler) = *self.0.entry(canonical).or_insert((next, is_filler));
-        Block { id, raw, is_filler }
+        let id = *self.by_value.entry(canonical).or_insert(next);
+        let block = Block { id, raw, is_filler };
+        self.by_letter.insert(raw.get(), block);
+        block
     }
 }
 
-pub(super) fn ids(blocks: &[Block<'_>]) -> Vec<u32> {
-    blocks.iter().map(|block| block.id).collect()
+pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {
+    pieces.iter().map(Piece::id).collect()
 }
 
 /// The places of what two lists have in common, ascending in both. Text is matched first, and
 /// fillers only between it: a blank line is like any other, and would lead the search astray.
-pub(super) fn matches(a: &[Block<'_>], b: &[Block<'_>]) -> Vec<(usize, usize)> {
+pub(super) fn matches<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
     let mut matches = Vec::new();
     let (mut i, mut j) = (0, 0);
     for (i_end, j_end) in anchors(a, b).into_iter().chain([(a.len(), b.len())]) {
-        let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]));
+        let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
         matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
         matches.push((i_end, j_end));
         (i, j) = (i_end + 1, j_end + 1);
@@ -76,12 +183,12 @@ pub(super) fn matches(a: &[Block<'_>], b: &[Block<'_>]) -> Vec<(usize, usize)> {
     matches
 }
 
-/// Like [`matches`], of the blocks that are no fillers.
-fn anchors(a: &[Block<'_>], b: &[Block<'_>]) -> Vec<(usize, usize)> {
-    let ids = |blocks: &[Block<'_>], filler: u32| -> Vec<u32> {
-        blocks.iter().map(|block| if block.is_filler { filler } else { block.id }).collect()
+/// Like [`matches`], of the pieces that are no fillers.
+fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
+    let ids = |pieces: &[P], filler: u32| -> Vec<u32> {
+        pieces.iter().map(|piece| if piece.is_filler() { filler } else { piece.id() }).collect()
     };
-    diff::matches(&ids(a, u32::MAX), &ids(b, u32::MAX - 1))
+    diff::matches(&ids(a, u32::MAX), &ids(b, u32::MAX - 1), P::MAX_EDITS)
 }
 
 /// All of both lists, each in its own order, the first before the second where they differ. What
@@ -124,7 +231,7 @@ pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<
     union
 }
 
-fn begins_or_ends_with(blocks: &[Block<'_>], part: &[Block<'_>]) -> bool {
-    let (blocks, part) = (ids(blocks), ids(part));
-    blocks.starts_with(&part) || blocks.ends_with(&part)
+pub(super) fn begins_or_ends_with<P: Piece>(pieces: &[P], part: &[P]) -> bool {
+    let (pieces, part) = (ids(pieces), ids(part));
+    pieces.starts_with(&part) || pieces.ends_with(&part)
 }

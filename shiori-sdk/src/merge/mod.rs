@@ -53,18 +53,21 @@
 mod block;
 mod diff;
 mod field;
+mod mark;
+mod node;
 mod region;
 #[cfg(test)]
 mod tests;
+mod text;
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range};
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::types::Document;
 use block::{Block, Numbering};
 use field::Fields;
-use region::{Change, Kind};
+use node::Merge;
 
 /// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
 /// saved first, before `ours`.
@@ -99,8 +102,9 @@ pub fn merge3_with(
     if let Some(document) = unmerged(base, ours, theirs) {
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
-    let mut numbering = Numbering::default();
-    let mut parts = |document| Parts::of(document, &mut numbering);
+    let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
+    let mut merge = Merge::new(on_overlap, bytes);
+    let mut parts = |document| Parts::of(document, &mut merge.numbering);
     let (Some(b), Some(o), Some(t)) = (parts(base), parts(ours), parts(theirs)) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
@@ -108,14 +112,13 @@ pub fn merge3_with(
     };
 
     let fields = field::merge(&b.fields, &o.fields, &t.fields, on_overlap);
-    let mut overlaps = Vec::new();
     if fields.overlap {
-        overlaps.push(Overlap::BESIDE_BLOCKS);
+        merge.report(Overlap::BESIDE_BLOCKS);
     }
-    let blocks = merge_blocks(&b.blocks, &o.blocks, &t.blocks, on_overlap, &mut overlaps);
+    let blocks = merge.blocks(&b.blocks, &o.blocks, &t.blocks);
     let has_content = if o.has_content == b.has_content { t.has_content } else { o.has_content };
-    let document = assemble(fields.fields, &blocks, has_content);
-    Merged { document, overlaps }
+    let document = assemble(&fields.fields, &blocks, has_content);
+    Merged { document, overlaps: merge.overlaps }
 }
 
 /// What [`merge3`] makes of three documents.
@@ -128,17 +131,20 @@ pub struct Merged {
     pub overlaps: Vec<Overlap>,
 }
 
-/// A place where both sides changed the same blocks, and not to the same.
+/// A place where both sides changed the same, and not to the same.
 ///
-/// The ranges are of top-level blocks, counted from 0, in each of the three documents. The range
-/// of a side is empty where that side removed the blocks. All three are empty when it is not the
-/// blocks that overlap but the fields beside them: both sides set the same attribute of the
-/// document itself to different values, or one of the three has not even the shape of a document.
-/// It cannot hold both, so it has ours then, and theirs under [`OnOverlap::Theirs`].
+/// [`kind`](Self::kind) says what it is, and the ranges where it stands, counted from 0, in the node
+/// that [`path`](Self::path) leads to in each of the three documents. The range of a side is empty
+/// where that side removed what was there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Overlap {
-    /// The blocks of the base that both sides changed.
+    /// What both sides changed.
+    pub kind: OverlapKind,
+    /// The nodes around it, from a top-level block inwards. Empty for the document itself: the
+    /// ranges are of top-level blocks then.
+    pub path: Vec<Step>,
+    /// What of the base both sides changed.
     pub base: Range<usize>,
     /// What stands there in ours.
     pub ours: Range<usize>,
@@ -146,8 +152,49 @@ pub struct Overlap {
     pub theirs: Range<usize>,
 }
 
+/// What both sides changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OverlapKind {
+    /// Whole nodes. The ranges are of the children of the node at the path.
+    Nodes,
+    /// Words of a text block, or lines of code. The ranges are of offsets in the node at the path as
+    /// editors count them: UTF-16 code units of text, and one for each node that is no text.
+    Text,
+    /// A mark of the same words, such as a link that each led elsewhere. The ranges are as those of
+    /// [`Text`](Self::Text). The words cannot hold both, so they have ours, and theirs under
+    /// [`OnOverlap::Theirs`].
+    Marks,
+    /// Fields of the node at the path: both set the same attribute to different values, or one of
+    /// three documents has not even the shape of a document. All ranges are empty. The node cannot
+    /// hold both, so it has ours, and theirs under [`OnOverlap::Theirs`].
+    Fields,
+}
+
+/// A step from a node to one of its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Step {
+    /// Which child it is in the base, counted from 0.
+    pub base: usize,
+    /// Which it is in ours.
+    pub ours: usize,
+    /// Which it is in theirs.
+    pub theirs: usize,
+}
+
 impl Overlap {
-    const BESIDE_BLOCKS: Self = Self { base: 0..0, ours: 0..0, theirs: 0..0 };
+    const BESIDE_BLOCKS: Self = Self::of(OverlapKind::Fields, 0..0, 0..0, 0..0);
+
+    /// One in the document itself.
+    const fn of(
+        kind: OverlapKind,
+        base: Range<usize>,
+        ours: Range<usize>,
+        theirs: Range<usize>,
+    ) -> Self {
+        Self { kind, path: Vec::new(), base, ours, theirs }
+    }
 }
 
 /// What a merge does where both sides changed the same blocks.
@@ -175,9 +222,11 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// `None` when it has not the shape of a document; it may not, since what was deserialised
     /// was not checked.
-    fn of(document: &'a Document, numbering: &mut Numbering) -> Option<Self> {
+    fn of(document: &'a Document, numbering: &mut Numbering<'a>) -> Option<Self> {
         let mut fields = document.fields()?;
         let content = fields.remove("content");
+        let in_order = fields.into_iter().map(|(key, value)| (key.into(), Cow::Borrowed(value)));
+        let fields = Fields(in_order.collect());
         let blocks: Vec<&RawValue> =
             content.map_or(Ok(Vec::new()), |content| serde_json::from_str(content.get())).ok()?;
         let blocks = blocks.into_iter().map(|raw| numbering.block(raw)).collect();
@@ -185,79 +234,14 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn assemble(
-    mut fields: BTreeMap<String, Box<RawValue>>,
-    blocks: &[&RawValue],
-    has_content: bool,
-) -> Document {
+fn assemble(fields: &Fields<'_>, blocks: &[Cow<'_, RawValue>], has_content: bool) -> Document {
+    let content = to_raw_value(blocks).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
+    let mut fields: BTreeMap<String, &RawValue> =
+        fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
     if has_content || !blocks.is_empty() {
-        let content = to_raw_value(blocks).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
-        fields.insert("content".to_owned(), content);
+        fields.insert("content".to_owned(), &content);
     }
-    let fields = fields.iter().map(|(key, value)| (key.clone(), &**value)).collect();
     Document::from_fields(&fields)
-}
-
-fn merge_blocks<'a>(
-    base: &[Block<'a>],
-    ours: &[Block<'a>],
-    theirs: &[Block<'a>],
-    on_overlap: OnOverlap,
-    overlaps: &mut Vec<Overlap>,
-) -> Vec<&'a RawValue> {
-    let our_changes = region::changes(base, ours);
-    let their_changes = region::changes(base, theirs);
-
-    let mut merged: Vec<&RawValue> = Vec::new();
-    for region in region::regions(base.len(), &our_changes, &their_changes) {
-        let (o, t) = (&ours[region.ours.clone()], &theirs[region.theirs.clone()]);
-        let blocks = match region.kind {
-            Kind::Kept => {
-                let b = &base[region.base];
-                merged.extend(b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t)));
-                continue;
-            }
-            Kind::Ours => o.to_vec(),
-            Kind::Theirs => t.to_vec(),
-            _ if block::ids(o) == block::ids(t) => t.to_vec(),
-            Kind::Beside { ours: our_changes, theirs: their_changes } => {
-                let theirs = their_changes.iter().map(|change| (change, theirs));
-                let ours = our_changes.iter().map(|change| (change, ours));
-                let mut changes: Vec<_> = theirs.chain(ours).collect();
-                changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
-                changes.into_iter().fold(Vec::new(), |before, (change, side)| {
-                    block::union(&before, &side[change.side.clone()])
-                })
-            }
-            Kind::Overlap { ours: our_changes, theirs: their_changes } => {
-                overlaps.push(Overlap {
-                    base: region.base,
-                    ours: region.ours,
-                    theirs: region.theirs,
-                });
-                match on_overlap {
-                    OnOverlap::Ours => o.to_vec(),
-                    OnOverlap::Theirs => t.to_vec(),
-                    OnOverlap::KeepBoth | OnOverlap::Fail => {
-                        block::union(&added(theirs, their_changes), &added(ours, our_changes))
-                    }
-                }
-            }
-        };
-        merged.extend(blocks.iter().map(|block| block.raw));
-    }
-    merged
-}
-
-/// What a side put in the place of the blocks that it changed. A block that it left alone is not
-/// among them: in an overlap the other side changed or removed that one.
-fn added<'a>(side: &[Block<'a>], changes: &[Change]) -> Vec<Block<'a>> {
-    changes.iter().flat_map(|change| &side[change.side.clone()]).copied().collect()
-}
-
-/// The text of a block whose value neither side changed: that of the side that changed the letter.
-fn letter<'a>(base: &Block<'a>, ours: &Block<'a>, theirs: &Block<'a>) -> &'a RawValue {
-    if theirs.raw.get() == base.raw.get() { ours.raw } else { theirs.raw }
 }
 
 /// Where one side has no change at all, what the other made of the document, to the letter.
