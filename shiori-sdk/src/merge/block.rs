@@ -2,14 +2,14 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::diff;
+use super::{diff, field::Fields};
 use crate::types::Document;
 
 /// A member of the lists that are compared.
@@ -46,15 +46,6 @@ pub(super) enum Canonical {
 impl Canonical {
     pub(super) fn of(raw: &RawValue) -> Self {
         Document::value_of(raw).map_or_else(|| Self::Letter(raw.get().to_owned()), Self::Value)
-    }
-
-    fn is_filler(&self) -> bool {
-        let Self::Value(node) = self else { return false };
-        match node["type"].as_str() {
-            Some("paragraph") => node["content"].as_array().is_none_or(Vec::is_empty),
-            Some("horizontalRule" | "horizontal_rule") => true,
-            _ => false,
-        }
     }
 }
 
@@ -141,27 +132,102 @@ fn shared(a: &[u64], b: &[u64]) -> usize {
     shared
 }
 
-/// Numbers blocks by their canonical form.
+/// Numbers blocks by their canonical form. Few are ever parsed for it: most are equal to the
+/// letter, or differ in what no spelling changes.
 #[derive(Default)]
 pub(super) struct Numbering<'a> {
-    by_letter: HashMap<&'a str, Block<'a>>,
-    by_value: HashMap<Canonical, u32>,
+    /// The first block of each sum, and whether it is among those by value.
+    by_sum: HashMap<u64, (Block<'a>, bool)>,
+    /// Those that share their sum with others.
+    by_value: HashMap<Canonical, Block<'a>>,
+    next: u32,
 }
 
 impl<'a> Numbering<'a> {
-    pub(super) fn block(&mut self, raw: &'a RawValue) -> Block<'a> {
-        if let Some(block) = self.by_letter.get(raw.get()) {
-            return Block { raw, ..*block };
-        }
-        let canonical = Canonical::of(raw);
-        // A document of four billion blocks does not fit into memory.
-        let next = u32::try_from(self.by_value.len()).unwrap_or(u32::MAX);
-        let is_filler = canonical.is_filler();
-        let id = *self.by_value.entry(canonical).or_insert(next);
-        let block = Block { id, raw, is_filler };
-        self.by_letter.insert(raw.get(), block);
-        block
+    /// Numbers a list, given one that it was likely made from.
+    pub(super) fn blocks(&mut self, list: &[&'a RawValue], from: &[Block<'a>]) -> Vec<Block<'a>> {
+        let mut at = 0;
+        let mut number = |&raw: &&'a RawValue| {
+            // What was left alone stands a few blocks on.
+            let near = from.iter().enumerate().skip(at).take(4);
+            let mut equal = near.filter(|(_, block)| block.raw.get() == raw.get());
+            let Some((i, block)) = equal.next() else { return self.block(raw) };
+            at = i + 1;
+            Block { raw, ..*block }
+        };
+        list.iter().map(&mut number).collect()
     }
+
+    pub(super) fn block(&mut self, raw: &'a RawValue) -> Block<'a> {
+        let block = match self.by_sum.entry(sum(raw)) {
+            Entry::Occupied(entry) if entry.get().0.raw.get() == raw.get() => entry.get().0,
+            Entry::Occupied(mut entry) => {
+                let (first, is_by_value) = entry.get_mut();
+                if !*is_by_value {
+                    self.by_value.insert(Canonical::of(first.raw), *first);
+                    *is_by_value = true;
+                }
+                let new = Block { id: self.next, raw, is_filler: is_filler(raw) };
+                *self.by_value.entry(Canonical::of(raw)).or_insert(new)
+            }
+            Entry::Vacant(entry) => {
+                let new = Block { id: self.next, raw, is_filler: is_filler(raw) };
+                entry.insert((new, false)).0
+            }
+        };
+        if block.id == self.next {
+            // A document of four billion blocks does not fit into memory.
+            self.next = self.next.saturating_add(1);
+        }
+        Block { raw, ..block }
+    }
+}
+
+/// The same for all letters of one value: no order of keys, white space or spelling of a number
+/// changes it. Escapes would, so what has any is first spelled as this crate does.
+fn sum(raw: &RawValue) -> u64 {
+    let json = raw.get();
+    if json.contains('\\') {
+        match Canonical::of(raw) {
+            Canonical::Value(value) => sum_of(&value.to_string()),
+            Canonical::Letter(letter) => sum_of(&letter),
+        }
+    } else {
+        sum_of(json)
+    }
+}
+
+fn sum_of(json: &str) -> u64 {
+    // Every second part is a string, but for an escape, which does not change how many there are.
+    let parts = json.split('"').enumerate().map(|(i, part)| match i % 2 {
+        0 => part.bytes().filter(|&b| b > b'9' && b != b'e' && b != b'E').map(u64::from).sum(),
+        _ => mix(part.as_bytes()),
+    });
+    parts.fold(0, u64::wrapping_add)
+}
+
+fn mix(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0, |sum: u64, chunk| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    })
+}
+
+/// Whether it is an empty paragraph or a rule.
+fn is_filler(block: &RawValue) -> bool {
+    if block.get().contains(r#""type":"text""#) {
+        return false;
+    }
+    let Some(fields) = Fields::of(block) else { return false };
+    let is_kind = |kinds: &[&str]| fields.text("type").is_some_and(|kind| kinds.contains(&&*kind));
+    let is_empty = || {
+        let content = fields
+            .get("content")
+            .and_then(|raw| serde_json::from_str::<Vec<&RawValue>>(raw.get()).ok());
+        content.is_none_or(|content| content.is_empty())
+    };
+    is_kind(&["horizontalRule", "horizontal_rule"]) || is_kind(&["paragraph"]) && is_empty()
 }
 
 pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {

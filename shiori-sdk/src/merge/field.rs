@@ -1,6 +1,6 @@
 //! The fields of a node, other than its content.
 
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -26,38 +26,74 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    pub(super) fn remove(&mut self, key: &str) -> Option<Value<'a>> {
-        let at = self.0.iter().position(|(name, _)| name == key)?;
-        Some(self.0.remove(at).1)
+    /// A field that is a string.
+    pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
+        let Cow::Borrowed(raw) = self.get(key)? else { return None };
+        serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
+    }
+
+    /// Adds the content of the node that these are the other fields of.
+    pub(super) fn insert_content(&mut self, at: Option<usize>, content: &[Value<'_>]) {
+        let content = to_raw_value(content).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
+        let at = at.unwrap_or(usize::MAX).min(self.0.len());
+        self.0.insert(at, (Cow::Borrowed("content"), Cow::Owned(content)));
     }
 }
 
 impl<'a, 'de: 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
+        deserializer.deserialize_map(Object { node: None })
+    }
+}
 
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
+/// A node taken apart.
+#[derive(Default)]
+pub(super) struct Node<'a> {
+    /// All but the content.
+    pub(super) fields: Fields<'a>,
+    pub(super) content: Vec<&'a RawValue>,
+    /// Where the content stands among the fields, if it has any.
+    pub(super) content_at: Option<usize>,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+impl<'a> Node<'a> {
+    /// `None` when it is no object, names a field twice, or has a content that is no list.
+    pub(super) fn of(json: &'a str) -> Option<Self> {
+        let mut node = Self::default();
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let fields = deserializer.deserialize_map(Object { node: Some(&mut node) }).ok()?;
+        Some(Self { fields, ..node })
+    }
+}
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(Text(key)) = map.next_key()? {
-                    fields.0.push((key, Cow::Borrowed(map.next_value::<&RawValue>()?)));
+/// Reads an object, and the content of a node apart from its other fields.
+struct Object<'n, 'de> {
+    node: Option<&'n mut Node<'de>>,
+}
+
+impl<'de> Visitor<'de> for Object<'_, 'de> {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields(Vec::with_capacity(4));
+        let mut is_twice = false;
+        while let Some(Text(key)) = map.next_key()? {
+            match &mut self.node {
+                Some(node) if key == "content" => {
+                    is_twice |= node.content_at.replace(fields.0.len()).is_some();
+                    node.content = map.next_value()?;
                 }
-                let mut seen = HashSet::new();
-                if fields.0.iter().all(|(key, _)| seen.insert(&**key)) {
-                    Ok(fields)
-                } else {
-                    Err(A::Error::custom("a field is named twice"))
-                }
+                _ => fields.0.push((key, Cow::Borrowed(map.next_value()?))),
             }
         }
-
-        deserializer.deserialize_map(InOrder)
+        let mut keys: Vec<&str> = fields.0.iter().map(|(key, _)| &**key).collect();
+        keys.sort_unstable();
+        is_twice |= keys.windows(2).any(|pair| pair[0] == pair[1]);
+        if is_twice { Err(A::Error::custom("a field is named twice")) } else { Ok(fields) }
     }
 }
 
@@ -69,7 +105,7 @@ impl Serialize for Fields<'_> {
 
 /// A JSON string, borrowed unless it is spelled with an escape.
 #[derive(Deserialize)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Fields after a merge.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     OnOverlap,
     block::{Block, Numbering, Piece, ids},
-    field::{Fields, Text},
+    field::Fields,
 };
 
 /// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
@@ -101,9 +101,6 @@ impl<'a> Marks<'a> {
 
 /// The type of a mark, or its letter when it has none.
 fn kind(mark: &RawValue) -> Cow<'_, str> {
-    let kind = Fields::of(mark).and_then(|fields| match fields.get("type")? {
-        Cow::Borrowed(kind) => serde_json::from_str(kind.get()).ok(),
-        Cow::Owned(_) => None,
-    });
-    kind.map_or(Cow::Borrowed(mark.get()), |Text(kind)| kind)
+    let kind = Fields::of(mark).and_then(|fields| fields.text("type"));
+    kind.unwrap_or(Cow::Borrowed(mark.get()))
 }

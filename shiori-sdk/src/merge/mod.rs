@@ -60,13 +60,10 @@ mod region;
 mod tests;
 mod text;
 
-use std::{borrow::Cow, collections::BTreeMap, ops::Range};
-
-use serde_json::value::{RawValue, to_raw_value};
+use std::ops::Range;
 
 use crate::types::Document;
-use block::{Block, Numbering};
-use field::Fields;
+use field::Node;
 use node::Merge;
 
 /// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
@@ -104,8 +101,8 @@ pub fn merge3_with(
     }
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
     let mut merge = Merge::new(on_overlap, bytes);
-    let mut parts = |document| Parts::of(document, &mut merge.numbering);
-    let (Some(b), Some(o), Some(t)) = (parts(base), parts(ours), parts(theirs)) else {
+    let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
+    let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
         return Merged { document: document.clone(), overlaps: vec![Overlap::BESIDE_BLOCKS] };
@@ -115,10 +112,18 @@ pub fn merge3_with(
     if fields.overlap {
         merge.report(Overlap::BESIDE_BLOCKS);
     }
-    let blocks = merge.blocks(&b.blocks, &o.blocks, &t.blocks);
-    let has_content = if o.has_content == b.has_content { t.has_content } else { o.has_content };
-    let document = assemble(&fields.fields, &blocks, has_content);
-    Merged { document, overlaps: merge.overlaps }
+    let base = merge.numbering.blocks(&b.content, &[]);
+    let [ours, theirs] = [&o, &t].map(|side| merge.numbering.blocks(&side.content, &base));
+    let blocks = merge.blocks(&base, &ours, &theirs);
+
+    let at =
+        if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };
+    let mut fields = fields.fields;
+    if at.is_some() || !blocks.is_empty() {
+        fields.insert_content(at, &blocks);
+    }
+    let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
+    Merged { document: Document::from_fields(&fields), overlaps: merge.overlaps }
 }
 
 /// What [`merge3`] makes of three documents.
@@ -210,38 +215,6 @@ pub enum OnOverlap {
     Ours,
     /// Theirs wins at that place; what ours did elsewhere is kept.
     Theirs,
-}
-
-/// A document taken apart.
-struct Parts<'a> {
-    fields: Fields<'a>,
-    blocks: Vec<Block<'a>>,
-    has_content: bool,
-}
-
-impl<'a> Parts<'a> {
-    /// `None` when it has not the shape of a document; it may not, since what was deserialised
-    /// was not checked.
-    fn of(document: &'a Document, numbering: &mut Numbering<'a>) -> Option<Self> {
-        let mut fields = document.fields()?;
-        let content = fields.remove("content");
-        let in_order = fields.into_iter().map(|(key, value)| (key.into(), Cow::Borrowed(value)));
-        let fields = Fields(in_order.collect());
-        let blocks: Vec<&RawValue> =
-            content.map_or(Ok(Vec::new()), |content| serde_json::from_str(content.get())).ok()?;
-        let blocks = blocks.into_iter().map(|raw| numbering.block(raw)).collect();
-        Some(Self { fields, blocks, has_content: content.is_some() })
-    }
-}
-
-fn assemble(fields: &Fields<'_>, blocks: &[Cow<'_, RawValue>], has_content: bool) -> Document {
-    let content = to_raw_value(blocks).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
-    let mut fields: BTreeMap<String, &RawValue> =
-        fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
-    if has_content || !blocks.is_empty() {
-        fields.insert("content".to_owned(), &content);
-    }
-    Document::from_fields(&fields)
 }
 
 /// Where one side has no change at all, what the other made of the document, to the letter.

@@ -7,7 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     OnOverlap, Overlap, OverlapKind, Step,
     block::{self, Block, Numbering},
-    field::{self, Fields, Text},
+    field::{self, Node},
     region::{self, Change, Kind},
     text::{self, Unit},
 };
@@ -132,9 +132,11 @@ impl<'a> Merge<'a> {
     }
 
     fn node(&mut self, three: [&'a RawValue; 3]) -> Option<Inside> {
-        let [b, o, t] = three.map(Node::of);
+        let [b, o, t] = three.map(|raw| Node::of(raw.get()));
         let (b, o, t) = (b?, o?, t?);
-        if [&o, &t].iter().any(|side| !alike(&b.kind, &side.kind)) {
+        let [kind, our_kind, their_kind] = [&b, &o, &t].map(|node| node.fields.text("type"));
+        let kind = kind?;
+        if !alike(&kind, &our_kind?) || !alike(&kind, &their_kind?) {
             return None;
         }
         let merged = field::merge(&b.fields, &o.fields, &t.fields, self.on_overlap);
@@ -147,14 +149,14 @@ impl<'a> Merge<'a> {
 
         let contents = [&b.content, &o.content, &t.content];
         let content = if contents.iter().any(|content| text::is_inline(content)) {
-            let unit = if is_code(&b.kind) { Unit::Line } else { Unit::Word };
+            let unit =
+                if matches!(&*kind, "codeBlock" | "code_block") { Unit::Line } else { Unit::Word };
             let content = text::merge(self, contents.map(Vec::as_slice), unit)?;
             content.into_iter().map(Cow::Owned).collect()
         } else {
-            let is_row = matches!(&*b.kind, "tableRow" | "table_row");
-            let [b, o, t] = contents.map(|content| {
-                content.iter().map(|raw| self.numbering.block(raw)).collect::<Vec<_>>()
-            });
+            let is_row = matches!(&*kind, "tableRow" | "table_row");
+            let b = self.numbering.blocks(&b.content, &[]);
+            let [o, t] = [&o, &t].map(|side| self.numbering.blocks(&side.content, &b));
             let content = self.blocks(&b, &o, &t);
             // A row that is wider or narrower than either side made it would break the table.
             if is_row && content.len() + b.len() != o.len() + t.len() {
@@ -168,10 +170,7 @@ impl<'a> Merge<'a> {
 
         let mut fields = merged.fields;
         if !content.is_empty() {
-            let content = to_raw_value(&content).ok()?;
-            let at = o.content_at.or(t.content_at).unwrap_or(fields.0.len());
-            let at = at.min(fields.0.len());
-            fields.0.insert(at, (Cow::Borrowed("content"), Cow::Owned(content)));
+            fields.insert_content(o.content_at.or(t.content_at), &content);
         }
         to_raw_value(&fields).ok().map(Inside::Node)
     }
@@ -184,40 +183,12 @@ enum Inside {
     Gone,
 }
 
-/// A node taken apart.
-struct Node<'a> {
-    kind: Cow<'a, str>,
-    /// All but the content.
-    fields: Fields<'a>,
-    content: Vec<&'a RawValue>,
-    /// Where the content stood among the fields.
-    content_at: Option<usize>,
-}
-
-impl<'a> Node<'a> {
-    fn of(raw: &'a RawValue) -> Option<Self> {
-        let mut fields = Fields::of(raw)?;
-        let Cow::Borrowed(kind) = fields.get("type")? else { return None };
-        let Text(kind) = serde_json::from_str(kind.get()).ok()?;
-        let content_at = fields.0.iter().position(|(key, _)| key == "content");
-        let content = match fields.remove("content") {
-            Some(Cow::Borrowed(content)) => serde_json::from_str(content.get()).ok()?,
-            _ => Vec::new(),
-        };
-        Some(Self { kind, fields, content, content_at })
-    }
-}
-
 /// Whether one may be turned into the other while it stays the same block with the same kind of
 /// content.
 fn alike(one: &str, other: &str) -> bool {
     const ALIKE: [[&str; 2]; 3] =
         [["paragraph", "heading"], ["bulletList", "orderedList"], ["bullet_list", "ordered_list"]];
     one == other || ALIKE.iter().any(|kinds| kinds.contains(&one) && kinds.contains(&other))
-}
-
-fn is_code(kind: &str) -> bool {
-    matches!(kind, "codeBlock" | "code_block")
 }
 
 /// What a side put in the place of the blocks that it changed. A block that it left alone is not

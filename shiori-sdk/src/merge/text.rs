@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     OnOverlap, Overlap, OverlapKind,
     block::{self, Numbering, Piece},
-    field::{Fields, Text},
+    field::Fields,
     mark::Marks,
     node::Merge,
     region::{self, Change, Kind, Region},
@@ -34,7 +34,7 @@ impl Unit {
 /// Whether such nodes stand within a line. One that is unknown may be either.
 pub(super) fn is_inline(content: &[&RawValue]) -> bool {
     content.iter().any(|raw| {
-        let kind = Fields::of(raw).and_then(|fields| text_of(&fields, "type"));
+        let kind = Fields::of(raw).and_then(|fields| fields.text("type"));
         kind.is_some_and(|kind| {
             matches!(&*kind, "text" | "hardBreak" | "hard_break" | "mention" | "emoji")
         })
@@ -103,8 +103,8 @@ enum Content<'a> {
 impl<'a> Inline<'a> {
     fn of(raw: &'a RawValue, numbering: &mut Numbering<'a>, marks: &mut Marks<'a>) -> Self {
         let fields = Fields::of(raw).unwrap_or_default();
-        let kind = text_of(&fields, "type");
-        let text = (kind.as_deref() == Some("text")).then(|| text_of(&fields, "text")).flatten();
+        let kind = fields.text("type");
+        let text = (kind.as_deref() == Some("text")).then(|| fields.text("text")).flatten();
         let marks = match fields.get("marks") {
             Some(Cow::Borrowed(list)) => marks.of(list, numbering),
             _ => Some(0),
@@ -119,11 +119,6 @@ impl<'a> Inline<'a> {
         };
         Self { raw, content }
     }
-}
-
-fn text_of<'a>(fields: &Fields<'a>, key: &str) -> Option<Cow<'a, str>> {
-    let Cow::Borrowed(raw) = fields.get(key)? else { return None };
-    serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

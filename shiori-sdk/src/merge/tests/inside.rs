@@ -7,7 +7,9 @@ fn text(text: &str) -> Value {
 }
 
 fn marked(words: &str, marks: Value) -> Value {
-    json!({"type": "text", "marks": marks, "text": words})
+    let mut node = text(words);
+    node["marks"] = marks;
+    node
 }
 
 fn paragraph(content: &[Value]) -> Value {
@@ -35,7 +37,7 @@ fn list(items: &[Value]) -> Value {
 #[track_caller]
 fn assert_block(base: Value, ours: Value, theirs: Value, expected: Value) {
     let merged = merge3(&blocks(&[base]), &blocks(&[ours]), &blocks(&[theirs]));
-    assert_eq!(merged.document.to_value()["content"], json!([expected]));
+    assert_eq!(merged.document.to_value()["content"], Value::Array(vec![expected]));
     assert_eq!(merged.overlaps, []);
 }
 
