@@ -157,9 +157,12 @@ impl<'a> Merge<'a> {
             let is_row = matches!(&*kind, "tableRow" | "table_row");
             let b = self.numbering.blocks(&b.content, &[]);
             let [o, t] = [&o, &t].map(|side| self.numbering.blocks(&side.content, &b));
+            let reported = self.overlaps.len();
             let content = self.blocks(&b, &o, &t);
             // A row that is wider or narrower than either side made it would break the table.
-            if is_row && content.len() + b.len() != o.len() + t.len() {
+            let is_broken = content.len() + b.len() != o.len() + t.len()
+                || self.overlaps[reported..].iter().any(|overlap| overlap.path == self.path);
+            if is_row && is_broken {
                 return None;
             }
             if content.is_empty() && !o.is_empty() && !t.is_empty() {

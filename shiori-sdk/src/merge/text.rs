@@ -54,7 +54,7 @@ pub(super) fn merge<'a>(
         content.iter().map(inline).collect::<Vec<_>>()
     });
     let mut known = Words::default();
-    let [b, o, t] = nodes.each_ref().map(|nodes| known.side(nodes, unit));
+    let [b, o, t] = [0, 1, 2].map(|which| known.side(which, &nodes[which], unit));
     if [&b, &o, &t].iter().any(|side| words(&side.tokens) == 0) {
         return None;
     }
@@ -137,8 +137,10 @@ struct Token<'n> {
     sort: Sort,
     text: &'n str,
     marks: usize,
-    /// Where it was written; `None` for a space that the merge adds.
+    /// What it was part of; `None` for a space that the merge adds.
     node: Option<&'n Inline<'n>>,
+    /// Its place in the base, in ours and in theirs.
+    at: [Option<usize>; 3],
 }
 
 impl Piece for Token<'_> {
@@ -178,13 +180,16 @@ enum Key<'n> {
 }
 
 impl<'n> Words<'n> {
-    fn side<'a: 'n>(&mut self, nodes: &'n [Inline<'a>], unit: Unit) -> Side<'n> {
+    /// The text of base (0), ours (1) or theirs (2).
+    fn side<'a: 'n>(&mut self, which: usize, nodes: &'n [Inline<'a>], unit: Unit) -> Side<'n> {
         let mut side = Side { tokens: Vec::new(), offsets: vec![0] };
         let mut offset = 0;
         let mut push = |key, sort, text, marks, node, len| {
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
             let id = *self.0.entry(key).or_insert(next);
-            side.tokens.push(Token { id, sort, text, marks, node: Some(node) });
+            let mut at = [None; 3];
+            at[which] = Some(side.tokens.len());
+            side.tokens.push(Token { id, sort, text, marks, node: Some(node), at });
             offset += len;
             side.offsets.push(offset);
         };
@@ -301,75 +306,39 @@ struct Composer<'m, 'a, 'n> {
     disputed: usize,
 }
 
-/// What one side wrote in place of some of the base.
-struct Written<'n> {
-    base: Range<usize>,
-    tokens: Vec<Token<'n>>,
-}
-
 impl<'n> Composer<'_, '_, 'n> {
     fn region(&mut self, region: Region<'_>) {
         let [b, o, t] = self.sides;
         let (ours, theirs) = (&o.tokens[region.ours.clone()], &t.tokens[region.theirs.clone()]);
+        let starts = [region.base.start, region.ours.start, region.theirs.start];
         match region.kind {
             Kind::Kept => {
                 self.shared += words(theirs);
                 for i in 0..region.base.len() {
-                    self.kept(
-                        [region.base.start, region.ours.start, region.theirs.start]
-                            .map(|at| at + i),
-                    );
+                    self.kept(starts.map(|start| start + i), b.tokens[region.base.start + i].marks);
                 }
             }
             Kind::Ours => {
-                let change = Change { base: region.base, side: region.ours };
-                let written = self.written(&change, true);
-                self.tokens.extend(written.tokens);
+                self.changed(&[Change { base: region.base, side: region.ours }], &[]);
             }
             Kind::Theirs => {
-                let change = Change { base: region.base, side: region.theirs };
-                let written = self.written(&change, false);
-                self.tokens.extend(written.tokens);
+                self.changed(&[], &[Change { base: region.base, side: region.theirs }]);
             }
+            // Both wrote the same, and either may have given it marks.
             _ if block::ids(ours) == block::ids(theirs) => {
-                // Both wrote the same, and either may have given it marks.
-                let base = region.base.start;
                 let is_each = region.base.len() == ours.len();
-                for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-                    let before = if is_each { b.tokens[base + i].marks } else { 0 };
-                    let three = [before, ours.marks, theirs.marks];
-                    let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
-                    self.tokens.push(Token { marks, ..*theirs });
-                    if overlap {
-                        let at = if is_each { base + i..base + i + 1 } else { region.base.clone() };
-                        let [ours, theirs] =
-                            [region.ours.start, region.theirs.start].map(|at| at + i);
-                        self.report_marks([at, ours..ours + 1, theirs..theirs + 1]);
+                for i in 0..ours.len() {
+                    if is_each {
+                        self.kept(
+                            starts.map(|start| start + i),
+                            b.tokens[region.base.start + i].marks,
+                        );
+                    } else {
+                        self.kept([starts[0], starts[1] + i, starts[2] + i], 0);
                     }
                 }
             }
-            Kind::Beside { ours, theirs } => {
-                let theirs = theirs.iter().map(|change| (change, false));
-                let mut changes: Vec<_> =
-                    theirs.chain(ours.iter().map(|change| (change, true))).collect();
-                changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
-                let written: Vec<_> = changes
-                    .into_iter()
-                    .map(|(change, is_ours)| self.written(change, is_ours))
-                    .collect();
-                let mut before: Option<Written<'n>> = None;
-                for next in written {
-                    before = Some(match before {
-                        None => next,
-                        Some(before) => {
-                            let at_one_place = before.base == next.base;
-                            let tokens = self.both(before.tokens, next.tokens, at_one_place);
-                            Written { base: next.base, tokens }
-                        }
-                    });
-                }
-                self.tokens.extend(before.into_iter().flat_map(|written| written.tokens));
-            }
+            Kind::Beside { ours, theirs } => self.changed(ours, theirs),
             Kind::Overlap { .. } => {
                 let base = &b.tokens[region.base.clone()];
                 self.disputed += words(base).max(words(ours)).max(words(theirs));
@@ -377,31 +346,75 @@ impl<'n> Composer<'_, '_, 'n> {
                     OnOverlap::Ours => ours.to_vec(),
                     OnOverlap::Theirs => theirs.to_vec(),
                     OnOverlap::KeepBoth | OnOverlap::Fail => {
-                        self.both(theirs.to_vec(), ours.to_vec(), true)
+                        both(theirs.to_vec(), ours.to_vec(), true)
                     }
                 };
-                self.tokens.extend(tokens);
+                self.push(tokens);
                 self.report(OverlapKind::Text, [region.base, region.ours, region.theirs]);
             }
         }
     }
 
-    /// A token that neither changed, but for its marks.
-    fn kept(&mut self, [base, ours, theirs]: [usize; 3]) {
-        let [b, o, t] = self.sides;
-        let (b, o, t) = (&b.tokens[base], &o.tokens[ours], &t.tokens[theirs]);
-        let three = [b.marks, o.marks, t.marks];
-        let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
+    /// Adds tokens, and a space where words would run into each other that did so on no side.
+    fn push(&mut self, tokens: Vec<Token<'n>>) {
+        for token in tokens {
+            if let Some(last) = self.tokens.last()
+                && last.sort != Sort::White
+                && token.sort == Sort::Word
+                && !last
+                    .at
+                    .iter()
+                    .zip(token.at)
+                    .any(|(last, at)| last.is_some() && last.map(|last| last + 1) == at)
+            {
+                let marks = if last.marks == token.marks { last.marks } else { 0 };
+                let text = self.unit.space();
+                let space = Token {
+                    id: u32::MAX,
+                    sort: Sort::White,
+                    text,
+                    marks,
+                    node: None,
+                    at: [None; 3],
+                };
+                self.tokens.push(space);
+            }
+            self.tokens.push(token);
+        }
+    }
+
+    /// A token that both have, at these places, with the marks that became of those of the base.
+    fn kept(&mut self, [base, ours, theirs]: [usize; 3], before: usize) {
+        let [_, o, t] = self.sides;
+        let (o, t) = (&o.tokens[ours], &t.tokens[theirs]);
+        let (marks, overlap) = self.marks.merge([before, o.marks, t.marks], self.merge.on_overlap);
         let token = if marks == t.marks { t } else { o };
-        self.tokens.push(Token { marks, ..*token });
+        self.push(vec![Token { marks, at: [Some(base), Some(ours), Some(theirs)], ..*token }]);
         if overlap {
             self.report_marks([base..base + 1, ours..ours + 1, theirs..theirs + 1]);
         }
     }
 
+    /// What stands in for neighbouring parts of the base, none of which both sides changed.
+    fn changed(&mut self, ours: &[Change], theirs: &[Change]) {
+        let theirs = theirs.iter().map(|change| (change, false));
+        let mut changes: Vec<_> = theirs.chain(ours.iter().map(|change| (change, true))).collect();
+        changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
+        let mut before: Option<(Range<usize>, Vec<Token<'n>>)> = None;
+        for (change, is_ours) in changes {
+            let next = self.written(change, is_ours);
+            let tokens = match before {
+                None => next,
+                Some((base, tokens)) => both(tokens, next, base == change.base),
+            };
+            before = Some((change.base.clone(), tokens));
+        }
+        self.push(before.map(|(_, tokens)| tokens).unwrap_or_default());
+    }
+
     /// What a side wrote, with the marks that the other gave to, or took from, all the words of the
     /// base that it stands for.
-    fn written(&mut self, change: &Change, is_ours: bool) -> Written<'n> {
+    fn written(&mut self, change: &Change, is_ours: bool) -> Vec<Token<'n>> {
         let [b, o, t] = self.sides;
         let (side, other, places) =
             if is_ours { (o, t, &self.their_places) } else { (t, o, &self.our_places) };
@@ -437,42 +450,7 @@ impl<'n> Composer<'_, '_, 'n> {
                 self.report_marks(three);
             }
         }
-        Written { base: change.base.clone(), tokens }
-    }
-
-    /// Both in a row; once, when the one begins or ends with the other. What was written at one
-    /// place is parted by a space, and what goes with the word before it comes first.
-    fn both(
-        &self,
-        first: Vec<Token<'n>>,
-        second: Vec<Token<'n>>,
-        at_one_place: bool,
-    ) -> Vec<Token<'n>> {
-        if block::begins_or_ends_with(&first, &second) {
-            return first;
-        }
-        if block::begins_or_ends_with(&second, &first) {
-            return second;
-        }
-        let is_white = |token: Option<&Token<'_>>| token.is_some_and(|t| t.sort == Sort::White);
-        let (mut first, mut second) = (first, second);
-        if at_one_place && is_white(first.first()) && !is_white(second.first()) {
-            (first, second) = (second, first);
-        }
-        let are_parted = is_white(first.last()) || is_white(second.first());
-        if at_one_place && !are_parted && second.first().is_some_and(|t| t.sort == Sort::Word) {
-            let marks = [first.last(), second.first()].map(|token| token.map(|token| token.marks));
-            let marks = if marks[0] == marks[1] { marks[0] } else { None };
-            first.push(Token {
-                id: u32::MAX,
-                sort: Sort::White,
-                text: self.unit.space(),
-                marks: marks.unwrap_or_default(),
-                node: None,
-            });
-        }
-        first.extend(second);
-        first
+        tokens
     }
 
     fn report(&mut self, kind: OverlapKind, three: [Range<usize>; 3]) {
@@ -496,6 +474,28 @@ impl<'n> Composer<'_, '_, 'n> {
             self.merge.overlaps.pop();
         }
     }
+}
+
+/// Both in a row; once, when the one begins or ends with the other. Of what was written at one place,
+/// that which goes with the word before it comes first.
+fn both<'n>(
+    mut first: Vec<Token<'n>>,
+    mut second: Vec<Token<'n>>,
+    at_one_place: bool,
+) -> Vec<Token<'n>> {
+    if block::begins_or_ends_with(&first, &second) {
+        return first;
+    }
+    if block::begins_or_ends_with(&second, &first) {
+        return second;
+    }
+    let is_apart =
+        |tokens: &[Token<'_>]| tokens.first().is_some_and(|token| token.sort == Sort::White);
+    if at_one_place && is_apart(&first) && !is_apart(&second) {
+        (first, second) = (second, first);
+    }
+    first.extend(second);
+    first
 }
 
 fn words(tokens: &[Token<'_>]) -> usize {
