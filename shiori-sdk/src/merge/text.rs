@@ -60,7 +60,8 @@ pub(super) fn merge<'a>(
     }
     let our_changes = region::changes(&b.tokens, &o.tokens);
     let their_changes = region::changes(&b.tokens, &t.tokens);
-    let regions = join(region::regions(b.tokens.len(), &our_changes, &their_changes), &b);
+    let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
+    let regions = join(regions, [&b, &o, &t]);
 
     let mut composer = Composer {
         our_places: places(&our_changes, b.tokens.len()),
@@ -141,6 +142,14 @@ struct Token<'n> {
     node: Option<&'n Inline<'n>>,
     /// Its place in the base, in ours and in theirs.
     at: [Option<usize>; 3],
+}
+
+impl Token<'_> {
+    /// Whether it stands right behind the other on any side.
+    fn follows(&self, other: &Self) -> bool {
+        let mut places = other.at.iter().zip(self.at);
+        places.any(|(&before, at)| before.is_some_and(|before| at == Some(before + 1)))
+    }
 }
 
 impl Piece for Token<'_> {
@@ -270,14 +279,22 @@ fn places(changes: &[Change], base_len: usize) -> Vec<Option<usize>> {
 }
 
 /// Takes overlaps that only fillers part for one: what somebody wrote in one go is read in one go.
-fn join<'c>(regions: Vec<Region<'c>>, base: &Side<'_>) -> Vec<Region<'c>> {
+fn join<'c>(regions: Vec<Region<'c>>, [base, ours, theirs]: [&Side<'_>; 3]) -> Vec<Region<'c>> {
+    let is_disputed = |region: &Region<'_>| {
+        let (ours, theirs) =
+            (&ours.tokens[region.ours.clone()], &theirs.tokens[region.theirs.clone()]);
+        matches!(region.kind, Kind::Overlap { .. }) && block::ids(ours) != block::ids(theirs)
+    };
+    let is_between = |region: &Region<'_>| {
+        let base = &base.tokens[region.base.clone()];
+        matches!(region.kind, Kind::Kept) && base.iter().all(Piece::is_filler)
+    };
     let mut joined: Vec<Region<'c>> = Vec::with_capacity(regions.len());
     for region in regions {
         if let [.., first, between] = &mut joined[..]
-            && matches!(region.kind, Kind::Overlap { .. })
-            && matches!(first.kind, Kind::Overlap { .. })
-            && matches!(between.kind, Kind::Kept)
-            && base.tokens[between.base.clone()].iter().all(Piece::is_filler)
+            && is_between(between)
+            && is_disputed(first)
+            && is_disputed(&region)
         {
             first.base.end = region.base.end;
             first.ours.end = region.ours.end;
@@ -310,13 +327,10 @@ impl<'n> Composer<'_, '_, 'n> {
     fn region(&mut self, region: Region<'_>) {
         let [b, o, t] = self.sides;
         let (ours, theirs) = (&o.tokens[region.ours.clone()], &t.tokens[region.theirs.clone()]);
-        let starts = [region.base.start, region.ours.start, region.theirs.start];
         match region.kind {
             Kind::Kept => {
                 self.shared += words(theirs);
-                for i in 0..region.base.len() {
-                    self.kept(starts.map(|start| start + i), b.tokens[region.base.start + i].marks);
-                }
+                self.kept(&region);
             }
             Kind::Ours => {
                 self.changed(&[Change { base: region.base, side: region.ours }], &[]);
@@ -324,20 +338,8 @@ impl<'n> Composer<'_, '_, 'n> {
             Kind::Theirs => {
                 self.changed(&[], &[Change { base: region.base, side: region.theirs }]);
             }
-            // Both wrote the same, and either may have given it marks.
-            _ if block::ids(ours) == block::ids(theirs) => {
-                let is_each = region.base.len() == ours.len();
-                for i in 0..ours.len() {
-                    if is_each {
-                        self.kept(
-                            starts.map(|start| start + i),
-                            b.tokens[region.base.start + i].marks,
-                        );
-                    } else {
-                        self.kept([starts[0], starts[1] + i, starts[2] + i], 0);
-                    }
-                }
-            }
+            // Both wrote the same.
+            _ if block::ids(ours) == block::ids(theirs) => self.kept(&region),
             Kind::Beside { ours, theirs } => self.changed(ours, theirs),
             Kind::Overlap { .. } => {
                 let base = &b.tokens[region.base.clone()];
@@ -349,49 +351,44 @@ impl<'n> Composer<'_, '_, 'n> {
                         both(theirs.to_vec(), ours.to_vec(), true)
                     }
                 };
-                self.push(tokens);
+                for token in tokens {
+                    self.push(token);
+                }
                 self.report(OverlapKind::Text, [region.base, region.ours, region.theirs]);
             }
         }
     }
 
-    /// Adds tokens, and a space where words would run into each other that did so on no side.
-    fn push(&mut self, tokens: Vec<Token<'n>>) {
-        for token in tokens {
-            if let Some(last) = self.tokens.last()
-                && last.sort != Sort::White
-                && token.sort == Sort::Word
-                && !last
-                    .at
-                    .iter()
-                    .zip(token.at)
-                    .any(|(last, at)| last.is_some() && last.map(|last| last + 1) == at)
-            {
-                let marks = if last.marks == token.marks { last.marks } else { 0 };
-                let text = self.unit.space();
-                let space = Token {
-                    id: u32::MAX,
-                    sort: Sort::White,
-                    text,
-                    marks,
-                    node: None,
-                    at: [None; 3],
-                };
-                self.tokens.push(space);
-            }
-            self.tokens.push(token);
+    /// Adds a token, and a space where words would run into each other that did so on no side.
+    fn push(&mut self, token: Token<'n>) {
+        if let Some(last) = self.tokens.last()
+            && (last.sort != Sort::White && token.sort == Sort::Word)
+            && !token.follows(last)
+        {
+            let marks = if last.marks == token.marks { last.marks } else { 0 };
+            let (sort, text) = (Sort::White, self.unit.space());
+            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [None; 3] });
         }
+        self.tokens.push(token);
     }
 
-    /// A token that both have, at these places, with the marks that became of those of the base.
-    fn kept(&mut self, [base, ours, theirs]: [usize; 3], before: usize) {
-        let [_, o, t] = self.sides;
-        let (o, t) = (&o.tokens[ours], &t.tokens[theirs]);
-        let (marks, overlap) = self.marks.merge([before, o.marks, t.marks], self.merge.on_overlap);
-        let token = if marks == t.marks { t } else { o };
-        self.push(vec![Token { marks, at: [Some(base), Some(ours), Some(theirs)], ..*token }]);
-        if overlap {
-            self.report_marks([base..base + 1, ours..ours + 1, theirs..theirs + 1]);
+    /// What both have, though either may have changed its marks.
+    fn kept(&mut self, region: &Region<'_>) {
+        let [b, o, t] = self.sides;
+        let is_each = region.base.len() == region.ours.len();
+        for (i, (ours, theirs)) in region.ours.clone().zip(region.theirs.clone()).enumerate() {
+            let start = region.base.start;
+            let base = if is_each { start + i..start + i + 1 } else { region.base.clone() };
+            let before = if is_each { b.tokens[start + i].marks } else { 0 };
+            let (o, t) = (&o.tokens[ours], &t.tokens[theirs]);
+            let three = [before, o.marks, t.marks];
+            let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
+            let token = if marks == t.marks { t } else { o };
+            let at = [is_each.then_some(start + i), Some(ours), Some(theirs)];
+            self.push(Token { marks, at, ..*token });
+            if overlap {
+                self.report_marks([base, ours..ours + 1, theirs..theirs + 1]);
+            }
         }
     }
 
@@ -409,7 +406,9 @@ impl<'n> Composer<'_, '_, 'n> {
             };
             before = Some((change.base.clone(), tokens));
         }
-        self.push(before.map(|(_, tokens)| tokens).unwrap_or_default());
+        for token in before.into_iter().flat_map(|(_, tokens)| tokens) {
+            self.push(token);
+        }
     }
 
     /// What a side wrote, with the marks that the other gave to, or took from, all the words of the
@@ -442,9 +441,11 @@ impl<'n> Composer<'_, '_, 'n> {
                 overlap |= overlaps;
                 token.marks = merged;
             }
-            if overlap {
-                let start = places[change.base.start].unwrap_or_default();
-                let other = start..start + change.base.len();
+            if overlap
+                && let Some(start) = places[change.base.start]
+                && let Some(last) = places[change.base.end - 1]
+            {
+                let other = start..last + 1;
                 let (base, side) = (change.base.clone(), change.side.clone());
                 let three = if is_ours { [base, side, other] } else { [base, other, side] };
                 self.report_marks(three);

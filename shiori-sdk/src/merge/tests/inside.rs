@@ -272,3 +272,119 @@ fn a_paragraph_becomes_a_heading_while_its_words_change() {
         json!({"type": "heading", "attrs": {"level": 2}, "content": [text("비 오는 봄날")]}),
     );
 }
+
+#[test]
+fn a_row_overlaps_as_a_whole_rather_than_becoming_wider() {
+    let cell = |words: &str| json!({"type": "tableCell", "content": [paragraph(&[text(words)])]});
+    let table = |rows: &[[&str; 2]]| {
+        let rows = rows.iter().map(|cells| {
+            json!({"type": "tableRow", "content": cells.iter().map(|words| cell(words)).collect::<Vec<_>>()})
+        });
+        blocks(&[json!({"type": "table", "content": rows.collect::<Vec<_>>()})])
+    };
+    let base = table(&[["월", "비"], ["화", "눈"]]);
+    let merged = merge3(
+        &base,
+        &table(&[["월요일", "비"], ["화", "눈"]]),
+        &table(&[["월", "큰비"], ["화", "눈"]]),
+    );
+    assert_eq!(merged.document, table(&[["월요일", "큰비"], ["화", "눈"]]));
+    assert_eq!(merged.overlaps, []);
+    // The cell of one paragraph holds two where both changed it.
+    let merged = merge3(
+        &base,
+        &table(&[["월", "안개"], ["화", "눈"]]),
+        &table(&[["월", "맑음"], ["화", "눈"]]),
+    );
+    assert_eq!(merged.document.block_texts(), ["월", "맑음", "안개", "화", "눈"]);
+    assert_eq!(merged.overlaps[0].path.len(), 3);
+}
+
+#[test]
+fn an_unknown_attribute_that_both_wrote_is_kept_twice() {
+    let note = |note: &str, level: u8| json!({"type": "x-note", "attrs": {"note": note, "level": level}, "content": [paragraph(&[text("밤")])]});
+    let merge = |base, ours, theirs| merge3(&blocks(&[base]), &blocks(&[ours]), &blocks(&[theirs]));
+    let merged = merge(note("", 1), note("나", 1), note("너", 1));
+    assert_eq!(merged.document, blocks(&[note("너", 1), note("나", 1)]));
+    assert_eq!(merged.overlaps, [overlap(0..1, 0..1, 0..1)]);
+    // A number says little; ours is taken.
+    let merged = merge(note("", 1), note("나", 2), note("", 3));
+    assert_eq!(merged.document, blocks(&[note("나", 2)]));
+    assert_eq!((merged.overlaps.len(), merged.overlaps[0].kind), (1, OverlapKind::Fields));
+    assert_eq!(merged.overlaps[0].path, [Step { base: 0, ours: 0, theirs: 0 }]);
+}
+
+#[test]
+fn a_paragraph_beside_a_new_one_is_the_one_that_was_edited() {
+    assert_clean(
+        &["가", "비가 많이 왔다.", "다"],
+        &["가", "날씨 이야기", "비가 정말 많이 왔다.", "다"],
+        &["가", "비가 많이 왔다. 추웠다.", "다"],
+        &["가", "날씨 이야기", "비가 정말 많이 왔다. 추웠다.", "다"],
+    );
+}
+
+#[test]
+fn what_is_untouched_inside_a_block_is_kept_to_the_letter() {
+    let marked = r#"{ "text":"\uBE44\uac00 ","marks":[{"attrs":{"b":1.50,"a":1e2},"type":"x-mark"}],"type":"text"}"#;
+    let image = r#"{"type":"image", "attrs":{"width":1.0}}"#;
+    let document = |attrs: &str, words: &str, tail: &str| {
+        from_json(&format!(
+            r#"{{"content":[{{"zeta":2.0,"attrs":{attrs},"content":[{marked},{image},{{"type":"text","text":"{words}"}}{tail}],"type":"paragraph"}}],"type":"doc"}}"#
+        ))
+    };
+    let line_break = r#",{"type":"hardBreak"}"#;
+    let merged = merge3(
+        &document(r#"{"z":1.0}"#, " 온다 온다", ""),
+        &document(r#"{"z":1.00}"#, " 온다 또 온다", ""),
+        &document(r#"{"z":1.0}"#, " 온다 온다", line_break),
+    );
+    assert_eq!(merged.overlaps, []);
+    let expected = document(r#"{"z":1.00}"#, " 온다 또 온다", line_break);
+    assert_eq!(merged.document.as_json(), expected.as_json());
+}
+
+#[test]
+fn deep_nesting_is_merged_as_far_as_it_is_looked_into() {
+    let nested = |depth: usize, words: &str| {
+        let open = r#"{"type":"blockquote","content":["#.repeat(depth);
+        let close = "]}".repeat(depth);
+        let text =
+            format!(r#"{{"type":"paragraph","content":[{{"type":"text","text":"{words}"}}]}}"#);
+        let json = format!(r#"{{"type":"doc","content":[{open}{text}{close}]}}"#);
+        serde_json::from_str::<Document>(&json).expect("an object")
+    };
+    let [base, ours, theirs] = ["비가 왔다", "비가 왔다.", "큰비가 왔다"];
+    for depth in [0, 10] {
+        let merged = merge3(&nested(depth, base), &nested(depth, ours), &nested(depth, theirs));
+        assert_eq!(merged.document, nested(depth, "큰비가 왔다."));
+        assert_eq!(merged.overlaps, []);
+    }
+    // As deep as a document may nest: two levels of JSON for each of nodes.
+    for depth in [62, 188] {
+        let merged = merge3(&nested(depth, base), &nested(depth, ours), &nested(depth, theirs));
+        assert_eq!(merged.overlaps.len(), 1);
+        assert_eq!(merged.overlaps[0].kind, OverlapKind::Nodes);
+        assert_eq!(merged.document.block_texts(), [theirs, ours]);
+    }
+}
+
+/// It takes about a second in a development build; a search without a bound would take minutes.
+#[test]
+fn a_huge_paragraph_is_merged() {
+    let paragraph = |word: &dyn Fn(usize) -> usize| {
+        let words: Vec<String> = (0..20_000).map(|i| word(i).to_string()).collect();
+        Document::from_text(&words.join(" "))
+    };
+    let base = paragraph(&|i| i);
+    let some = paragraph(&|i| if i % 100 == 1 { i + 20_000 } else { i });
+    let others = paragraph(&|i| if i % 100 == 51 { i + 20_000 } else { i });
+    let merged = merge3(&base, &some, &others);
+    assert_eq!(merged.document, paragraph(&|i| if i % 50 == 1 { i + 20_000 } else { i }));
+    assert_eq!(merged.overlaps, []);
+
+    let (turned, dealt) = (paragraph(&|i| 19_999 - i), paragraph(&|i| i * 7_919 % 20_000));
+    let merged = merge3(&base, &turned, &dealt);
+    assert_eq!(merged.document.block_texts(), [dealt.block_texts(), turned.block_texts()].concat());
+    assert_eq!(merged.overlaps, [overlap(0..1, 0..1, 0..1)]);
+}

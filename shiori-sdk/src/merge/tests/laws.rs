@@ -84,7 +84,9 @@ fn is_joined(one: &Value, other: &Value) -> bool {
 }
 
 fn listed(list: &str, items: Vec<Value>) -> Value {
-    json!({"type": list, "content": items})
+    let mut node = json!({"type": list});
+    node["content"] = Value::Array(items);
+    node
 }
 
 /// A block of the kinds that an editor makes.
@@ -212,7 +214,7 @@ fn find(nodes: &mut [Value], is_wanted: fn(&Value) -> bool) -> Vec<&mut Value> {
     found
 }
 
-fn pick<'v>(mut found: Vec<&'v mut Value>, at: &Index) -> Option<&'v mut Value> {
+fn pick<'v>(mut found: Vec<&'v mut Value>, at: Index) -> Option<&'v mut Value> {
     if found.is_empty() { None } else { Some(found.swap_remove(at.index(found.len()))) }
 }
 
@@ -240,15 +242,15 @@ fn apply(blocks: &mut Vec<Value>, edit: Edit) {
         }
         Edit::Words(at, edit) => {
             let found = find(blocks, |node| node["content"][0]["type"] == "text");
-            if let Some(block) = pick(found, &at) {
-                edit_words(block["content"].as_array_mut().expect("text"), edit);
+            if let Some(block) = pick(found, at) {
+                edit_words(block["content"].as_array_mut().expect("text"), &edit);
             }
         }
         Edit::Attribute(at, value) => {
             let found = find(blocks, |node| {
                 matches!(node["type"].as_str(), Some("heading" | "taskItem" | "codeBlock"))
             });
-            if let Some(node) = pick(found, &at) {
+            if let Some(node) = pick(found, at) {
                 match node["type"].as_str() {
                     Some("heading") => node["attrs"]["level"] = json!(value),
                     Some("taskItem") => node["attrs"]["checked"] = json!(value > 0),
@@ -257,7 +259,7 @@ fn apply(blocks: &mut Vec<Value>, edit: Edit) {
             }
         }
         Edit::AddItem(list, at, word) => {
-            if let Some(list) = pick(find(blocks, is_list), &list) {
+            if let Some(list) = pick(find(blocks, is_list), list) {
                 let items = list["content"].as_array_mut().expect("a list");
                 let mut item = items[0].clone();
                 item["content"] = json!([paragraph(&word)]);
@@ -265,7 +267,7 @@ fn apply(blocks: &mut Vec<Value>, edit: Edit) {
             }
         }
         Edit::RemoveItem(list, at) => {
-            if let Some(list) = pick(find(blocks, is_list), &list) {
+            if let Some(list) = pick(find(blocks, is_list), list) {
                 let items = list["content"].as_array_mut().expect("a list");
                 if items.len() > 1 {
                     items.remove(at.index(items.len()));
@@ -276,13 +278,13 @@ fn apply(blocks: &mut Vec<Value>, edit: Edit) {
 }
 
 /// Edits the first text of a text block.
-fn edit_words(content: &mut Vec<Value>, edit: WordEdit) {
+fn edit_words(content: &mut Vec<Value>, edit: &WordEdit) {
     let node = content.remove(0);
     let mut words: Vec<&str> = node["text"].as_str().expect("text").split(' ').collect();
     // White space between two is an empty word.
     let places: Vec<usize> = (0..words.len()).filter(|&i| !words[i].is_empty()).collect();
     let mut marked = None;
-    match &edit {
+    match edit {
         WordEdit::Append(words) => content.push(text(words)),
         _ if places.is_empty() => {}
         WordEdit::Insert(i, word) => words.insert(*i.get(&places), word),
@@ -532,7 +534,7 @@ proptest! {
         let edited = |half: &[Value], edits: Vec<WordEdit>| {
             let mut half = half.to_vec();
             for edit in edits.into_iter().filter(|edit| !matches!(edit, WordEdit::Remove(_))) {
-                edit_words(&mut half, edit);
+                edit_words(&mut half, &edit);
             }
             half
         };
@@ -610,6 +612,13 @@ proptest! {
             "{}", r#"{"content":3}"#, r#"{"content":[1,"a",null,[]]}"#, r#"{"\udc00":1}"#,
             r#"{"type":"doc","attrs":3,"content":[]}"#, r#"{"attrs":{"\ud800":"\ud800"}}"#,
             r#"{"content":[{"type":"paragraph"},{"type":3},{"a":"\ud800"}],"attrs":null}"#,
+            r#"{"content":[{"type":"paragraph","content":[{"type":"text","text":"비 눈"}]}]}"#,
+            r#"{"content":[{"type":"paragraph","content":[{"type":"text","text":"비 \ud800"}]}]}"#,
+            r#"{"content":[{"type":"paragraph","content":[{"type":"text","text":"비 눈","marks":3}]}]}"#,
+            r#"{"content":[{"type":"paragraph","content":[{"type":"text"},null,{"text":"비 눈"}]}]}"#,
+            r#"{"content":[{"type":"paragraph","type":"x","content":[{"type":"text","text":"비 눈"}]}]}"#,
+            r#"{"content":[{"type":"paragraph","content":[{"type":"text","text":"안개 눈","marks":[1]}]}]}"#,
+            r#"{"content":[{"type":"paragraph","attrs":[],"content":[{"type":"text","text":" "},3]}]}"#,
         ]),
     )) {
         let [base, ours, theirs] = documents.map(|json| {
