@@ -1,14 +1,13 @@
 //! What two lists have in common, in order, within a bound on work.
 
-/// Edits among the entries that *both* lists hold, beyond which the middle of two lists is taken
-/// to have nothing in common. It bounds the work to about `MAX_EDITS * (n + m)` steps and the
-/// memory to `MAX_EDITS²/2` words. New and removed entries do not count towards it: only
-/// reordering does, and the repetition of entries such as blank lines.
-pub(super) const MAX_EDITS: usize = 1_000;
-
 /// The places of a longest common subsequence, ascending in both lists. The same lists always
 /// give the same places.
-pub(super) fn matches(a: &[u32], b: &[u32]) -> Vec<(usize, usize)> {
+///
+/// Beyond `max_edits` among the entries that *both* lists hold, the middle of the lists is taken to
+/// have nothing in common. It bounds the work to about `max_edits * (n + m)` steps and the memory
+/// to `max_edits²/2` words. New and removed entries do not count towards it: only reordering does,
+/// and the repetition of entries such as blank lines.
+pub(super) fn matches(a: &[u32], b: &[u32], max_edits: usize) -> Vec<(usize, usize)> {
     let prefix = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a_rest, b_rest) = (&a[prefix..], &b[prefix..]);
     let suffix = a_rest.iter().rev().zip(b_rest.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -18,7 +17,8 @@ pub(super) fn matches(a: &[u32], b: &[u32]) -> Vec<(usize, usize)> {
     // a document was rewritten from end to end.
     let (a_at, b_at) = (shared(a_mid, b_mid), shared(b_mid, a_mid));
     let pick = |list: &[u32], at: &[usize]| at.iter().map(|&i| list[i]).collect::<Vec<_>>();
-    let middle = shortest_edit(&pick(a_mid, &a_at), &pick(b_mid, &b_at)).unwrap_or_default();
+    let middle = shortest_edit(&pick(a_mid, &a_at), &pick(b_mid, &b_at), max_edits);
+    let middle = middle.unwrap_or_default();
 
     let mut matches: Vec<_> = (0..prefix).map(|i| (i, i)).collect();
     matches.extend(middle.into_iter().map(|(i, j)| (prefix + a_at[i], prefix + b_at[j])));
@@ -34,13 +34,13 @@ fn shared(list: &[u32], other: &[u32]) -> Vec<usize> {
 }
 
 /// The greedy algorithm of E. Myers, "An O(ND) Difference Algorithm and Its Variations" (1986);
-/// `None` when the lists are more than [`MAX_EDITS`] apart.
+/// `None` when the lists are more than `max_edits` apart.
 ///
 /// Round `d` has `d + 1` diagonals; the `i`-th of them is `x - y = 2i - d`, and holds the furthest
 /// `x` that `d` edits reach on it.
-fn shortest_edit(a: &[u32], b: &[u32]) -> Option<Vec<(usize, usize)>> {
+fn shortest_edit(a: &[u32], b: &[u32], max_edits: usize) -> Option<Vec<(usize, usize)>> {
     let mut rounds: Vec<Vec<usize>> = Vec::new();
-    for d in 0..=MAX_EDITS.min(a.len() + b.len()) {
+    for d in 0..=max_edits.min(a.len() + b.len()) {
         let mut round = Vec::with_capacity(d + 1);
         for i in 0..=d {
             let mut x = rounds.last().map_or(0, |last| step(last, i).1);
@@ -112,7 +112,7 @@ mod tests {
             a in prop::collection::vec(0_u32..6, 0..40),
             b in prop::collection::vec(0_u32..6, 0..40),
         ) {
-            let matches = matches(&a, &b);
+            let matches = matches(&a, &b, 1_000);
             assert_common(&a, &b, &matches);
             prop_assert_eq!(matches.len(), longest(&a, &b));
         }
@@ -124,14 +124,14 @@ mod tests {
         let turned = middle.iter().rev();
         let a: Vec<u32> = [0].iter().chain(&middle).chain(&[0]).copied().collect();
         let b: Vec<u32> = [0].iter().chain(turned).chain(&[0]).copied().collect();
-        assert_eq!(matches(&a, &b), [(0, 0), (10_000, 10_000)]);
+        assert_eq!(matches(&a, &b, 1_000), [(0, 0), (10_000, 10_000)]);
     }
 
     #[test]
     fn what_is_new_does_not_count_towards_the_bound() {
         let a: Vec<u32> = (0..10_000).collect();
         let b: Vec<u32> = (0..10_000).map(|i| if i % 100 == 50 { i } else { i + 10_000 }).collect();
-        let matches = matches(&a, &b);
+        let matches = matches(&a, &b, 1_000);
         assert_common(&a, &b, &matches);
         assert_eq!(matches.len(), 100);
     }

@@ -1,21 +1,21 @@
 //! Three-way merge of documents: what two devices wrote at once becomes one text.
 //!
-//! A merge needs the document that both sides started from. It compares top-level blocks
-//! (paragraphs, headings, whole lists, …), and takes from each side what that side changed:
+//! A merge needs the document that both sides started from. It takes from each side what that side
+//! changed: blocks (paragraphs, headings, lists, …), items of lists, and words within a paragraph:
 //!
 //! ```
 //! use shiori_sdk::{Document, merge::merge3};
 //!
-//! let base = Document::from_text("비가 왔다.\n우산이 없었다.");
-//! let phone = Document::from_text("비가 왔다.\n우산이 없었다.\n버스를 기다렸다.");
-//! let laptop = Document::from_text("아침부터 비가 왔다.\n우산이 없었다.\n떡볶이를 먹었다.");
+//! let base = Document::from_text("아침에 비가 왔다. 우산이 없었다.");
+//! let phone = Document::from_text("아침에 비가 왔다. 그런데 우산이 없었다.\n버스를 기다렸다.");
+//! let laptop = Document::from_text("아침에 큰비가 왔다. 우산이 없었다.\n떡볶이를 먹었다.");
 //!
 //! // The laptop saved first, so to the phone the laptop's document is `theirs`.
 //! let merged = merge3(&base, &phone, &laptop);
 //! assert!(merged.overlaps.is_empty());
 //! assert_eq!(
 //!     merged.document.block_texts(),
-//!     ["아침부터 비가 왔다.", "우산이 없었다.", "떡볶이를 먹었다.", "버스를 기다렸다."]
+//!     ["아침에 큰비가 왔다. 그런데 우산이 없었다.", "떡볶이를 먹었다.", "버스를 기다렸다."]
 //! );
 //! ```
 //!
@@ -25,51 +25,78 @@
 //! is kept to the letter, so node types, marks and attributes that this crate does not know
 //! survive. Where one side changed no more than the letter of a block, its letter is taken.
 //!
+//! # Inside a block that both sides changed
+//!
+//! A block that both changed, and that is of the same type with both, is merged inside. (A
+//! paragraph may become a heading, or a list an ordered one, while the other side edits it.)
+//!
+//! - *Attributes and other fields* one by one: a task is ticked while its text is edited.
+//! - *What holds blocks*, such as lists, their items, quotes, tables, or a node that is unknown: its
+//!   children, as the blocks of the document are. Where together both sides removed all of them, the
+//!   block goes, too. The rows of a table keep the same width, or else overlap as a whole.
+//! - *Text*, which is any node with text in it: by words. White space, the punctuation around a
+//!   word, and each node that is no text, such as a mention, stand for themselves. *Code* is
+//!   merged by lines.
+//! - *Marks*, such as bold or a link, apart from the words: one side may mark a word while the other
+//!   corrects it. Where a side rewrote several words, they take the marks that the other gave to,
+//!   or took from, all of them alike; otherwise they are as they were written.
+//!
+//! Neighbouring text with the same marks becomes one node; a node that has the text and the marks
+//! that it had before is kept to the letter.
+//!
 //! # Where both sides worked at one place
 //!
 //! - *Both inserted at one place*, such as the end: both insertions are kept, theirs first since
-//!   it was saved first. That is no overlap.
+//!   it was saved first. That is no overlap. Words are parted by a space where neither side wrote
+//!   one, and what goes right behind a word, such as its full stop, stays there.
 //! - *Both inserted the same block there*: it comes once. A merge cannot tell two people who wrote
 //!   the same line from one who sent it twice, and the second is what happens when an answer is
 //!   lost and a save is made again; were it kept twice, every such repetition would double the
 //!   text. A block that one side inserted twice stays twice. Empty paragraphs and rules are
 //!   never taken for the same text; they stay with the text around them. The same holds for what
-//!   one inserted right beside a change of the other that ends or begins with it.
-//! - *Both changed or removed the same block*, and not to the same: an [`Overlap`], which is
-//!   resolved as [`OnOverlap`] says. [`merge3`] keeps both.
+//!   one inserted right beside a change of the other that ends or begins with it. Words come once
+//!   where all that one side inserted begins or ends what the other did.
+//! - *Both changed or removed the same block, words or attribute*, and not to the same: an
+//!   [`Overlap`], which tells its place, and is resolved there as [`OnOverlap`] says. [`merge3`]
+//!   keeps both: for words, what theirs wrote there and then what ours did. Where the words that
+//!   both changed are as many as those that both left alone, or more, or one side emptied the text,
+//!   nobody could read that: the whole block overlaps, and is kept twice. So it does where both gave
+//!   an attribute or field a different text; of two numbers or truth values ours is taken.
 //!
-//! A block that one side changed and the other left alone is no overlap, even when the other
-//! changed or inserted right beside it.
+//! What one side changed and the other left alone is no overlap, even when the other changed or
+//! inserted right beside it. A mark on a word that the other side removed goes with the word.
 //!
 //! # Totality and bounds
 //!
 //! The merge has no I/O and never fails, and the same documents always give the same result. Its
-//! work grows with the size of the documents times a bounded number of edits; when two documents
+//! work grows with the size of the documents times a bounded number of edits: when two documents
 //! hold the same blocks in a wildly different order (more than 1,000 edits apart, new and removed
-//! blocks not counted), all between what they begin and end with is taken to have been changed. The
-//! result may have more nodes than [`DocumentLimits`](crate::DocumentLimits) allow; a server
-//! refuses it then.
+//! blocks not counted), all between what they begin and end with is taken to have been changed, and
+//! so it is of two texts that are 100 edits of their common words apart. Nodes are looked into down
+//! to a depth of 64, and as long as that does not read the documents more than 16 times in all;
+//! beyond, what both changed overlaps as a whole. The result may have more nodes than
+//! [`DocumentLimits`](crate::DocumentLimits) allow; a server refuses it then.
 
 mod block;
 mod diff;
 mod field;
+mod mark;
+mod node;
 mod region;
 #[cfg(test)]
 mod tests;
+mod text;
 
-use std::{collections::BTreeMap, ops::Range};
-
-use serde_json::value::{RawValue, to_raw_value};
+use std::ops::Range;
 
 use crate::types::Document;
-use block::{Block, Numbering};
-use field::Fields;
-use region::{Change, Kind};
+use field::Node;
+use node::Merge;
 
 /// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
 /// saved first, before `ours`.
 ///
-/// No block that either side added or changed is lost.
+/// No word that either side added or changed is lost.
 pub fn merge3(base: &Document, ours: &Document, theirs: &Document) -> Merged {
     merge3_with(base, ours, theirs, OnOverlap::KeepBoth)
 }
@@ -77,7 +104,7 @@ pub fn merge3(base: &Document, ours: &Document, theirs: &Document) -> Merged {
 /// Merges what two sides made of `base`, and resolves overlaps as the caller asks.
 ///
 /// ```
-/// use shiori_sdk::{Document, merge::{OnOverlap, merge3_with}};
+/// use shiori_sdk::{Document, merge::{OnOverlap, OverlapKind, merge3_with}};
 ///
 /// let base = Document::from_text("점심은 아직");
 /// let ours = Document::from_text("점심은 국수");
@@ -86,9 +113,16 @@ pub fn merge3(base: &Document, ours: &Document, theirs: &Document) -> Merged {
 ///
 /// let both = merge(OnOverlap::KeepBoth);
 /// assert_eq!(both.document.block_texts(), ["점심은 김밥", "점심은 국수"]);
-/// assert_eq!(both.overlaps[0].base, 0..1);
+/// assert_eq!((both.overlaps[0].kind, &both.overlaps[0].base), (OverlapKind::Nodes, &(0..1)));
 /// assert_eq!(merge(OnOverlap::Ours).document, ours);
 /// assert_eq!(merge(OnOverlap::Theirs).document, theirs);
+///
+/// // With more words around it, it is the one word that overlaps.
+/// let [base, ours, theirs] = ["국수", "칼국수", "김밥"]
+///     .map(|dish| Document::from_text(&format!("점심은 회사 앞에서 {dish} 먹었다.")));
+/// let both = merge3_with(&base, &ours, &theirs, OnOverlap::KeepBoth);
+/// assert_eq!(both.document.block_texts(), ["점심은 회사 앞에서 김밥 칼국수 먹었다."]);
+/// assert_eq!((both.overlaps[0].kind, &both.overlaps[0].ours), (OverlapKind::Text, &(11..14)));
 /// ```
 pub fn merge3_with(
     base: &Document,
@@ -99,23 +133,31 @@ pub fn merge3_with(
     if let Some(document) = unmerged(base, ours, theirs) {
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
-    let mut numbering = Numbering::default();
-    let mut parts = |document| Parts::of(document, &mut numbering);
-    let (Some(b), Some(o), Some(t)) = (parts(base), parts(ours), parts(theirs)) else {
+    let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
+    let mut merge = Merge::new(on_overlap, bytes);
+    let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
+    let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
         return Merged { document: document.clone(), overlaps: vec![Overlap::BESIDE_BLOCKS] };
     };
 
     let fields = field::merge(&b.fields, &o.fields, &t.fields, on_overlap);
-    let mut overlaps = Vec::new();
     if fields.overlap {
-        overlaps.push(Overlap::BESIDE_BLOCKS);
+        merge.report(Overlap::BESIDE_BLOCKS);
     }
-    let blocks = merge_blocks(&b.blocks, &o.blocks, &t.blocks, on_overlap, &mut overlaps);
-    let has_content = if o.has_content == b.has_content { t.has_content } else { o.has_content };
-    let document = assemble(fields.fields, &blocks, has_content);
-    Merged { document, overlaps }
+    let base = merge.numbering.blocks(&b.content, &[]);
+    let [ours, theirs] = [&o, &t].map(|side| merge.numbering.blocks(&side.content, &base));
+    let blocks = merge.blocks(&base, &ours, &theirs);
+
+    let at =
+        if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };
+    let mut fields = fields.fields;
+    if at.is_some() || !blocks.is_empty() {
+        fields.insert_content(at, &blocks);
+    }
+    let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
+    Merged { document: Document::from_fields(&fields), overlaps: merge.overlaps }
 }
 
 /// What [`merge3`] makes of three documents.
@@ -124,21 +166,25 @@ pub fn merge3_with(
 pub struct Merged {
     /// The merged document. After [`OnOverlap::Fail`] it is of use only when `overlaps` is empty.
     pub document: Document,
-    /// Where both sides changed the same blocks, in the order of the document.
+    /// Where both sides changed the same, in the order of the document. Whatever
+    /// [`OnOverlap`] says, they are the same.
     pub overlaps: Vec<Overlap>,
 }
 
-/// A place where both sides changed the same blocks, and not to the same.
+/// A place where both sides changed the same, and not to the same.
 ///
-/// The ranges are of top-level blocks, counted from 0, in each of the three documents. The range
-/// of a side is empty where that side removed the blocks. All three are empty when it is not the
-/// blocks that overlap but the fields beside them: both sides set the same attribute of the
-/// document itself to different values, or one of the three has not even the shape of a document.
-/// It cannot hold both, so it has ours then, and theirs under [`OnOverlap::Theirs`].
+/// [`kind`](Self::kind) says what it is, and the ranges where it stands, counted from 0, in the node
+/// that [`path`](Self::path) leads to in each of the three documents. The range of a side is empty
+/// where that side removed what was there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Overlap {
-    /// The blocks of the base that both sides changed.
+    /// What both sides changed.
+    pub kind: OverlapKind,
+    /// The nodes around it, from a top-level block inwards. Empty for the document itself: the
+    /// ranges are of top-level blocks then.
+    pub path: Vec<Step>,
+    /// What of the base both sides changed.
     pub base: Range<usize>,
     /// What stands there in ours.
     pub ours: Range<usize>,
@@ -146,118 +192,65 @@ pub struct Overlap {
     pub theirs: Range<usize>,
 }
 
-impl Overlap {
-    const BESIDE_BLOCKS: Self = Self { base: 0..0, ours: 0..0, theirs: 0..0 };
+/// What both sides changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OverlapKind {
+    /// Whole nodes. The ranges are of the children of the node at the path.
+    Nodes,
+    /// Words of a text block, or lines of code. The ranges are of offsets in the node at the path as
+    /// editors count them: UTF-16 code units of text, and one for each node that is no text.
+    Text,
+    /// A mark of the same words, such as a link that each led elsewhere. The ranges are as those of
+    /// [`Text`](Self::Text). The words cannot hold both, so they have ours, and theirs under
+    /// [`OnOverlap::Theirs`].
+    Marks,
+    /// Fields of the node at the path: both set the same attribute to different values, or one of
+    /// three documents has not even the shape of a document. All ranges are empty. The node cannot
+    /// hold both, so it has ours, and theirs under [`OnOverlap::Theirs`].
+    Fields,
 }
 
-/// What a merge does where both sides changed the same blocks.
+/// A step from a node to one of its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Step {
+    /// Which child it is in the base, counted from 0.
+    pub base: usize,
+    /// Which it is in ours.
+    pub ours: usize,
+    /// Which it is in theirs.
+    pub theirs: usize,
+}
+
+impl Overlap {
+    const BESIDE_BLOCKS: Self = Self::of(OverlapKind::Fields, 0..0, 0..0, 0..0);
+
+    /// One in the document itself.
+    const fn of(
+        kind: OverlapKind,
+        base: Range<usize>,
+        ours: Range<usize>,
+        theirs: Range<usize>,
+    ) -> Self {
+        Self { kind, path: Vec::new(), base, ours, theirs }
+    }
+}
+
+/// What a merge does where both sides changed the same blocks or words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnOverlap {
     /// The merge is not wanted: the caller looks at [`Merged::overlaps`] and does not use the
     /// document.
     Fail,
     /// What theirs made of the blocks comes first, then what ours did, without repeating what both
-    /// share. Where one side removed a block that the other changed, the changed block stays.
+    /// share. Where one side removed a block that the other changed, the changed block stays. The
+    /// same holds for words.
     KeepBoth,
     /// Ours wins at that place; what theirs did elsewhere is kept.
     Ours,
     /// Theirs wins at that place; what ours did elsewhere is kept.
     Theirs,
-}
-
-/// A document taken apart.
-struct Parts<'a> {
-    fields: Fields<'a>,
-    blocks: Vec<Block<'a>>,
-    has_content: bool,
-}
-
-impl<'a> Parts<'a> {
-    /// `None` when it has not the shape of a document; it may not, since what was deserialised
-    /// was not checked.
-    fn of(document: &'a Document, numbering: &mut Numbering) -> Option<Self> {
-        let mut fields = document.fields()?;
-        let content = fields.remove("content");
-        let blocks: Vec<&RawValue> =
-            content.map_or(Ok(Vec::new()), |content| serde_json::from_str(content.get())).ok()?;
-        let blocks = blocks.into_iter().map(|raw| numbering.block(raw)).collect();
-        Some(Self { fields, blocks, has_content: content.is_some() })
-    }
-}
-
-fn assemble(
-    mut fields: BTreeMap<String, Box<RawValue>>,
-    blocks: &[&RawValue],
-    has_content: bool,
-) -> Document {
-    if has_content || !blocks.is_empty() {
-        let content = to_raw_value(blocks).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
-        fields.insert("content".to_owned(), content);
-    }
-    let fields = fields.iter().map(|(key, value)| (key.clone(), &**value)).collect();
-    Document::from_fields(&fields)
-}
-
-fn merge_blocks<'a>(
-    base: &[Block<'a>],
-    ours: &[Block<'a>],
-    theirs: &[Block<'a>],
-    on_overlap: OnOverlap,
-    overlaps: &mut Vec<Overlap>,
-) -> Vec<&'a RawValue> {
-    let our_changes = region::changes(base, ours);
-    let their_changes = region::changes(base, theirs);
-
-    let mut merged: Vec<&RawValue> = Vec::new();
-    for region in region::regions(base.len(), &our_changes, &their_changes) {
-        let (o, t) = (&ours[region.ours.clone()], &theirs[region.theirs.clone()]);
-        let blocks = match region.kind {
-            Kind::Kept => {
-                let b = &base[region.base];
-                merged.extend(b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t)));
-                continue;
-            }
-            Kind::Ours => o.to_vec(),
-            Kind::Theirs => t.to_vec(),
-            _ if block::ids(o) == block::ids(t) => t.to_vec(),
-            Kind::Beside { ours: our_changes, theirs: their_changes } => {
-                let theirs = their_changes.iter().map(|change| (change, theirs));
-                let ours = our_changes.iter().map(|change| (change, ours));
-                let mut changes: Vec<_> = theirs.chain(ours).collect();
-                changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
-                changes.into_iter().fold(Vec::new(), |before, (change, side)| {
-                    block::union(&before, &side[change.side.clone()])
-                })
-            }
-            Kind::Overlap { ours: our_changes, theirs: their_changes } => {
-                overlaps.push(Overlap {
-                    base: region.base,
-                    ours: region.ours,
-                    theirs: region.theirs,
-                });
-                match on_overlap {
-                    OnOverlap::Ours => o.to_vec(),
-                    OnOverlap::Theirs => t.to_vec(),
-                    OnOverlap::KeepBoth | OnOverlap::Fail => {
-                        block::union(&added(theirs, their_changes), &added(ours, our_changes))
-                    }
-                }
-            }
-        };
-        merged.extend(blocks.iter().map(|block| block.raw));
-    }
-    merged
-}
-
-/// What a side put in the place of the blocks that it changed. A block that it left alone is not
-/// among them: in an overlap the other side changed or removed that one.
-fn added<'a>(side: &[Block<'a>], changes: &[Change]) -> Vec<Block<'a>> {
-    changes.iter().flat_map(|change| &side[change.side.clone()]).copied().collect()
-}
-
-/// The text of a block whose value neither side changed: that of the side that changed the letter.
-fn letter<'a>(base: &Block<'a>, ours: &Block<'a>, theirs: &Block<'a>) -> &'a RawValue {
-    if theirs.raw.get() == base.raw.get() { ours.raw } else { theirs.raw }
 }
 
 /// Where one side has no change at all, what the other made of the document, to the letter.

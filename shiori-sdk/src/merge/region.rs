@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::block::{self, Block};
+use super::block::{self, Piece};
 
 /// A stretch of the base and what stands in its place on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,25 +17,38 @@ impl Change {
     }
 }
 
-/// What one side changed, in order and as finely as can be told: as many blocks in place of as
-/// many are a change of each, and blocks that are gone went one by one. So a block that the other
-/// side changed or inserted among them meets no more than its own neighbours.
-pub(super) fn changes(base: &[Block<'_>], side: &[Block<'_>]) -> Vec<Change> {
+/// What one side changed, in order and as finely as can be told: what resembles each other, and as
+/// many blocks in place of as many, are a change of each, and blocks that are gone went one by one.
+/// So a block that the other side changed or inserted among them meets no more than its own
+/// neighbours.
+pub(super) fn changes<P: Piece>(base: &[P], side: &[P]) -> Vec<Change> {
     let mut changes = Vec::new();
     let (mut b, mut s) = (0, 0);
     let ends = [(base.len(), side.len())];
     for (b_end, s_end) in block::matches(base, side).into_iter().chain(ends) {
-        if s == s_end {
-            changes.extend((b..b_end).map(|b| Change { base: b..b + 1, side: s..s }));
-        } else if b_end - b == s_end - s {
-            let each = (b..b_end).zip(s..s_end);
-            changes.extend(each.map(|(b, s)| Change { base: b..b + 1, side: s..s + 1 }));
-        } else {
-            changes.push(Change { base: b..b_end, side: s..s_end });
+        let (b_start, s_start) = (b, s);
+        for (i, j) in P::pairs(&base[b..b_end], &side[s..s_end]) {
+            let (b_pair, s_pair) = (b_start + i, s_start + j);
+            between(&mut changes, b..b_pair, s..s_pair);
+            changes.push(Change { base: b_pair..b_pair + 1, side: s_pair..s_pair + 1 });
+            (b, s) = (b_pair + 1, s_pair + 1);
         }
+        between(&mut changes, b..b_end, s..s_end);
         (b, s) = (b_end + 1, s_end + 1);
     }
     changes
+}
+
+/// The changes where base and side have nothing in common.
+fn between(changes: &mut Vec<Change>, base: Range<usize>, side: Range<usize>) {
+    if side.is_empty() {
+        changes.extend(base.map(|b| Change { base: b..b + 1, side: side.clone() }));
+    } else if base.len() == side.len() {
+        let each = base.zip(side);
+        changes.extend(each.map(|(b, s)| Change { base: b..b + 1, side: s..s + 1 }));
+    } else {
+        changes.push(Change { base, side });
+    }
 }
 
 /// A stretch of the base with its counterparts.

@@ -1,5 +1,6 @@
 //! Examples that read like the documentation, then the laws of merging on generated documents.
 
+mod inside;
 mod laws;
 
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ fn from_json(json: &str) -> Document {
 }
 
 fn overlap(base: Range<usize>, ours: Range<usize>, theirs: Range<usize>) -> Overlap {
-    Overlap { base, ours, theirs }
+    Overlap::of(OverlapKind::Nodes, base, ours, theirs)
 }
 
 #[track_caller]
@@ -188,7 +189,7 @@ fn the_fields_of_the_document_merge_one_by_one() {
         let merged = merge3_with(&base, &ours, &theirs, on_overlap);
         let expected = json!({"font": font, "mood": "비", "draft": true, "pin": 1});
         assert_eq!(merged.document, document(expected));
-        assert_eq!(merged.overlaps, [overlap(0..0, 0..0, 0..0)]);
+        assert_eq!(merged.overlaps, [Overlap::BESIDE_BLOCKS]);
     }
 }
 

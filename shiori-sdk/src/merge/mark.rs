@@ -1,0 +1,106 @@
+//! The marks of text: bold, links, and any other.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::{
+    OnOverlap,
+    block::{Block, Numbering, Piece, ids},
+    field::Fields,
+};
+
+/// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
+/// is 0.
+pub(super) struct Marks<'a> {
+    lists: Vec<List<'a>>,
+    by_ids: HashMap<Vec<u32>, usize>,
+    by_letter: HashMap<&'a str, usize>,
+}
+
+struct List<'a> {
+    marks: Vec<Block<'a>>,
+    json: Cow<'a, RawValue>,
+}
+
+impl<'a> Marks<'a> {
+    pub(super) fn new() -> Self {
+        let mut marks =
+            Self { lists: Vec::new(), by_ids: HashMap::new(), by_letter: HashMap::new() };
+        marks.insert(Vec::new(), None);
+        marks
+    }
+
+    /// The number of a node's marks; `None` when they are no list.
+    pub(super) fn of(&mut self, raw: &'a RawValue, numbering: &mut Numbering<'a>) -> Option<usize> {
+        if let Some(&number) = self.by_letter.get(raw.get()) {
+            return Some(number);
+        }
+        let marks: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+        let marks = marks.into_iter().map(|mark| numbering.block(mark)).collect();
+        let number = self.insert(marks, Some(raw));
+        self.by_letter.insert(raw.get(), number);
+        Some(number)
+    }
+
+    pub(super) fn json(&self, number: usize) -> &RawValue {
+        &self.lists[number].json
+    }
+
+    /// What became of marks that both sides may have changed, and whether it could not hold both:
+    /// they set the same mark, such as a link, to different values. Ours is taken then, unless the
+    /// caller asks for theirs.
+    pub(super) fn merge(
+        &mut self,
+        [base, ours, theirs]: [usize; 3],
+        on_overlap: OnOverlap,
+    ) -> (usize, bool) {
+        if ours == base || ours == theirs {
+            return (theirs, false);
+        }
+        if theirs == base {
+            return (ours, false);
+        }
+        let [b, o, t] = [base, ours, theirs].map(|number| &self.lists[number].marks);
+        let has = |marks: &[Block<'_>], mark: &Block<'_>| ids(marks).contains(&mark.id());
+        // A mark is kept when neither removed it.
+        let from_theirs = t.iter().filter(|mark| !has(b, mark) || has(o, mark));
+        let from_ours = o.iter().filter(|mark| !has(b, mark) && !has(t, mark));
+        let marks: Vec<_> = from_theirs.chain(from_ours).copied().collect();
+
+        let new = |side: &'_ [Block<'a>], other: &[Block<'_>]| -> Vec<_> {
+            let new = side.iter().filter(|mark| !has(b, mark) && !has(other, mark));
+            new.map(|mark| kind(mark.raw)).collect()
+        };
+        let our_kinds = new(o, t);
+        if new(t, o).iter().any(|kind| our_kinds.contains(kind)) {
+            return (if on_overlap == OnOverlap::Theirs { theirs } else { ours }, true);
+        }
+        (self.insert(marks, None), false)
+    }
+
+    fn insert(&mut self, marks: Vec<Block<'a>>, json: Option<&'a RawValue>) -> usize {
+        let ids = ids(&marks);
+        if let Some(&number) = self.by_ids.get(&ids) {
+            return number;
+        }
+        let json = json.map_or_else(
+            || {
+                let marks: Vec<&RawValue> = marks.iter().map(|mark| mark.raw).collect();
+                Cow::Owned(
+                    to_raw_value(&marks).unwrap_or_else(|_| unreachable!("raw JSON is JSON")),
+                )
+            },
+            Cow::Borrowed,
+        );
+        self.lists.push(List { marks, json });
+        self.by_ids.insert(ids, self.lists.len() - 1);
+        self.lists.len() - 1
+    }
+}
+
+/// The type of a mark, or its letter when it has none.
+fn kind(mark: &RawValue) -> Cow<'_, str> {
+    let kind = Fields::of(mark).and_then(|fields| fields.text("type"));
+    kind.unwrap_or(Cow::Borrowed(mark.get()))
+}
