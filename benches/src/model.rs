@@ -56,6 +56,6 @@ impl Summarizer for Model {
             Pace::Never => pending().await,
         }
         let reflection = "잘 지낸 한 주였어요.".to_owned();
-        Ok(Written { reflection, engine: self.engine().to_owned() })
+        Ok(Written::new(reflection, self.engine()))
     }
 }

@@ -1,9 +1,9 @@
 //! The settings of the worker's binary: flags, environment and file name the same ones, in this
 //! order of precedence.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::{
@@ -51,10 +51,32 @@ pub struct Settings {
     /// Seconds that the language model may take in total [default: 120]
     #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS")]
     pub llm_timeout_seconds: Option<u64>,
+    /// Requests a minute that the language model's provider allows [default: no limit]
+    #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE")]
+    pub llm_requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute that it allows, of prompts and answers [default: no limit]
+    #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE")]
+    pub llm_tokens_per_minute: Option<NonZeroU32>,
+    /// What becomes of a summary that the language model fails for good [default: extractive]
+    #[arg(long, env = "SHIORI_LLM_FALLBACK")]
+    pub llm_fallback: Option<Fallback>,
     /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
     /// [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
+}
+
+/// What becomes of a summary that the language model fails for good: it refuses the request, or it
+/// has failed as often as the server allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fallback {
+    /// The built-in summariser writes it; its name stands in the result.
+    #[default]
+    Extractive,
+    /// The summary fails.
+    Fail,
 }
 
 /// A worker cannot be made of the settings. No value of a setting is shown.
@@ -125,6 +147,11 @@ impl Settings {
             openai_base_url: self.openai_base_url.or(others.openai_base_url),
             openai_api_key: self.openai_api_key.or(others.openai_api_key),
             llm_timeout_seconds: self.llm_timeout_seconds.or(others.llm_timeout_seconds),
+            llm_requests_per_minute: self
+                .llm_requests_per_minute
+                .or(others.llm_requests_per_minute),
+            llm_tokens_per_minute: self.llm_tokens_per_minute.or(others.llm_tokens_per_minute),
+            llm_fallback: self.llm_fallback.or(others.llm_fallback),
             log: self.log.or(others.log),
         }
     }
@@ -165,6 +192,8 @@ impl Settings {
                 model,
                 api_key: self.openai_api_key.filter(|key| !key.reveal().is_empty()),
                 max_in_flight: concurrency,
+                requests_per_minute: self.llm_requests_per_minute,
+                tokens_per_minute: self.llm_tokens_per_minute,
                 ..OpenAiConfig::default()
             };
             if let Some(base_url) = self.openai_base_url.filter(|url| !url.is_empty()) {
@@ -178,7 +207,10 @@ impl Settings {
                 config.first_byte_timeout = config.first_byte_timeout.min(config.request_timeout);
             }
             let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
-            pipeline.summarizer = Arc::new(summarizer);
+            let builtin = std::mem::replace(&mut pipeline.summarizer, Arc::new(summarizer));
+            if self.llm_fallback.unwrap_or_default() == Fallback::Extractive {
+                pipeline.fallback = Some(builtin);
+            }
         }
         let config =
             WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };

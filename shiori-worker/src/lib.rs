@@ -25,7 +25,7 @@ mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "cli")]
-pub use config::{Settings, SettingsError};
+pub use config::{Fallback, Settings, SettingsError};
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
 pub use secret::Secret;

@@ -6,7 +6,7 @@ use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 use crate::{
     emotion::{EmotionModel, LexiconModel, day_emotion},
     protocol::ClaimedDay,
-    summarize::{DayText, ExtractiveSummarizer, Summarizer, WeekText},
+    summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
 };
 
 /// The way from a week's texts to its result: emotions first, then the reflection.
@@ -16,13 +16,15 @@ pub struct Pipeline {
     pub emotion: Arc<dyn EmotionModel>,
     /// Writes the reflection.
     pub summarizer: Arc<dyn Summarizer>,
+    /// Writes it where the summariser has failed for good: where another attempt is pointless, or
+    /// there is none. Default: nobody, and the summary fails.
+    pub fallback: Option<Arc<dyn Summarizer>>,
 }
 
 /// What the pipeline made of a week.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    pub(crate) reflection: String,
-    pub(crate) engine: String,
+    pub(crate) written: Written,
     pub(crate) emotion_engine: String,
     pub(crate) emotions: Vec<DayEmotion>,
 }
@@ -47,6 +49,7 @@ impl Pipeline {
         Self {
             emotion: Arc::new(LexiconModel::new()),
             summarizer: Arc::new(ExtractiveSummarizer::new()),
+            fallback: None,
         }
     }
 
@@ -55,9 +58,10 @@ impl Pipeline {
     pub(crate) async fn run(
         &self,
         days: Vec<ClaimedDay>,
+        is_last: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Outcome, PipelineError> {
-        let run = AssertUnwindSafe(self.run_models(days, progress));
+        let run = AssertUnwindSafe(self.run_models(days, is_last, progress));
         run.catch_unwind().await.unwrap_or_else(|_| {
             Err(PipelineError {
                 kind: FailureKind::Internal,
@@ -71,6 +75,7 @@ impl Pipeline {
     async fn run_models(
         &self,
         days: Vec<ClaimedDay>,
+        is_last: bool,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Outcome, PipelineError> {
         if days.iter().all(|day| texts(day).next().is_none()) {
@@ -97,19 +102,34 @@ impl Pipeline {
                 .collect(),
         };
         let writing = |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
-        let written =
-            self.summarizer.summarize(week, &writing).await.map_err(|error| PipelineError {
-                kind: error.kind,
-                message: error.message,
-                retryable: error.retryable,
-                retry_after: error.retry_after,
-            })?;
-        Ok(Outcome {
-            reflection: written.reflection,
-            engine: written.engine,
-            emotion_engine: self.emotion.engine().to_owned(),
-            emotions,
-        })
+        let written = self.write(week, is_last, &writing).await.map_err(|error| PipelineError {
+            kind: error.kind,
+            message: error.message,
+            retryable: error.retryable,
+            retry_after: error.retry_after,
+        })?;
+        Ok(Outcome { written, emotion_engine: self.emotion.engine().to_owned(), emotions })
+    }
+
+    /// The reflection, if need be by the fallback.
+    async fn write(
+        &self,
+        week: WeekText,
+        is_last: bool,
+        progress: &(dyn Fn(u32) + Send + Sync),
+    ) -> Result<Written, SummarizeError> {
+        let Some(fallback) = &self.fallback else {
+            return self.summarizer.summarize(week, progress).await;
+        };
+        match self.summarizer.summarize(week.clone(), progress).await {
+            Err(error) if is_last || !error.retryable => {
+                let (kind, engine) = (error.kind.as_str(), fallback.engine());
+                tracing::warn!(kind, %error, engine, "the summariser failed, the fallback writes");
+                progress(0);
+                fallback.summarize(week, progress).await
+            }
+            other => other,
+        }
     }
 
     /// The emotion of each day. The whole week goes to the model at once, so that it can batch.

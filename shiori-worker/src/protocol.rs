@@ -69,6 +69,9 @@ pub struct Claim {
     pub lease_ms: u64,
     /// Which attempt this is, from 1 on.
     pub attempt: u32,
+    /// Whether the server will make no other attempt if this one fails.
+    #[serde(default)]
+    pub is_last: bool,
     /// The W3C `traceparent` of the request, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
@@ -126,6 +129,21 @@ pub struct SummaryResult {
     pub emotion_engine: String,
     /// The emotion of each day that was claimed.
     pub emotion_results: Vec<DayEmotion>,
+    /// The days of which the summariser was given less than all.
+    #[serde(default)]
+    pub truncated: Vec<Date>,
+    /// What the language model was paid with, if it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<TokenUsage>,
+}
+
+/// Tokens that a language model took, as its provider counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenUsage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer.
+    pub completion_tokens: u64,
 }
 
 impl fmt::Debug for SummaryResult {

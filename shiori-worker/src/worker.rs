@@ -237,7 +237,7 @@ impl Runner {
         // Biased: an outcome that is there is not thrown away.
         let outcome = tokio::select! {
             biased;
-            outcome = self.pipeline.run(claim.days, &report) => Some(outcome),
+            outcome = self.pipeline.run(claim.days, claim.is_last, &report) => Some(outcome),
             () = self.hand_back.cancelled() => None,
             () = lost.cancelled() => {
                 tracing::warn!("lease lost, job abandoned");
@@ -264,10 +264,12 @@ impl Runner {
                 let result = SummaryResult {
                     summary_id: id,
                     lease_token: token,
-                    reflection: made.reflection,
-                    engine: made.engine,
+                    reflection: made.written.reflection,
+                    engine: made.written.engine,
                     emotion_engine: made.emotion_engine,
                     emotion_results: made.emotions,
+                    truncated: made.written.truncated,
+                    usage: made.written.usage,
                 };
                 match persist(|| self.api.result(&result)).await {
                     // The summary must not wait for its lease to run out because of it.

@@ -210,6 +210,9 @@ pub struct Summary {
     pub engine: Option<String>,
     /// The emotion of each day, once completed.
     pub emotions: Vec<DayEmotion>,
+    /// The days of which the language model was given less than all, for they were too long.
+    #[serde(default)]
+    pub truncated: Vec<Date>,
     /// Why it failed, if it did.
     pub failure: Option<SummaryFailure>,
     /// How far it is, while it runs.
@@ -245,6 +248,9 @@ pub struct Reflection {
     pub reflection: String,
     /// The emotion of each day.
     pub emotions: Vec<DayEmotion>,
+    /// The days of which the language model was given less than all, for they were too long.
+    #[serde(default)]
+    pub truncated: Vec<Date>,
     /// When it was written.
     pub generated_at: Timestamp,
     /// Whether a diary of the week was saved or deleted after the summary had read it.

@@ -115,5 +115,8 @@ fn check(result: &SummaryResult) -> Result<(), ApiError> {
     if dates.len() != result.emotion_results.len() || dates.len() > 7 {
         return Err(ApiError::invalid_field("emotion_results", "one for each day"));
     }
+    if result.truncated.iter().any(|date| !dates.contains(date)) || result.truncated.len() > 7 {
+        return Err(ApiError::invalid_field("truncated", "days that have an emotion"));
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@ use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp
 use shiori_worker::protocol::LeaseToken;
 use sqlx::FromRow;
 
-use super::{Account, Coverage, StoreError};
+use super::{Account, Coverage, ResultRecord, StoreError};
 use crate::{
     auth::PasswordHash,
     summary::{Lease, Row},
@@ -109,6 +109,31 @@ impl TryFrom<SummaryRow> for Row {
             progress: row.progress.as_deref().map(parse).transpose()?,
             failure: row.failure.as_deref().map(parse).transpose()?,
             trace: row.trace,
+        })
+    }
+}
+
+/// A result without the days' emotions.
+#[derive(FromRow)]
+pub(super) struct ReflectionRow {
+    reflection: String,
+    engine: String,
+    emotion_engine: String,
+    truncated: String,
+    token_usage: Option<String>,
+    generated_at: i64,
+}
+
+impl ReflectionRow {
+    pub(super) fn with_tags(self, tags: Vec<TagRow>) -> Result<ResultRecord, StoreError> {
+        Ok(ResultRecord {
+            reflection: self.reflection,
+            engine: self.engine,
+            emotion_engine: self.emotion_engine,
+            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
+            truncated: parse(&self.truncated)?,
+            usage: self.token_usage.as_deref().map(parse).transpose()?,
+            generated_at: Timestamp::from_millis(self.generated_at),
         })
     }
 }

@@ -3,6 +3,8 @@ use std::{collections::BTreeMap, fmt};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Version, Week};
 
+use shiori_worker::protocol::TokenUsage;
+
 use super::StoreError;
 use crate::summary::Row;
 
@@ -111,6 +113,10 @@ pub struct ResultRecord {
     pub emotion_engine: String,
     /// The emotion of each day.
     pub emotions: Vec<DayEmotion>,
+    /// The days of which the summariser was given less than all.
+    pub truncated: Vec<Date>,
+    /// What the language model took, if it told.
+    pub usage: Option<TokenUsage>,
     /// When it was stored.
     pub generated_at: Timestamp,
 }

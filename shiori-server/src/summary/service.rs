@@ -211,6 +211,7 @@ impl Summaries {
                     lease_token: token,
                     lease_ms: millis(parts.policy.lease),
                     attempt: claimed.attempts,
+                    is_last: claimed.attempts >= parts.policy.max_attempts,
                     trace: claimed.trace,
                     days: claimed_days(records).await?,
                 });
@@ -250,6 +251,8 @@ impl Summaries {
                 engine: result.engine.clone(),
                 emotion_engine: result.emotion_engine.clone(),
                 emotions: result.emotion_results.clone(),
+                truncated: result.truncated.clone(),
+                usage: result.usage,
                 generated_at: now,
             };
             if self.advance(&row, &next, Some(&record)).await? {
@@ -290,6 +293,7 @@ impl Summaries {
             stale: found.row.versions_read != versions(&heads),
             reflection: found.result.reflection,
             emotions: found.result.emotions,
+            truncated: found.result.truncated,
             generated_at: found.result.generated_at,
             engine: found.result.engine,
         }))
@@ -455,9 +459,11 @@ fn millis(duration: Duration) -> u64 {
 }
 
 fn to_summary(row: Row, result: Option<ResultRecord>) -> Summary {
-    let (reflection, engine, emotions) = match result {
-        Some(result) => (Some(result.reflection), Some(result.engine), result.emotions),
-        None => (None, None, Vec::new()),
+    let (reflection, engine, emotions, truncated) = match result {
+        Some(result) => {
+            (Some(result.reflection), Some(result.engine), result.emotions, result.truncated)
+        }
+        None => (None, None, Vec::new(), Vec::new()),
     };
     Summary {
         id: row.id,
@@ -472,6 +478,7 @@ fn to_summary(row: Row, result: Option<ResultRecord>) -> Summary {
         reflection,
         engine,
         emotions,
+        truncated,
         failure: row.failure,
         progress: row.progress,
     }

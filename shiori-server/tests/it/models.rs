@@ -90,6 +90,6 @@ impl Summarizer for Model {
             Mood::Mad => panic!("the model lost its mind"),
         }
         let reflection = "천천히 쓴 글이에요.".to_owned();
-        Ok(Written { reflection, engine: self.engine().to_owned() })
+        Ok(Written::new(reflection, self.engine()))
     }
 }

@@ -10,6 +10,8 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, FailureKind};
 
+use crate::protocol::TokenUsage;
+
 pub use extractive::ExtractiveSummarizer;
 #[cfg(feature = "openai")]
 pub use openai::{OpenAiConfig, OpenAiSummarizer};
@@ -44,6 +46,22 @@ pub struct Written {
     pub reflection: String,
     /// What wrote it; another than [`Summarizer::engine`] where a fallback stood in.
     pub engine: String,
+    /// The days of which the writer was given less than all, for they were too long.
+    pub truncated: Vec<Date>,
+    /// What it took, where a language model tells.
+    pub usage: Option<TokenUsage>,
+}
+
+impl Written {
+    /// A reflection on all of a week's text.
+    pub fn new(reflection: impl Into<String>, engine: impl Into<String>) -> Self {
+        Self {
+            reflection: reflection.into(),
+            engine: engine.into(),
+            truncated: Vec::new(),
+            usage: None,
+        }
+    }
 }
 
 impl fmt::Debug for Written {

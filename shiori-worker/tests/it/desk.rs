@@ -48,6 +48,7 @@ struct Book {
 struct Pages {
     seen: Vec<(String, Vec<u8>)>,
     faults: Vec<Fault>,
+    is_last: bool,
 }
 
 struct Fault {
@@ -71,6 +72,11 @@ impl Desk {
     /// The next `times` calls of the route are written down all the same, and answered so.
     pub fn fault(&self, route: &'static str, times: u32, answer: ResponseTemplate) {
         self.book.pages.lock().unwrap().faults.push(Fault { route, times, answer });
+    }
+
+    /// From now on every claim is the last attempt.
+    pub fn make_last(&self) {
+        self.book.pages.lock().unwrap().is_last = true;
     }
 
     /// From now on the route is answered rightly again.
@@ -122,6 +128,7 @@ impl Respond for Book {
                 lease_token: LeaseToken::new(),
                 lease_ms: self.lease.as_millis().try_into().unwrap(),
                 attempt: 1,
+                is_last: pages.is_last,
                 days: vec![ClaimedDay {
                     date: Date::new(2026, 2, 16).unwrap(),
                     diary_id: DiaryId::new(),

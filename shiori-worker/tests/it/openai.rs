@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use shiori_sdk::{Date, DayEmotion, Distribution, Emotion, FailureKind, Timestamp};
 use shiori_worker::{
     ManualClock,
+    protocol::TokenUsage,
     summarize::{
         DayText, OpenAiConfig, OpenAiSummarizer, SummarizeError, Summarizer, WeekText, Written,
         openai::{BreakerConfig, LimitName},
@@ -131,7 +132,7 @@ async fn the_week_goes_as_data_and_a_text_comes_back() {
     let told = Mutex::new(Vec::new());
     let written = summarizer.summarize(week(), &|n| told.lock().unwrap().push(n)).await.unwrap();
     assert_eq!(written.reflection, TEXT);
-    assert_eq!(written.engine, "openai/test-model;prompt=1");
+    assert_eq!(written.engine, "openai:test-model/1");
     assert_eq!(written.engine, summarizer.engine());
     assert_eq!(told.into_inner().unwrap().last(), Some(&20));
     summarizer.summarize(week(), &|_| {}).await.unwrap();
@@ -141,6 +142,7 @@ async fn the_week_goes_as_data_and_a_text_comes_back() {
     let body: Value = first.body_json().unwrap();
     assert_eq!((&body["model"], &body["temperature"]), (&json!("test-model"), &json!(0.5)));
     assert_eq!((&body["max_tokens"], &body["stream"]), (&json!(1000), &json!(true)));
+    assert_eq!(body["stream_options"], json!({"include_usage": true}));
     assert!(body.get("max_completion_tokens").is_none());
     assert_eq!(body["messages"][0]["role"], "system");
     assert!(!body["messages"][0]["content"].as_str().unwrap().contains(DIARY));
@@ -161,6 +163,32 @@ fn boundary(body: &Value) -> String {
 fn days(body: &Value) -> Vec<Value> {
     let lines = sent(body).lines().skip(1).take_while(|line| !line.starts_with("</week-"));
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_it_took_is_told_where_the_provider_tells_it() {
+    // Streamed, it comes behind the last word, with no choice beside it.
+    let usage = json!({"choices": [], "usage": {"prompt_tokens": 812, "completion_tokens": 40,
+        "total_tokens": 852}});
+    let pieces = [piece(TEXT, None), piece("", Some("stop")), usage];
+    let written = asked(stream(&pieces)).await.unwrap();
+    let expected = TokenUsage { prompt_tokens: 812, completion_tokens: 40 };
+    assert_eq!((written.reflection.as_str(), written.usage), (TEXT, Some(expected)));
+    assert!(written.truncated.is_empty());
+
+    // Nonsense is no reason to throw a text away.
+    let nonsense = json!({"choices": [], "usage": {"prompt_tokens": -1}});
+    let written = asked(stream(&[piece(TEXT, Some("stop")), nonsense])).await.unwrap();
+    assert_eq!((written.reflection.as_str(), written.usage), (TEXT, None));
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_stream_options_is_sent_none() {
+    let server = provider(completion(TEXT)).await;
+    let config = OpenAiConfig { ask_usage: false, ..config(&server.uri()) };
+    summarize(config).await.unwrap();
+    let body: Value = server.received_requests().await.unwrap()[0].body_json().unwrap();
+    assert!(body.get("stream_options").is_none());
 }
 
 #[tokio::test]
@@ -208,7 +236,8 @@ async fn a_long_week_is_sent_shortened_and_says_so() {
     let mut week = week();
     week.days[2].blocks = vec!["길고 긴 하루였다. ".repeat(10_000)];
     let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
-    summarizer.summarize(week, &|_| {}).await.unwrap();
+    let written = summarizer.summarize(week, &|_| {}).await.unwrap();
+    assert_eq!(written.truncated, [Date::new(2026, 2, 18).unwrap()]);
     let [request]: [Request; 1] = server.received_requests().await.unwrap().try_into().unwrap();
     let body: Value = request.body_json().unwrap();
     assert!(sent(&body).len() < 24_000);

@@ -45,11 +45,7 @@ struct Model {
 }
 
 /// Whoever may write, writes.
-const WRITES: fn() -> Verdict = || {
-    Ok(Written {
-        reflection: "강가의 한 주였어요.".to_owned(), engine: "gate/1".to_owned()
-    })
-};
+const WRITES: fn() -> Verdict = || Ok(Written::new("강가의 한 주였어요.", "gate/1"));
 
 impl Model {
     fn shut() -> Arc<Self> {
@@ -109,6 +105,14 @@ impl Hand {
         Self::hire_at(queue.clone(), queue, desk, model.clone(), config)
     }
 
+    /// A worker whose fallback is the built-in summariser.
+    fn hire_with_fallback(desk: &Desk, model: &Arc<Model>) -> Self {
+        let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+        let fallback = Some(Pipeline::builtin().summarizer);
+        let pipeline = Pipeline { summarizer: model.clone(), fallback, ..Pipeline::builtin() };
+        Self::hire_pipeline(queue.clone(), queue, desk, pipeline, WorkerConfig::default())
+    }
+
     fn hire_at(
         taken_from: Arc<dyn JobQueue>,
         queue: Arc<InProcessQueue>,
@@ -116,8 +120,18 @@ impl Hand {
         summarizer: Arc<dyn Summarizer>,
         config: WorkerConfig,
     ) -> Self {
-        let tasks = Handle::current().metrics().num_alive_tasks();
         let pipeline = Pipeline { summarizer, ..Pipeline::builtin() };
+        Self::hire_pipeline(taken_from, queue, desk, pipeline, config)
+    }
+
+    fn hire_pipeline(
+        taken_from: Arc<dyn JobQueue>,
+        queue: Arc<InProcessQueue>,
+        desk: &Desk,
+        pipeline: Pipeline,
+        config: WorkerConfig,
+    ) -> Self {
+        let tasks = Handle::current().metrics().num_alive_tasks();
         let shutdown = CancellationToken::new();
         let worker = Worker::new(config, taken_from, desk.api(), pipeline);
         let running = tokio::spawn(worker.run(shutdown.clone()));
@@ -141,6 +155,41 @@ impl Hand {
 
 fn at_once() -> WorkerConfig {
     WorkerConfig { drain_timeout: Duration::ZERO, ..WorkerConfig::default() }
+}
+
+fn fails(retryable: bool) -> Verdict {
+    Err(SummarizeError {
+        kind: FailureKind::ModelUnavailable,
+        message: "no answer".to_owned(),
+        retryable,
+        retry_after: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fallback_writes_where_the_model_fails_for_good_and_only_there() {
+    let desk = Desk::open(LONG).await;
+    let retryable = Model::with(usize::MAX >> 4, || fails(true));
+    let hand = Hand::hire_with_fallback(&desk, &retryable);
+    hand.give().await;
+    until("another attempt is asked for", || desk.failures().len() == 1).await;
+    assert!(desk.failures()[0].retryable && desk.results().is_empty());
+
+    desk.make_last();
+    hand.give().await;
+    until("there is none, and the fallback writes", || desk.results().len() == 1).await;
+    hand.dismiss().await;
+
+    let desk = Desk::open(LONG).await;
+    let hopeless = Model::with(1, || fails(false));
+    let hand = Hand::hire_with_fallback(&desk, &hopeless);
+    hand.give().await;
+    until("it would be pointless, and the fallback writes", || desk.results().len() == 1).await;
+    hand.dismiss().await;
+    let result = desk.results().remove(0);
+    assert_eq!(result.engine, Pipeline::builtin().summarizer.engine());
+    assert!(result.reflection.contains("강가"), "of the week's own text");
+    assert!(desk.failures().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

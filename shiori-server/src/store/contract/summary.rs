@@ -6,7 +6,7 @@ use shiori_sdk::{
     Date, DateRange, DayEmotion, Distribution, Emotion, FailureKind, Progress, ProgressPhase,
     SummaryFailure, SummaryStatus, Timestamp, UserId, Version, Week,
 };
-use shiori_worker::protocol::LeaseToken;
+use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
     store::{Due, RequestOutcome, ResultRecord, SummaryStore},
@@ -72,6 +72,9 @@ fn result(week: Week, label: Emotion, now: i64) -> ResultRecord {
         engine: "extractive/1".to_owned(),
         emotion_engine: "lexicon/1".to_owned(),
         emotions: week.dates().map(day).collect(),
+        truncated: week.dates().skip(2).take(usize::from(label == Emotion::Happiness)).collect(),
+        usage: (label == Emotion::Happiness)
+            .then_some(TokenUsage { prompt_tokens: 2_400, completion_tokens: 310 }),
         generated_at: at(now),
     }
 }
@@ -219,6 +222,7 @@ pub async fn the_newest_result_is_found(store: Store) {
     assert_eq!(found.result.reflection, expected.reflection);
     assert_eq!(found.result.engine, expected.engine);
     assert_eq!(found.result.emotion_engine, expected.emotion_engine);
+    assert_eq!((found.result.truncated, found.result.usage), (expected.truncated, expected.usage));
     assert_eq!(found.result.generated_at, expected.generated_at);
     assert_eq!(found.result.emotions.len(), 7);
     for (stored, made) in found.result.emotions.iter().zip(&expected.emotions) {

@@ -8,7 +8,7 @@ use super::{Failed, MySqlStore};
 use crate::{
     store::{
         Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
-        sql::{CoverageRow, SummaryRow, TagRow, json, revision},
+        sql::{CoverageRow, ReflectionRow, SummaryRow, TagRow, json, revision},
     },
     summary::Row,
 };
@@ -107,20 +107,18 @@ impl SummaryStore for MySqlStore {
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
-        let found: Option<(String, String, String, i64)> = self
+        let found: Option<ReflectionRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
-                    "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
-                     WHERE summary_id = ?",
+                    "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
+                     FROM reflection WHERE summary_id = ?",
                 )
                 .bind(&id.as_bytes()[..])
                 .fetch_optional(connection.raw())
                 .await?)
             })
             .await?;
-        let Some((reflection, engine, emotion_engine, generated_at)) = found else {
-            return Ok(None);
-        };
+        let Some(found) = found else { return Ok(None) };
         let tags: Vec<TagRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
@@ -132,13 +130,7 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        Ok(Some(ResultRecord {
-            reflection,
-            engine,
-            emotion_engine,
-            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
-            generated_at: Timestamp::from_millis(generated_at),
-        }))
+        found.with_tags(tags).map(Some)
     }
 
     async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
@@ -274,8 +266,8 @@ async fn insert_result(
 ) -> Result<(), Failed> {
     sqlx::query(
         "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
-            generated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+            truncated, token_usage, generated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&row.id.as_bytes()[..])
     .bind(&row.user.as_bytes()[..])
@@ -283,6 +275,8 @@ async fn insert_result(
     .bind(&result.reflection)
     .bind(&result.engine)
     .bind(&result.emotion_engine)
+    .bind(json(&result.truncated)?)
+    .bind(result.usage.as_ref().map(json).transpose()?)
     .bind(result.generated_at.as_millis())
     .execute(&mut **transaction)
     .await?;

@@ -8,7 +8,7 @@ use super::SqliteStore;
 use crate::{
     store::{
         Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
-        sql::{CoverageRow, SummaryRow, TagRow, json, revision},
+        sql::{CoverageRow, ReflectionRow, SummaryRow, TagRow, json, revision},
     },
     summary::Row,
 };
@@ -129,16 +129,14 @@ impl SummaryStore for SqliteStore {
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
-        let found: Option<(String, String, String, i64)> = sqlx::query_as(
-            "SELECT reflection, engine, emotion_engine, generated_at FROM reflection
-             WHERE summary_id = ?",
+        let found: Option<ReflectionRow> = sqlx::query_as(
+            "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
+             FROM reflection WHERE summary_id = ?",
         )
         .bind(&id.as_bytes()[..])
         .fetch_optional(&self.readers)
         .await?;
-        let Some((reflection, engine, emotion_engine, generated_at)) = found else {
-            return Ok(None);
-        };
+        let Some(found) = found else { return Ok(None) };
         let tags: Vec<TagRow> = sqlx::query_as(
             "SELECT date, label, confidence, distribution FROM emotion_tag
              WHERE summary_id = ? ORDER BY date",
@@ -146,13 +144,7 @@ impl SummaryStore for SqliteStore {
         .bind(&id.as_bytes()[..])
         .fetch_all(&self.readers)
         .await?;
-        Ok(Some(ResultRecord {
-            reflection,
-            engine,
-            emotion_engine,
-            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
-            generated_at: Timestamp::from_millis(generated_at),
-        }))
+        found.with_tags(tags).map(Some)
     }
 
     async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
@@ -225,8 +217,8 @@ async fn insert_result(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
-            generated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+            truncated, token_usage, generated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&row.id.as_bytes()[..])
     .bind(&row.user.as_bytes()[..])
@@ -234,6 +226,8 @@ async fn insert_result(
     .bind(&result.reflection)
     .bind(&result.engine)
     .bind(&result.emotion_engine)
+    .bind(json(&result.truncated)?)
+    .bind(result.usage.as_ref().map(json).transpose()?)
     .bind(result.generated_at.as_millis())
     .execute(&mut **transaction)
     .await?;

@@ -55,7 +55,7 @@ impl Summarizer for ExtractiveSummarizer {
             .map_err(|_| error(FailureKind::Internal, "the extractive summariser panicked"))?
             .ok_or_else(|| error(FailureKind::NoText, "the week's diaries hold no text"))?;
         progress(u32::try_from(reflection.chars().count()).unwrap_or(u32::MAX));
-        Ok(Written { reflection, engine: ENGINE.to_owned() })
+        Ok(Written::new(reflection, ENGINE))
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{super::MAX_REFLECTION_CHARS, failure::Failure};
+use crate::protocol::TokenUsage;
 
 /// Bytes of an answer. A streamed token takes some 300 bytes, so that thousands of them fit.
 pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -16,6 +17,7 @@ struct Piece {
     #[serde(default)]
     choices: Vec<Choice>,
     error: Option<Value>,
+    usage: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +45,7 @@ pub(super) struct Answer {
     chars: u32,
     refused: bool,
     finish_reason: Option<String>,
+    usage: Option<TokenUsage>,
     streamed: bool,
     done: bool,
 }
@@ -123,6 +126,10 @@ impl Answer {
         if let Some(error) = &piece.error {
             return Err(Failure::of_error(error));
         }
+        // Comes last, and is not worth an answer if it is not what it should be.
+        if let Some(usage) = piece.usage {
+            self.usage = serde_json::from_value(usage).ok().or(self.usage);
+        }
         let Some(choice) = piece.choices.into_iter().next() else { return Ok(()) };
         if let Some(said) = choice.delta {
             let content = said.content.unwrap_or_default();
@@ -137,8 +144,8 @@ impl Answer {
         Ok(())
     }
 
-    /// The reflection, once everything is there.
-    pub(super) fn reflection(mut self) -> Result<String, Failure> {
+    /// The reflection, once everything is there, and what it took.
+    pub(super) fn reflection(mut self) -> Result<(String, Option<TokenUsage>), Failure> {
         if self.streamed {
             // The last event may come without its empty line.
             let line = std::mem::take(&mut self.pending);
@@ -160,7 +167,8 @@ impl Answer {
         if self.refused {
             return Err(Failure::declined());
         }
-        tidy(&self.text, reason == Some("length")).ok_or_else(Failure::empty)
+        let text = tidy(&self.text, reason == Some("length")).ok_or_else(Failure::empty)?;
+        Ok((text, self.usage))
     }
 }
 
@@ -225,7 +233,7 @@ mod tests {
         for part in bytes.chunks(parted) {
             answer.push(part)?;
         }
-        answer.reflection()
+        answer.reflection().map(|(text, _)| text)
     }
 
     const STREAM: &str = ": hello\r\n\r\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\

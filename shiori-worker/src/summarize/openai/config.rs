@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use reqwest::{Url, header::HeaderValue};
 use tokio::sync::Semaphore;
@@ -67,6 +67,15 @@ pub struct OpenAiConfig {
     pub request_timeout: Duration,
     /// Requests that are under way at once; others wait. Default 64.
     pub max_in_flight: usize,
+    /// Requests a minute; others wait. A sixth of them may come at once. Default no limit.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute, of prompts and of what answers may be, as
+    /// [`input_budget`](Self::input_budget) counts them; requests beyond wait. A sixth of them may
+    /// come at once. Default no limit.
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// Whether the provider is asked to tell the tokens that a streamed answer took
+    /// (`stream_options`). Default yes; servers that refuse fields they do not know need a no.
+    pub ask_usage: bool,
     /// When a provider that fails is left alone for a while.
     pub breaker: BreakerConfig,
 }
@@ -85,6 +94,9 @@ impl Default for OpenAiConfig {
             first_byte_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(120),
             max_in_flight: 64,
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            ask_usage: true,
             breaker: BreakerConfig::default(),
         }
     }
@@ -106,6 +118,9 @@ impl fmt::Debug for OpenAiConfig {
             .field("first_byte_timeout", &self.first_byte_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("max_in_flight", &self.max_in_flight)
+            .field("requests_per_minute", &self.requests_per_minute)
+            .field("tokens_per_minute", &self.tokens_per_minute)
+            .field("ask_usage", &self.ask_usage)
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }

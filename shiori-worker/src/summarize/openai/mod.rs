@@ -5,6 +5,7 @@ mod answer;
 mod breaker;
 mod config;
 mod failure;
+mod limit;
 mod prompt;
 mod shorten;
 
@@ -12,7 +13,7 @@ use std::{fmt, sync::Arc};
 
 use async_openai::types::chat::{
     ChatCompletionRequestSystemMessage, ChatCompletionRequestUserMessage,
-    CreateChatCompletionRequest,
+    ChatCompletionStreamOptions, CreateChatCompletionRequest,
 };
 use async_trait::async_trait;
 use reqwest::{
@@ -26,9 +27,9 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{answer::Answer, breaker::Breaker, failure::Failure, prompt::Prompt};
+use self::{answer::Answer, breaker::Breaker, failure::Failure, limit::Limits, prompt::Prompt};
 use super::{SummarizeError, Summarizer, WeekText, Written};
-use crate::{Clock, SystemClock};
+use crate::{Clock, SystemClock, protocol::TokenUsage};
 
 pub use breaker::BreakerConfig;
 pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError};
@@ -51,6 +52,7 @@ pub struct OpenAiSummarizer {
     http: reqwest::Client,
     url: Url,
     in_flight: Semaphore,
+    limits: Limits,
     breaker: Breaker,
     clock: Arc<dyn Clock>,
 }
@@ -74,8 +76,9 @@ impl OpenAiSummarizer {
             .build()
             .map_err(|_| OpenAiConfigError::NoClient)?;
         Ok(Self {
-            engine: format!("openai/{};prompt={PROMPT_VERSION}", config.model),
+            engine: format!("openai:{}/{PROMPT_VERSION}", config.model),
             in_flight: Semaphore::new(config.max_in_flight),
+            limits: Limits::new(config.requests_per_minute, config.tokens_per_minute),
             breaker: Breaker::new(config.breaker.clone()),
             clock: Arc::new(SystemClock),
             http,
@@ -96,7 +99,7 @@ impl OpenAiSummarizer {
         &self,
         request: &CreateChatCompletionRequest,
         progress: &(dyn Fn(u32) + Send + Sync),
-    ) -> Result<String, Failure> {
+    ) -> Result<(String, Option<TokenUsage>), Failure> {
         let first_byte = Instant::now() + self.config.first_byte_timeout;
         let sent = self.http.post(self.url.clone()).json(request).send();
         let response = timeout_at(first_byte, sent).await.map_err(|_| Failure::timed_out())?;
@@ -140,6 +143,10 @@ impl OpenAiSummarizer {
             ],
             temperature: self.config.temperature,
             stream: Some(true),
+            stream_options: self.config.ask_usage.then_some(ChatCompletionStreamOptions {
+                include_usage: Some(true),
+                include_obfuscation: None,
+            }),
             ..CreateChatCompletionRequest::default()
         };
         let limit = Some(self.config.max_output_tokens);
@@ -184,7 +191,6 @@ impl Summarizer for OpenAiSummarizer {
         // Each of those under way ends within its timeout, so this wait does, too.
         let permit = self.in_flight.acquire().await;
         let _permit = permit.map_err(|_| internal("the summariser has ended"))?;
-        let pass = self.breaker.admit(Instant::now()).map_err(Failure::left_alone)?;
 
         let days = week.days.len();
         let budget = self.config.input_budget;
@@ -192,11 +198,14 @@ impl Summarizer for OpenAiSummarizer {
         let prompt =
             tokio::task::spawn_blocking(move || Prompt::of(&week, budget, &boundary)).await;
         let prompt = prompt.map_err(|_| internal("the prompt's making panicked"))?;
-        let (tokens, shortened) = (prompt.tokens(), prompt.shortened.len());
+        let (tokens, truncated) = (prompt.tokens(), prompt.shortened.clone());
+        let wanted = u32::try_from(tokens).unwrap_or(u32::MAX);
+        self.limits.wait(wanted.saturating_add(self.config.max_output_tokens)).await;
+        let pass = self.breaker.admit(Instant::now()).map_err(Failure::left_alone)?;
         tracing::info!(
             engine = self.engine,
             days,
-            shortened,
+            shortened = truncated.len(),
             tokens,
             "the language model is asked"
         );
@@ -206,8 +215,8 @@ impl Summarizer for OpenAiSummarizer {
         let answer = asked.unwrap_or_else(|_| Err(Failure::timed_out()));
         let well = answer.as_ref().err().is_none_or(|failure| !failure.provider_unwell);
         pass.settle(well, Instant::now());
-        let reflection = answer.map_err(|failure| failure.error)?;
-        Ok(Written { reflection, engine: self.engine.clone() })
+        let (reflection, usage) = answer.map_err(|failure| failure.error)?;
+        Ok(Written { reflection, engine: self.engine.clone(), truncated, usage })
     }
 }
 
