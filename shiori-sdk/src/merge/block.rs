@@ -237,11 +237,21 @@ pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {
 /// The places of what two lists have in common, ascending in both. Text is matched first, and
 /// fillers only between it: a blank line is like any other, and would lead the search astray.
 pub(super) fn matches<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
-    let mut matches = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    for (i_end, j_end) in anchors(a, b).into_iter().chain([(a.len(), b.len())]) {
-        let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
-        matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
+    // Most is as it was.
+    let is_equal = |(a, b): &(&P, &P)| a.id() == b.id();
+    let start = a.iter().zip(b).take_while(is_equal).count();
+    let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(is_equal).count();
+    let (a_end, b_end) = (a.len() - end, b.len() - end);
+
+    let mut matches: Vec<_> = (0..start).map(|i| (i, i)).collect();
+    let (mut i, mut j) = (start, start);
+    let anchors = anchors(&a[start..a_end], &b[start..b_end]).into_iter();
+    let anchors = anchors.map(|(x, y)| (start + x, start + y));
+    for (i_end, j_end) in anchors.chain((0..=end).map(|k| (a_end + k, b_end + k))) {
+        if i < i_end && j < j_end {
+            let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
+            matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
+        }
         matches.push((i_end, j_end));
         (i, j) = (i_end + 1, j_end + 1);
     }

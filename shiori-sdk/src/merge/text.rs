@@ -140,15 +140,15 @@ struct Token<'n> {
     marks: usize,
     /// What it was part of; `None` for a space that the merge adds.
     node: Option<&'n Inline<'n>>,
-    /// Its place in the base, in ours and in theirs.
-    at: [Option<usize>; 3],
+    /// Its place in the base, in ours and in theirs, counted from 1; 0 where it is not.
+    at: [usize; 3],
 }
 
 impl Token<'_> {
     /// Whether it stands right behind the other on any side.
     fn follows(&self, other: &Self) -> bool {
         let mut places = other.at.iter().zip(self.at);
-        places.any(|(&before, at)| before.is_some_and(|before| at == Some(before + 1)))
+        places.any(|(&before, at)| before > 0 && at == before + 1)
     }
 }
 
@@ -196,8 +196,8 @@ impl<'n> Words<'n> {
         let mut push = |key, sort, text, marks, node, len| {
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
             let id = *self.0.entry(key).or_insert(next);
-            let mut at = [None; 3];
-            at[which] = Some(side.tokens.len());
+            let mut at = [0; 3];
+            at[which] = side.tokens.len() + 1;
             side.tokens.push(Token { id, sort, text, marks, node: Some(node), at });
             offset += len;
             side.offsets.push(offset);
@@ -256,7 +256,12 @@ fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
 }
 
 fn is_punctuation(c: char) -> bool {
-    ".,!?;:…~()[]\"'“”‘’«»、。，！？；：「」『』《》".contains(c)
+    matches!(
+        c,
+        '.' | ',' | '!' | '?' | ';' | ':' | '…' | '~' | '(' | ')' | '[' | ']' | '"' | '\''
+            | '“'..='”' | '‘'..='’' | '«' | '»' | '、' | '。' | '，' | '！' | '？' | '：' | '；'
+            | '「'..='』' | '《' | '》'
+    )
 }
 
 /// Where a side has each token of the base that it left alone.
@@ -367,7 +372,7 @@ impl<'n> Composer<'_, '_, 'n> {
         {
             let marks = if last.marks == token.marks { last.marks } else { 0 };
             let (sort, text) = (Sort::White, self.unit.space());
-            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [None; 3] });
+            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [0; 3] });
         }
         self.tokens.push(token);
     }
@@ -384,7 +389,7 @@ impl<'n> Composer<'_, '_, 'n> {
             let three = [before, o.marks, t.marks];
             let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
             let token = if marks == t.marks { t } else { o };
-            let at = [is_each.then_some(start + i), Some(ours), Some(theirs)];
+            let at = [if is_each { start + i + 1 } else { 0 }, ours + 1, theirs + 1];
             self.push(Token { marks, at, ..*token });
             if overlap {
                 self.report_marks([base, ours..ours + 1, theirs..theirs + 1]);
