@@ -72,7 +72,8 @@ impl Piece for Block<'_> {
     /// Each takes the one that shares the most words with it, when those are more than half of the
     /// words of the shorter.
     fn pairs(a: &[Self], b: &[Self]) -> Vec<(usize, usize)> {
-        if a.len() == 1 && b.len() == 1 || a.len() * b.len() > MAX_PAIRS {
+        // What stands alone on both sides needs no choice.
+        if !(2..=MAX_PAIRS).contains(&a.len().saturating_mul(b.len())) {
             return Vec::new();
         }
         let [a, b] =
@@ -110,7 +111,9 @@ fn words(block: &RawValue) -> Vec<u64> {
             word.hash(&mut hasher);
             hasher.finish()
         }));
-        node.content.iter().for_each(|node| gather(node, words));
+        for node in &node.content {
+            gather(node, words);
+        }
     }
 
     let mut words = Vec::new();
@@ -206,6 +209,7 @@ fn sum_of(json: &str) -> u64 {
     parts.fold(0, u64::wrapping_add)
 }
 
+/// A quick hash. What shares one by chance is only compared more closely.
 fn mix(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(0, |sum: u64, chunk| {
         let mut word = [0; 8];
