@@ -104,8 +104,9 @@ fn cases() -> [(&'static str, [Document; 3]); 4] {
 fn merge(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("merge");
     group.sample_size(20).measurement_time(Duration::from_secs(3));
-    let mut table =
-        format!("| of {BLOCKS} blocks | KiB | overlaps | p50 | p95 |\n|:---|---:|---:|---:|---:|\n");
+    let mut table = format!(
+        "| of {BLOCKS} blocks | KiB | overlaps | p50 | p95 |\n|:---|---:|---:|---:|---:|\n"
+    );
     let mut measure = |name: &str, bytes: usize, overlaps: usize, run: &dyn Fn()| {
         let times = Mutex::new(Vec::new());
         group.bench_function(name, |bencher| {

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     OnOverlap,
     block::{Block, Numbering, Piece, ids},
-    field::Fields,
+    field::{Fields, MAX_MEMBERS},
 };
 
 /// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
@@ -40,12 +40,15 @@ impl<'a> Marks<'a> {
         marks
     }
 
-    /// The number of a node's marks; `None` when they are no list.
+    /// The number of a node's marks; `None` when they are no list, or absurdly many.
     pub(super) fn of(&mut self, raw: &'a RawValue, numbering: &mut Numbering<'a>) -> Option<usize> {
         if let Some(&number) = self.by_letter.get(raw.get()) {
             return Some(number);
         }
         let marks: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+        if marks.len() > MAX_MEMBERS {
+            return None;
+        }
         let marks = marks.into_iter().map(|mark| numbering.block(mark)).collect();
         let number = self.insert(marks, Some(raw));
         self.by_letter.insert(raw.get(), number);

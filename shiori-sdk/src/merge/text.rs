@@ -14,6 +14,9 @@ use super::{
     region::{self, Change, Kind, Region},
 };
 
+/// Words, and what is between them, of a text that is looked into.
+const MAX_TOKENS: usize = 100_000;
+
 /// What text is merged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -41,8 +44,8 @@ pub(super) fn is_inline(content: &[&RawValue]) -> bool {
     })
 }
 
-/// Merges inline content. `None` when it was or became empty, or both sides rewrote so much of it
-/// that whoever reads it is better served with both versions.
+/// Merges inline content. `None` when it is huge, was or became empty, or both sides rewrote so much
+/// of it that whoever reads it is better served with both versions.
 pub(super) fn merge<'a>(
     merge: &mut Merge<'a>,
     three: [&[&'a RawValue]; 3],
@@ -55,18 +58,19 @@ pub(super) fn merge<'a>(
     });
     let mut known = Words::default();
     let [b, o, t] = [0, 1, 2].map(|which| known.side(which, &nodes[which], unit));
-    if [&b, &o, &t].iter().any(|side| words(&side.tokens) == 0) {
+    let sides = [&b, &o, &t];
+    if sides.iter().any(|side| side.tokens.len() > MAX_TOKENS || words(&side.tokens) == 0) {
         return None;
     }
     let our_changes = region::changes(&b.tokens, &o.tokens);
     let their_changes = region::changes(&b.tokens, &t.tokens);
     let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
-    let regions = join(regions, [&b, &o, &t]);
+    let regions = join(regions, sides);
 
     let mut composer = Composer {
         our_places: places(&our_changes, b.tokens.len()),
         their_places: places(&their_changes, b.tokens.len()),
-        sides: [&b, &o, &t],
+        sides,
         merge,
         marks,
         unit,
