@@ -72,7 +72,8 @@ impl Piece for Block<'_> {
     /// Each takes the one that shares the most words with it, when those are more than half of the
     /// words of the shorter.
     fn pairs(a: &[Self], b: &[Self]) -> Vec<(usize, usize)> {
-        if a.len() == 1 && b.len() == 1 || a.len() * b.len() > MAX_PAIRS {
+        // What stands alone on both sides needs no choice.
+        if !(2..=MAX_PAIRS).contains(&a.len().saturating_mul(b.len())) {
             return Vec::new();
         }
         let [a, b] =
@@ -110,7 +111,9 @@ fn words(block: &RawValue) -> Vec<u64> {
             word.hash(&mut hasher);
             hasher.finish()
         }));
-        node.content.iter().for_each(|node| gather(node, words));
+        for node in &node.content {
+            gather(node, words);
+        }
     }
 
     let mut words = Vec::new();
@@ -206,6 +209,7 @@ fn sum_of(json: &str) -> u64 {
     parts.fold(0, u64::wrapping_add)
 }
 
+/// A quick hash. What shares one by chance is only compared more closely.
 fn mix(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(0, |sum: u64, chunk| {
         let mut word = [0; 8];
@@ -237,11 +241,21 @@ pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {
 /// The places of what two lists have in common, ascending in both. Text is matched first, and
 /// fillers only between it: a blank line is like any other, and would lead the search astray.
 pub(super) fn matches<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
-    let mut matches = Vec::new();
-    let (mut i, mut j) = (0, 0);
-    for (i_end, j_end) in anchors(a, b).into_iter().chain([(a.len(), b.len())]) {
-        let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
-        matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
+    // Most is as it was.
+    let is_equal = |(a, b): &(&P, &P)| a.id() == b.id();
+    let start = a.iter().zip(b).take_while(is_equal).count();
+    let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(is_equal).count();
+    let (a_end, b_end) = (a.len() - end, b.len() - end);
+
+    let mut matches: Vec<_> = (0..start).map(|i| (i, i)).collect();
+    let (mut i, mut j) = (start, start);
+    let anchors = anchors(&a[start..a_end], &b[start..b_end]).into_iter();
+    let anchors = anchors.map(|(x, y)| (start + x, start + y));
+    for (i_end, j_end) in anchors.chain((0..=end).map(|k| (a_end + k, b_end + k))) {
+        if i < i_end && j < j_end {
+            let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
+            matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
+        }
         matches.push((i_end, j_end));
         (i, j) = (i_end + 1, j_end + 1);
     }

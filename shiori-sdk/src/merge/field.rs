@@ -12,12 +12,15 @@ use super::{OnOverlap, block::Canonical};
 
 type Value<'a> = Cow<'a, RawValue>;
 
+/// Fields of an object, and marks of a node, that are looked into: each is compared with each.
+pub(super) const MAX_MEMBERS: usize = 1_000;
+
 /// The fields of a JSON object in their order, each to the letter.
 #[derive(Default)]
 pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, Value<'a>)>);
 
 impl<'a> Fields<'a> {
-    /// `None` when it is no object, or one that names a field twice.
+    /// `None` when it is no object, or one that names a field twice or has absurdly many.
     pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }
@@ -57,7 +60,7 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// `None` when it is no object, names a field twice, or has a content that is no list.
+    /// `None` when [`Fields::of`] would be, or the content is no list.
     pub(super) fn of(json: &'a str) -> Option<Self> {
         let mut node = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
@@ -89,6 +92,9 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
                 }
                 _ => fields.0.push((key, Cow::Borrowed(map.next_value()?))),
             }
+        }
+        if fields.0.len() > MAX_MEMBERS {
+            return Err(A::Error::custom("more fields than are looked into"));
         }
         let mut keys: Vec<&str> = fields.0.iter().map(|(key, _)| &**key).collect();
         keys.sort_unstable();

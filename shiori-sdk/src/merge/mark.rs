@@ -1,13 +1,16 @@
 //! The marks of text: bold, links, and any other.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     OnOverlap,
     block::{Block, Numbering, Piece, ids},
-    field::Fields,
+    field::{Fields, MAX_MEMBERS},
 };
 
 /// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
@@ -16,6 +19,8 @@ pub(super) struct Marks<'a> {
     lists: Vec<List<'a>>,
     by_ids: HashMap<Vec<u32>, usize>,
     by_letter: HashMap<&'a str, usize>,
+    /// What was merged before: most words of a text have the same marks.
+    merged: HashMap<[usize; 3], (usize, bool)>,
 }
 
 struct List<'a> {
@@ -25,18 +30,25 @@ struct List<'a> {
 
 impl<'a> Marks<'a> {
     pub(super) fn new() -> Self {
-        let mut marks =
-            Self { lists: Vec::new(), by_ids: HashMap::new(), by_letter: HashMap::new() };
+        let mut marks = Self {
+            lists: Vec::new(),
+            by_ids: HashMap::new(),
+            by_letter: HashMap::new(),
+            merged: HashMap::new(),
+        };
         marks.insert(Vec::new(), None);
         marks
     }
 
-    /// The number of a node's marks; `None` when they are no list.
+    /// The number of a node's marks; `None` when they are no list, or absurdly many.
     pub(super) fn of(&mut self, raw: &'a RawValue, numbering: &mut Numbering<'a>) -> Option<usize> {
         if let Some(&number) = self.by_letter.get(raw.get()) {
             return Some(number);
         }
         let marks: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+        if marks.len() > MAX_MEMBERS {
+            return None;
+        }
         let marks = marks.into_iter().map(|mark| numbering.block(mark)).collect();
         let number = self.insert(marks, Some(raw));
         self.by_letter.insert(raw.get(), number);
@@ -61,22 +73,27 @@ impl<'a> Marks<'a> {
         if theirs == base {
             return (ours, false);
         }
+        if let Some(&merged) = self.merged.get(&[base, ours, theirs]) {
+            return merged;
+        }
         let [b, o, t] = [base, ours, theirs].map(|number| &self.lists[number].marks);
-        let has = |marks: &[Block<'_>], mark: &Block<'_>| ids(marks).contains(&mark.id());
+        let has = |marks: &[Block<'_>], mark: &Block<'_>| marks.iter().any(|m| m.id() == mark.id());
         // A mark is kept when neither removed it.
         let from_theirs = t.iter().filter(|mark| !has(b, mark) || has(o, mark));
         let from_ours = o.iter().filter(|mark| !has(b, mark) && !has(t, mark));
         let marks: Vec<_> = from_theirs.chain(from_ours).copied().collect();
 
-        let new = |side: &'_ [Block<'a>], other: &[Block<'_>]| -> Vec<_> {
+        let new_kinds = |side: &[Block<'a>], other: &[Block<'_>]| -> HashSet<_> {
             let new = side.iter().filter(|mark| !has(b, mark) && !has(other, mark));
             new.map(|mark| kind(mark.raw)).collect()
         };
-        let our_kinds = new(o, t);
-        if new(t, o).iter().any(|kind| our_kinds.contains(kind)) {
-            return (if on_overlap == OnOverlap::Theirs { theirs } else { ours }, true);
-        }
-        (self.insert(marks, None), false)
+        let merged = if new_kinds(o, t).is_disjoint(&new_kinds(t, o)) {
+            (self.insert(marks, None), false)
+        } else {
+            (if on_overlap == OnOverlap::Theirs { theirs } else { ours }, true)
+        };
+        self.merged.insert([base, ours, theirs], merged);
+        merged
     }
 
     fn insert(&mut self, marks: Vec<Block<'a>>, json: Option<&'a RawValue>) -> usize {

@@ -73,8 +73,8 @@
 //! hold the same blocks in a wildly different order (more than 1,000 edits apart, new and removed
 //! blocks not counted), all between what they begin and end with is taken to have been changed, and
 //! so it is of two texts that are 100 edits of their common words apart. Nodes are looked into down
-//! to a depth of 64, and as long as that does not read the documents more than 16 times in all;
-//! beyond, what both changed overlaps as a whole. The result may have more nodes than
+//! to a depth of 64, up to 1,000 fields and some 50,000 words each, and as long as that does not read
+//! the documents more than 8 times in all; beyond, what both changed overlaps as a whole. The result may have more nodes than
 //! [`DocumentLimits`](crate::DocumentLimits) allow; a server refuses it then.
 
 mod block;

@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 64;
 
 /// How often the text of a document may be gone through again, one level deeper each time. Only
 /// a document that nests everything it has within one block, again and again, comes near it.
-const MAX_DESCENTS: usize = 16;
+const MAX_DESCENTS: usize = 8;
 
 /// A merge under way.
 pub(super) struct Merge<'a> {

@@ -14,6 +14,9 @@ use super::{
     region::{self, Change, Kind, Region},
 };
 
+/// Words, and what is between them, of a text that is looked into.
+const MAX_TOKENS: usize = 100_000;
+
 /// What text is merged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -41,8 +44,8 @@ pub(super) fn is_inline(content: &[&RawValue]) -> bool {
     })
 }
 
-/// Merges inline content. `None` when it was or became empty, or both sides rewrote so much of it
-/// that whoever reads it is better served with both versions.
+/// Merges inline content. `None` when it is huge, was or became empty, or both sides rewrote so much
+/// of it that whoever reads it is better served with both versions.
 pub(super) fn merge<'a>(
     merge: &mut Merge<'a>,
     three: [&[&'a RawValue]; 3],
@@ -55,18 +58,19 @@ pub(super) fn merge<'a>(
     });
     let mut known = Words::default();
     let [b, o, t] = [0, 1, 2].map(|which| known.side(which, &nodes[which], unit));
-    if [&b, &o, &t].iter().any(|side| words(&side.tokens) == 0) {
+    let sides = [&b, &o, &t];
+    if sides.iter().any(|side| side.tokens.len() > MAX_TOKENS || words(&side.tokens) == 0) {
         return None;
     }
     let our_changes = region::changes(&b.tokens, &o.tokens);
     let their_changes = region::changes(&b.tokens, &t.tokens);
     let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
-    let regions = join(regions, [&b, &o, &t]);
+    let regions = join(regions, sides);
 
     let mut composer = Composer {
         our_places: places(&our_changes, b.tokens.len()),
         their_places: places(&their_changes, b.tokens.len()),
-        sides: [&b, &o, &t],
+        sides,
         merge,
         marks,
         unit,
@@ -140,15 +144,15 @@ struct Token<'n> {
     marks: usize,
     /// What it was part of; `None` for a space that the merge adds.
     node: Option<&'n Inline<'n>>,
-    /// Its place in the base, in ours and in theirs.
-    at: [Option<usize>; 3],
+    /// Its place in the base, in ours and in theirs, counted from 1; 0 where it is not.
+    at: [usize; 3],
 }
 
 impl Token<'_> {
     /// Whether it stands right behind the other on any side.
     fn follows(&self, other: &Self) -> bool {
         let mut places = other.at.iter().zip(self.at);
-        places.any(|(&before, at)| before.is_some_and(|before| at == Some(before + 1)))
+        places.any(|(&before, at)| before > 0 && at == before + 1)
     }
 }
 
@@ -196,8 +200,8 @@ impl<'n> Words<'n> {
         let mut push = |key, sort, text, marks, node, len| {
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
             let id = *self.0.entry(key).or_insert(next);
-            let mut at = [None; 3];
-            at[which] = Some(side.tokens.len());
+            let mut at = [0; 3];
+            at[which] = side.tokens.len() + 1;
             side.tokens.push(Token { id, sort, text, marks, node: Some(node), at });
             offset += len;
             side.offsets.push(offset);
@@ -256,7 +260,12 @@ fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
 }
 
 fn is_punctuation(c: char) -> bool {
-    ".,!?;:…~()[]\"'“”‘’«»、。，！？；：「」『』《》".contains(c)
+    matches!(
+        c,
+        '.' | ',' | '!' | '?' | ';' | ':' | '…' | '~' | '(' | ')' | '[' | ']' | '"' | '\''
+            | '“'..='”' | '‘'..='’' | '«' | '»' | '、' | '。' | '，' | '！' | '？' | '：' | '；'
+            | '「'..='』' | '《' | '》'
+    )
 }
 
 /// Where a side has each token of the base that it left alone.
@@ -367,7 +376,7 @@ impl<'n> Composer<'_, '_, 'n> {
         {
             let marks = if last.marks == token.marks { last.marks } else { 0 };
             let (sort, text) = (Sort::White, self.unit.space());
-            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [None; 3] });
+            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [0; 3] });
         }
         self.tokens.push(token);
     }
@@ -384,7 +393,7 @@ impl<'n> Composer<'_, '_, 'n> {
             let three = [before, o.marks, t.marks];
             let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
             let token = if marks == t.marks { t } else { o };
-            let at = [is_each.then_some(start + i), Some(ours), Some(theirs)];
+            let at = [if is_each { start + i + 1 } else { 0 }, ours + 1, theirs + 1];
             self.push(Token { marks, at, ..*token });
             if overlap {
                 self.report_marks([base, ours..ours + 1, theirs..theirs + 1]);

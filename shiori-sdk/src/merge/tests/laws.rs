@@ -214,7 +214,7 @@ fn find(nodes: &mut [Value], is_wanted: fn(&Value) -> bool) -> Vec<&mut Value> {
     found
 }
 
-fn pick<'v>(mut found: Vec<&'v mut Value>, at: Index) -> Option<&'v mut Value> {
+fn pick(mut found: Vec<&mut Value>, at: Index) -> Option<&mut Value> {
     if found.is_empty() { None } else { Some(found.swap_remove(at.index(found.len()))) }
 }
 
