@@ -13,5 +13,7 @@ mod cancellation;
 mod conflicts;
 mod script;
 mod sessions;
+#[cfg(feature = "testing")]
+mod testing;
 mod transport;
 mod waiting;
