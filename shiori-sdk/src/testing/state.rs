@@ -189,8 +189,16 @@ impl State {
         if let Some(rule) = weakness(account.password.reveal()) {
             return Err(Refusal::field("password", rule));
         }
-        if !(1..=30).contains(&account.nickname.chars().count()) {
-            return Err(Refusal::field("nickname", "1_to_30_characters"));
+        let nickname = &account.nickname;
+        match nickname.chars().count() {
+            1..=30 if nickname.contains(char::is_control) => {
+                return Err(Refusal::field("nickname", "no_control_characters"));
+            }
+            1..=30 if nickname.trim().is_empty() => {
+                return Err(Refusal::field("nickname", "not_blank"));
+            }
+            1..=30 => {}
+            _ => return Err(Refusal::field("nickname", "1_to_30_characters")),
         }
         let email = account.email.to_ascii_lowercase();
         if self.accounts.contains_key(&email) {
@@ -268,7 +276,9 @@ impl State {
         let token = Uuid::new_v4().to_string();
         let expires_at = self.now + ACCESS_TTL;
         self.tokens.insert(token.clone(), Token { session, expires_at });
-        let cookie = cookie(&format!("{session}.{generation}"), REFRESH_TTL.as_secs());
+        let ends_at = self.sessions.get(&session).map_or(self.now, |session| session.expires_at);
+        let max_age = ends_at.duration_since(self.now).as_secs();
+        let cookie = cookie(&format!("{session}.{generation}"), max_age);
         Reply::ok(&AccessToken { token, expires_in: ACCESS_TTL.as_secs() })
             .with_header(SET_COOKIE, &cookie)
     }

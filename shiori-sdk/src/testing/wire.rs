@@ -117,7 +117,13 @@ impl Asked {
         }
         let body = self.body.as_ref();
         let body = body.ok_or_else(|| Refusal::new(413, ErrorCode::BodyTooLarge))?;
-        serde_json::from_slice(body).map_err(|_| Refusal::field("body", "type"))
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+            let rule = if error.inner().is_data() { "type" } else { "json" };
+            Refusal::field(&error.path().to_string(), rule)
+        })?;
+        deserializer.end().map_err(|_| Refusal::field("body", "json"))?;
+        Ok(value)
     }
 
     /// The date in the path.
