@@ -27,6 +27,7 @@ main() {
     example two_devices
     example weekly_summary
     example embedded_server --once
+    example journal_app --once
     say "all passed"
 }
 
