@@ -9,8 +9,12 @@ main() {
     without "the wire types" "$tls reqwest hyper tokio futures-util" -p shiori-sdk --no-default-features
     without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
 
+    without "the SDK's client without a server to test with" "httpdate" -p shiori-sdk
+    without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
+
     cargo check --locked -p shiori-sdk --no-default-features
     cargo check --locked -p shiori-sdk --no-default-features --features client
+    cargo check --locked -p shiori-sdk --no-default-features --features testing
 }
 
 tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"

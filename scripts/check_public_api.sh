@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Everything that is covered by semantic versioning.
-features=client,rustls,blocking
+features=client,rustls,blocking,testing
 
 # rustdoc's JSON is a nightly format. The one of the toolchain that the project is built with is
 # taken, so a new toolchain may need a new `public-api`.

@@ -38,6 +38,7 @@
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
 //! | `blocking` | no | the client without async, in [blocking] |
+//! | `testing` | no | [`testing`]: a server in the process, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 //! | `unstable-reqwest` | no | a reqwest client of one's own; not covered by semantic versioning |
 
@@ -64,6 +65,8 @@ mod session;
 mod sse;
 #[cfg(feature = "client")]
 mod summary;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "client")]
 mod token_store;
 #[cfg(feature = "client")]

@@ -16,6 +16,7 @@ mod conflicts;
 mod keeping;
 mod script;
 mod sessions;
-mod tracing;
+#[cfg(feature = "testing")]
+mod testing;
 mod transport;
 mod waiting;

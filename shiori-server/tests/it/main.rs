@@ -1,6 +1,7 @@
 //! The server as its users meet it: started for real on a free port, spoken to through the SDK.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod conformance;
 mod distributed;
 mod documents;
 mod edges;

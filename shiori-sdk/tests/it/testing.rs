@@ -1,0 +1,316 @@
+//! The server that tests control: each fault does what it says, and nothing moves by itself.
+//! What it shares with the real server is tested with the real server, in the server's crate.
+
+use std::{net::TcpStream, time::Duration};
+
+use futures_util::StreamExt;
+use shiori_sdk::{
+    Client, Date, DiarySummaryStatus, Document, Draft, Emotion, ErrorKind, FailureKind, Outcome,
+    Precondition, Progress, ProgressPhase, Requested, Result, RetryPolicy, Saved, SummaryHandle,
+    SummaryStatus, WasSent, Week,
+    testing::{FakeShiori, Fault, Person, RIVAL_LINE, Route},
+};
+
+use crate::script::day;
+
+fn draft(text: &str) -> Draft {
+    Draft::new("제목", Document::from_text(text))
+}
+
+async fn save(client: &Client, text: &str) -> Result<Saved> {
+    client.diaries().save(day(), draft(text), Precondition::IfAbsent).await
+}
+
+async fn append(client: &Client, date: Date, line: &'static str) -> Result<Saved> {
+    let change = |mut draft: Draft| async move {
+        draft.content.push_paragraph(line);
+        draft
+    };
+    client.diaries().update(date, change).await
+}
+
+async fn texts(client: &Client) -> Vec<String> {
+    client.diaries().get(day()).await.unwrap().unwrap().content.block_texts()
+}
+
+/// A client that sends every request once.
+async fn single_minded(fake: &FakeShiori) -> Client {
+    fake.person().sign_in(fake.builder().retry_policy(RetryPolicy::never())).await.unwrap()
+}
+
+fn week() -> Week {
+    Week::starting(day()).unwrap()
+}
+
+/// A queued summary of a week that is written.
+async fn requested(client: &Client) -> SummaryHandle {
+    for date in week().dates() {
+        append(client, date, "글").await.unwrap();
+    }
+    client.summaries().request(week()).await.unwrap().into_handle().unwrap()
+}
+
+#[tokio::test]
+async fn injected_conflicts_are_lost_to_a_save_that_was_really_made() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    fake.inject_conflicts(2);
+    let error = save(&client, "우리").await.unwrap_err();
+    let current = error.as_conflict().unwrap().current.clone().unwrap();
+    assert_eq!(current.content.block_texts(), [RIVAL_LINE]);
+    assert_eq!(client.diaries().get(day()).await.unwrap(), Some(current));
+
+    let saved = append(&client, day(), "우리").await.unwrap();
+    assert_eq!((saved.report.conflicts, saved.version.get()), (1, 3));
+    assert_eq!(texts(&client).await, [RIVAL_LINE, RIVAL_LINE, "우리"]);
+}
+
+#[tokio::test]
+async fn a_save_that_fails_anyhow_uses_up_no_conflict() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    save(&client, "하나").await.unwrap();
+    fake.inject_conflicts(1);
+    assert!(save(&client, "둘").await.unwrap_err().is_conflict());
+    assert_eq!(texts(&client).await, ["하나"]);
+    append(&client, day(), "셋").await.unwrap();
+    assert_eq!(texts(&client).await, ["하나", RIVAL_LINE, "셋"]);
+}
+
+#[tokio::test]
+async fn a_lost_answer_was_applied_and_a_lost_request_was_not() {
+    let fake = FakeShiori::start();
+    let client = single_minded(&fake).await;
+    fake.inject(Fault::lost_request());
+    let error = save(&client, "하나").await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Disconnected, WasSent::Maybe));
+    assert!(client.diaries().get(day()).await.unwrap().is_none());
+
+    fake.drop_response_once();
+    let error = save(&client, "둘").await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Disconnected, WasSent::Maybe));
+    assert_eq!(texts(&client).await, ["둘"]);
+}
+
+#[tokio::test]
+async fn a_save_sent_again_after_a_lost_answer_is_recognised() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    fake.drop_response_once();
+    let saved = save(&client, "한 번").await.unwrap();
+    assert_eq!((saved.outcome, saved.version.get()), (Outcome::Replayed, 1));
+    assert_eq!(fake.count(Route::Save), 2);
+}
+
+#[tokio::test]
+async fn a_status_is_told_as_a_server_or_a_proxy_would() {
+    let fake = FakeShiori::start();
+    let client = single_minded(&fake).await;
+    for (status, kind) in [
+        (404, ErrorKind::NotFound),
+        (429, ErrorKind::RateLimited),
+        (500, ErrorKind::Refused),
+        (502, ErrorKind::Unavailable),
+        (503, ErrorKind::Unavailable),
+        (418, ErrorKind::InvalidAnswer),
+    ] {
+        fake.inject(Fault::status(status).on(Route::List).times(2));
+        client.diaries().get(day()).await.unwrap();
+        for _ in 0..2 {
+            let error = client.diaries().list(week().into()).await.unwrap_err();
+            assert_eq!((error.status_code(), error.kind()), (Some(status), kind));
+        }
+        client.diaries().list(week().into()).await.unwrap();
+    }
+    fake.inject(Fault::status(503).with_retry_after(Duration::from_millis(6001)));
+    let error = client.diaries().get(day()).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    fake.fail_next(503);
+    assert_eq!(client.diaries().get(day()).await.unwrap_err().retry_after(), None);
+    fake.fail_next(401);
+    client.diaries().get(day()).await.unwrap();
+    assert_eq!(fake.count(Route::Refresh), 1, "a rejected token is renewed");
+}
+
+#[tokio::test]
+async fn a_request_meets_the_first_fault_that_is_meant_for_it() {
+    let fake = FakeShiori::start();
+    let client = single_minded(&fake).await;
+    fake.inject(Fault::status(500).on(Route::Delete));
+    fake.inject(Fault::status(503).on(Route::Get));
+    fake.inject(Fault::status(429));
+    let get = async || client.diaries().get(day()).await;
+    assert_eq!(get().await.unwrap_err().status_code(), Some(503));
+    assert_eq!(get().await.unwrap_err().status_code(), Some(429));
+    get().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_held_request_is_not_applied_until_it_is_released() {
+    let fake = FakeShiori::start();
+    let person = fake.person();
+    let (phone, laptop) = (person.device().await.unwrap(), person.device().await.unwrap());
+    let hold = fake.hold(Route::Save);
+    let slow = tokio::spawn(async move { save(&phone, "휴대폰").await });
+    hold.arrived().await;
+    save(&laptop, "노트북").await.unwrap();
+    hold.release();
+    let error = slow.await.unwrap().unwrap_err();
+    let current = error.as_conflict().unwrap().current.clone().unwrap();
+    assert_eq!(current.content.block_texts(), ["노트북"]);
+}
+
+#[tokio::test]
+async fn every_request_is_noted_without_secrets() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    save(&client, "비밀").await.unwrap();
+    let error = client.diaries().delete(day(), shiori_sdk::Version::new(9)).await.unwrap_err();
+    let seen = fake.requests();
+    let routes: Vec<_> = seen.iter().filter_map(|seen| seen.route).collect();
+    assert_eq!(routes, [Route::LogIn, Route::Save, Route::Delete]);
+    let delete = seen.last().unwrap();
+    assert_eq!((delete.method.as_str(), delete.path.as_str()), ("DELETE", "/api/diary/20260216"));
+    assert_eq!(Some(delete.request_id.as_str()), error.request_id());
+    let shown = format!("{seen:?} {fake:?}");
+    assert!(!shown.contains("비밀") && !shown.contains(Person::PASSWORD), "{shown}");
+}
+
+#[tokio::test]
+async fn expired_tokens_are_renewed_and_sessions_end_in_time() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    fake.expire_access_tokens();
+    client.diaries().get(day()).await.unwrap();
+    assert_eq!((fake.count(Route::Refresh), fake.count(Route::Get)), (1, 2));
+    let before = fake.now();
+    fake.advance(Duration::from_secs(31 * 24 * 60 * 60));
+    assert_eq!(fake.now().duration_since(before), Duration::from_secs(31 * 24 * 60 * 60));
+    let error = client.diaries().get(day()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SignedOut);
+}
+
+/// The answer of a rotation is lost; within the grace it is asked for again.
+#[tokio::test]
+async fn a_rotation_whose_answer_is_lost_signs_nobody_out() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    fake.inject(Fault::lost_answer().on(Route::Refresh));
+    client.auth().refresh().await.unwrap();
+    client.auth().refresh().await.unwrap();
+    assert_eq!(fake.count(Route::Refresh), 3);
+    client.auth().verify().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_summary_takes_the_steps_that_it_is_told_to() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    let handle = requested(&client).await;
+    let (clock, id) = (fake.summaries(), handle.id());
+    assert_eq!(clock.unfinished(), [id]);
+    assert_eq!(handle.poll().await.unwrap().status, SummaryStatus::Queued);
+    let progress = Progress { phase: ProgressPhase::Writing, characters: 12 };
+    assert!(!clock.progress(id, progress) && !clock.requeue(id, FailureKind::Internal));
+
+    assert!(clock.start(id) && !clock.start(id));
+    assert!(clock.progress(id, progress));
+    let summary = handle.poll().await.unwrap();
+    assert_eq!((summary.status, summary.attempts), (SummaryStatus::Running, 1));
+    assert_eq!((summary.progress, summary.revision.get()), (Some(progress), 2));
+
+    assert!(clock.requeue(id, FailureKind::ModelUnavailable));
+    let summary = handle.poll().await.unwrap();
+    assert_eq!((summary.status, summary.progress), (SummaryStatus::Queued, None));
+    assert_eq!(summary.failure.unwrap().kind, FailureKind::ModelUnavailable);
+
+    let emotion = |date| if date == day() { Emotion::Happiness } else { Emotion::Sadness };
+    assert!(clock.complete_with(id, "한 주", emotion));
+    let summary = handle.wait().await.unwrap();
+    assert_eq!((summary.attempts, summary.revision.get()), (2, 5));
+    assert!(summary.emotions.iter().all(|day| day.label == emotion(day.date)));
+    assert!(!clock.complete(id, "늦음") && !clock.fail(id, FailureKind::Internal));
+    assert!(clock.unfinished().is_empty());
+
+    let reflection = client.reflections().get(week()).await.unwrap().unwrap();
+    assert_eq!((reflection.reflection.as_str(), reflection.stale), ("한 주", false));
+    append(&client, day(), "덧붙임").await.unwrap();
+    assert!(client.reflections().get(week()).await.unwrap().unwrap().stale);
+    let diary = client.diaries().get(day()).await.unwrap().unwrap();
+    assert_eq!(diary.summary_status, DiarySummaryStatus::Stale);
+    assert_eq!(diary.emotion, Some(Emotion::Happiness));
+}
+
+#[tokio::test]
+async fn a_summary_fails_as_it_is_told_to_or_for_want_of_a_diary() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    let handle = requested(&client).await;
+    assert!(fake.summaries().fail(handle.id(), FailureKind::ModelRejected));
+    let summary = handle.wait().await.unwrap();
+    assert_eq!(summary.failure.unwrap().kind, FailureKind::ModelRejected);
+
+    let handle = requested(&client).await;
+    let diary = client.diaries().get(day()).await.unwrap().unwrap();
+    client.diaries().delete(day(), diary.version).await.unwrap();
+    assert!(!fake.summaries().complete(handle.id(), "없는 날"));
+    let summary = handle.wait().await.unwrap();
+    assert_eq!(summary.failure.unwrap().kind, FailureKind::WeekIncomplete);
+}
+
+#[tokio::test]
+async fn a_watcher_sees_every_step_as_it_is_taken() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    let handle = requested(&client).await;
+    let (clock, id) = (fake.summaries(), handle.id());
+    let mut watch = handle.watch();
+    let mut next = async || watch.next().await.map(|summary| summary.unwrap());
+    assert_eq!(next().await.unwrap().status, SummaryStatus::Queued);
+    clock.start(id);
+    assert_eq!(next().await.unwrap().status, SummaryStatus::Running);
+    clock.progress(id, Progress { phase: ProgressPhase::Emotions, characters: 0 });
+    let progress = next().await.unwrap().progress.unwrap();
+    assert_eq!(progress.phase, ProgressPhase::Emotions);
+    assert_eq!(clock.complete_all("끝"), 1);
+    assert_eq!(next().await.unwrap().status, SummaryStatus::Completed);
+    assert!(next().await.is_none());
+}
+
+#[tokio::test]
+async fn with_auto_complete_a_request_is_done_once_it_is_made() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    fake.summaries().auto_complete("저절로 쓴 글");
+    let summary = requested(&client).await.poll().await.unwrap();
+    assert_eq!(summary.reflection.as_deref(), Some("저절로 쓴 글"));
+    let again = client.summaries().request(week()).await.unwrap();
+    assert!(matches!(again, Requested::AlreadyDone(_)));
+}
+
+/// It has a thread of its own, so a test needs no runtime to start, use and stop it.
+#[test]
+fn without_a_runtime_it_serves_until_it_is_dropped() {
+    let fake = FakeShiori::start();
+    let url = fake.url();
+    let address = url.strip_prefix("http://").unwrap();
+    assert!(TcpStream::connect(address).is_ok());
+    drop(fake);
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[tokio::test]
+async fn dropping_it_cuts_off_whoever_waits() {
+    let fake = FakeShiori::start();
+    let client = single_minded(&fake).await;
+    let hold = fake.hold(Route::Get);
+    let get = tokio::spawn({
+        let client = client.clone();
+        async move { client.diaries().get(day()).await }
+    });
+    hold.arrived().await;
+    drop(fake);
+    assert_eq!(get.await.unwrap().unwrap_err().kind(), ErrorKind::Disconnected);
+    let error = client.diaries().get(day()).await.unwrap_err();
+    assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, WasSent::No));
+}

@@ -1,0 +1,298 @@
+//! The fake and the real server are asked the same at random, and answer the same: statuses,
+//! error names, headers, data, which ids are one and the same, and when things happened.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use reqwest::Method;
+use serde_json::{Value, json};
+use shiori_sdk::{
+    FailureKind, Progress, ProgressPhase, SaveId, SummaryId, Timestamp, testing::FakeShiori,
+};
+use uuid::Uuid;
+
+use super::{Device, Real, Subject, cookie};
+use crate::house::{Answer, Raw, day};
+
+/// How many walks there are, and how many steps each has.
+const WALKS: u64 = 4;
+const STEPS: usize = 300;
+
+/// One thing that is asked for, or that a worker does. Summaries and cookies are named by their
+/// place, for each server has its own.
+#[derive(Debug)]
+enum Step {
+    Ask(usize, Method, String, Option<Value>),
+    AskOfSummary(usize, Method, usize, &'static str),
+    Refresh(usize, usize),
+    Claim(usize),
+    Progress(usize, u32),
+    Complete(usize),
+    Fail(usize),
+    Advance(Duration),
+}
+
+impl Step {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ask(..) => "ask",
+            Self::AskOfSummary(..) => "ask of summary",
+            Self::Refresh(..) => "refresh",
+            Self::Claim(_) => "claim",
+            Self::Progress(..) => "progress",
+            Self::Complete(_) => "complete",
+            Self::Fail(_) => "fail",
+            Self::Advance(_) => "advance",
+        }
+    }
+}
+
+/// Two people, the first with two devices, at one of the servers.
+struct Walker<S> {
+    server: S,
+    devices: [Device; 3],
+    /// Every refresh token that each device was given.
+    cookies: [Vec<String>; 3],
+    summaries: Vec<SummaryId>,
+    /// What ids are called in the transcript, for each server has its own.
+    names: HashMap<Uuid, usize>,
+    start: Timestamp,
+}
+
+impl<S: Subject> Walker<S> {
+    async fn start() -> Self {
+        let server = S::start().await;
+        let (phone, email) = Device::of_somebody(&server).await;
+        let sessions = phone.raw.get("/api/auth/sessions").await.json();
+        let start = sessions["data"][0]["created_at"].as_str().unwrap().parse().unwrap();
+        let laptop = Device::of(&server, &email).await;
+        let devices = [phone, laptop, Device::of_somebody(&server).await.0];
+        let cookies = devices.each_ref().map(|device| vec![device.cookie.clone()]);
+        let (summaries, names) = (Vec::new(), HashMap::new());
+        Self { server, devices, cookies, summaries, names, start }
+    }
+
+    /// Does the step, and tells what came of it.
+    async fn take(&mut self, step: &Step) -> Value {
+        match step {
+            Step::Ask(device, method, path, body) => {
+                let body = body.as_ref().map(Value::to_string);
+                let answer = self.devices[*device].raw.send(method.clone(), path, body).await;
+                if answer.status == 202 {
+                    let id = answer.json()["data"]["id"].as_str().unwrap().parse().unwrap();
+                    self.summaries.push(id);
+                }
+                self.told(&answer)
+            }
+            Step::AskOfSummary(device, method, nth, query) => {
+                let path = format!("/api/diary/summary/{}{query}", self.summary(*nth));
+                let answer = self.devices[*device].raw.send(method.clone(), &path, None).await;
+                self.told(&answer)
+            }
+            Step::Refresh(nth, age) => {
+                let (device, cookies) = (&mut self.devices[*nth], &mut self.cookies[*nth]);
+                let presented = &cookies[cookies.len().saturating_sub(age + 1)];
+                let answer = device.refresh(&device.access, presented).await;
+                if answer.status == 200 {
+                    let token = answer.json()["data"]["token"].as_str().unwrap().to_owned();
+                    cookies.push(cookie(&answer));
+                    device.raw = Raw::with_token(&self.server.url(), &token);
+                    device.access = token;
+                }
+                self.told(&answer)
+            }
+            Step::Claim(nth) => json!(self.server.claim(self.summary(*nth)).await),
+            Step::Progress(nth, characters) => {
+                let progress = Progress { phase: ProgressPhase::Writing, characters: *characters };
+                json!(self.server.progress(self.summary(*nth), progress).await)
+            }
+            Step::Complete(nth) => {
+                let id = self.summary(*nth);
+                // The fake would start it first.
+                let running = self.server.progress(id, PROGRESS).await;
+                json!(running && self.server.complete(id, "한 주").await)
+            }
+            Step::Fail(nth) => {
+                let id = self.summary(*nth);
+                let running = self.server.progress(id, PROGRESS).await;
+                json!(running && self.server.fail(id, FailureKind::NoText).await)
+            }
+            Step::Advance(by) => {
+                self.server.advance(*by);
+                Value::Null
+            }
+        }
+    }
+
+    /// One of the latest summaries, or one that nobody asked for.
+    fn summary(&self, age: usize) -> SummaryId {
+        let found = self.summaries.iter().rev().nth(age).copied();
+        found.unwrap_or_else(|| SummaryId::from_bytes([7; 16]))
+    }
+
+    /// The answer without what is each server's own: messages, tokens, ids, the time of the start.
+    fn told(&mut self, answer: &Answer) -> Value {
+        let mut body = answer.json();
+        self.mask(&mut body);
+        let mut header = |name: &str| {
+            let mut value = json!(answer.headers.get(name).map(|value| value.to_str().unwrap()));
+            self.mask(&mut value);
+            value
+        };
+        let names = ["etag", "location", "retry-after", "content-type", "set-cookie"];
+        json!({"status": answer.status, "headers": names.map(&mut header), "body": body})
+    }
+
+    fn mask(&mut self, value: &mut Value) {
+        match value {
+            Value::Array(items) => items.iter_mut().for_each(|item| self.mask(item)),
+            Value::Object(fields) => {
+                // They are for people.
+                fields.remove("message");
+                if let Some(token) = fields.get_mut("token") {
+                    *token = json!("token");
+                }
+                fields.values_mut().for_each(|field| self.mask(field));
+            }
+            Value::String(text) => {
+                let id = text.rsplit('/').next().and_then(|text| Uuid::try_parse(text).ok());
+                if let Some(id) = id {
+                    let next = self.names.len();
+                    *text = format!("id {}", self.names.entry(id).or_insert(next));
+                } else if let Ok(moment) = text.parse::<Timestamp>() {
+                    *text = format!("{:?}", moment.duration_since(self.start));
+                } else if let Some(rest) = text.strip_prefix("refresh_token=") {
+                    *text = rest.split_once(';').unwrap().1.to_owned();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 0 };
+
+/// What comes next, given the versions that were seen last.
+fn next(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId]) -> Step {
+    // A week to begin with.
+    let writes_week = nth < 7;
+    let device = if writes_week { 0 } else { [0, 0, 0, 1, 1, 2][rng.random_range(0..6)] };
+    let date = if writes_week { nth } else { rng.random_range(0..8) };
+    let date = day(16).plus_days(i64::try_from(date).unwrap()).unwrap();
+    let path = format!("/api/diary/{date}");
+    let version = match (seen.get(&path), rng.random_range(0..5)) {
+        (_, 0) => json!(rng.random_range(0..9)),
+        (_, 1) => Value::Null,
+        (seen, _) => json!(seen),
+    };
+    let week = |rng: &mut StdRng| {
+        let start = day(if rng.random_bool(0.8) { 16 } else { 17 });
+        (start, start.plus_days(if rng.random_bool(0.9) { 6 } else { 3 }).unwrap())
+    };
+    let summary = rng.random_range(0..3);
+    match if writes_week { 0 } else { rng.random_range(0..30) } {
+        0..6 => {
+            let text = format!("{nth} 번째 글");
+            let content = json!({"type": "doc", "content": [
+                {"type": "paragraph", "content": [{"type": "text", "text": text}]}]});
+            let mut body = json!({"title": text, "content": content, "version": version});
+            if rng.random_bool(0.5) {
+                body["save_id"] = json!(ids[rng.random_range(0..ids.len())]);
+            }
+            Step::Ask(device, Method::POST, path, Some(body))
+        }
+        6..9 => Step::Ask(device, Method::GET, path, None),
+        9 if rng.random_bool(0.3) => {
+            Step::Ask(device, Method::DELETE, format!("{path}?version={version}"), None)
+        }
+        9..11 => {
+            let body = json!({"archived": rng.random_bool(0.5), "version": version});
+            Step::Ask(device, Method::POST, format!("{path}/archive"), Some(body))
+        }
+        11..13 => {
+            let path = "/api/diary?start=20260214&end=20260225".to_owned();
+            Step::Ask(device, Method::GET, path, None)
+        }
+        13..17 => {
+            let (start, end) = week(rng);
+            let body = json!({"start": start, "end": end, "force": rng.random_bool(0.2)});
+            Step::Ask(device, Method::POST, "/api/diary/summary".to_owned(), Some(body))
+        }
+        17..19 => {
+            let query = ["", "?wait=0.01&after=2", "?wait=30"][rng.random_range(0..3)];
+            Step::AskOfSummary(device, Method::GET, summary, query)
+        }
+        19 => Step::AskOfSummary(device, Method::DELETE, summary, ""),
+        20..22 => {
+            let (start, end) = week(rng);
+            let path = format!("/api/diary/reflections?start={start}&end={end}");
+            Step::Ask(device, Method::GET, path, None)
+        }
+        22..24 => Step::Claim(summary),
+        24 => Step::Progress(summary, rng.random_range(0..500)),
+        25 => Step::Complete(summary),
+        26 => [Step::Complete(summary), Step::Fail(summary)].into_iter().nth(nth % 2).unwrap(),
+        27 => Step::Refresh(device, usize::from(rng.random_bool(0.1))),
+        28 => Step::Ask(device, Method::GET, "/api/auth/sessions".to_owned(), None),
+        // Sevens never add up to one of the server's periods exactly.
+        _ => Step::Advance(Duration::from_secs(7 * [1, 1, 10, 30][rng.random_range(0..4)])),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_answer_the_same_whatever_they_are_asked() {
+    let mut outcomes = BTreeSet::new();
+    for seed in 0..WALKS {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let ids = [(); 4].map(|()| SaveId::new());
+        let mut real = Walker::<Real>::start().await;
+        let mut fake = Walker::<FakeShiori>::start().await;
+        let mut seen = HashMap::new();
+        for nth in 0..STEPS {
+            let step = next(nth, &mut rng, &seen, &ids);
+            let (real, fake) = (real.take(&step).await, fake.take(&step).await);
+            assert_eq!(fake, real, "walk {seed}, step {nth}: {step:?}");
+            if let Step::Ask(0 | 1, _, path, _) = &step {
+                let data = &real["body"]["data"];
+                let version = data["version"].as_u64().or(data["current"]["version"].as_u64());
+                let path = path.split('?').next().unwrap_or_default().trim_end_matches("/archive");
+                match version {
+                    Some(version) => seen.insert(path.to_owned(), version),
+                    None => seen.remove(path),
+                };
+            }
+            outcomes.insert(match &real {
+                Value::Bool(taken) => format!("{} {taken}", step.name()),
+                answer => answer["body"]["error"].as_str().unwrap_or(step.name()).to_owned(),
+            });
+        }
+        real.server.stop().await;
+        fake.server.stop().await;
+    }
+    // Much of what can happen did.
+    for outcome in [
+        "ask",
+        "refresh",
+        "claim true",
+        "claim false",
+        "progress true",
+        "progress false",
+        "complete true",
+        "complete false",
+        "fail true",
+        "diary_conflict",
+        "week_incomplete",
+        "not_found",
+        "invalid_request",
+        "invalid_range",
+        "summary_final",
+        "unauthorized",
+        "session_expired",
+        "refresh_reused",
+    ] {
+        assert!(outcomes.contains(outcome), "{outcome} is not in {outcomes:?}");
+    }
+}

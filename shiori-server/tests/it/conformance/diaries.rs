@@ -1,0 +1,320 @@
+//! Diaries: saves, conflicts, replays, listings, deletions.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use shiori_sdk::{Document, Draft, Precondition, SaveId, Version};
+
+use super::{Device, Subject, data, refused};
+use crate::house::{Answer, Raw, day, device, draft};
+
+const DAY: &str = "/api/diary/20260216";
+
+fn text(text: &str) -> Value {
+    let paragraph = json!({"type": "paragraph", "content": [{"type": "text", "text": text}]});
+    json!({"type": "doc", "content": [paragraph]})
+}
+
+/// The body of a save.
+pub fn save(title: &str, version: impl Into<Value>) -> Value {
+    json!({"title": title, "content": text(title), "version": version.into()})
+}
+
+fn nested(depth: usize) -> Value {
+    let mut node = json!({"type": "text", "text": "바닥"});
+    for _ in 2..depth {
+        node = json!({"type": "blockquote", "content": [node]});
+    }
+    json!({"type": "doc", "content": [node]})
+}
+
+async fn somebody(server: &impl Subject) -> Raw {
+    Device::of_somebody(server).await.0.raw
+}
+
+pub async fn a_diary_is_created_replaced_and_read(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let nothing = raw.get(DAY).await;
+    let expected = json!({"id": null, "date": "20260216", "title": null, "content": null,
+        "version": null, "is_archived": false, "updated_at": null, "emotion": null,
+        "summary_status": "none"});
+    assert_eq!(data(&nothing, 200), expected);
+    assert!(!nothing.headers.contains_key("etag"));
+
+    let created = raw.post(DAY, &save("하나", Value::Null)).await;
+    let receipt = data(&created, 201);
+    assert_eq!(created.headers["etag"], "\"1\"");
+    assert_eq!((&receipt["version"], &receipt["replayed"]), (&json!(1), &json!(false)));
+    let replaced = raw.post(DAY, &save("둘", 1)).await;
+    assert_eq!(data(&replaced, 200)["version"], 2);
+    assert_eq!(replaced.headers["etag"], "\"2\"");
+
+    let read = raw.get(DAY).await;
+    assert_eq!(read.headers["etag"], "\"2\"");
+    let diary = data(&read, 200);
+    assert_eq!(diary["id"], receipt["id"]);
+    assert_eq!((&diary["title"], &diary["content"]), (&json!("둘"), &text("둘")));
+    assert_eq!((&diary["version"], &diary["is_archived"]), (&json!(2), &json!(false)));
+}
+
+pub async fn the_loser_is_told_the_winner(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let early = raw.post(DAY, &save("없는 판 위에", 7)).await;
+    refused(&early, 409, "diary_conflict");
+    assert_eq!(early.json()["data"], json!({"current": null}));
+    data(&raw.post(DAY, &save("이긴 글", Value::Null)).await, 201);
+    let standing = data(&raw.get(DAY).await, 200);
+    for version in [Value::Null, json!(0), json!(2), json!(u64::MAX)] {
+        let lost = raw.post(DAY, &save("진 글", version)).await;
+        refused(&lost, 409, "diary_conflict");
+        assert_eq!(lost.json()["data"]["current"], standing);
+        assert!(!lost.headers.contains_key("etag"));
+    }
+    assert_eq!(data(&raw.get(DAY).await, 200), standing);
+}
+
+pub async fn of_racing_first_saves_one_wins(server: &impl Subject) {
+    let (_, email) = Device::of_somebody(server).await;
+    let client = device(&server.url());
+    client.auth().login(&email, shiori_sdk::testing::Person::PASSWORD).await.unwrap();
+    let saves: Vec<_> = (0..16)
+        .map(|saver| {
+            let save = client.diaries().save(
+                day(16),
+                draft(&format!("{saver} 번")),
+                Precondition::IfAbsent,
+            );
+            tokio::spawn(save.send())
+        })
+        .collect();
+    let (mut winners, mut told) = (Vec::new(), Vec::new());
+    for save in saves {
+        match save.await.unwrap() {
+            Ok(saved) => winners.push(saved),
+            Err(error) => told.push(error.as_conflict().unwrap().current.clone().unwrap()),
+        }
+    }
+    assert_eq!((winners.len(), winners[0].version), (1, Version::new(1)));
+    let standing = client.diaries().get(day(16)).await.unwrap().unwrap();
+    assert_eq!(standing.content, winners[0].draft.content);
+    assert!(told.iter().all(|diary| *diary == standing));
+}
+
+pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let mut first = save("하나", Value::Null);
+    first["save_id"] = json!(SaveId::new());
+    let created = raw.post(DAY, &first).await;
+    data(&raw.post(DAY, &save("둘", 1)).await, 200);
+    server.advance(std::time::Duration::from_secs(5));
+
+    // Whatever it says now, and whatever stands: it is that save.
+    first["title"] = json!("다른 글");
+    first["version"] = json!(2);
+    let repeated = raw.post(DAY, &first).await;
+    let mut expected = data(&created, 201);
+    expected["replayed"] = json!(true);
+    assert_eq!(data(&repeated, 201), expected);
+    assert_eq!(repeated.headers["etag"], "\"1\"");
+    assert_eq!(data(&raw.get(DAY).await, 200)["title"], "둘");
+
+    // On another day the same id is another save, and so it is for another person.
+    first["version"] = Value::Null;
+    assert_eq!(data(&raw.post("/api/diary/20260217", &first).await, 201)["replayed"], false);
+    let stranger = somebody(server).await;
+    assert_eq!(data(&stranger.post(DAY, &first).await, 201)["replayed"], false);
+    // A deletion leaves nothing of the saves behind.
+    data(&raw.delete("/api/diary/20260216?version=2").await, 200);
+    let anew = data(&raw.post(DAY, &first).await, 201);
+    assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
+}
+
+pub async fn a_save_id_is_remembered_for_sixteen_saves(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let named = |version: Value| {
+        let mut body = save("글", version);
+        body["save_id"] = json!(SaveId::new());
+        body
+    };
+    let first = named(Value::Null);
+    data(&raw.post(DAY, &first).await, 201);
+    for version in 1..16 {
+        data(&raw.post(DAY, &named(json!(version))).await, 200);
+    }
+    assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
+    // One without an id does not push it out; one with does.
+    data(&raw.post(DAY, &save("글", 16)).await, 200);
+    assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
+    data(&raw.post(DAY, &named(json!(17))).await, 200);
+    refused(&raw.post(DAY, &first).await, 409, "diary_conflict");
+}
+
+pub async fn what_is_no_diary_is_refused_and_leaves_nothing_behind(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let fine = json!({"type": "doc"});
+    let body = |title: &str, content: Value| json!({"title": title, "content": content});
+    let many = vec![json!({"type": "paragraph"}); 10_000];
+    for (date, body, status, error) in [
+        ("20260216", body(&"가".repeat(51), fine.clone()), 400, "title_too_long"),
+        ("20260216", body("글", nested(65)), 422, "document_too_deep"),
+        (
+            "20260216",
+            body("글", json!({"type": "doc", "content": many})),
+            422,
+            "document_too_large",
+        ),
+        ("20260216", body("글", json!({"type": "paragraph"})), 422, "invalid_document"),
+        ("20260216", body("글", json!("문서가 아님")), 422, "invalid_document"),
+        ("20260216", json!({"title": 3, "content": fine}), 422, "invalid_request"),
+        ("20260216", json!({"title": "글"}), 422, "invalid_request"),
+        (
+            "20260216",
+            json!({"title": "글", "content": fine, "version": -1}),
+            422,
+            "invalid_request",
+        ),
+        (
+            "20260216",
+            json!({"title": "글", "content": fine, "save_id": "x"}),
+            422,
+            "invalid_request",
+        ),
+        ("20250230", body("글", fine.clone()), 422, "invalid_date"),
+        ("2025811", body("글", fine.clone()), 422, "invalid_date"),
+        ("2026-02-16", body("글", fine.clone()), 422, "invalid_date"),
+        ("%F0%9F%98%80", json!("garbage"), 422, "invalid_date"),
+    ] {
+        refused(&raw.post(&format!("/api/diary/{date}"), &body).await, status, error);
+    }
+    let title = raw.post(DAY, &body(&"가".repeat(51), json!("글"))).await;
+    assert_eq!(title.json()["data"], json!({"limit": 50}));
+    refused(&title, 400, "title_too_long");
+    let deep = raw.post(DAY, &body("글", nested(65))).await;
+    assert_eq!(deep.json()["data"], json!({"limit": 64}));
+    assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
+}
+
+pub async fn the_limits_themselves_are_within_the_limits(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let title = "가".repeat(50);
+    let body = json!({"title": title, "content": nested(64)});
+    assert_eq!(raw.post(DAY, &body).await.status, 201);
+    assert!(raw.get(DAY).await.text.contains(&nested(64).to_string()));
+    // To the letter, whatever an editor invents.
+    let letter = r#"{ "zeta":1.0, "type":"doc","content":[ {"type":"x-1","attrs":{"b":1e2,"a":12345678901234567890123}} ]}"#;
+    let body = format!(r#"{{"title":"글자","content":{letter},"version":1}}"#);
+    data(&raw.send(Method::POST, DAY, Some(body)).await, 200);
+    assert!(raw.get(DAY).await.text.contains(letter));
+    let lost = raw.post(DAY, &save("진 글", Value::Null)).await;
+    assert!(lost.text.contains(letter));
+}
+
+pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let get = |tags: &'static str| {
+        Answer::to(raw.request(Method::GET, DAY).header("if-none-match", tags))
+    };
+    assert_eq!(get("*").await.status, 200, "there is none");
+    data(&raw.post(DAY, &save("글", Value::Null)).await, 201);
+    for tags in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+        let answer = get(tags).await;
+        assert_eq!((answer.status, answer.text.as_str()), (304, ""), "{tags}");
+        assert_eq!(answer.headers["etag"], "\"1\"");
+        assert!(answer.headers.contains_key("x-request-id"));
+    }
+    for tags in ["\"2\"", "1", ""] {
+        data(&get(tags).await, 200);
+    }
+}
+
+pub async fn a_listing_is_ordered_and_bounded(server: &impl Subject) {
+    let raw = somebody(server).await;
+    for date in ["20260218", "20260216", "20260217", "20260219"] {
+        data(&raw.post(&format!("/api/diary/{date}"), &save(date, Value::Null)).await, 201);
+    }
+    let entries = data(&raw.get("/api/diary?start=20260216&end=20260218").await, 200);
+    let dates: Vec<_> = entries.as_array().unwrap().iter().map(|day| &day["date"]).collect();
+    assert_eq!(dates, ["20260216", "20260217", "20260218"]);
+    let mut fields: Vec<_> = entries[0].as_object().unwrap().keys().collect();
+    fields.sort();
+    assert_eq!(
+        fields,
+        ["date", "emotion", "is_archived", "summary_status", "title", "updated_at", "version"]
+    );
+    assert_eq!(data(&raw.get("/api/diary?start=20250101&end=20260101").await, 200), json!([]));
+    for (query, status, error) in [
+        ("start=20250101&end=20260102", 400, "invalid_range"),
+        ("start=20260217&end=20260216", 400, "invalid_range"),
+        ("start=20260217", 422, "invalid_request"),
+        ("", 422, "invalid_request"),
+        ("start=20250230&end=20260216", 422, "invalid_date"),
+        ("start=20250228&end=tomorrow", 422, "invalid_date"),
+    ] {
+        refused(&raw.get(&format!("/api/diary?{query}")).await, status, error);
+    }
+    let missing = raw.get("/api/diary?start=20260217").await;
+    assert_eq!(missing.json()["data"], json!({"field": "end", "rule": "required"}));
+}
+
+pub async fn a_deleted_diary_is_gone_and_its_versions_are_not(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let delete = async |version: &str| raw.delete(&format!("{DAY}?version={version}")).await;
+    refused(&raw.delete(DAY).await, 422, "invalid_request");
+    refused(&delete("first").await, 422, "invalid_request");
+    refused(&raw.delete("/api/diary/20250230?version=1").await, 422, "invalid_date");
+    refused(&delete("1").await, 404, "not_found");
+    let created = data(&raw.post(DAY, &save("하나", Value::Null)).await, 201);
+    let late = delete("2").await;
+    refused(&late, 409, "diary_conflict");
+    assert_eq!(late.json()["data"]["current"]["title"], "하나");
+
+    assert_eq!(data(&delete("1").await, 200), Value::Null);
+    refused(&delete("1").await, 404, "not_found");
+    assert_eq!(data(&raw.get(DAY).await, 200)["title"], Value::Null);
+    assert_eq!(data(&raw.get("/api/diary?start=20260216&end=20260216").await, 200), json!([]));
+    for version in [1, 2] {
+        let over = raw.post(DAY, &save("없는 글 위에", version)).await;
+        refused(&over, 409, "diary_conflict");
+        assert_eq!(over.json()["data"], json!({"current": null}));
+    }
+    let again = data(&raw.post(DAY, &save("다시", Value::Null)).await, 201);
+    assert_eq!((&again["version"], &again["id"]), (&json!(3), &created["id"]));
+}
+
+pub async fn archiving_is_a_save_of_its_own(server: &impl Subject) {
+    let raw = somebody(server).await;
+    let archive = async |archived: bool, version: u64| {
+        let body = json!({"archived": archived, "version": version});
+        raw.post(&format!("{DAY}/archive"), &body).await
+    };
+    refused(&archive(true, 1).await, 404, "not_found");
+    data(&raw.post(DAY, &save("하나", Value::Null)).await, 201);
+    refused(&raw.post(&format!("{DAY}/archive"), &json!({})).await, 422, "invalid_request");
+    assert_eq!(data(&archive(true, 1).await, 200), json!({"version": 2}));
+    let late = archive(false, 1).await;
+    refused(&late, 409, "diary_conflict");
+    assert_eq!(late.json()["data"]["current"]["is_archived"], true);
+    data(&raw.post(DAY, &save("둘", 2)).await, 200);
+    assert_eq!(data(&raw.get(DAY).await, 200)["is_archived"], true, "a save leaves it as it is");
+    assert_eq!(data(&archive(false, 3).await, 200), json!({"version": 4}));
+    let diary = data(&raw.get(DAY).await, 200);
+    assert_eq!((&diary["is_archived"], &diary["title"]), (&json!(false), &json!("둘")));
+    // One that is deleted comes back unarchived.
+    data(&archive(true, 4).await, 200);
+    data(&raw.delete(&format!("{DAY}?version=5")).await, 200);
+    data(&raw.post(DAY, &save("셋", Value::Null)).await, 201);
+    assert_eq!(data(&raw.get(DAY).await, 200)["is_archived"], false);
+}
+
+pub async fn another_persons_diary_is_as_good_as_none(server: &impl Subject) {
+    let (mine, theirs) = (somebody(server).await, somebody(server).await);
+    data(&mine.post(DAY, &save("비밀", Value::Null)).await, 201);
+    assert_eq!(data(&theirs.get(DAY).await, 200)["version"], Value::Null);
+    refused(&theirs.delete(&format!("{DAY}?version=1")).await, 404, "not_found");
+    let conflict = theirs.post(DAY, &save("내 글", 1)).await;
+    assert_eq!(conflict.json()["data"], json!({"current": null}));
+    assert_eq!(data(&theirs.get("/api/diary?start=20260216&end=20260216").await, 200), json!([]));
+    let draft = Draft::new("내 글", Document::from_text("글"));
+    let body = json!({"title": draft.title, "content": draft.content});
+    data(&theirs.post(DAY, &body).await, 201);
+    assert_eq!(data(&mine.get(DAY).await, 200)["title"], "비밀");
+}
