@@ -34,7 +34,7 @@
 //! | `client` | yes | the HTTP client; without it, the crate is the wire [types] and [merge] alone |
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
-//! | `testing` | no | [`testing`]: a server in the process, for the tests of programs that use this crate |
+//! | `testing` | no | `testing::FakeShiori`: a server in the process, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 
 #[cfg(feature = "client")]

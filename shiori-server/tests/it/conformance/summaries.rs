@@ -281,7 +281,7 @@ pub async fn events_are_told_one_by_one_and_resumed(server: &impl Subject) {
     );
     assert_eq!(all.headers["cache-control"], "no-store");
     assert_eq!(all.headers["x-accel-buffering"], "no");
-    assert_eq!(told(all.text.as_bytes()), [end.clone()]);
+    assert_eq!(told(all.text.as_bytes()), slice::from_ref(&end));
     assert_eq!(told(events(Some("2")).await.text.as_bytes()), [end]);
     assert_eq!(told(events(Some("3")).await.text.as_bytes()), []);
 }
