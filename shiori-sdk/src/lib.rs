@@ -37,8 +37,8 @@
 //! | `client` | yes | the HTTP client; without it, the crate is the wire [types] and [merge] alone |
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
-//! | `blocking` | no | the client without async, in [blocking] |
-//! | `testing` | no | [`testing`]: a server in the process, for the tests of programs that use this crate |
+//! | `blocking` | no | `blocking::Client`: the client without async |
+//! | `testing` | no | `testing::FakeShiori`: a server in the process, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 //! | `unstable-reqwest` | no | a reqwest client of one's own; not covered by semantic versioning |
 

@@ -52,6 +52,11 @@ impl Fault {
         Self { kind, route: None, times: 1 }
     }
 
+    /// Whether it is a hold that was released before any request came.
+    fn is_lifted(&self) -> bool {
+        matches!(&self.kind, Kind::Held(gate) if *gate.open.borrow())
+    }
+
     /// Only requests for this route meet the fault. Default: every request.
     pub fn on(self, route: Route) -> Self {
         Self { route: Some(route), ..self }
@@ -83,7 +88,7 @@ impl Faults {
 
     /// What a request for this route meets: the first fault that is meant for it.
     pub(super) fn meet(&mut self, route: Option<Route>) -> Option<Kind> {
-        self.0.retain(|fault| fault.times > 0);
+        self.0.retain(|fault| fault.times > 0 && !fault.is_lifted());
         let meant = |fault: &&mut Fault| fault.route.is_none() || fault.route == route;
         let fault = self.0.iter_mut().find(meant)?;
         fault.times -= 1;

@@ -85,6 +85,9 @@
 //!
 //! # What it leaves out
 //!
+//! It answers from another thread, so a runtime whose time is paused (`tokio::time::pause`) may skip
+//! to the client's time-outs before the answer is there; real time passes quickly here anyhow.
+//!
 //! Passwords are kept as they were sent and messages are not translated, so it is no server to put
 //! real diaries into. It knows nothing of the internal API, of `/healthz`, `/readyz` and `/metrics`,
 //! and it bounds neither time nor sessions.

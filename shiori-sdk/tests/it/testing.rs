@@ -158,6 +158,10 @@ async fn a_held_request_is_not_applied_until_it_is_released() {
     let error = slow.await.unwrap().unwrap_err();
     let current = error.as_conflict().unwrap().current.clone().unwrap();
     assert_eq!(current.content.block_texts(), ["노트북"]);
+    // A hold that is given up before a request came is no fault any more.
+    drop(fake.hold(Route::Get));
+    fake.inject(Fault::status(500).on(Route::Get));
+    assert_eq!(laptop.diaries().get(day()).await.unwrap_err().status_code(), Some(500));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the SDK tells its caller's log. In a program of its own: beside other tests, a span that one
 //! of them meets first, without a subscriber, may stay off for this one.
 #![cfg(feature = "client")]
-#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#![allow(missing_docs, unreachable_pub, clippy::needless_pass_by_value, clippy::unwrap_used)]
 
 #[allow(dead_code)] // shared with the other tests
 #[path = "../it/script.rs"]
@@ -58,7 +58,7 @@ async fn trap_09_the_log_has_a_span_for_each_request_and_no_secret() {
     assert!(script.seen().iter().all(|seen| seen.id == "diary-import-7"));
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let span = log.lines().find(|line| line.contains("shiori_request{") && line.contains("409"));
+    let span = log.lines().find(|line| line.contains("status_code=409") && line.contains("close"));
     let span = span.expect("the request has a span");
     for field in ["http.request.method=POST", "url.path=\"/api/diary/20260216\"", "attempts=2"] {
         assert!(span.contains(field), "{field} in {span}");

@@ -137,7 +137,7 @@ pub async fn a_logout_ends_the_session_at_once(server: &impl Subject) {
 
 pub async fn an_access_token_expires_and_is_renewed(server: &impl Subject) {
     let device = Device::of_somebody(server).await.0;
-    server.advance(15 * MINUTE - Duration::from_secs(1));
+    server.advance(Duration::from_secs(15 * 60 - 1));
     data(&device.raw.get("/api/diary/20260216").await, 200);
     server.advance(Duration::from_secs(2));
     refused(&device.raw.get("/api/diary/20260216").await, 401, "unauthorized");

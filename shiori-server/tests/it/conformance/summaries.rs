@@ -99,8 +99,8 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Subject) {
     let requested_at = queued["requested_at"].clone();
     let expected = json!({"id": id, "start": "20260216", "end": "20260222", "status": "queued",
         "revision": 1, "attempts": 0, "requested_at": requested_at, "started_at": null,
-        "finished_at": null, "reflection": null, "engine": null, "emotions": [], "failure": null,
-        "progress": null});
+        "finished_at": null, "reflection": null, "engine": null, "emotions": [],
+        "truncated": [], "failure": null, "progress": null});
     assert_eq!(queued, expected);
 
     server.advance(Duration::from_secs(1));
@@ -131,7 +131,7 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Subject) {
     let reflection = data(&raw.get(&path).await, 200);
     let expected = json!({"summary_id": id, "start": "20260216", "end": "20260222",
         "reflection": "좋은 한 주였어요.", "emotions": completed["emotions"],
-        "generated_at": completed["finished_at"], "stale": false, "engine": "fake/1"});
+        "truncated": [], "generated_at": completed["finished_at"], "stale": false, "engine": "fake/1"});
     assert_eq!(reflection, expected);
 
     // A diary that is saved afterwards makes the reflection stale, and that day alone.
@@ -281,7 +281,7 @@ pub async fn events_are_told_one_by_one_and_resumed(server: &impl Subject) {
     );
     assert_eq!(all.headers["cache-control"], "no-store");
     assert_eq!(all.headers["x-accel-buffering"], "no");
-    assert_eq!(told(all.text.as_bytes()), [end.clone()]);
+    assert_eq!(told(all.text.as_bytes()), slice::from_ref(&end));
     assert_eq!(told(events(Some("2")).await.text.as_bytes()), [end]);
     assert_eq!(told(events(Some("3")).await.text.as_bytes()), []);
 }
