@@ -24,7 +24,7 @@ impl Percentiles {
 }
 
 /// Prints a table of figures; with `SHIORI_BENCH_RECORD` set, also writes it to
-/// `benches/results/` and into the README's block of this name.
+/// `benches/results/` and into the block of this name in the README or the SDK's guide.
 ///
 /// # Panics
 ///
@@ -42,10 +42,13 @@ fn write(name: &str, table: &str) -> io::Result<()> {
     let machine = machine();
     fs::create_dir_all(package.join("results"))?;
     fs::write(package.join(format!("results/{name}.md")), format!("{machine}\n\n{table}"))?;
-    let readme = package.join("../README.md");
-    let text = fs::read_to_string(&readme)?;
-    let text = replace_block(&text, name, table);
-    fs::write(readme, replace_block(&text, "machine", &machine))
+    for page in ["../README.md", "../shiori-sdk/docs/conflicts.md"] {
+        let page = package.join(page);
+        let text = fs::read_to_string(&page)?;
+        let text = replace_block(&text, name, table);
+        fs::write(page, replace_block(&text, "machine", &machine))?;
+    }
+    Ok(())
 }
 
 /// Puts `content` between the block's marks; a text without the block stays as it is.
