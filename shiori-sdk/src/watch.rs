@@ -140,7 +140,10 @@ impl Watcher {
         let asked = Instant::now();
         let summary = self.handle.look(Some(after), hold).await?;
         let news = summary.revision > after;
-        sleep(self.pacing.pause(&self.handle, news, hold, asked.elapsed())).await;
+        let pause = self.pacing.pause(&self.handle, news, hold, asked.elapsed());
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
         Ok(summary)
     }
 }

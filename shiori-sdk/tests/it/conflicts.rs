@@ -229,6 +229,29 @@ async fn trap_03_a_closure_is_not_run_again_for_a_lost_answer() {
 }
 
 #[tokio::test]
+async fn trap_07_a_closure_that_holds_what_it_needs_runs_in_a_spawned_task() {
+    let script = Script::of(|request, _| match request.method.as_str() {
+        "GET" => ok(diary(4, "글")),
+        _ => ok(receipt(5)),
+    })
+    .await;
+    let diaries = script.client().await.diaries();
+    let (lines, mut next) = (vec!["한 줄".to_owned(), "두 줄".to_owned()], 0);
+    let append = move |mut draft: Draft| {
+        // It may change what it holds, and its future may borrow nothing of it.
+        let line = lines[next % lines.len()].clone();
+        next += 1;
+        async move {
+            tokio::task::yield_now().await;
+            draft.content.push_paragraph(&line);
+            draft
+        }
+    };
+    let update = tokio::spawn(async move { diaries.update(day(), append).await });
+    assert_eq!(update.await.unwrap().unwrap().draft.content.block_texts(), ["글", "한 줄"]);
+}
+
+#[tokio::test]
 async fn trap_09_nothing_shows_diary_text() {
     let script = Script::of(|_, _| conflict(2, "비밀 그들")).await;
     let client = script.client().await;

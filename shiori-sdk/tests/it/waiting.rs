@@ -1,10 +1,11 @@
 //! Waiting for a summary: every trap that pollers fell into.
 
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
 use futures_util::StreamExt;
 use serde_json::json;
 use shiori_sdk::{ErrorKind, PollingPolicy, Requested, SummaryHandle, SummaryStatus, Week};
+use tokio::time::advance;
 use wiremock::{Request, ResponseTemplate};
 
 use crate::script::{SUMMARY_ID, Script, day, ok, refuse, summary};
@@ -80,6 +81,49 @@ async fn a_server_that_does_not_hold_is_asked_now_and_then() {
     let handle = handle(&script, brisk()).await;
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     assert_eq!(script.seen().len(), 7);
+}
+
+/// Time that moves by hand alone: paused time stands still while a blocking task runs.
+struct StoppedClock {
+    _running: mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    fn stop() -> Self {
+        tokio::time::pause();
+        let (running, ended) = mpsc::channel::<()>();
+        // A test that fails leaves it behind, and ends all the same.
+        tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_secs(60)));
+        Self { _running: running }
+    }
+}
+
+/// Returns once the script was asked so often.
+async fn asked(script: &Script, times: usize) {
+    let limit = std::time::Instant::now() + Duration::from_secs(30);
+    while script.seen().len() < times {
+        assert!(std::time::Instant::now() < limit, "asked {} times", script.seen().len());
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn trap_06_a_server_that_is_silent_holds_nobody_past_the_deadline() {
+    let script = Script::of(|_, nth| {
+        let answer = ok(summary(1, "queued"));
+        if nth == 0 { answer } else { answer.set_delay(Duration::from_secs(3600)) }
+    })
+    .await;
+    let handle = handle(&script, PollingPolicy::default()).await;
+    let _clock = StoppedClock::stop();
+    let waiting = tokio::spawn(async move { handle.wait_for(Duration::from_secs(30)).await });
+    asked(&script, 2).await;
+    advance(Duration::from_secs(29)).await;
+    assert!(!waiting.is_finished());
+    // The runtime's timers tick in milliseconds.
+    advance(Duration::from_millis(1001)).await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.summary_id()), (ErrorKind::Timeout, SUMMARY_ID.parse().ok()));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use shiori_sdk::{Document, Draft, Precondition, SaveId, Version};
+use shiori_sdk::{Document, Draft, Precondition, REMEMBERED_SAVES, SaveId, Version};
 
 use super::{Device, Subject, data, refused};
 use crate::house::{Answer, Raw, day, device, draft};
@@ -128,7 +128,7 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Subject
     assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
 }
 
-pub async fn a_save_id_is_remembered_for_sixteen_saves(server: &impl Subject) {
+pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Subject) {
     let raw = somebody(server).await;
     let named = |version: Value| {
         let mut body = save("글", version);
@@ -137,14 +137,14 @@ pub async fn a_save_id_is_remembered_for_sixteen_saves(server: &impl Subject) {
     };
     let first = named(Value::Null);
     data(&raw.post(DAY, &first).await, 201);
-    for version in 1..16 {
+    for version in 1..REMEMBERED_SAVES {
         data(&raw.post(DAY, &named(json!(version))).await, 200);
     }
     assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
     // One without an id does not push it out; one with does.
-    data(&raw.post(DAY, &save("글", 16)).await, 200);
+    data(&raw.post(DAY, &save("글", REMEMBERED_SAVES)).await, 200);
     assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
-    data(&raw.post(DAY, &named(json!(17))).await, 200);
+    data(&raw.post(DAY, &named(json!(REMEMBERED_SAVES + 1))).await, 200);
     refused(&raw.post(DAY, &first).await, 409, "diary_conflict");
 }
 

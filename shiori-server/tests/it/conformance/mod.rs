@@ -276,7 +276,7 @@ promises! {
         the_loser_is_told_the_winner,
         of_racing_first_saves_one_wins,
         a_repeated_save_is_answered_as_the_first_time,
-        a_save_id_is_remembered_for_sixteen_saves,
+        a_save_id_is_remembered_as_long_as_promised,
         what_is_no_diary_is_refused_and_leaves_nothing_behind,
         the_limits_themselves_are_within_the_limits,
         an_unchanged_diary_is_not_sent_again,
