@@ -9,6 +9,8 @@ main() {
     without "the wire types" "$tls reqwest hyper tokio futures-util" -p shiori-sdk --no-default-features
     without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
 
+    without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
+
     cargo check --locked -p shiori-sdk --no-default-features
     cargo check --locked -p shiori-sdk --no-default-features --features client
 }
