@@ -3,6 +3,7 @@
 #[cfg(feature = "bert")]
 mod bert;
 mod day;
+mod engine;
 mod lexicon;
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use shiori_sdk::{Date, DayEmotion, Distribution};
 #[cfg(feature = "bert")]
 pub use bert::{BertError, BertModel, BertOptions};
 pub use day::{day_emotion, majority_emotion};
+pub use engine::{EmotionEngine, EngineError, UnknownEngine};
 pub use lexicon::LexiconModel;
 
 /// Reads emotions from text.

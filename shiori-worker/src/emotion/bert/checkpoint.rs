@@ -10,6 +10,9 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 use shiori_sdk::Emotion;
 
+/// The files of a checkpoint. The weights are last, for they are most of it.
+pub(super) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
+
 /// A checkpoint cannot be used as an emotion model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,6 +107,17 @@ pub enum BertError {
         /// Why.
         reason: String,
     },
+    /// The checkpoint cannot be had from the hub.
+    #[error("the checkpoint {id:?} cannot be had: {reason}")]
+    Hub {
+        /// The checkpoint's id.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+    /// Loading was interrupted.
+    #[error("loading the checkpoint was interrupted")]
+    Interrupted,
     /// The system gives no thread.
     #[error("no thread for the model")]
     Thread(#[source] io::Error),

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod forward;
+mod hub;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -11,10 +12,12 @@ use std::{path::Path, sync::Arc, thread};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, Distribution, Emotion};
+use tokio::task::spawn_blocking;
 
 use self::{
     checkpoint::{Config, Weights},
     forward::Network,
+    hub::Hub,
     pool::Pool,
     tokenize::TextTokenizer,
 };
@@ -77,6 +80,24 @@ impl BertModel {
         Self::load_as(name.as_deref().unwrap_or("checkpoint"), dir, options)
     }
 
+    /// Loads a checkpoint from the Hugging Face hub by its id, `owner/name`. What was downloaded
+    /// once is kept in `shiori/models` below `XDG_CACHE_HOME` or `~/.cache`, and the hub is not
+    /// asked again. `HF_ENDPOINT` names another hub. The engine's name is `bert:` and the id.
+    ///
+    /// # Errors
+    ///
+    /// [`BertError`] when the checkpoint cannot be had, or is none that this model reads rightly.
+    pub async fn from_hub(id: &str, options: BertOptions) -> Result<Self, BertError> {
+        Self::from(&Hub::from_env(), id, options).await
+    }
+
+    async fn from(hub: &Hub, id: &str, options: BertOptions) -> Result<Self, BertError> {
+        let dir = hub.fetch(id).await?;
+        let name = id.to_owned();
+        let load = move || Self::load_as(&name, &dir, options);
+        spawn_blocking(load).await.map_err(|_| BertError::Interrupted)?
+    }
+
     fn load_as(name: &str, dir: &Path, options: BertOptions) -> Result<Self, BertError> {
         let config = Config::read(dir)?;
         let labels = options.labels.map_or_else(|| config.labels(), Ok)?;
@@ -115,7 +136,7 @@ impl EmotionModel for BertModel {
             |message: &str, retryable| EmotionError { message: message.to_owned(), retryable };
         let tokenizer = self.tokenizer.clone();
         let take_apart = move || texts.iter().map(|text| tokenizer.ids(text)).collect();
-        let all: Result<Vec<_>, BertError> = tokio::task::spawn_blocking(take_apart)
+        let all: Result<Vec<_>, BertError> = spawn_blocking(take_apart)
             .await
             .map_err(|_| failed("the tokenizer was interrupted", true))?;
         let all = all.map_err(|_| failed("the tokenizer cannot read a text", false))?;

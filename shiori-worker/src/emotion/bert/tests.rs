@@ -14,7 +14,14 @@ use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::Semaphore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{method, path},
+};
 
 use super::{checkpoint::half_to_single, *};
 
@@ -388,6 +395,61 @@ fn the_activation_is_the_exact_gelu() {
         assert!((found - expected).abs() < 2e-6, "{x}: {found} and not {expected}");
     }
     assert!(forward::gelu(f32::NAN).is_nan());
+}
+
+/// A hub that has the fixture as `owner/tiny`, and serves each of its files `times` times.
+async fn hub(times: u64) -> (MockServer, TempDir, Hub) {
+    let server = MockServer::start().await;
+    for name in checkpoint::FILES {
+        let file =
+            ResponseTemplate::new(200).set_body_bytes(fs::read(fixture().join(name)).unwrap());
+        Mock::given(method("GET"))
+            .and(path(format!("/owner/tiny/resolve/main/{name}")))
+            .respond_with(file)
+            .expect(times)
+            .mount(&server)
+            .await;
+    }
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub { url: server.uri(), cache: cache.path().join("models") };
+    (server, cache, hub)
+}
+
+#[tokio::test]
+async fn a_checkpoint_is_downloaded_once() {
+    let (server, _cache, hub) = hub(1).await;
+    for _ in 0..2 {
+        let model = BertModel::from(&hub, "owner/tiny", two_threads()).await.unwrap();
+        assert_eq!(model.engine(), "bert:owner/tiny");
+    }
+    server.verify().await;
+}
+
+#[tokio::test]
+async fn what_the_hub_does_not_give_is_an_error_and_leaves_nothing_behind() {
+    let (server, _cache, hub) = hub(0).await;
+    for id in ["../tiny", "owner/..", "owner/tiny/more", "/owner", "", "a b", "o/t?x=1"] {
+        let error = hub.fetch(id).await.expect_err(id).to_string();
+        assert!(error.contains("owner/name"), "{error}");
+    }
+    let error = hub.fetch("owner/other").await.expect_err("404").to_string();
+    assert!(error.contains("config.json") && error.contains("404"), "{error}");
+    server.verify().await;
+
+    // The connection ends before the file does.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let cutting = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let mut request = [0; 4096];
+        connection.read(&mut request).await.unwrap();
+        let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"model_type\":";
+        connection.write_all(cut).await.unwrap();
+    });
+    let cut = Hub { url, cache: hub.cache.clone() };
+    assert!(matches!(cut.fetch("owner/tiny").await, Err(BertError::Hub { .. })));
+    cutting.await.unwrap();
+    assert_eq!(fs::read_dir(hub.cache.join("owner--tiny")).unwrap().count(), 0);
 }
 
 /// How long a test waits for what happens at once unless it is broken.
