@@ -442,7 +442,7 @@ async fn what_the_hub_does_not_give_is_an_error_and_leaves_nothing_behind() {
     let cutting = tokio::spawn(async move {
         let (mut connection, _) = listener.accept().await.unwrap();
         let mut request = [0; 4096];
-        connection.read(&mut request).await.unwrap();
+        assert!(connection.read(&mut request).await.unwrap() > 0);
         let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"model_type\":";
         connection.write_all(cut).await.unwrap();
     });
