@@ -58,9 +58,7 @@ fn main() {
 }
 
 fn load(dir: &Path, threads: usize) -> BertModel {
-    let mut options = BertOptions::default();
-    options.threads = threads;
-    BertModel::load(dir, options).unwrap()
+    BertModel::load(dir, BertOptions { threads, ..BertOptions::default() }).unwrap()
 }
 
 /// A row of the table.

@@ -76,7 +76,9 @@ async fn bert(
     use super::{BertError, BertModel, BertOptions};
 
     let mut options = BertOptions::default();
-    options.threads = threads.unwrap_or(options.threads);
+    if let Some(threads) = threads {
+        options.threads = threads;
+    }
     if !std::path::Path::new(&checkpoint).is_dir() {
         return Ok(Arc::new(BertModel::from_hub(&checkpoint, options).await?));
     }
@@ -86,6 +88,7 @@ async fn bert(
 }
 
 #[cfg(not(feature = "bert"))]
+#[allow(clippy::unused_async)] // as the other is
 async fn bert(_: String, _: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
     Err(EngineError::NotBuilt { feature: "bert" })
 }

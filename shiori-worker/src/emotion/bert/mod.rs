@@ -8,7 +8,7 @@ mod pool;
 mod tests;
 mod tokenize;
 
-use std::{path::Path, sync::Arc, thread};
+use std::{fmt, path::Path, sync::Arc, thread};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, Distribution, Emotion};
@@ -27,7 +27,6 @@ pub use checkpoint::BertError;
 
 /// How a [`BertModel`] is loaded.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct BertOptions {
     /// Threads that the model computes on, at least 1. Default: one for each core.
     pub threads: usize,
@@ -57,13 +56,18 @@ impl Default for BertOptions {
 /// # Memory
 ///
 /// The weights are there once, in `f32`: 4 bytes for each parameter, 440 MB for BERT-base with a
-/// vocabulary of 32,000, plus about 20 MB for each thread at work. Loading needs no more.
-#[derive(Debug)]
+/// vocabulary of 32,000, plus about 30 MB for each thread at work. Loading needs no more.
 pub struct BertModel {
     engine: String,
     labels: Vec<Emotion>,
     tokenizer: Arc<TextTokenizer>,
     pool: Pool,
+}
+
+impl fmt::Debug for BertModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BertModel").field("engine", &self.engine).finish_non_exhaustive()
+    }
 }
 
 impl BertModel {
@@ -88,10 +92,10 @@ impl BertModel {
     ///
     /// [`BertError`] when the checkpoint cannot be had, or is none that this model reads rightly.
     pub async fn from_hub(id: &str, options: BertOptions) -> Result<Self, BertError> {
-        Self::from(&Hub::from_env(), id, options).await
+        Self::load_from(&Hub::from_env(), id, options).await
     }
 
-    async fn from(hub: &Hub, id: &str, options: BertOptions) -> Result<Self, BertError> {
+    async fn load_from(hub: &Hub, id: &str, options: BertOptions) -> Result<Self, BertError> {
         let dir = hub.fetch(id).await?;
         let name = id.to_owned();
         let load = move || Self::load_as(&name, &dir, options);

@@ -1,6 +1,6 @@
 use std::{
     collections::VecDeque,
-    fmt, io,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -27,12 +27,6 @@ pub(super) struct Pool {
 /// The pool has no answer: a thread panicked over the group that the sentence was in.
 #[derive(Debug)]
 pub(super) struct Interrupted;
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Pool")
-    }
-}
 
 struct Sentence {
     ids: Vec<u32>,

@@ -419,7 +419,7 @@ async fn hub(times: u64) -> (MockServer, TempDir, Hub) {
 async fn a_checkpoint_is_downloaded_once() {
     let (server, _cache, hub) = hub(1).await;
     for _ in 0..2 {
-        let model = BertModel::from(&hub, "owner/tiny", two_threads()).await.unwrap();
+        let model = BertModel::load_from(&hub, "owner/tiny", two_threads()).await.unwrap();
         assert_eq!(model.engine(), "bert:owner/tiny");
     }
     server.verify().await;

@@ -8,7 +8,6 @@ use super::{BertError, checkpoint::Config};
 const MAX_TOKENS: usize = 512;
 
 /// Takes texts apart as `tokenizer.json` says.
-#[derive(Debug)]
 pub(super) struct TextTokenizer {
     tokenizer: Tokenizer,
     /// What is put around every text.
