@@ -11,6 +11,7 @@ main() {
 
     without "the SDK's client without a server to test with" "httpdate" -p shiori-sdk
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
+    without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
 
     cargo check --locked -p shiori-sdk --no-default-features
     cargo check --locked -p shiori-sdk --no-default-features --features client

@@ -21,6 +21,9 @@ main() {
     say "tests and doctests"
     cargo test --locked --workspace -- --include-ignored
 
+    say "the BERT model, which no default build has"
+    cargo test --locked -p shiori-worker --features bert --lib emotion
+
     # Started from the workspace's root without `-p`, they share the features, and so the build, of
     # the tests.
     example quickstart

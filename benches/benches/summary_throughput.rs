@@ -7,12 +7,11 @@
 use std::{
     env,
     fmt::Write,
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use shiori_benches::{Engines, FreshWeeks, Place, Provider, record, runtime};
+use shiori_benches::{Engines, FreshWeeks, Place, Provider, record, resident_mib, runtime};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 use shiori_worker::{
     Pipeline,
@@ -183,12 +182,4 @@ async fn watch_memory(process: u32, stop: CancellationToken) -> u64 {
         sleep(Duration::from_millis(250)).await;
     }
     most
-}
-
-/// Zero where the system does not tell.
-fn resident_mib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    kib.unwrap_or(0_u64) / 1024
 }

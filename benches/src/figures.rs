@@ -37,6 +37,14 @@ pub fn record(name: &str, table: &str) {
     }
 }
 
+/// The memory of a process that is resident, in MiB; 0 where the system does not tell.
+pub fn resident_mib(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.unwrap_or(0_u64) / 1024
+}
+
 fn write(name: &str, table: &str) -> io::Result<()> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let machine = machine();

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     Pipeline, Secret, ServerApi, SystemClock, Worker, WorkerConfig,
+    emotion::EmotionEngine,
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
     summarize::openai::{OpenAiConfig, OpenAiSummarizer},
@@ -39,6 +40,13 @@ pub struct Settings {
     /// [default: 10]
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
+    /// The emotion model: lexicon, bert:DIRECTORY, or bert:OWNER/NAME for a checkpoint of the
+    /// Hugging Face hub [default: lexicon]
+    #[arg(long, env = "SHIORI_EMOTION_MODEL")]
+    pub emotion_model: Option<String>,
+    /// Threads that BERT computes on [default: one for each core]
+    #[arg(long, env = "SHIORI_EMOTION_THREADS")]
+    pub emotion_threads: Option<usize>,
     /// The language model's name; without it the built-in summariser writes
     #[arg(long, env = "SHIORI_LLM_MODEL")]
     pub llm_model: Option<String>,
@@ -113,6 +121,9 @@ pub enum SettingsError {
         /// What it must be.
         rule: &'static str,
     },
+    /// The emotion model cannot be loaded.
+    #[error("the emotion model cannot be used")]
+    Emotion(#[source] crate::emotion::EngineError),
     /// The language model's settings cannot be used.
     #[error("the language model cannot be used")]
     Model(#[source] crate::summarize::openai::OpenAiConfigError),
@@ -143,6 +154,8 @@ impl Settings {
             worker_id: self.worker_id.or(others.worker_id),
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             drain_seconds: self.drain_seconds.or(others.drain_seconds),
+            emotion_model: self.emotion_model.or(others.emotion_model),
+            emotion_threads: self.emotion_threads.or(others.emotion_threads),
             llm_model: self.llm_model.or(others.llm_model),
             openai_base_url: self.openai_base_url.or(others.openai_base_url),
             openai_api_key: self.openai_api_key.or(others.openai_api_key),
@@ -156,12 +169,12 @@ impl Settings {
         }
     }
 
-    /// The worker that the settings make. Nothing is connected yet.
+    /// The worker that the settings make, its emotion model loaded. Nothing is connected yet.
     ///
     /// # Errors
     ///
     /// [`SettingsError`] when a value is missing or cannot be used.
-    pub fn into_worker(self) -> Result<Worker, SettingsError> {
+    pub async fn into_worker(self) -> Result<Worker, SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let required = |name| SettingsError::Required { name };
         let token = self.internal_token.ok_or_else(|| required("internal_token"))?;
@@ -184,6 +197,14 @@ impl Settings {
         let worker_id = self.worker_id.unwrap_or_else(host_and_process);
         if worker_id.is_empty() || worker_id.chars().count() > 128 {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
+        }
+        let engine = self.emotion_model.as_deref().filter(|name| !name.is_empty());
+        let engine: EmotionEngine =
+            engine.map_or(Ok(EmotionEngine::default()), str::parse).map_err(|_| {
+                out_of_range("emotion_model", "lexicon, bert:DIRECTORY or bert:OWNER/NAME")
+            })?;
+        if self.emotion_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
+            return Err(out_of_range("emotion_threads", "1 to 1024"));
         }
         let mut pipeline = Pipeline::builtin();
         // Compose files hand over variables that are not set as empty ones.
@@ -212,6 +233,9 @@ impl Settings {
                 pipeline.fallback = Some(builtin);
             }
         }
+        // Last, for it is what takes time.
+        let emotion = engine.open(self.emotion_threads).await;
+        pipeline.emotion = emotion.map_err(SettingsError::Emotion)?;
         let config =
             WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
         let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
@@ -240,17 +264,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_settings_that_are_needed_are_enough() {
-        assert!(complete().into_worker().is_ok());
+        assert!(complete().into_worker().await.is_ok());
         let with_model = Settings {
             llm_model: Some("gemma3".to_owned()),
             openai_base_url: Some("http://localhost:11434/v1".to_owned()),
             ..complete()
         };
-        assert!(format!("{:?}", with_model.into_worker()).contains("gemma3"));
+        assert!(format!("{:?}", with_model.into_worker().await).contains("gemma3"));
     }
 
-    #[test]
-    fn what_is_missing_or_wrong_is_named_and_not_shown() {
+    #[tokio::test]
+    async fn what_is_missing_or_wrong_is_named_and_not_shown() {
         let cases = [
             (Settings { internal_token: None, ..complete() }, "internal_token"),
             (Settings { redis_url: None, ..complete() }, "redis_url"),
@@ -258,11 +282,13 @@ mod tests {
             (Settings { server_url: Some("ftp://hunter2".into()), ..complete() }, "server_url"),
             (Settings { worker_concurrency: Some(0), ..complete() }, "worker_concurrency"),
             (Settings { drain_seconds: Some(10_000), ..complete() }, "drain_seconds"),
+            (Settings { emotion_model: Some("gpt".to_owned()), ..complete() }, "emotion_model"),
+            (Settings { emotion_threads: Some(0), ..complete() }, "emotion_threads"),
             (Settings { worker_id: Some(String::new()), ..complete() }, "worker_id"),
         ];
         for (settings, name) in cases {
             assert!(!format!("{settings:?}").contains("hunter2") || name == "server_url");
-            let error = settings.into_worker().expect_err(name);
+            let error = settings.into_worker().await.expect_err(name);
             let text = format!("{error} {error:?}");
             assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
         }

@@ -39,7 +39,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     }
     process::start_log(settings.log.as_deref())?;
 
-    let worker = settings.into_worker()?;
+    let worker = settings.into_worker().await?;
     let shutdown = CancellationToken::new();
     let working = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("working");

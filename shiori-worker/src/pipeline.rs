@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 
 use crate::{
-    emotion::{EmotionModel, LexiconModel, day_emotion},
+    emotion::{EmotionModel, LexiconModel},
     protocol::ClaimedDay,
     summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
 };
@@ -151,7 +151,7 @@ impl Pipeline {
         let emotion = |day: &ClaimedDay| {
             let (own, others) = rest.split_at(texts(day).count());
             rest = others;
-            day_emotion(day.date, own)
+            self.emotion.day(day.date, own)
         };
         Ok(days.iter().map(emotion).collect())
     }

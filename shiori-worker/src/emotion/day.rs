@@ -26,6 +26,30 @@ pub fn day_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
     DayEmotion { date, label, confidence: distribution.probability(label), distribution }
 }
 
+/// The emotion of a day, from the judgements of its texts: the one that most of them have, and the
+/// mean of their distributions. Of emotions that equally many have it is the one that is the more
+/// likely in the mean. The confidence is the probability of the label in the mean, where another
+/// may be higher.
+///
+/// Texts without evidence do not count. Without any other it is [`Distribution::UNIFORM`] and
+/// [`Emotion::Neutral`].
+pub fn majority_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
+    let counted = judgements.iter().filter(|judgement| judgement.evidence > 0.0);
+    let distributions: Vec<_> = counted.map(|judgement| judgement.distribution).collect();
+    let distribution = Distribution::mean(&distributions);
+    let mut votes = [0_usize; Emotion::ALL.len()];
+    for text in &distributions {
+        votes[text.label().index()] += 1;
+    }
+    let most = votes.iter().copied().max().unwrap_or_default();
+    let mut tied = [0.0; Emotion::ALL.len()];
+    for emotion in Emotion::ALL.into_iter().filter(|emotion| votes[emotion.index()] == most) {
+        tied[emotion.index()] = distribution.probability(emotion);
+    }
+    let label = Distribution::from_weights(tied).label();
+    DayEmotion { date, label, confidence: distribution.probability(label), distribution }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +82,43 @@ mod tests {
         assert_eq!(day.label, Emotion::Happiness);
         assert!((day.confidence - 0.75).abs() < 1e-9);
         assert!((day.distribution.probability(Emotion::Fear) - 0.25).abs() < 1e-9);
+    }
+
+    fn torn(probabilities: [(Emotion, f64); 2]) -> Judgement {
+        let mut weights = [0.0; 7];
+        for (emotion, p) in probabilities {
+            weights[emotion.index()] = p;
+        }
+        Judgement { distribution: Distribution::from_weights(weights), evidence: 1.0 }
+    }
+
+    #[test]
+    fn the_majority_names_the_day_even_where_the_mean_would_not() {
+        use Emotion::{Anger, Happiness, Sadness};
+        let mild = torn([(Sadness, 0.6), (Happiness, 0.4)]);
+        let day = majority_emotion(date(), &[mild, sure(Happiness, 1.0), mild]);
+        assert_eq!(day.label, Sadness);
+        assert_eq!(day.distribution.label(), Happiness);
+        assert!((day.confidence - 0.4).abs() < 1e-9);
+
+        // One each: the mean decides, in which a third that nobody chose is no candidate.
+        let hidden = |emotion| torn([(emotion, 0.51), (Anger, 0.49)]);
+        let tie = [hidden(Sadness), hidden(Happiness), torn([(Sadness, 0.6), (Anger, 0.4)])];
+        assert_eq!(majority_emotion(date(), &tie).label, Sadness);
+        let tie = [hidden(Sadness), torn([(Happiness, 0.6), (Anger, 0.4)])];
+        assert_eq!(majority_emotion(date(), &tie).label, Happiness);
+    }
+
+    #[test]
+    fn texts_without_evidence_have_no_vote() {
+        let blank = Judgement { distribution: Distribution::UNIFORM, evidence: 0.0 };
+        let day = majority_emotion(date(), &[blank, blank, sure(Emotion::Fear, 1.0)]);
+        assert_eq!((day.label, day.confidence), (Emotion::Fear, 1.0));
+        for judgements in [vec![], vec![blank, blank]] {
+            let day = majority_emotion(date(), &judgements);
+            assert_eq!(day.label, Emotion::Neutral);
+            assert_eq!(day.distribution, Distribution::UNIFORM);
+        }
     }
 
     fn judgement() -> impl Strategy<Value = Judgement> {

@@ -1,12 +1,18 @@
 //! Emotion models: from a block of text to how likely each of the seven emotions is.
 
+#[cfg(feature = "bert")]
+mod bert;
 mod day;
+mod engine;
 mod lexicon;
 
 use async_trait::async_trait;
-use shiori_sdk::Distribution;
+use shiori_sdk::{Date, DayEmotion, Distribution};
 
-pub use day::day_emotion;
+#[cfg(feature = "bert")]
+pub use bert::{BertError, BertModel, BertOptions};
+pub use day::{day_emotion, majority_emotion};
+pub use engine::{EmotionEngine, EngineError, UnknownEngine};
 pub use lexicon::LexiconModel;
 
 /// Reads emotions from text.
@@ -22,6 +28,12 @@ pub trait EmotionModel: Send + Sync + std::fmt::Debug {
     ///
     /// [`EmotionError`] when the model cannot judge.
     async fn judge(&self, texts: Vec<String>) -> Result<Vec<Judgement>, EmotionError>;
+
+    /// The emotion of a day, from the judgements of its texts: [`day_emotion`], unless the model
+    /// has a rule of its own.
+    fn day(&self, date: Date, judgements: &[Judgement]) -> DayEmotion {
+        day_emotion(date, judgements)
+    }
 }
 
 /// What a model makes of one text.

@@ -1,0 +1,134 @@
+use std::{
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+/// A group has no more tokens than this, unless a sentence alone has. It is where more would no
+/// longer be faster, and keeps a group's memory to some 20 MB at BERT-base's size.
+const MAX_GROUP_TOKENS: usize = 448;
+
+/// A group is not made smaller than this to give each thread its share.
+const MIN_GROUP_TOKENS: usize = 128;
+
+/// Jobs that wait for a thread. Further ones wait to be let in.
+const WAITING_JOBS: usize = 64;
+
+/// Threads that read sentences in groups, packed across jobs. They end with the group that they
+/// have in hand when the pool is dropped.
+pub(super) struct Pool {
+    jobs: mpsc::Sender<Vec<Sentence>>,
+}
+
+/// The pool has no answer: a thread panicked over the group that the sentence was in.
+#[derive(Debug)]
+pub(super) struct Interrupted;
+
+struct Sentence {
+    ids: Vec<u32>,
+    answer: oneshot::Sender<Vec<f32>>,
+}
+
+impl Pool {
+    /// A pool that does this: a row of numbers for each sentence of a group.
+    pub(super) fn start(
+        threads: usize,
+        infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>> + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let infer = Arc::new(infer);
+        let (jobs, receiver) = mpsc::channel(WAITING_JOBS);
+        let waiting = Waiting { receiver, sentences: VecDeque::new(), tokens: 0, threads };
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..threads {
+            let (waiting, infer) = (waiting.clone(), infer.clone());
+            thread::Builder::new()
+                .name("shiori-bert".to_owned())
+                .spawn(move || work(&waiting, &*infer))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// The answer to each sentence, in order.
+    pub(super) async fn run(&self, all: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, Interrupted> {
+        let (job, answers): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .map(|ids| {
+                let (answer, answered) = oneshot::channel();
+                (Sentence { ids, answer }, answered)
+            })
+            .unzip();
+        self.jobs.send(job).await.map_err(|_| Interrupted)?;
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(answer.await.map_err(|_| Interrupted)?);
+        }
+        Ok(results)
+    }
+}
+
+/// A thread's life.
+fn work(waiting: &Mutex<Waiting>, infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>>) {
+    loop {
+        let group = waiting.lock().unwrap_or_else(PoisonError::into_inner).next_group();
+        let Some(group) = group else { return };
+        let (ids, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|sentence| (sentence.ids, sentence.answer)).unzip();
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        // A panic drops the senders, which is how those who wait learn of it.
+        let Ok(results) = catch_unwind(AssertUnwindSafe(|| infer(&ids))) else { continue };
+        for (answer, result) in answers.into_iter().zip(results) {
+            // Whoever no longer waits needs no answer.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+struct Waiting {
+    receiver: mpsc::Receiver<Vec<Sentence>>,
+    /// Of jobs that were taken from the channel.
+    sentences: VecDeque<Sentence>,
+    /// How many tokens they have.
+    tokens: usize,
+    threads: usize,
+}
+
+impl Waiting {
+    /// Waits for sentences, and takes as many as make a group; none when the pool is gone.
+    fn next_group(&mut self) -> Option<Vec<Sentence>> {
+        loop {
+            while self.tokens < MAX_GROUP_TOKENS
+                && let Ok(job) = self.receiver.try_recv()
+            {
+                self.add(job);
+            }
+            // Little work is shared out, so that no thread rests while another has it all.
+            let limit = (self.tokens / self.threads).clamp(MIN_GROUP_TOKENS, MAX_GROUP_TOKENS);
+            let (mut group, mut tokens) = (Vec::new(), 0);
+            while let Some(next) = self.sentences.front()
+                && (tokens == 0 || tokens + next.ids.len() <= limit)
+                && let Some(next) = self.sentences.pop_front()
+            {
+                self.tokens -= next.ids.len();
+                // Nobody waits for a job that was given up.
+                if !next.answer.is_closed() {
+                    tokens += next.ids.len();
+                    group.push(next);
+                }
+            }
+            if !group.is_empty() {
+                return Some(group);
+            }
+            let job = self.receiver.blocking_recv()?;
+            self.add(job);
+        }
+    }
+
+    fn add(&mut self, job: Vec<Sentence>) {
+        self.tokens += job.iter().map(|sentence| sentence.ids.len()).sum::<usize>();
+        self.sentences.extend(job);
+    }
+}

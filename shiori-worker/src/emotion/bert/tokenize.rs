@@ -1,0 +1,57 @@
+use std::path::Path;
+
+use tokenizers::{PostProcessor, Tokenizer, TruncationParams};
+
+use super::{BertError, checkpoint::Config};
+
+/// No text is longer for the model, whatever its positions allow: BERT was trained on no more.
+const MAX_TOKENS: usize = 512;
+
+/// Takes texts apart as `tokenizer.json` says.
+pub(super) struct TextTokenizer {
+    tokenizer: Tokenizer,
+    /// What is put around every text.
+    frame: Vec<u32>,
+}
+
+impl TextTokenizer {
+    pub(super) fn read(dir: &Path, config: &Config) -> Result<Self, BertError> {
+        let file = dir.join("tokenizer.json");
+        let json = match std::fs::read(&file) {
+            Ok(json) => json,
+            Err(source) => return Err(BertError::Read { file, source }),
+        };
+        let invalid = |reason: String| BertError::Tokenizer { reason };
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|e| invalid(e.to_string()))?;
+        if tokenizer.get_vocab(true).values().any(|id| *id as usize >= config.vocab_size) {
+            return Err(invalid(format!(
+                "it has tokens beyond the {} of the model",
+                config.vocab_size
+            )));
+        }
+        let max_length = config.max_position_embeddings.min(MAX_TOKENS);
+        let added = tokenizer.get_post_processor().map_or(0, |around| around.added_tokens(false));
+        if added == 0 || added >= max_length {
+            return Err(invalid("it does not put texts between [CLS] and [SEP]".to_owned()));
+        }
+        let truncation = TruncationParams { max_length, ..TruncationParams::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(|e| invalid(e.to_string()))?;
+        tokenizer.with_padding(None);
+        let mut tokenizer = Self { tokenizer, frame: Vec::new() };
+        tokenizer.frame = tokenizer.ids("")?;
+        Ok(tokenizer)
+    }
+
+    /// The text's tokens and their frame, cut to what the model can read.
+    pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, BertError> {
+        let encoding = self.tokenizer.encode_fast(text, true);
+        // Not what the tokenizer says: it may name a piece of the text.
+        let failed = |_| BertError::Tokenizer { reason: "it cannot read a text".to_owned() };
+        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// Whether nothing of a text is left for the model to read.
+    pub(super) fn is_blank(&self, ids: &[u32]) -> bool {
+        ids == self.frame
+    }
+}

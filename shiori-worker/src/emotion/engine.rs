@@ -1,0 +1,135 @@
+use std::{str::FromStr, sync::Arc};
+
+use super::{EmotionModel, LexiconModel};
+
+/// The checkpoint that `bert` alone stands for.
+const DEFAULT_CHECKPOINT: &str = "dlckdfuf141/korean-emotion-kluebert-v2";
+
+/// Which emotion model is used, by the name that the settings give it: `lexicon`, or `bert:` and
+/// the directory of a checkpoint or its id on the Hugging Face hub. `bert` alone is
+/// `dlckdfuf141/korean-emotion-kluebert-v2`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum EmotionEngine {
+    /// The built-in [`LexiconModel`].
+    #[default]
+    Lexicon,
+    /// A BERT checkpoint: a directory, or else an id on the hub. It needs the feature `bert`.
+    Bert(String),
+}
+
+/// There is no emotion model of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an emotion model is lexicon, bert, bert:DIRECTORY or bert:OWNER/NAME")]
+pub struct UnknownEngine;
+
+/// An emotion model cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// This program was built without it.
+    #[error("this program was built without the feature {feature}, which the emotion model needs")]
+    NotBuilt {
+        /// The feature of `shiori-worker`.
+        feature: &'static str,
+    },
+    /// The checkpoint cannot be used.
+    #[cfg(feature = "bert")]
+    #[error(transparent)]
+    Bert(#[from] super::BertError),
+}
+
+impl FromStr for EmotionEngine {
+    type Err = UnknownEngine;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEngine> {
+        match text.split_once(':').unwrap_or((text, "")) {
+            ("lexicon", "") if text == "lexicon" => Ok(Self::Lexicon),
+            ("bert", "") if text == "bert" => Ok(Self::Bert(DEFAULT_CHECKPOINT.to_owned())),
+            ("bert", checkpoint) if !checkpoint.is_empty() => Ok(Self::Bert(checkpoint.to_owned())),
+            _ => Err(UnknownEngine),
+        }
+    }
+}
+
+impl EmotionEngine {
+    /// Loads the model. It may take seconds, or minutes if a checkpoint is downloaded.
+    /// `threads` is for the models that have threads of their own; their default is one for each
+    /// core.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when the model is not in this build, or its checkpoint cannot be used.
+    pub async fn open(self, threads: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
+        match self {
+            Self::Lexicon => Ok(Arc::new(LexiconModel::new())),
+            Self::Bert(checkpoint) => bert(checkpoint, threads).await,
+        }
+    }
+}
+
+#[cfg(feature = "bert")]
+async fn bert(
+    checkpoint: String,
+    threads: Option<usize>,
+) -> Result<Arc<dyn EmotionModel>, EngineError> {
+    use super::{BertError, BertModel, BertOptions};
+
+    let mut options = BertOptions::default();
+    if let Some(threads) = threads {
+        options.threads = threads;
+    }
+    if !std::path::Path::new(&checkpoint).is_dir() {
+        return Ok(Arc::new(BertModel::from_hub(&checkpoint, options).await?));
+    }
+    let load = move || BertModel::load(checkpoint, options);
+    let model = tokio::task::spawn_blocking(load).await.map_err(|_| BertError::Interrupted)?;
+    Ok(Arc::new(model?))
+}
+
+#[cfg(not(feature = "bert"))]
+#[allow(clippy::unused_async)] // as the other is
+async fn bert(_: String, _: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
+    Err(EngineError::NotBuilt { feature: "bert" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn engines_are_known_by_name() {
+        let bert = |checkpoint: &str| Ok(EmotionEngine::Bert(checkpoint.to_owned()));
+        assert_eq!("lexicon".parse(), Ok(EmotionEngine::Lexicon));
+        assert_eq!("bert".parse(), bert(DEFAULT_CHECKPOINT));
+        assert_eq!("bert:owner/name".parse(), bert("owner/name"));
+        assert_eq!("bert:C:/models/x".parse(), bert("C:/models/x"));
+        for name in ["", "bert:", "lexicon:", "lexicon:x", "BERT", "gpt"] {
+            assert_eq!(name.parse::<EmotionEngine>(), Err(UnknownEngine), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_lexicon_is_always_there() {
+        let model = EmotionEngine::default().open(None).await.expect("it is built in");
+        assert_eq!(model.engine(), "lexicon/1");
+    }
+
+    #[cfg(feature = "bert")]
+    #[tokio::test]
+    async fn a_directory_is_a_checkpoint_and_anything_else_an_id() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-tiny");
+        let model = EmotionEngine::Bert(dir.to_owned()).open(Some(1)).await.expect("it is there");
+        assert_eq!(model.engine(), "bert:bert-tiny");
+        let error = EmotionEngine::Bert(format!("{dir}/gone")).open(None).await;
+        let error = error.expect_err("there is none").to_string();
+        assert!(error.contains("neither a directory nor an id"), "{error}");
+    }
+
+    #[cfg(not(feature = "bert"))]
+    #[tokio::test]
+    async fn a_build_without_bert_says_so() {
+        let error = EmotionEngine::Bert("x".to_owned()).open(None).await.expect_err("not built");
+        assert!(error.to_string().contains("the feature bert"), "{error}");
+    }
+}
