@@ -40,20 +40,20 @@ pub struct Settings {
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
     /// The language model's name; without it the built-in summariser writes
-    #[arg(long, env = "SHIORI_LLM_MODEL")]
+    #[arg(long, env = "SHIORI_LLM_MODEL", global = true)]
     pub llm_model: Option<String>,
     /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
-    #[arg(long, env = "OPENAI_BASE_URL")]
+    #[arg(long, env = "OPENAI_BASE_URL", global = true)]
     pub openai_base_url: Option<String>,
     /// Its key, if it needs one
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, global = true)]
     pub openai_api_key: Option<Secret>,
     /// Seconds that the language model may take in total [default: 120]
-    #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS")]
+    #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
     /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
     /// [default: info]
-    #[arg(long, env = "SHIORI_LOG")]
+    #[arg(long, env = "SHIORI_LOG", global = true)]
     pub log: Option<String>,
 }
 
@@ -137,6 +137,8 @@ impl Settings {
     pub fn into_worker(self) -> Result<Worker, SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let required = |name| SettingsError::Required { name };
+        let concurrency = self.concurrency()?;
+        let pipeline = self.pipeline()?;
         let token = self.internal_token.ok_or_else(|| required("internal_token"))?;
         let server_url = self.server_url.as_deref().unwrap_or("http://127.0.0.1:8080");
         let api = ServerApi::new(server_url, token.reveal())
@@ -146,10 +148,6 @@ impl Settings {
         let redis = Redis::new(url.reveal(), prefix)
             .map_err(|_| out_of_range("redis_url", "the URL of a Redis"))?;
 
-        let concurrency = self.worker_concurrency.unwrap_or(64);
-        if !(1..=10_000).contains(&concurrency) {
-            return Err(out_of_range("worker_concurrency", "1 to 10000"));
-        }
         let drain = self.drain_seconds.unwrap_or(10);
         if drain > 3600 {
             return Err(out_of_range("drain_seconds", "at most 3600"));
@@ -158,16 +156,29 @@ impl Settings {
         if worker_id.is_empty() || worker_id.chars().count() > 128 {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
         }
+        let config =
+            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
+        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
+        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+    }
+
+    /// The models that the settings name.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when a value cannot be used.
+    pub(crate) fn pipeline(&self) -> Result<Pipeline, SettingsError> {
+        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let mut pipeline = Pipeline::builtin();
         // Compose files hand over variables that are not set as empty ones.
-        if let Some(model) = self.llm_model.filter(|model| !model.is_empty()) {
+        if let Some(model) = self.llm_model.clone().filter(|model| !model.is_empty()) {
             let mut config = OpenAiConfig {
                 model,
-                api_key: self.openai_api_key.filter(|key| !key.reveal().is_empty()),
-                max_in_flight: concurrency,
+                api_key: self.openai_api_key.clone().filter(|key| !key.reveal().is_empty()),
+                max_in_flight: self.concurrency()?,
                 ..OpenAiConfig::default()
             };
-            if let Some(base_url) = self.openai_base_url.filter(|url| !url.is_empty()) {
+            if let Some(base_url) = self.openai_base_url.clone().filter(|url| !url.is_empty()) {
                 config.base_url = base_url;
             }
             if let Some(seconds) = self.llm_timeout_seconds {
@@ -180,10 +191,14 @@ impl Settings {
             let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
             pipeline.summarizer = Arc::new(summarizer);
         }
-        let config =
-            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
-        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
-        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+        Ok(pipeline)
+    }
+
+    fn concurrency(&self) -> Result<usize, SettingsError> {
+        let concurrency = self.worker_concurrency.unwrap_or(64);
+        let rule = "1 to 10000";
+        let usable = (1..=10_000).contains(&concurrency).then_some(concurrency);
+        usable.ok_or(SettingsError::OutOfRange { name: "worker_concurrency", rule })
     }
 }
 

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 
 use crate::{
-    emotion::{EmotionModel, LexiconModel, day_emotion},
+    emotion::{EmotionModel, LinearModel, day_emotion},
     protocol::ClaimedDay,
     summarize::{DayText, ExtractiveSummarizer, Summarizer, WeekText},
 };
@@ -45,7 +45,7 @@ impl Pipeline {
     /// The models that need no weights and no network.
     pub fn builtin() -> Self {
         Self {
-            emotion: Arc::new(LexiconModel::new()),
+            emotion: Arc::new(LinearModel::new()),
             summarizer: Arc::new(ExtractiveSummarizer::new()),
         }
     }

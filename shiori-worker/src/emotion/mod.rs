@@ -1,13 +1,18 @@
 //! Emotion models: from a block of text to how likely each of the seven emotions is.
 
 mod day;
+mod engine;
+pub mod evaluation;
 mod lexicon;
+pub mod linear;
 
 use async_trait::async_trait;
 use shiori_sdk::Distribution;
 
 pub use day::day_emotion;
+pub use engine::{EmotionEngine, UnknownEngine};
 pub use lexicon::LexiconModel;
+pub use linear::LinearModel;
 
 /// Reads emotions from text.
 #[async_trait]
