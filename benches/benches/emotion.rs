@@ -8,8 +8,11 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
-    env, fmt, fs,
+    env,
+    fmt::{self, Write},
+    fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +20,7 @@ use shiori_benches::{
     FreshWeeks, Percentiles, Place, record, resident_mib, runtime, sentences, write_checkpoint,
 };
 use shiori_sdk::{Client, Date, Document, Draft, Precondition, SummaryHandle, SummaryStatus, Week};
-use shiori_worker::emotion::{BertModel, BertOptions, EmotionModel, LexiconModel};
+use shiori_worker::emotion::{BertModel, BertOptions, EmotionModel, LexiconModel, LinearModel};
 
 /// Texts in one call: as a person tries it, a short day, a week, and all that wait under load.
 const TEXTS_A_CALL: [usize; 4] = [1, 8, 56, 448];
@@ -39,12 +42,13 @@ fn main() {
 
     let mut table = String::from("| engine | threads |");
     for count in TEXTS_A_CALL {
-        table += &format!(" {count} a call |");
+        write!(table, " {count} a call |").unwrap();
     }
     table += " loaded in | resident memory |\n|---|---:|";
     table += &"---:|".repeat(TEXTS_A_CALL.len() + 2);
     table.push('\n');
     measure(&mut table, "lexicon", "", LexiconModel::new);
+    measure(&mut table, "linear", "", LinearModel::new);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     for threads in [1, cores] {
         let load = || load(dir, threads);
@@ -52,7 +56,7 @@ fn main() {
     }
     table += "\n| 50 summaries at once, with | asked at once, p50 | p95 | then one by one, p50 | p95 | \
               completed | leases lost | until all were |\n|---|---:|---:|---:|---:|---:|---:|---:|\n";
-    serve(&mut table, "lexicon", Arc::new(LexiconModel::new()));
+    serve(&mut table, "linear", Arc::new(LinearModel::new()));
     serve(&mut table, "BERT-base", Arc::new(load(dir, cores)));
     record("emotion", &table);
 }
@@ -72,12 +76,12 @@ fn measure<M: EmotionModel>(
     let before = Instant::now();
     let model = load();
     let loaded = before.elapsed();
-    *table += &format!("| {engine} | {threads} |");
+    write!(table, "| {engine} | {threads} |").unwrap();
     for count in TEXTS_A_CALL {
         let per_second = runtime.block_on(throughput(&model, count));
-        *table += &format!(" {per_second:.1}/s |");
+        write!(table, " {per_second:.1}/s |").unwrap();
     }
-    *table += &format!(" {loaded:.1?} | {} MiB |\n", resident_mib(std::process::id()));
+    writeln!(table, " {loaded:.1?} | {} MiB |", resident_mib(std::process::id())).unwrap();
 }
 
 /// Sentences per second, so many in each call, one call after the other.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     Pipeline, Secret, ServerApi, SystemClock, Worker, WorkerConfig,
-    emotion::EmotionEngine,
+    emotion::{EmotionEngine, EmotionModel},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
     summarize::openai::{OpenAiConfig, OpenAiSummarizer},
@@ -40,37 +40,37 @@ pub struct Settings {
     /// [default: 10]
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
-    /// The emotion model: lexicon, bert:DIRECTORY, or bert:OWNER/NAME for a checkpoint of the
-    /// Hugging Face hub [default: lexicon]
-    #[arg(long, env = "SHIORI_EMOTION_MODEL")]
+    /// The emotion model: linear, lexicon, bert:DIRECTORY, or bert:OWNER/NAME for a checkpoint of
+    /// the Hugging Face hub [default: linear]
+    #[arg(long, env = "SHIORI_EMOTION_MODEL", global = true)]
     pub emotion_model: Option<String>,
     /// Threads that BERT computes on [default: one for each core]
-    #[arg(long, env = "SHIORI_EMOTION_THREADS")]
+    #[arg(long, env = "SHIORI_EMOTION_THREADS", global = true)]
     pub emotion_threads: Option<usize>,
     /// The language model's name; without it the built-in summariser writes
-    #[arg(long, env = "SHIORI_LLM_MODEL")]
+    #[arg(long, env = "SHIORI_LLM_MODEL", global = true)]
     pub llm_model: Option<String>,
     /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
-    #[arg(long, env = "OPENAI_BASE_URL")]
+    #[arg(long, env = "OPENAI_BASE_URL", global = true)]
     pub openai_base_url: Option<String>,
     /// Its key, if it needs one
-    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true)]
+    #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, global = true)]
     pub openai_api_key: Option<Secret>,
     /// Seconds that the language model may take in total [default: 120]
-    #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS")]
+    #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
     /// Requests a minute that the language model's provider allows [default: no limit]
-    #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE")]
+    #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE", global = true)]
     pub llm_requests_per_minute: Option<NonZeroU32>,
     /// Tokens a minute that it allows, of prompts and answers [default: no limit]
-    #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE")]
+    #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE", global = true)]
     pub llm_tokens_per_minute: Option<NonZeroU32>,
     /// What becomes of a summary that the language model fails for good [default: extractive]
-    #[arg(long, env = "SHIORI_LLM_FALLBACK")]
+    #[arg(long, env = "SHIORI_LLM_FALLBACK", global = true)]
     pub llm_fallback: Option<Fallback>,
     /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
     /// [default: info]
-    #[arg(long, env = "SHIORI_LOG")]
+    #[arg(long, env = "SHIORI_LOG", global = true)]
     pub log: Option<String>,
 }
 
@@ -177,47 +177,53 @@ impl Settings {
     pub async fn into_worker(self) -> Result<Worker, SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let required = |name| SettingsError::Required { name };
-        let token = self.internal_token.ok_or_else(|| required("internal_token"))?;
+        let concurrency = self.concurrency()?;
+        let token = self.internal_token.as_ref().ok_or_else(|| required("internal_token"))?;
         let server_url = self.server_url.as_deref().unwrap_or("http://127.0.0.1:8080");
         let api = ServerApi::new(server_url, token.reveal())
             .map_err(|_| out_of_range("server_url", "an http or https URL without credentials"))?;
-        let url = self.redis_url.ok_or_else(|| required("redis_url"))?;
+        let url = self.redis_url.as_ref().ok_or_else(|| required("redis_url"))?;
         let prefix = self.redis_prefix.as_deref().unwrap_or("shiori");
         let redis = Redis::new(url.reveal(), prefix)
             .map_err(|_| out_of_range("redis_url", "the URL of a Redis"))?;
 
-        let concurrency = self.worker_concurrency.unwrap_or(64);
-        if !(1..=10_000).contains(&concurrency) {
-            return Err(out_of_range("worker_concurrency", "1 to 10000"));
-        }
         let drain = self.drain_seconds.unwrap_or(10);
         if drain > 3600 {
             return Err(out_of_range("drain_seconds", "at most 3600"));
         }
-        let worker_id = self.worker_id.unwrap_or_else(host_and_process);
+        let worker_id = self.worker_id.clone().unwrap_or_else(host_and_process);
         if worker_id.is_empty() || worker_id.chars().count() > 128 {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
         }
-        let engine = self.emotion_model.as_deref().filter(|name| !name.is_empty());
-        let engine: EmotionEngine =
-            engine.map_or(Ok(EmotionEngine::default()), str::parse).map_err(|_| {
-                out_of_range("emotion_model", "lexicon, bert:DIRECTORY or bert:OWNER/NAME")
-            })?;
-        if self.emotion_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
-            return Err(out_of_range("emotion_threads", "1 to 1024"));
-        }
+        let pipeline = self.pipeline(None).await?;
+        let config =
+            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
+        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
+        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+    }
+
+    /// The models that the settings name, loaded; the emotion model is this one, if given.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when a value or a model cannot be used.
+    pub(crate) async fn pipeline(
+        &self,
+        engine: Option<EmotionEngine>,
+    ) -> Result<Pipeline, SettingsError> {
+        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let mut pipeline = Pipeline::builtin();
         // Compose files hand over variables that are not set as empty ones.
-        if let Some(model) = self.llm_model.filter(|model| !model.is_empty()) {
+        if let Some(model) = self.llm_model.clone().filter(|model| !model.is_empty()) {
             let mut config = OpenAiConfig {
                 model,
-                api_key: self.openai_api_key.filter(|key| !key.reveal().is_empty()),
-                max_in_flight: concurrency,
+                api_key: self.openai_api_key.clone().filter(|key| !key.reveal().is_empty()),
+                max_in_flight: self.concurrency()?,
                 requests_per_minute: self.llm_requests_per_minute,
                 tokens_per_minute: self.llm_tokens_per_minute,
                 ..OpenAiConfig::default()
             };
-            if let Some(base_url) = self.openai_base_url.filter(|url| !url.is_empty()) {
+            if let Some(base_url) = self.openai_base_url.clone().filter(|url| !url.is_empty()) {
                 config.base_url = base_url;
             }
             if let Some(seconds) = self.llm_timeout_seconds {
@@ -234,12 +240,39 @@ impl Settings {
             }
         }
         // Last, for it is what takes time.
-        let emotion = engine.open(self.emotion_threads).await;
-        pipeline.emotion = emotion.map_err(SettingsError::Emotion)?;
-        let config =
-            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
-        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
-        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+        pipeline.emotion = self.emotion(engine).await?;
+        Ok(pipeline)
+    }
+
+    /// This emotion model, or else the one that the settings name, loaded.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError`] when it cannot be used.
+    pub(crate) async fn emotion(
+        &self,
+        engine: Option<EmotionEngine>,
+    ) -> Result<Arc<dyn EmotionModel>, SettingsError> {
+        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
+        if self.emotion_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
+            return Err(out_of_range("emotion_threads", "1 to 1024"));
+        }
+        let named = self.emotion_model.as_deref().filter(|name| !name.is_empty());
+        let engine = match (engine, named) {
+            (Some(engine), _) => engine,
+            (None, Some(name)) => {
+                name.parse().map_err(|_| out_of_range("emotion_model", EmotionEngine::RULE))?
+            }
+            (None, None) => EmotionEngine::default(),
+        };
+        engine.open(self.emotion_threads).await.map_err(SettingsError::Emotion)
+    }
+
+    fn concurrency(&self) -> Result<usize, SettingsError> {
+        let concurrency = self.worker_concurrency.unwrap_or(64);
+        let rule = "1 to 10000";
+        let usable = (1..=10_000).contains(&concurrency).then_some(concurrency);
+        usable.ok_or(SettingsError::OutOfRange { name: "worker_concurrency", rule })
     }
 }
 

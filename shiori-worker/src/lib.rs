@@ -6,6 +6,9 @@
 //! back. The server's row is the truth and the queue only a hint, so a worker may be killed at any
 //! moment.
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
 mod clock;
 #[cfg(feature = "cli")]
 mod config;

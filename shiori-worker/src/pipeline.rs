@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 
 use crate::{
-    emotion::{EmotionModel, LexiconModel},
+    emotion::{EmotionModel, LinearModel},
     protocol::ClaimedDay,
     summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
 };
@@ -47,7 +47,7 @@ impl Pipeline {
     /// The models that need no weights and no network.
     pub fn builtin() -> Self {
         Self {
-            emotion: Arc::new(LexiconModel::new()),
+            emotion: Arc::new(LinearModel::new()),
             summarizer: Arc::new(ExtractiveSummarizer::new()),
             fallback: None,
         }

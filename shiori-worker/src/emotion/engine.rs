@@ -1,26 +1,28 @@
-use std::{str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{EmotionModel, LexiconModel};
+use super::{EmotionModel, LexiconModel, LinearModel};
 
 /// The checkpoint that `bert` alone stands for.
 const DEFAULT_CHECKPOINT: &str = "dlckdfuf141/korean-emotion-kluebert-v2";
 
-/// Which emotion model is used, by the name that the settings give it: `lexicon`, or `bert:` and
-/// the directory of a checkpoint or its id on the Hugging Face hub. `bert` alone is
-/// `dlckdfuf141/korean-emotion-kluebert-v2`.
+/// Which emotion model is used, by the name that settings and commands give it: `linear`,
+/// `lexicon`, or `bert:` and the directory of a checkpoint or its id on the Hugging Face hub.
+/// `bert` alone is `dlckdfuf141/korean-emotion-kluebert-v2`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum EmotionEngine {
     /// The built-in [`LexiconModel`].
-    #[default]
     Lexicon,
+    /// The built-in [`LinearModel`].
+    #[default]
+    Linear,
     /// A BERT checkpoint: a directory, or else an id on the hub. It needs the feature `bert`.
     Bert(String),
 }
 
 /// There is no emotion model of this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an emotion model is lexicon, bert, bert:DIRECTORY or bert:OWNER/NAME")]
+#[error("an emotion model is {}", EmotionEngine::RULE)]
 pub struct UnknownEngine;
 
 /// An emotion model cannot be had.
@@ -39,20 +41,36 @@ pub enum EngineError {
     Bert(#[from] super::BertError),
 }
 
+impl fmt::Display for EmotionEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lexicon => f.write_str("lexicon"),
+            Self::Linear => f.write_str("linear"),
+            Self::Bert(checkpoint) => write!(f, "bert:{checkpoint}"),
+        }
+    }
+}
+
 impl FromStr for EmotionEngine {
     type Err = UnknownEngine;
 
     fn from_str(text: &str) -> Result<Self, UnknownEngine> {
-        match text.split_once(':').unwrap_or((text, "")) {
-            ("lexicon", "") if text == "lexicon" => Ok(Self::Lexicon),
-            ("bert", "") if text == "bert" => Ok(Self::Bert(DEFAULT_CHECKPOINT.to_owned())),
-            ("bert", checkpoint) if !checkpoint.is_empty() => Ok(Self::Bert(checkpoint.to_owned())),
+        match text.split_once(':') {
+            None if text == "lexicon" => Ok(Self::Lexicon),
+            None if text == "linear" => Ok(Self::Linear),
+            None if text == "bert" => Ok(Self::Bert(DEFAULT_CHECKPOINT.to_owned())),
+            Some(("bert", checkpoint)) if !checkpoint.is_empty() => {
+                Ok(Self::Bert(checkpoint.to_owned()))
+            }
             _ => Err(UnknownEngine),
         }
     }
 }
 
 impl EmotionEngine {
+    /// What an engine may be called.
+    pub(crate) const RULE: &str = "one of linear, lexicon, bert, bert:DIRECTORY, bert:OWNER/NAME";
+
     /// Loads the model. It may take seconds, or minutes if a checkpoint is downloaded.
     /// `threads` is for the models that have threads of their own; their default is one for each
     /// core.
@@ -63,6 +81,7 @@ impl EmotionEngine {
     pub async fn open(self, threads: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
         match self {
             Self::Lexicon => Ok(Arc::new(LexiconModel::new())),
+            Self::Linear => Ok(Arc::new(LinearModel::new())),
             Self::Bert(checkpoint) => bert(checkpoint, threads).await,
         }
     }
@@ -98,21 +117,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_are_known_by_name() {
+    fn engines_are_known_by_the_name_they_show() {
         let bert = |checkpoint: &str| Ok(EmotionEngine::Bert(checkpoint.to_owned()));
         assert_eq!("lexicon".parse(), Ok(EmotionEngine::Lexicon));
+        assert_eq!("linear".parse(), Ok(EmotionEngine::Linear));
         assert_eq!("bert".parse(), bert(DEFAULT_CHECKPOINT));
         assert_eq!("bert:owner/name".parse(), bert("owner/name"));
         assert_eq!("bert:C:/models/x".parse(), bert("C:/models/x"));
-        for name in ["", "bert:", "lexicon:", "lexicon:x", "BERT", "gpt"] {
+        for name in ["", "bert:", "lexicon:", "lexicon:x", "BERT", "Linear", "gpt"] {
             assert_eq!(name.parse::<EmotionEngine>(), Err(UnknownEngine), "{name}");
+        }
+        for name in ["lexicon", "linear", "bert:owner/name"] {
+            assert_eq!(
+                name.parse::<EmotionEngine>().map(|engine| engine.to_string()),
+                Ok(name.to_owned())
+            );
         }
     }
 
     #[tokio::test]
-    async fn the_lexicon_is_always_there() {
-        let model = EmotionEngine::default().open(None).await.expect("it is built in");
-        assert_eq!(model.engine(), "lexicon/1");
+    async fn the_built_in_ones_are_always_there() {
+        for (engine, edition) in
+            [(EmotionEngine::Lexicon, "lexicon/1"), (EmotionEngine::default(), "linear/1")]
+        {
+            let model = engine.open(None).await.expect("it is built in");
+            assert_eq!(model.engine(), edition);
+        }
     }
 
     #[cfg(feature = "bert")]

@@ -4,7 +4,9 @@
 mod bert;
 mod day;
 mod engine;
+pub mod evaluation;
 mod lexicon;
+pub mod linear;
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, Distribution};
@@ -14,6 +16,7 @@ pub use bert::{BertError, BertModel, BertOptions};
 pub use day::{day_emotion, majority_emotion};
 pub use engine::{EmotionEngine, EngineError, UnknownEngine};
 pub use lexicon::LexiconModel;
+pub use linear::LinearModel;
 
 /// Reads emotions from text.
 #[async_trait]

@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use shiori_sdk::{Distribution, Emotion};
 
 use super::{EmotionError, EmotionModel, Judgement};
+pub(super) use reading::read;
+pub(super) use words::{Sentence, sentences};
 
 /// Reads emotions off the words of a text, Korean and English. It needs no weights, no network
 /// and no time to speak of, and says the same of the same text always.
@@ -53,8 +55,10 @@ const PRIOR: f64 = 0.3;
 
 fn judge(text: &str) -> Judgement {
     let mut weights = [0.0; Emotion::ALL.len()];
-    for sentence in words::sentences(text) {
-        reading::read(&sentence, &mut weights);
+    for sentence in sentences(text) {
+        for (total, weight) in weights.iter_mut().zip(read(&sentence).weights) {
+            *total += weight;
+        }
     }
     let evidence: f64 = weights.iter().sum();
     if evidence <= 0.0 {

@@ -9,8 +9,18 @@ use super::{
     words::{PAUSE, Sentence, decomposed},
 };
 
-/// Adds to the weight of each emotion what a sentence says of it.
-pub(super) fn read(sentence: &Sentence, weights: &mut [f64; Emotion::ALL.len()]) {
+/// What a sentence says.
+#[derive(Debug, Default)]
+pub(in crate::emotion) struct Reading {
+    /// How much it says of each emotion, in the order of [`Emotion::ALL`].
+    pub(in crate::emotion) weights: [f64; Emotion::ALL.len()],
+    /// The words whose emotion is denied, by their place in the sentence.
+    pub(in crate::emotion) denied: Vec<usize>,
+}
+
+/// Reads a sentence.
+pub(in crate::emotion) fn read(sentence: &Sentence) -> Reading {
+    let mut reading = Reading::default();
     let words = &sentence.words;
     let mut found = Vec::new();
     // ㅠㅠ and ㅋㅋ: they colour what a sentence says, and speak for themselves only when it says
@@ -31,7 +41,10 @@ pub(super) fn read(sentence: &Sentence, weights: &mut [f64; Emotion::ALL.len()])
         };
         if let Some(said) = said(words, at, from, hit) {
             let tone = word.starts_with(|letter| matches!(letter, '\u{3131}'..='\u{318e}'));
-            if tone { &mut tones } else { &mut found }.push(said);
+            if tone { &mut tones } else { &mut found }.push((said.emotion, said.weight));
+            if said.denied {
+                reading.denied.extend(at..at + hit.words);
+            }
         }
         at += hit.words;
     }
@@ -42,12 +55,21 @@ pub(super) fn read(sentence: &Sentence, weights: &mut [f64; Emotion::ALL.len()])
         emphasis += 0.25;
     }
     for (emotion, weight) in found {
-        weights[emotion.index()] += weight * emphasis;
+        reading.weights[emotion.index()] += weight * emphasis;
     }
+    reading
+}
+
+/// What a hit says of an emotion.
+struct Said {
+    emotion: Emotion,
+    weight: f64,
+    /// Whether that is because another emotion is denied.
+    denied: bool,
 }
 
 /// What a hit says once its neighbours are heard; `from` is where it begins in its first word.
-fn said(words: &[String], at: usize, from: usize, hit: Hit) -> Option<(Emotion, f64)> {
+fn said(words: &[String], at: usize, from: usize, hit: Hit) -> Option<Said> {
     let Sense { emotion, weight } = hit.sense;
     let emotion = emotion?;
     let after = &words[at + hit.words..];
@@ -57,15 +79,17 @@ fn said(words: &[String], at: usize, from: usize, hit: Hit) -> Option<(Emotion, 
         factor *= MORE;
     }
     if beyond_words(&words[..at], after) {
-        return Some((emotion, weight * MORE));
+        return Some(Said { emotion, weight: weight * MORE, denied: false });
     }
     if !denied(&words[..at], ending, after) {
-        return Some((emotion, weight * factor));
+        return Some(Said { emotion, weight: weight * factor, denied: false });
     }
     match emotion {
-        Emotion::Happiness => Some((Emotion::Sadness, weight * 0.5)),
+        Emotion::Happiness => {
+            Some(Said { emotion: Emotion::Sadness, weight: weight * 0.5, denied: true })
+        }
         Emotion::Neutral => None,
-        _ => Some((Emotion::Neutral, weight * 0.25)),
+        _ => Some(Said { emotion: Emotion::Neutral, weight: weight * 0.25, denied: true }),
     }
 }
 

@@ -7,19 +7,21 @@ use std::iter;
 
 /// A sentence, or what stands between two ends of sentences.
 #[derive(Default)]
-pub(super) struct Sentence {
+pub(in crate::emotion) struct Sentence {
     /// Its words, decomposed and in lower case. [`PAUSE`] stands for punctuation between them, an
     /// emoji is a word of its own, and so is a run of bare letters such as ㅋㅋ.
-    pub(super) words: Vec<String>,
+    pub(in crate::emotion) words: Vec<String>,
     /// The exclamation marks that end it.
-    pub(super) exclamations: u32,
+    pub(in crate::emotion) exclamations: u32,
+    /// The question marks that end it.
+    pub(in crate::emotion) questions: u32,
 }
 
 /// The word that stands for punctuation within a sentence.
 pub(super) const PAUSE: &str = ",";
 
 /// The sentences of a text, one at a time.
-pub(super) fn sentences(text: &str) -> impl Iterator<Item = Sentence> {
+pub(in crate::emotion) fn sentences(text: &str) -> impl Iterator<Item = Sentence> {
     let mut letters = text.chars().flat_map(char::to_lowercase).peekable();
     iter::from_fn(move || {
         letters.peek()?;
@@ -35,7 +37,10 @@ pub(super) fn sentences(text: &str) -> impl Iterator<Item = Sentence> {
                 // Part of what it follows: neither a word nor the end of one.
                 Kind::Mark => continue,
                 Kind::Space => {}
-                Kind::End => sentence.exclamations += u32::from(matches!(letter, '!' | '！')),
+                Kind::End => {
+                    sentence.exclamations += u32::from(matches!(letter, '!' | '！'));
+                    sentence.questions += u32::from(matches!(letter, '?' | '？'));
+                }
                 Kind::Pause => sentence.words.push(PAUSE.to_owned()),
                 _ => {
                     if kind != last || kind == Kind::Symbol {

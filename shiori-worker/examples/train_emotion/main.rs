@@ -1,0 +1,260 @@
+//! Trains the built-in emotion model of `shiori-worker` and tells how good it is on sentences that
+//! it has not seen. `docs/emotion-model.md` has the command that made the weights.
+//!
+//! ```console
+//! $ cargo run --release -p shiori-worker --no-default-features --example train_emotion -- \
+//!       WEIGHTS.bin FILE.tsv:WEIGHT:BALANCE…
+//! ```
+//!
+//! A line of a file is a label, a tab and a text. Each of its sentences counts WEIGHT times;
+//! BALANCE says how much rare labels are made up for, from 0 for not at all to 1 for wholly.
+//!
+//! It is softmax regression by stochastic gradient descent with `AdaGrad` steps. Each file is parted
+//! into [`FOLDS`]; the sentences of each are scored by weights that were learnt from the other
+//! folds of all files and rounded as they will be. By these scores it chooses what is added to each
+//! emotion and by how much the distribution is sharpened or flattened, and by them it is judged.
+//! Then the weights are learnt from everything. The same files give the same bytes.
+#![allow(clippy::print_stdout)] // a report is there to be read
+#![allow(clippy::cast_precision_loss)] // counts of sentences are small
+
+use std::{array, env, error::Error, fs};
+
+use shiori_sdk::Emotion;
+use shiori_worker::emotion::{
+    evaluation::{Evaluation, labelled},
+    linear::{
+        features::{BUCKETS, Features, HINTS},
+        weights::{Scores, Weights},
+    },
+};
+
+const EMOTIONS: usize = Emotion::ALL.len();
+const FOLDS: usize = 8;
+const EPOCHS: usize = 3;
+/// The first step of gradient descent; it shrinks to nothing over the epochs.
+const RATE: f32 = 0.1;
+/// How much a weight is pulled back to 0.
+const DECAY: f32 = 1e-4;
+/// Where the order of the sentences comes from.
+const SEED: u64 = 7;
+
+/// A labelled sentence.
+struct Row {
+    features: Features,
+    label: Emotion,
+    /// How much it counts; 1 on average over all.
+    weight: f32,
+    fold: usize,
+}
+
+/// A file of labelled sentences.
+struct Source {
+    name: String,
+    rows: Vec<Row>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let (out, sources) = (arguments.next(), arguments.map(|source| read(&source)));
+    let out = out.ok_or("usage: train_emotion WEIGHTS.bin FILE.tsv:WEIGHT:BALANCE…")?;
+    let mut sources: Vec<Source> = sources.collect::<Result<_, _>>()?;
+    let total: f32 = rows(&sources).map(|row| row.weight).sum();
+    let count = rows(&sources).fold(0.0, |count, _| count + 1.0);
+    for row in sources.iter_mut().flat_map(|source| &mut source.rows) {
+        row.weight *= count / total;
+    }
+
+    let mut unseen: Vec<Vec<(Scores, Emotion)>> = sources.iter().map(|_| Vec::new()).collect();
+    for fold in 0..FOLDS {
+        let seen: Vec<&Row> = rows(&sources).filter(|row| row.fold != fold).collect();
+        let (learnt, bias) = learn(&seen);
+        let weights = Weights::quantize(&learnt, bias, 1.0);
+        for (source, scored) in sources.iter().zip(&mut unseen) {
+            let rows = source.rows.iter().filter(|row| row.fold == fold);
+            scored.extend(rows.map(|row| (weights.scores(&row.features), row.label)));
+        }
+        println!("fold {} of {FOLDS}", fold + 1);
+    }
+
+    println!("\nas learnt");
+    report(&sources, &unseen, [0.0; EMOTIONS]);
+    let added = choose_bias(&unseen);
+    println!("\nwith {added:.2?} added");
+    report(&sources, &unseen, added);
+    let sharpness = choose_sharpness(&unseen, added);
+    println!("\nscores times {sharpness:.2}");
+
+    let all: Vec<&Row> = rows(&sources).collect();
+    let (learnt, bias) = learn(&all);
+    let bias = array::from_fn(|emotion| bias[emotion] + added[emotion]);
+    fs::write(&out, Weights::quantize(&learnt, bias, sharpness).to_bytes())?;
+    println!("{out}: learnt from {} sentences", all.len());
+    Ok(())
+}
+
+fn rows(sources: &[Source]) -> impl Iterator<Item = &Row> {
+    sources.iter().flat_map(|source| &source.rows)
+}
+
+/// Reads `FILE.tsv:WEIGHT:BALANCE`.
+fn read(argument: &str) -> Result<Source, Box<dyn Error>> {
+    let mut parts = argument.rsplitn(3, ':');
+    let (balance, weight, path) = (parts.next(), parts.next(), parts.next());
+    let usage = || format!("{argument} is not FILE.tsv:WEIGHT:BALANCE");
+    let balance: f32 = balance.and_then(|number| number.parse().ok()).ok_or_else(usage)?;
+    let weight: f32 = weight.and_then(|number| number.parse().ok()).ok_or_else(usage)?;
+    let path = path.ok_or_else(usage)?;
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let texts = labelled(&text).map_err(|error| format!("{path}: {error}"))?;
+    // Every label is parted alike: the first fold has its first, ninth, … sentence.
+    let mut counts = [0_usize; EMOTIONS];
+    let mut rows = Vec::new();
+    for (label, text) in &texts {
+        let count = &mut counts[label.index()];
+        rows.push(Row {
+            features: Features::of(text),
+            label: *label,
+            weight: 0.0,
+            fold: *count % FOLDS,
+        });
+        *count += 1;
+    }
+    let rarity = |row: &Row| (rows.len() as f32 / counts[row.label.index()] as f32).powf(balance);
+    let rarities: Vec<f32> = rows.iter().map(rarity).collect();
+    let mean = rarities.iter().sum::<f32>() / rows.len() as f32;
+    for (row, rarity) in rows.iter_mut().zip(rarities) {
+        row.weight = weight * rarity / mean;
+    }
+    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+    Ok(Source { name, rows })
+}
+
+/// Learns a weight for each bucket, hint and emotion, and what each emotion begins with.
+fn learn(rows: &[&Row]) -> (Vec<Scores>, Scores) {
+    /// Keeps the first steps from being huge.
+    const SMOOTHING: f32 = 1e-3;
+    let mut weights = vec![[0.0; EMOTIONS]; BUCKETS + HINTS];
+    let mut squares = vec![[SMOOTHING; EMOTIONS]; BUCKETS + HINTS];
+    let mut bias = [0.0; EMOTIONS];
+    let mut order: Vec<&Row> = rows.to_vec();
+    let mut random = SEED;
+    let steps = (EPOCHS * rows.len()) as f32;
+    let mut step = 0.0;
+    for _ in 0..EPOCHS {
+        shuffle(&mut order, &mut random);
+        for row in &order {
+            let rate = RATE * (1.0 - step / steps);
+            step += 1.0;
+            let share = row.features.share();
+            let pieces = row.features.buckets.iter().map(|bucket| (*bucket as usize, share));
+            let hints = (BUCKETS..).zip(row.features.hints).filter(|(_, hint)| *hint > 0.0);
+            let inputs = || pieces.clone().chain(hints.clone());
+
+            let mut scores = bias;
+            for (input, value) in inputs() {
+                for (score, weight) in scores.iter_mut().zip(&weights[input]) {
+                    *score += weight * value;
+                }
+            }
+            let mut slopes = softmax(scores);
+            slopes[row.label.index()] -= 1.0;
+            let slopes = slopes.map(|slope| slope * row.weight);
+            for (bias, slope) in bias.iter_mut().zip(slopes) {
+                *bias -= RATE * rate * slope;
+            }
+            for (input, value) in inputs() {
+                for emotion in 0..EMOTIONS {
+                    let weight = &mut weights[input][emotion];
+                    let square = &mut squares[input][emotion];
+                    let slope = slopes[emotion] * value + DECAY * *weight;
+                    *square += slope * slope;
+                    *weight -= rate * slope / square.sqrt();
+                }
+            }
+        }
+    }
+    (weights, bias)
+}
+
+fn softmax(scores: Scores) -> Scores {
+    let highest = scores.iter().copied().fold(f32::MIN, f32::max);
+    let powers = scores.map(|score| (score - highest).exp());
+    let sum: f32 = powers.iter().sum();
+    powers.map(|power| power / sum)
+}
+
+/// Fisher and Yates, with numbers from `SplitMix64`.
+fn shuffle<T>(items: &mut [T], random: &mut u64) {
+    for last in (1..items.len()).rev() {
+        *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut number = *random;
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^= number >> 31;
+        #[allow(clippy::cast_possible_truncation)] // it is at most `last`
+        let other = (number % (last as u64 + 1)) as usize;
+        items.swap(last, other);
+    }
+}
+
+/// What comes of the scores, with this added to them.
+fn evaluate(scored: &[(Scores, Emotion)], added: Scores) -> Evaluation {
+    Evaluation::of(scored.iter().map(|(scores, label)| {
+        let score = |emotion: &Emotion| scores[emotion.index()] + added[emotion.index()];
+        let best = Emotion::ALL.into_iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        (*label, best.unwrap_or(Emotion::Neutral))
+    }))
+}
+
+/// What is best added to the scores: that which makes accuracy and macro-F1, summed over the
+/// sources, largest. It climbs from nothing, in ever smaller steps.
+fn choose_bias(unseen: &[Vec<(Scores, Emotion)>]) -> Scores {
+    let value = |added: Scores| -> f64 {
+        let evaluations = unseen.iter().map(|scored| evaluate(scored, added));
+        evaluations.map(|evaluation| evaluation.accuracy() + evaluation.macro_f1()).sum()
+    };
+    let mut best = ([0.0; EMOTIONS], value([0.0; EMOTIONS]));
+    for step in [0.4, 0.2, 0.1, 0.05] {
+        for _ in 0..3 {
+            for (emotion, change) in (0..EMOTIONS).flat_map(|e| [(e, -step), (e, step)]) {
+                let mut added = best.0;
+                added[emotion] += change;
+                let value = value(added);
+                if value > best.1 {
+                    best = (added, value);
+                }
+            }
+        }
+    }
+    best.0
+}
+
+/// What the scores are best multiplied by: that under which the labels are most likely, on average
+/// over the sources.
+fn choose_sharpness(unseen: &[Vec<(Scores, Emotion)>], added: Scores) -> f32 {
+    let likelihood = |sharpness: f32| -> f32 {
+        let mean = |scored: &Vec<(Scores, Emotion)>| {
+            let logs = scored.iter().map(|(scores, label)| {
+                let scores =
+                    array::from_fn(|emotion| (scores[emotion] + added[emotion]) * sharpness);
+                softmax(scores)[label.index()].max(f32::MIN_POSITIVE).ln()
+            });
+            logs.sum::<f32>() / scored.len().max(1) as f32
+        };
+        unseen.iter().map(mean).sum()
+    };
+    let choices = (1_u8..=40).map(|twentieths| f32::from(twentieths) / 20.0);
+    choices.max_by(|a, b| likelihood(*a).total_cmp(&likelihood(*b))).unwrap_or(1.0)
+}
+
+fn report(sources: &[Source], unseen: &[Vec<(Scores, Emotion)>], added: Scores) {
+    for (source, scored) in sources.iter().zip(unseen) {
+        let evaluation = evaluate(scored, added);
+        let (accuracy, macro_f1) = (evaluation.accuracy(), evaluation.macro_f1());
+        print!("{:26}  accuracy {accuracy:.3}  macro-F1 {macro_f1:.3} ", source.name);
+        for emotion in Emotion::ALL {
+            print!("  {emotion} {:.2}", evaluation.f1(emotion));
+        }
+        println!();
+    }
+}

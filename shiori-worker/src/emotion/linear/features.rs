@@ -1,0 +1,138 @@
+//! What the linear model sees of a text.
+
+use shiori_sdk::Emotion;
+
+use crate::emotion::lexicon::{self, Sentence};
+
+/// Buckets that pieces of text are hashed into; a power of two. Pieces that meet in one bucket share
+/// its weights.
+pub const BUCKETS: usize = 1 << BUCKET_BITS;
+const BUCKET_BITS: u32 = 16;
+
+/// Numbers that tell what the lexicon says: one for each emotion, and one that is 1 where it says
+/// nothing.
+pub const HINTS: usize = Emotion::ALL.len() + 1;
+
+/// A text as the linear model sees it.
+///
+/// Its pieces are runs of 3 to 7 letters within a word, its ends included, and of 1 to 4 syllables
+/// across words. A letter is one of Hangul's (ㅁ ㅜ ㅅ ㅓ of 무서), so that the forms of a stem have
+/// pieces in common. A word whose emotion the lexicon finds denied counts as [`DENIED`], whatever
+/// it is, and so 안 무섭다 has no piece of 무섭다.
+#[derive(Debug, Clone)]
+pub struct Features {
+    /// The buckets of its pieces, each once, in order.
+    pub buckets: Vec<u32>,
+    /// What the lexicon says, on a scale that flattens what is said often.
+    pub hints: [f32; HINTS],
+    /// The lexicon's evidence.
+    pub evidence: f64,
+}
+
+impl Features {
+    /// What there is to see in the text.
+    pub fn of(text: &str) -> Self {
+        let mut weights = [0.0; Emotion::ALL.len()];
+        let mut buckets = Vec::new();
+        let mut letters = Vec::new();
+        for sentence in lexicon::sentences(text) {
+            let reading = lexicon::read(&sentence);
+            for (total, weight) in weights.iter_mut().zip(reading.weights) {
+                *total += weight;
+            }
+            spell(&sentence, &reading.denied, &mut letters);
+            pieces(&letters, &mut buckets);
+        }
+        buckets.sort_unstable();
+        buckets.dedup();
+        let evidence: f64 = weights.iter().sum();
+        let mut hints = [0.0; HINTS];
+        for (hint, weight) in hints.iter_mut().zip(weights) {
+            #[allow(clippy::cast_possible_truncation)] // a weight needs no more digits
+            let weight = weight as f32;
+            *hint = weight.ln_1p();
+        }
+        hints[HINTS - 1] = if evidence > 0.0 { 0.0 } else { 1.0 };
+        Self { buckets, hints, evidence }
+    }
+
+    /// Whether there is nothing to judge by.
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    /// The value of each of the pieces, which makes long texts and short ones alike.
+    #[allow(clippy::cast_precision_loss)] // there are at most `BUCKETS`
+    pub fn share(&self) -> f32 {
+        1.0 / (self.buckets.len().max(1) as f32).sqrt()
+    }
+}
+
+/// Stands for a word that is denied.
+const DENIED: char = '¬';
+
+/// Writes down the sentence: its words and end marks between spaces. A sentence without a letter or
+/// an emoji is left blank.
+fn spell(sentence: &Sentence, denied: &[usize], letters: &mut Vec<char>) {
+    /// Equal end marks in a row that make a difference.
+    const MARKS: u32 = 3;
+    letters.clear();
+    let says =
+        |word: &String| word.chars().any(|letter| !letter.is_ascii() || letter.is_alphabetic());
+    if !sentence.words.iter().any(says) {
+        return;
+    }
+    letters.push(' ');
+    for (at, word) in sentence.words.iter().enumerate() {
+        if denied.contains(&at) {
+            letters.push(DENIED);
+        } else {
+            letters.extend(word.chars());
+        }
+        letters.push(' ');
+    }
+    for (mark, count) in [('!', sentence.exclamations), ('?', sentence.questions)] {
+        letters.extend((0..count.min(MARKS)).map(|_| mark));
+    }
+    letters.push(' ');
+}
+
+/// Adds the buckets of the pieces.
+fn pieces(letters: &[char], buckets: &mut Vec<u32>) {
+    const LETTERS: std::ops::RangeInclusive<usize> = 3..=7;
+    const SYLLABLES: usize = 4;
+    for from in 0..letters.len() {
+        let whole = begins_syllable(letters[from]);
+        let mut hash = 0_u64;
+        let mut syllables = 0;
+        let mut within = true;
+        for (count, letter) in (1..).zip(&letters[from..]) {
+            if begins_syllable(*letter) {
+                if whole && (1..=SYLLABLES).contains(&syllables) {
+                    buckets.push(bucket(hash));
+                }
+                syllables += 1;
+            }
+            within &= count <= *LETTERS.end();
+            if !within && (!whole || syllables > SYLLABLES) {
+                break;
+            }
+            hash = (hash.rotate_left(5) ^ u64::from(*letter)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            if within && LETTERS.contains(&count) {
+                buckets.push(bucket(hash));
+            }
+            within &= count == 1 || *letter != ' ';
+        }
+    }
+}
+
+/// Whether no letter of a syllable goes before this one: it is no vowel and no final consonant.
+fn begins_syllable(letter: char) -> bool {
+    !matches!(letter, '\u{1160}'..='\u{11ff}')
+}
+
+/// The bucket of a piece; the upper bits of a product are the well-mixed ones.
+#[allow(clippy::cast_possible_truncation)] // no more than `BUCKET_BITS` are left
+fn bucket(hash: u64) -> u32 {
+    (hash >> (u64::BITS - BUCKET_BITS)) as u32
+}
