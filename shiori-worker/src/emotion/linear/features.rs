@@ -17,7 +17,7 @@ pub const HINTS: usize = Emotion::ALL.len() + 1;
 ///
 /// Its pieces are runs of 3 to 7 letters within a word, its ends included, and of 1 to 4 syllables
 /// across words. A letter is one of Hangul's (ㅁ ㅜ ㅅ ㅓ of 무서), so that the forms of a stem have
-/// pieces in common. A word whose emotion the lexicon finds denied counts as [`DENIED`], whatever
+/// pieces in common. A word whose emotion the lexicon finds denied counts as the same, whatever
 /// it is, and so 안 무섭다 has no piece of 무섭다.
 #[derive(Debug, Clone)]
 pub struct Features {
@@ -82,9 +82,13 @@ fn spell(sentence: &Sentence, denied: &[usize], letters: &mut Vec<char>) {
     if !sentence.words.iter().any(says) {
         return;
     }
+    let mut is_denied = vec![false; sentence.words.len()];
+    for at in denied {
+        is_denied[*at] = true;
+    }
     letters.push(' ');
-    for (at, word) in sentence.words.iter().enumerate() {
-        if denied.contains(&at) {
+    for (word, is_denied) in sentence.words.iter().zip(is_denied) {
+        if is_denied {
             letters.push(DENIED);
         } else {
             letters.extend(word.chars());

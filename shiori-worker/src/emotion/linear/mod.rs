@@ -3,6 +3,8 @@
 
 #[doc(hidden)]
 pub mod features;
+#[cfg(test)]
+mod tests;
 #[doc(hidden)]
 pub mod weights;
 

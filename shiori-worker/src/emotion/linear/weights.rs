@@ -6,7 +6,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | [`MAGIC`] |
+//! | 8 | `shiori` and the edition |
 //! | 2 × 4 | [`BUCKETS`], [`HINTS`] |
 //! | 4 × [`SCORES`] | what each score begins with |
 //! | 4 × [`HINTS`] × [`SCORES`] | what each hint adds |

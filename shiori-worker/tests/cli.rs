@@ -1,0 +1,178 @@
+//! The commands of the worker's binary, run as a person runs them.
+#![allow(clippy::unwrap_used, missing_docs)]
+#![cfg(feature = "cli")]
+
+use std::{
+    fs,
+    io::Write,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+
+/// Runs the binary without any of the environment's settings.
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-worker"));
+    let mut child = command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// What a command that fails says. It prints nothing else, and no diary text.
+fn failure(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!error.contains("비밀"), "{error}");
+    error
+}
+
+struct File {
+    path: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, text).unwrap();
+        Self { path, _dir: dir }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+#[test]
+fn eval_prints_the_figures_of_an_engine() {
+    let file = File::new("공포\t정말 무서웠다\nhappiness\t너무 행복하다\n슬픔\t화가 치밀었다\n");
+    for engine in ["lexicon", "linear"] {
+        let out = told(&run(&["emotion", "eval", file.path(), "--engine", engine], ""));
+        assert!(out.starts_with(&format!("{engine}/1 on {}, texts: 3\n", file.path())), "{out}");
+        assert!(out.contains("accuracy  0.667\n"), "{out}");
+        // Fear and happiness 1, anger and sadness 0, and the other emotions neither meant nor given.
+        assert!(out.contains("macro-F1  0.500\n"), "{out}");
+        // The confusion matrix comes last, with a row for each emotion that was meant.
+        let sadness = out.lines().rfind(|line| line.starts_with("슬픔")).unwrap();
+        let given: Vec<_> = sadness.split_whitespace().skip(2).collect();
+        assert_eq!(given, ["0", "0", "1", "0", "0", "0", "0"], "{out}");
+    }
+}
+
+#[test]
+fn eval_names_the_line_that_is_not_labelled() {
+    let file = File::new("공포\t무섭다\n비밀 이야기\n");
+    let error = failure(&run(&["emotion", "eval", file.path()], ""));
+    assert!(error.contains("line 2 has no tab"), "{error}");
+    let empty = File::new("");
+    assert!(failure(&run(&["emotion", "eval", empty.path()], "")).contains("is empty"));
+    assert!(failure(&run(&["emotion", "eval", "/nowhere/file.tsv"], "")).contains("/nowhere"));
+}
+
+#[test]
+fn tag_reads_lines() {
+    let out = told(&run(&["tag"], "정말 무서웠다\n\n너무 행복하다\n"));
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("공포") && lines[0].ends_with("정말 무서웠다"), "{out}");
+    assert!(lines[1].starts_with("행복"), "{out}");
+}
+
+#[test]
+fn tag_reads_a_document_and_prints_json() {
+    let document = json!({"type": "doc", "content": [
+        {"type": "heading", "attrs": {"level": 1}, "content": [{"type": "text", "text": "무서운 밤"}]},
+        {"type": "paragraph", "content": [{"type": "text", "text": "그래도 행복하다"}]},
+    ]});
+    let out = told(&run(&["tag", "--json", "--engine", "lexicon"], &document.to_string()));
+    let tagged: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(tagged["engine"], "lexicon/1");
+    let texts = tagged["texts"].as_array().unwrap();
+    assert_eq!(texts.len(), 2);
+    assert_eq!(texts[0]["text"], "무서운 밤");
+    assert_eq!(texts[0]["label"], "공포");
+    assert!(texts[0]["evidence"].as_f64().unwrap() > 0.0);
+    assert_eq!(texts[0]["distribution"].as_object().unwrap().len(), 7);
+}
+
+#[test]
+fn tag_refuses_what_is_no_document() {
+    let error = failure(&run(&["tag"], r#"{"type": "doc", "content": "비밀"}"#));
+    assert!(!error.is_empty());
+}
+
+fn week() -> Value {
+    let day = |date: &str, text: &str| {
+        json!({"date": date, "title": "하루", "version": 3, "content": {"type": "doc", "content": [
+            {"type": "paragraph", "content": [{"type": "text", "text": text}]}]}})
+    };
+    json!([
+        day("20260107", "친구와 밥을 먹었다. 오랜만에 많이 웃어서 행복했다."),
+        day("20260105", "밤길이 어두워서 무서웠다. 집까지 뛰어왔다."),
+    ])
+}
+
+#[test]
+fn summarize_runs_the_pipeline_without_server_or_queue() {
+    let file = File::new(&week().to_string());
+    let out = told(&run(&["summarize", file.path(), "--json"], ""));
+    let summary: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(summary["engine"], "extractive/1");
+    assert_eq!(summary["emotion_engine"], "linear/1");
+    let reflection = summary["reflection"].as_str().unwrap();
+    assert!((1..=500).contains(&reflection.chars().count()));
+    let days: Vec<_> = summary["emotions"].as_array().unwrap().iter().collect();
+    assert_eq!([&days[0]["date"], &days[1]["date"]], ["20260105", "20260107"], "in order");
+    assert_eq!([&days[0]["label"], &days[1]["label"]], ["공포", "행복"]);
+
+    let text = told(&run(&["summarize", file.path(), "--engine", "lexicon"], ""));
+    assert!(text.contains("written by extractive/1, emotions by lexicon/1"), "{text}");
+}
+
+#[test]
+fn summarize_says_what_is_wrong_with_a_week() {
+    let mut twice = week();
+    twice[0]["date"] = twice[1]["date"].clone();
+    for (week, wrong) in [
+        (twice, "20260105 is there twice"),
+        (json!([]), "1 to 7 diaries"),
+        (json!([{"date": "20260230", "title": "비밀", "content": {}}]), "not an array of diaries"),
+        (json!({"비밀": 1}), "not an array of diaries"),
+    ] {
+        let file = File::new(&week.to_string());
+        let error = failure(&run(&["summarize", file.path()], ""));
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_named() {
+    let output = run(&["tag", "--engine", "gpt"], "");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("linear, lexicon, bert"), "{error}");
+    if cfg!(not(feature = "bert")) {
+        let error = failure(&run(&["tag", "--engine", "bert:somewhere"], ""));
+        assert!(error.contains("without the feature bert"), "{error}");
+    }
+}
+
+#[test]
+fn a_worker_without_a_server_is_told_what_it_needs() {
+    assert!(failure(&run(&[], "")).contains("internal_token"));
+}
