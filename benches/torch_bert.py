@@ -4,8 +4,8 @@
     SHIORI_BENCH_CHECKPOINT=DIR cargo bench -p shiori-benches --features bert --bench emotion
     python3 benches/torch_bert.py DIR [THREADS]
 
-It needs torch and transformers. One by one is what a service without batching does; batches are
-sorted by length, which is the best that padding can do.
+It needs torch and transformers. One by one is what a service without batching does. Batches are of
+sentences as they come, and of sentences sorted by length, which is the best that padding can do.
 """
 
 import itertools
@@ -18,6 +18,7 @@ import torch
 from transformers import BertForSequenceClassification, PreTrainedTokenizerFast
 
 SECONDS = 6
+SIZES = [8, 16, 32, 56]
 
 
 def main():
@@ -27,9 +28,11 @@ def main():
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(directory / "tokenizer.json"), pad_token="[PAD]")
     model = BertForSequenceClassification.from_pretrained(directory).eval()
     texts = (directory / "sentences.txt").read_text("utf-8").splitlines()
-    in_order = sorted(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
-    for size in [1, 8, 16, 32, 56]:
-        source = texts if size == 1 else in_order
+    by_length = sorted(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
+    cases = [(1, "one by one", texts)]
+    cases += [(size, f"{size} a call, as they come", texts) for size in SIZES]
+    cases += [(size, f"{size} a call, by length", by_length) for size in SIZES]
+    for size, name, source in cases:
         batches = [source[i:i + size] for i in range(0, len(source), size)]
         random.Random(1).shuffle(batches)
         infer(tokenizer, model, batches[0])
@@ -39,7 +42,7 @@ def main():
             done += len(batch)
             if time.perf_counter() - begun > SECONDS:
                 break
-        print(f"torch, {threads} threads, {size} a call: {done / (time.perf_counter() - begun):.1f}/s", flush=True)
+        print(f"torch, {threads} threads, {name}: {done / (time.perf_counter() - begun):.1f}/s", flush=True)
 
 
 def infer(tokenizer, model, texts):

@@ -1,6 +1,7 @@
 //! A stand-in for a provider of language models: its HTTP is real, its mind is not.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -8,7 +9,18 @@ use std::{
     time::Duration,
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::post};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{iter, repeat_with},
+};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
@@ -23,6 +35,14 @@ pub enum Mood {
     Refuses(u16),
     /// Answers with something that is no completion.
     Babbles,
+    /// Answers with a completion of nothing.
+    Empty,
+    /// Begins to answer, and its filter stops it.
+    Filters,
+    /// Begins to answer, and hangs up.
+    BreaksOff,
+    /// Answers a word at a time, and never comes to an end.
+    Drips,
 }
 
 /// A provider at a port of its own.
@@ -96,9 +116,32 @@ async fn complete(State(minds): State<Arc<Minds>>) -> impl IntoResponse {
             return (status, [("retry-after", "1")], Json(json!({}))).into_response();
         }
         Mood::Babbles => return "<html>garbage</html>".into_response(),
+        Mood::Empty => return Json(json!({"choices": []})).into_response(),
+        Mood::Filters => return stream(iter([Ok(word(Some("content_filter")))])),
+        Mood::BreaksOff => {
+            let broken = Err(io::ErrorKind::BrokenPipe.into());
+            return stream(iter([Ok(word(None)), broken]));
+        }
+        Mood::Drips => {
+            let drips = repeat_with(|| word(None)).then(|word| async {
+                sleep(Duration::from_millis(50)).await;
+                Ok(word)
+            });
+            return stream(drips);
+        }
     }
     drop(open);
     let text = format!("{call}번째로 쓴 글이에요.");
     Json(json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
         .into_response()
+}
+
+/// An answer that comes in pieces.
+fn stream(words: impl Stream<Item = io::Result<String>> + Send + 'static) -> Response {
+    ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(words)).into_response()
+}
+
+fn word(finish_reason: Option<&str>) -> String {
+    let choice = json!({"delta": {"content": "하루가 "}, "finish_reason": finish_reason});
+    format!("data: {}\n\n", json!({"choices": [choice]}))
 }

@@ -42,22 +42,29 @@ async fn ending(mood: Mood) -> (FailureKind, u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
-    for mood in [Mood::Refuses(500), Mood::Refuses(503), Mood::Gated, Mood::Babbles] {
-        let (kind, calls) = ending(mood).await;
-        assert_eq!(calls, 3, "{mood:?}: {kind:?}");
+    use FailureKind::{ModelAnswerInvalid, ModelUnavailable};
+    for (mood, kind) in [
+        (Mood::Refuses(500), ModelUnavailable),
+        (Mood::Refuses(503), ModelUnavailable),
+        (Mood::Gated, ModelUnavailable),
+        (Mood::Drips, ModelUnavailable),
+        (Mood::BreaksOff, ModelUnavailable),
+        (Mood::Babbles, ModelAnswerInvalid),
+        (Mood::Empty, ModelAnswerInvalid),
+    ] {
+        assert_eq!(ending(mood).await, (kind, 3), "{mood:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_too_busy_is_given_the_time_it_asks_for() {
-    let (_, calls) = ending(Mood::Refuses(429)).await;
-    assert_eq!(calls, 3);
+    assert_eq!(ending(Mood::Refuses(429)).await, (FailureKind::ModelUnavailable, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_refuses_for_good_is_asked_once() {
-    for status in [400, 401, 404] {
-        let (kind, calls) = ending(Mood::Refuses(status)).await;
-        assert_eq!(calls, 1, "{status}: {kind:?}");
+    let moods = [400, 401, 404].map(Mood::Refuses);
+    for mood in moods.into_iter().chain([Mood::Filters]) {
+        assert_eq!(ending(mood).await, (FailureKind::ModelRejected, 1), "{mood:?}");
     }
 }

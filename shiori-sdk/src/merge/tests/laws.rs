@@ -403,7 +403,7 @@ const POLICIES: [OnOverlap; 4] =
 
 proptest! {
     #[test]
-    fn a_side_that_did_nothing_yields(base in any_document(), x in any_document()) {
+    fn trap_11_a_side_that_did_nothing_yields(base in any_document(), x in any_document()) {
         let respelt = |document: &Document| {
             let json = serde_json::to_string_pretty(&document.to_value()).expect("serialises");
             from_json(&json)
@@ -459,7 +459,7 @@ proptest! {
     }
 
     #[test]
-    fn the_sides_are_symmetric_but_for_order([base, ours, theirs] in three()) {
+    fn trap_11_the_sides_are_symmetric_but_for_order([base, ours, theirs] in three()) {
         let one = merge3(&base, &ours, &theirs);
         let other = merge3(&base, &theirs, &ours);
         let turned: Vec<_> = other
@@ -491,7 +491,7 @@ proptest! {
     }
 
     #[test]
-    fn no_word_that_a_side_added_is_lost_and_none_is_made_up([base, ours, theirs] in three()) {
+    fn trap_11_no_word_that_a_side_added_is_lost_and_none_is_made_up([base, ours, theirs] in three()) {
         let [before, o, t] = [&base, &ours, &theirs].map(words);
         for (policy, kept) in [
             (OnOverlap::KeepBoth, &(&o | &t)),
@@ -598,7 +598,7 @@ proptest! {
     }
 
     #[test]
-    fn the_result_is_a_document([base, ours, theirs] in three()) {
+    fn trap_11_the_result_is_a_document([base, ours, theirs] in three()) {
         for policy in POLICIES {
             let merged = merge3_with(&base, &ours, &theirs, policy).document;
             prop_assert_eq!(merged.check(&DocumentLimits::default()), Ok(()));

@@ -190,12 +190,16 @@ impl Layer {
 /// A product with a matrix, plus a vector.
 #[derive(Debug)]
 struct Linear {
-    /// A column for each number that comes out.
-    weight: Array2<f32>,
+    /// Side by side they are the matrix, with a column for each number that comes out.
+    panels: Vec<Array2<f32>>,
     bias: Array1<f32>,
 }
 
 impl Linear {
+    /// Columns of a panel. Products with wider matrices take up to 5 % longer, and with few rows
+    /// 13 %.
+    const PANEL: usize = 768;
+
     /// Those of these names side by side, from `from` numbers to `to` numbers each.
     fn read(
         weights: &mut Weights,
@@ -210,12 +214,13 @@ impl Linear {
         }
         // In the file, what comes out is a row. Turned once, the products take 3 % less time.
         let weight = weights.shaped((bias.len(), from), weight)?;
-        let weight = weight.t().as_standard_layout().into_owned();
-        Ok(Self { weight, bias: bias.into() })
+        let panels = weight.axis_chunks_iter(Axis(0), Self::PANEL);
+        let panels = panels.map(|rows| rows.t().as_standard_layout().into_owned()).collect();
+        Ok(Self { panels, bias: bias.into() })
     }
 
     fn apply(&self, rows: &Array2<f32>) -> Array2<f32> {
-        let mut out = Array2::zeros((rows.nrows(), self.weight.ncols()));
+        let mut out = Array2::zeros((rows.nrows(), self.bias.len()));
         self.add(rows, &mut out);
         out
     }
@@ -223,7 +228,10 @@ impl Linear {
     /// Adds the result to `out`.
     fn add(&self, rows: &Array2<f32>, out: &mut Array2<f32>) {
         *out += &self.bias;
-        general_mat_mul(1.0, rows, &self.weight, 1.0, out);
+        let parts = out.axis_chunks_iter_mut(Axis(1), Self::PANEL);
+        for (panel, mut part) in self.panels.iter().zip(parts) {
+            general_mat_mul(1.0, rows, panel, 1.0, &mut part);
+        }
     }
 }
 

@@ -100,13 +100,14 @@ impl Waiting {
     /// Waits for sentences, and takes as many as make a group; none when the pool is gone.
     fn next_group(&mut self) -> Option<Vec<Sentence>> {
         loop {
-            while self.tokens < MAX_GROUP_TOKENS
+            while self.tokens < 2 * self.threads * MAX_GROUP_TOKENS
                 && let Ok(job) = self.receiver.try_recv()
             {
                 self.add(job);
             }
-            // Little work is shared out, so that no thread rests while another has it all.
-            let limit = (self.tokens / self.threads).clamp(MIN_GROUP_TOKENS, MAX_GROUP_TOKENS);
+            // Towards the end the groups become smaller, so that all threads end at about one time.
+            let limit = self.tokens / (2 * self.threads);
+            let limit = limit.clamp(MIN_GROUP_TOKENS, MAX_GROUP_TOKENS);
             let (mut group, mut tokens) = (Vec::new(), 0);
             while let Some(next) = self.sentences.front()
                 && (tokens == 0 || tokens + next.ids.len() <= limit)
