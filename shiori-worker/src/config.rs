@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     Pipeline, Secret, ServerApi, SystemClock, Worker, WorkerConfig,
-    emotion::{EmotionEngine, EmotionModel},
+    emotion::{EmotionEngine, EmotionModel, EngineOptions},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
     summarize::openai::{OpenAiConfig, OpenAiSummarizer},
@@ -44,6 +44,10 @@ pub struct Settings {
     /// the Hugging Face hub [default: linear]
     #[arg(long, env = "SHIORI_EMOTION_MODEL", global = true)]
     pub emotion_model: Option<String>,
+    /// The emotions that a checkpoint's labels stand for, in their order and parted by commas, Korean
+    /// or English [default: by the names in its config.json]
+    #[arg(long, env = "SHIORI_EMOTION_LABELS", global = true)]
+    pub emotion_labels: Option<String>,
     /// Threads that BERT computes on [default: one for each core]
     #[arg(long, env = "SHIORI_EMOTION_THREADS", global = true)]
     pub emotion_threads: Option<usize>,
@@ -155,6 +159,7 @@ impl Settings {
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             drain_seconds: self.drain_seconds.or(others.drain_seconds),
             emotion_model: self.emotion_model.or(others.emotion_model),
+            emotion_labels: self.emotion_labels.or(others.emotion_labels),
             emotion_threads: self.emotion_threads.or(others.emotion_threads),
             llm_model: self.llm_model.or(others.llm_model),
             openai_base_url: self.openai_base_url.or(others.openai_base_url),
@@ -265,7 +270,14 @@ impl Settings {
             }
             (None, None) => EmotionEngine::default(),
         };
-        engine.open(self.emotion_threads).await.map_err(SettingsError::Emotion)
+        let labels = self.emotion_labels.as_deref().filter(|labels| !labels.is_empty());
+        let labels =
+            labels.map(|labels| labels.split(',').map(|label| label.trim().parse()).collect());
+        let labels = labels.transpose().map_err(|_| {
+            out_of_range("emotion_labels", "names of the seven emotions, parted by commas")
+        })?;
+        let options = EngineOptions { threads: self.emotion_threads, labels };
+        engine.open(options).await.map_err(SettingsError::Emotion)
     }
 
     fn concurrency(&self) -> Result<usize, SettingsError> {

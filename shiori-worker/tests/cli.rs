@@ -173,6 +173,18 @@ fn an_engine_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_setting_that_cannot_be_used_is_named() {
+    for (flag, value, wrong) in [
+        ("--emotion-model", "gpt", "emotion_model must be one of linear"),
+        ("--emotion-threads", "0", "emotion_threads must be 1 to 1024"),
+        ("--emotion-labels", "공포,LABEL_1", "emotion_labels must be names of the seven emotions"),
+    ] {
+        let error = failure(&run(&["tag", flag, value], ""));
+        assert!(error.contains(wrong), "{error}");
+    }
+}
+
+#[test]
 fn a_worker_without_a_server_is_told_what_it_needs() {
     assert!(failure(&run(&[], "")).contains("internal_token"));
 }

@@ -1,5 +1,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
+use shiori_sdk::Emotion;
+
 use super::{EmotionModel, LexiconModel, LinearModel};
 
 /// The checkpoint that `bert` alone stands for.
@@ -18,6 +20,16 @@ pub enum EmotionEngine {
     Linear,
     /// A BERT checkpoint: a directory, or else an id on the hub. It needs the feature `bert`.
     Bert(String),
+}
+
+/// What an emotion model is opened with. The built-in ones need none of it.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Threads that the model computes on. Default: one for each core.
+    pub threads: Option<usize>,
+    /// The emotions that a checkpoint's labels stand for, in their order. Default: by the names that
+    /// it gives them.
+    pub labels: Option<Vec<Emotion>>,
 }
 
 /// There is no emotion model of this name.
@@ -72,17 +84,15 @@ impl EmotionEngine {
     pub(crate) const RULE: &str = "one of linear, lexicon, bert, bert:DIRECTORY, bert:OWNER/NAME";
 
     /// Loads the model. It may take seconds, or minutes if a checkpoint is downloaded.
-    /// `threads` is for the models that have threads of their own; their default is one for each
-    /// core.
     ///
     /// # Errors
     ///
     /// [`EngineError`] when the model is not in this build, or its checkpoint cannot be used.
-    pub async fn open(self, threads: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
+    pub async fn open(self, options: EngineOptions) -> Result<Arc<dyn EmotionModel>, EngineError> {
         match self {
             Self::Lexicon => Ok(Arc::new(LexiconModel::new())),
             Self::Linear => Ok(Arc::new(LinearModel::new())),
-            Self::Bert(checkpoint) => bert(checkpoint, threads).await,
+            Self::Bert(checkpoint) => bert(checkpoint, options).await,
         }
     }
 }
@@ -90,11 +100,12 @@ impl EmotionEngine {
 #[cfg(feature = "bert")]
 async fn bert(
     checkpoint: String,
-    threads: Option<usize>,
+    options: EngineOptions,
 ) -> Result<Arc<dyn EmotionModel>, EngineError> {
     use super::{BertError, BertModel, BertOptions};
 
-    let mut options = BertOptions::default();
+    let EngineOptions { threads, labels } = options;
+    let mut options = BertOptions { labels, ..BertOptions::default() };
     if let Some(threads) = threads {
         options.threads = threads;
     }
@@ -108,7 +119,7 @@ async fn bert(
 
 #[cfg(not(feature = "bert"))]
 #[allow(clippy::unused_async)] // as the other is
-async fn bert(_: String, _: Option<usize>) -> Result<Arc<dyn EmotionModel>, EngineError> {
+async fn bert(_: String, _: EngineOptions) -> Result<Arc<dyn EmotionModel>, EngineError> {
     Err(EngineError::NotBuilt { feature: "bert" })
 }
 
@@ -140,7 +151,7 @@ mod tests {
         for (engine, edition) in
             [(EmotionEngine::Lexicon, "lexicon/1"), (EmotionEngine::default(), "linear/1")]
         {
-            let model = engine.open(None).await.expect("it is built in");
+            let model = engine.open(EngineOptions::default()).await.expect("it is built in");
             assert_eq!(model.engine(), edition);
         }
     }
@@ -149,9 +160,13 @@ mod tests {
     #[tokio::test]
     async fn a_directory_is_a_checkpoint_and_anything_else_an_id() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-tiny");
-        let model = EmotionEngine::Bert(dir.to_owned()).open(Some(1)).await.expect("it is there");
+        let labels = Some(vec![Emotion::Fear; 7]);
+        let options = EngineOptions { threads: Some(1), labels };
+        let model = EmotionEngine::Bert(dir.to_owned()).open(options).await.expect("it is there");
         assert_eq!(model.engine(), "bert:bert-tiny");
-        let error = EmotionEngine::Bert(format!("{dir}/gone")).open(None).await;
+        let judged = model.judge(vec!["행복하다".to_owned()]).await.expect("judges");
+        assert_eq!(judged[0].distribution.label(), Emotion::Fear, "all labels stand for it");
+        let error = EmotionEngine::Bert(format!("{dir}/gone")).open(EngineOptions::default()).await;
         let error = error.expect_err("there is none").to_string();
         assert!(error.contains("neither a directory nor an id"), "{error}");
     }
@@ -159,7 +174,8 @@ mod tests {
     #[cfg(not(feature = "bert"))]
     #[tokio::test]
     async fn a_build_without_bert_says_so() {
-        let error = EmotionEngine::Bert("x".to_owned()).open(None).await.expect_err("not built");
+        let engine = EmotionEngine::Bert("x".to_owned());
+        let error = engine.open(EngineOptions::default()).await.expect_err("not built");
         assert!(error.to_string().contains("the feature bert"), "{error}");
     }
 }

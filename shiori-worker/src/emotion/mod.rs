@@ -14,7 +14,7 @@ use shiori_sdk::{Date, DayEmotion, Distribution};
 #[cfg(feature = "bert")]
 pub use bert::{BertError, BertModel, BertOptions};
 pub use day::{day_emotion, majority_emotion};
-pub use engine::{EmotionEngine, EngineError, UnknownEngine};
+pub use engine::{EmotionEngine, EngineError, EngineOptions, UnknownEngine};
 pub use lexicon::LexiconModel;
 pub use linear::LinearModel;
 
