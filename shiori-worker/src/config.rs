@@ -1,7 +1,7 @@
 //! The settings of the worker's binary: flags, environment and file name the same ones, in this
 //! order of precedence.
 
-use std::{fs, io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, io, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use crate::{
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
-    summarize::openai::{OpenAiConfig, OpenAiSummarizer},
+    summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer},
 };
 
 /// The settings as flags, environment or a file give them; what is not given has its default.
@@ -63,6 +63,21 @@ pub struct Settings {
     /// Seconds that the language model may take in total [default: 120]
     #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
+    /// How freely the language model writes, 0 to 2, or provider to leave it to the provider, as
+    /// models that reason demand [default: 0.7]
+    #[arg(long, env = "SHIORI_LLM_TEMPERATURE", global = true)]
+    pub llm_temperature: Option<Temperature>,
+    /// Tokens of a prompt; longer weeks are shortened to it. No more than the model's context less
+    /// the answer [default: 12000]
+    #[arg(long, env = "SHIORI_LLM_INPUT_TOKENS", global = true)]
+    pub llm_input_tokens: Option<u32>,
+    /// Tokens that the language model may write, thoughts included [default: 1000]
+    #[arg(long, env = "SHIORI_LLM_OUTPUT_TOKENS", global = true)]
+    pub llm_output_tokens: Option<NonZeroU32>,
+    /// Whether the provider is asked what an answer took; servers that refuse fields they do not
+    /// know need a false [default: true]
+    #[arg(long, env = "SHIORI_LLM_ASK_USAGE", global = true)]
+    pub llm_ask_usage: Option<bool>,
     /// Requests a minute that the language model's provider allows [default: no limit]
     #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE", global = true)]
     pub llm_requests_per_minute: Option<NonZeroU32>,
@@ -89,6 +104,38 @@ pub enum Fallback {
     Extractive,
     /// The summary fails.
     Fail,
+}
+
+/// How freely the language model writes.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Temperature {
+    /// As the provider has it.
+    Provider,
+    /// From 0, always the likeliest word, to 2.
+    At(f32),
+}
+
+/// The text is no temperature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a temperature is a number from 0 to 2, or provider")]
+pub struct InvalidTemperature;
+
+impl FromStr for Temperature {
+    type Err = InvalidTemperature;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTemperature> {
+        let at = text.parse().ok().filter(|degree| (0.0..=2.0).contains(degree)).map(Self::At);
+        if text == "provider" { Ok(Self::Provider) } else { at.ok_or(InvalidTemperature) }
+    }
+}
+
+impl TryFrom<toml::Value> for Temperature {
+    type Error = InvalidTemperature;
+
+    fn try_from(value: toml::Value) -> Result<Self, InvalidTemperature> {
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse()
+    }
 }
 
 /// A worker cannot be made of the settings. No value of a setting is shown.
@@ -165,6 +212,10 @@ impl Settings {
             openai_base_url: self.openai_base_url.or(others.openai_base_url),
             openai_api_key: self.openai_api_key.or(others.openai_api_key),
             llm_timeout_seconds: self.llm_timeout_seconds.or(others.llm_timeout_seconds),
+            llm_temperature: self.llm_temperature.or(others.llm_temperature),
+            llm_input_tokens: self.llm_input_tokens.or(others.llm_input_tokens),
+            llm_output_tokens: self.llm_output_tokens.or(others.llm_output_tokens),
+            llm_ask_usage: self.llm_ask_usage.or(others.llm_ask_usage),
             llm_requests_per_minute: self
                 .llm_requests_per_minute
                 .or(others.llm_requests_per_minute),
@@ -216,28 +267,10 @@ impl Settings {
         &self,
         engine: Option<EmotionEngine>,
     ) -> Result<Pipeline, SettingsError> {
-        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let mut pipeline = Pipeline::builtin();
         // Compose files hand over variables that are not set as empty ones.
-        if let Some(model) = self.llm_model.clone().filter(|model| !model.is_empty()) {
-            let mut config = OpenAiConfig {
-                model,
-                api_key: self.openai_api_key.clone().filter(|key| !key.reveal().is_empty()),
-                max_in_flight: self.concurrency()?,
-                requests_per_minute: self.llm_requests_per_minute,
-                tokens_per_minute: self.llm_tokens_per_minute,
-                ..OpenAiConfig::default()
-            };
-            if let Some(base_url) = self.openai_base_url.clone().filter(|url| !url.is_empty()) {
-                config.base_url = base_url;
-            }
-            if let Some(seconds) = self.llm_timeout_seconds {
-                if !(1..=3600).contains(&seconds) {
-                    return Err(out_of_range("llm_timeout_seconds", "1 to 3600"));
-                }
-                config.request_timeout = Duration::from_secs(seconds);
-                config.first_byte_timeout = config.first_byte_timeout.min(config.request_timeout);
-            }
+        if let Some(model) = self.llm_model.as_deref().filter(|model| !model.is_empty()) {
+            let config = self.openai(model)?;
             let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
             let builtin = std::mem::replace(&mut pipeline.summarizer, Arc::new(summarizer));
             if self.llm_fallback.unwrap_or_default() == Fallback::Extractive {
@@ -247,6 +280,45 @@ impl Settings {
         // Last, for it is what takes time.
         pipeline.emotion = self.emotion(engine).await?;
         Ok(pipeline)
+    }
+
+    /// How this language model is asked.
+    fn openai(&self, model: &str) -> Result<OpenAiConfig, SettingsError> {
+        let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
+        let mut config = OpenAiConfig {
+            model: model.to_owned(),
+            api_key: self.openai_api_key.clone().filter(|key| !key.reveal().is_empty()),
+            max_in_flight: self.concurrency()?,
+            requests_per_minute: self.llm_requests_per_minute,
+            tokens_per_minute: self.llm_tokens_per_minute,
+            ..OpenAiConfig::default()
+        };
+        if let Some(base_url) = self.openai_base_url.clone().filter(|url| !url.is_empty()) {
+            config.base_url = base_url;
+        }
+        match self.llm_temperature {
+            Some(Temperature::At(degree)) => config.temperature = Some(degree),
+            Some(Temperature::Provider) => config.temperature = None,
+            None => {}
+        }
+        if let Some(tokens) = self.llm_input_tokens {
+            if tokens < MIN_INPUT_BUDGET {
+                return Err(out_of_range("llm_input_tokens", "at least 4000"));
+            }
+            config.input_budget = tokens;
+        }
+        if let Some(tokens) = self.llm_output_tokens {
+            config.max_output_tokens = tokens.get();
+        }
+        config.ask_usage = self.llm_ask_usage.unwrap_or(config.ask_usage);
+        if let Some(seconds) = self.llm_timeout_seconds {
+            if !(1..=3600).contains(&seconds) {
+                return Err(out_of_range("llm_timeout_seconds", "1 to 3600"));
+            }
+            config.request_timeout = Duration::from_secs(seconds);
+            config.first_byte_timeout = config.first_byte_timeout.min(config.request_timeout);
+        }
+        Ok(config)
     }
 
     /// This emotion model, or else the one that the settings name, loaded.
@@ -318,6 +390,30 @@ mod tests {
         assert!(format!("{:?}", with_model.into_worker().await).contains("gemma3"));
     }
 
+    #[test]
+    fn the_language_model_is_asked_as_the_file_says() {
+        let asked = |file: &str| {
+            let settings: Settings = toml::from_str(file).expect("the file is valid");
+            settings.openai("gemma3").expect("the settings can be used")
+        };
+        let config = asked("");
+        assert_eq!((config.temperature, config.max_in_flight), (Some(0.7), 64));
+        let config = asked(
+            "llm_temperature = 1\nllm_input_tokens = 4000\nllm_output_tokens = 5000\n\
+             llm_ask_usage = false\nllm_timeout_seconds = 30",
+        );
+        assert_eq!((config.temperature, config.ask_usage), (Some(1.0), false));
+        assert_eq!((config.input_budget, config.max_output_tokens), (4000, 5000));
+        assert_eq!(config.request_timeout, Duration::from_secs(30));
+        assert_eq!(config.first_byte_timeout, Duration::from_secs(30));
+        assert_eq!(asked("llm_temperature = 'provider'").temperature, None);
+        assert_eq!(asked("llm_temperature = 0.25").temperature, Some(0.25));
+        for temperature in ["3", "-0.1", "nan", "'hot'", "true", "[]"] {
+            let file = format!("llm_temperature = {temperature}");
+            assert!(toml::from_str::<Settings>(&file).is_err(), "{temperature}");
+        }
+    }
+
     #[tokio::test]
     async fn what_is_missing_or_wrong_is_named_and_not_shown() {
         let cases = [
@@ -329,6 +425,14 @@ mod tests {
             (Settings { drain_seconds: Some(10_000), ..complete() }, "drain_seconds"),
             (Settings { emotion_model: Some("gpt".to_owned()), ..complete() }, "emotion_model"),
             (Settings { emotion_threads: Some(0), ..complete() }, "emotion_threads"),
+            (
+                Settings {
+                    llm_model: Some("gemma3".to_owned()),
+                    llm_input_tokens: Some(10),
+                    ..complete()
+                },
+                "llm_input_tokens",
+            ),
             (Settings { worker_id: Some(String::new()), ..complete() }, "worker_id"),
         ];
         for (settings, name) in cases {

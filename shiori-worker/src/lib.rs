@@ -28,7 +28,7 @@ mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "cli")]
-pub use config::{Fallback, Settings, SettingsError};
+pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperature};
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
 pub use secret::Secret;
