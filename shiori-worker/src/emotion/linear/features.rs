@@ -33,7 +33,7 @@ impl Features {
     /// What there is to see in the text.
     pub fn of(text: &str) -> Self {
         let mut weights = [0.0; Emotion::ALL.len()];
-        let mut buckets = Vec::new();
+        let mut buckets = Buckets::default();
         let mut letters = Vec::new();
         for sentence in lexicon::sentences(text) {
             let reading = lexicon::read(&sentence);
@@ -43,8 +43,6 @@ impl Features {
             spell(&sentence, &reading.denied, &mut letters);
             pieces(&letters, &mut buckets);
         }
-        buckets.sort_unstable();
-        buckets.dedup();
         let evidence: f64 = weights.iter().sum();
         let mut hints = [0.0; HINTS];
         for (hint, weight) in hints.iter_mut().zip(weights) {
@@ -53,7 +51,7 @@ impl Features {
             *hint = weight.ln_1p();
         }
         hints[HINTS - 1] = if evidence > 0.0 { 0.0 } else { 1.0 };
-        Self { buckets, hints, evidence }
+        Self { buckets: buckets.into_vec(), hints, evidence }
     }
 
     /// Whether there is nothing to judge by.
@@ -102,7 +100,7 @@ fn spell(sentence: &Sentence, denied: &[usize], letters: &mut Vec<char>) {
 }
 
 /// Adds the buckets of the pieces.
-fn pieces(letters: &[char], buckets: &mut Vec<u32>) {
+fn pieces(letters: &[char], buckets: &mut Buckets) {
     const LETTERS: std::ops::RangeInclusive<usize> = 3..=7;
     const SYLLABLES: usize = 4;
     for from in 0..letters.len() {
@@ -113,7 +111,7 @@ fn pieces(letters: &[char], buckets: &mut Vec<u32>) {
         for (count, letter) in (1..).zip(&letters[from..]) {
             if begins_syllable(*letter) {
                 if whole && (1..=SYLLABLES).contains(&syllables) {
-                    buckets.push(bucket(hash));
+                    buckets.insert(hash);
                 }
                 syllables += 1;
             }
@@ -123,7 +121,7 @@ fn pieces(letters: &[char], buckets: &mut Vec<u32>) {
             }
             hash = (hash.rotate_left(5) ^ u64::from(*letter)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             if within && LETTERS.contains(&count) {
-                buckets.push(bucket(hash));
+                buckets.insert(hash);
             }
             within &= count == 1 || *letter != ' ';
         }
@@ -135,8 +133,31 @@ fn begins_syllable(letter: char) -> bool {
     !matches!(letter, '\u{1160}'..='\u{11ff}')
 }
 
-/// The bucket of a piece; the upper bits of a product are the well-mixed ones.
-#[allow(clippy::cast_possible_truncation)] // no more than `BUCKET_BITS` are left
-fn bucket(hash: u64) -> u32 {
-    (hash >> (u64::BITS - BUCKET_BITS)) as u32
+/// A set of buckets, of one size however long the text is.
+struct Buckets(Vec<u64>);
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(vec![0; BUCKETS / u64::BITS as usize])
+    }
+}
+
+impl Buckets {
+    /// Adds the bucket of a piece; the upper bits of a product are the well-mixed ones.
+    fn insert(&mut self, hash: u64) {
+        #[allow(clippy::cast_possible_truncation)] // no more than `BUCKET_BITS` are left
+        let bucket = (hash >> (u64::BITS - BUCKET_BITS)) as usize;
+        self.0[bucket / u64::BITS as usize] |= 1 << (bucket % u64::BITS as usize);
+    }
+
+    fn into_vec(self) -> Vec<u32> {
+        let mut all = Vec::new();
+        for (first, mut word) in (0..).step_by(u64::BITS as usize).zip(self.0) {
+            while word != 0 {
+                all.push(first + word.trailing_zeros());
+                word &= word - 1;
+            }
+        }
+        all
+    }
 }
