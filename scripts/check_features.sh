@@ -9,7 +9,7 @@ main() {
     without "the wire types" "$tls reqwest hyper tokio futures-util" -p shiori-sdk --no-default-features
     without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
 
-    without "the SDK's client without a server to test with" "httpdate" -p shiori-sdk
+    without "the SDK's client without a server to test with" "hyper/server" -p shiori-sdk
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
     without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
 
@@ -20,14 +20,18 @@ main() {
 
 tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"
 
-# without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: none of the crates is in that build.
+# without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: none of the crates, or CRATE/FEATURE, is in that build.
 without() {
-    local tree crate
+    local tree crate pattern
     tree=$(cargo tree --locked --edges normal,build,features --prefix none --format '{p}' "${@:3}")
     for crate in $2; do
-        if grep -q "^$crate v" <<<"$tree"; then
+        case $crate in
+            */*) pattern="^${crate%/*} feature \"${crate#*/}\"" ;;
+            *) pattern="^$crate v" ;;
+        esac
+        if grep -q "$pattern" <<<"$tree"; then
             printf 'error: %s must build without %s; why it does not:\n' "$1" "$crate" >&2
-            cargo tree --locked --edges normal,build,features --invert "$crate" "${@:3}" >&2
+            cargo tree --locked --edges normal,build,features --invert "${crate%/*}" "${@:3}" >&2
             exit 1
         fi
     done

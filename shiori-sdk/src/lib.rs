@@ -44,6 +44,7 @@
 
 #[cfg(feature = "client")]
 mod auth;
+pub mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(feature = "client")]
@@ -61,8 +62,7 @@ mod options;
 mod retry;
 #[cfg(feature = "client")]
 mod session;
-#[cfg(feature = "client")]
-mod sse;
+pub mod sse;
 #[cfg(feature = "client")]
 mod summary;
 #[cfg(feature = "testing")]

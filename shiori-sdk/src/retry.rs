@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::backoff::{Backoff, scale};
+
 /// How requests are repeated that did not arrive, or whose answer did not.
 ///
 /// A request is repeated when it cannot have been applied, or when applying it twice is the same
@@ -46,7 +48,7 @@ impl RetryPolicy {
 
     /// The pause after this failed attempt, from 1 on.
     pub(crate) fn backoff(&self, attempt: u32) -> Duration {
-        full_jitter(self.first_backoff, self.max_backoff, attempt)
+        Backoff::new(self.first_backoff, self.max_backoff).pause(attempt, rand::random())
     }
 }
 
@@ -139,7 +141,7 @@ impl ConflictPacing {
         }
         let measured = round_trip.saturating_mul(round_trips).max(min_window);
         self.window = measured.max(self.window.saturating_mul(3) / 2).min(max_window);
-        self.window.mul_f64(random.clamp(0.0, 1.0))
+        scale(self.window, random)
     }
 }
 
@@ -187,13 +189,6 @@ impl PollingPolicy {
         let capped = grown.min(self.max_interval.as_secs_f64());
         Duration::from_secs_f64(capped * rand::random_range(0.8..=1.2))
     }
-}
-
-/// Exponential backoff with full jitter (AWS, "Exponential Backoff And Jitter"): uniform between
-/// nothing and a ceiling that doubles.
-fn full_jitter(first: Duration, max: Duration, attempt: u32) -> Duration {
-    let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
-    first.saturating_mul(doubled).min(max).mul_f64(rand::random())
 }
 
 /// Bounds the retries of all clones of a client together, so that a failing server is not met with

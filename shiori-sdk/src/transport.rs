@@ -1,6 +1,6 @@
 //! One request and its retries.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use reqwest::{
     Method, Response, StatusCode, Url,
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     CallOptions, Envelope, Error, Result, RetryBudget, Timestamp,
+    backoff::parse_retry_after,
     error::{ErrorKind, WasSent},
 };
 
@@ -343,33 +344,7 @@ fn describe(error: &serde_json::Error) -> String {
     format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3).
+/// The wait that the response asks for, if it does.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
-    let until = Timestamp::from_millis(date.as_millisecond());
-    Some(until.duration_since(Timestamp::from(SystemTime::now())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let wait = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, value.parse().expect("a header"));
-            retry_after(&headers)
-        };
-        assert_eq!(wait("7"), Some(Duration::from_secs(7)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        let far = wait("Tue, 31 Dec 2199 23:59:59 GMT").expect("a date");
-        assert!(far > Duration::from_secs(86_400));
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-3"), None);
-    }
+    parse_retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, Timestamp::now())
 }

@@ -15,16 +15,14 @@ use reqwest::{
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use crate::{
-    Result, Summary, SummaryHandle,
-    sse::{Event, EventReader},
-    summary::Pacing,
-    transport::Call,
-};
+use crate::{Result, Summary, SummaryHandle, sse::EventReader, summary::Pacing, transport::Call};
 
 /// The server says at least every 15 s that it is there; a stream that is silent for so long is
 /// dead.
 const SILENCE: Duration = Duration::from_secs(45);
+
+/// The largest event that is read. A summary is a few thousand bytes.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// Failures in a row after which the watcher is told.
 const MAX_FAILURES: u32 = 8;
@@ -152,7 +150,7 @@ impl Watcher {
 struct EventStream {
     response: Response,
     reader: EventReader,
-    ready: std::collections::VecDeque<Event>,
+    ready: std::collections::VecDeque<String>,
     has_told: bool,
 }
 
@@ -174,7 +172,7 @@ impl EventStream {
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
         (response.status().is_success() && is_stream).then(|| Self {
             response,
-            reader: EventReader::default(),
+            reader: EventReader::new(MAX_EVENT_BYTES),
             ready: std::collections::VecDeque::new(),
             has_told: false,
         })
@@ -184,7 +182,7 @@ impl EventStream {
     async fn next(&mut self) -> Option<Summary> {
         loop {
             while let Some(event) = self.ready.pop_front() {
-                if let Ok(summary) = serde_json::from_str(&event.data) {
+                if let Ok(summary) = serde_json::from_str(&event) {
                     return Some(summary);
                 }
             }
