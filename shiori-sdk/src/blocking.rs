@@ -1,4 +1,4 @@
-//! The same client without async, for scripts and other programs that have no runtime.
+//! A client without async, for scripts and other programs that have no runtime.
 //!
 //! ```no_run
 //! use shiori_sdk::{Client, Date, Week};
@@ -21,12 +21,12 @@
 //! # }
 //! ```
 //!
-//! Each method does what the async one of the same name does, blocks until it is done, and fails as
-//! it does. A runtime of one thread behind the client does the work, the renewal of the session
-//! included. Clones share it, and it ends with the last of them.
+//! Each method blocks until the async method of the same name returns, and returns the same. The
+//! client has a runtime with one thread, which also renews the session. Clones share the runtime; it
+//! shuts down with the last clone.
 //!
-//! Inside of an async runtime, blocking a thread would stall its other tasks: there every method
-//! panics, as `tokio::runtime::Runtime::block_on` does. Use the async client there.
+//! Inside of an async runtime every method panics, as `tokio::runtime::Runtime::block_on` does,
+//! because blocking the thread would stall other tasks. Use the async client there.
 
 use std::{fmt, sync::Arc};
 
@@ -39,7 +39,7 @@ use crate::{
     SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
 };
 
-/// A client that blocks. Made by [`ClientBuilder::build_blocking`].
+/// A blocking client. Created by [`ClientBuilder::build_blocking`].
 #[derive(Clone)]
 pub struct Client {
     client: crate::Client,
@@ -47,15 +47,15 @@ pub struct Client {
 }
 
 impl ClientBuilder {
-    /// The client, without async.
+    /// Builds a blocking client.
     ///
     /// # Errors
     ///
-    /// As [`ClientBuilder::build`]; also of kind [`ErrorKind::Config`] when the system gives no
-    /// thread for its runtime.
+    /// As [`ClientBuilder::build`]; also of kind [`ErrorKind::Config`] if the thread of the runtime
+    /// cannot be created.
     pub fn build_blocking(self) -> Result<Client> {
         let client = self.build()?;
-        // A worker of its own, for a renewal of the session goes on when nobody blocks.
+        // A worker thread, because a renewal of the session continues when no call blocks.
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("shiori-sdk")
@@ -86,31 +86,31 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn reflection(&self, week: Week) -> Result<Option<Reflection>> {
         self.block_on(self.client.reflections().get(week))
     }
 
-    /// What is known of a week; see [`Weeks::meta`](crate::Weeks::meta).
+    /// The diaries of a week; see [`Weeks::meta`](crate::Weeks::meta).
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn week(&self, week: Week) -> Result<WeekMeta> {
         self.block_on(self.client.weeks().meta(week))
     }
 
-    /// How this client makes its calls.
+    /// The options of this client's calls.
     pub fn options(&self) -> &CallOptions {
         self.client.options()
     }
 
-    /// The same client, making its calls with other options.
+    /// A client with other options that shares everything else with this one.
     pub fn with_options(&self, options: CallOptions) -> Self {
         Self { client: self.client.with_options(options), runtime: self.runtime.clone() }
     }
 
-    /// The async client that this one drives. Its session is the same.
+    /// The async client behind this one. They share the session.
     pub fn as_async(&self) -> &crate::Client {
         &self.client
     }
@@ -126,19 +126,19 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Accounts and sessions; see [`crate::Auth`]. Made by [`Client::auth`].
+/// Accounts and sessions; see [`crate::Auth`]. Created by [`Client::auth`].
 #[derive(Debug, Clone)]
 pub struct Auth(Client);
 
-/// Diaries; see [`crate::Diaries`]. Made by [`Client::diaries`].
+/// Diaries; see [`crate::Diaries`]. Created by [`Client::diaries`].
 #[derive(Debug, Clone)]
 pub struct Diaries(Client);
 
-/// Weekly summaries; see [`crate::Summaries`]. Made by [`Client::summaries`].
+/// Weekly summaries; see [`crate::Summaries`]. Created by [`Client::summaries`].
 #[derive(Debug, Clone)]
 pub struct Summaries(Client);
 
-/// Methods that do no more than block on the async one of the same name.
+/// Methods that block on the async method of the same name.
 macro_rules! blocking {
     ($type:ty => $async:ident {
         $($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*
@@ -149,7 +149,7 @@ macro_rules! blocking {
                 ///
                 /// # Errors
                 ///
-                /// As the async one.
+                /// As the async method.
                 pub fn $name(&self, $($argument: $kind),*) -> Result<$output> {
                     self.0.block_on(self.0.client.$async().$name($($argument),*))
                 }
@@ -167,11 +167,11 @@ blocking!(Auth => auth {
     refresh() -> ();
     /// Ends the session; see [`crate::Auth::logout`].
     logout() -> ();
-    /// Asks the server whether the access token is good; see [`crate::Auth::verify`].
+    /// Verifies the access token on the server; see [`crate::Auth::verify`].
     verify() -> ();
-    /// The devices that are signed in; see [`crate::Auth::sessions`].
+    /// Lists the sessions of the account; see [`crate::Auth::sessions`].
     sessions() -> Vec<SessionInfo>;
-    /// Signs another device out; see [`crate::Auth::revoke`].
+    /// Ends another session; see [`crate::Auth::revoke`].
     revoke(id: SessionId) -> ();
 });
 
@@ -185,29 +185,28 @@ impl Auth {
 blocking!(Diaries => diaries {
     /// The diary of a date; see [`crate::Diaries::get`].
     get(date: Date) -> Option<Diary>;
-    /// The diary of a date that is known already; see [`crate::Diaries::get_if_changed`].
+    /// The diary of a date if it has changed; see [`crate::Diaries::get_if_changed`].
     get_if_changed(known: &Diary) -> Change;
-    /// The diaries of a range; see [`crate::Diaries::list`].
+    /// Lists the diaries of a range; see [`crate::Diaries::list`].
     list(range: DateRange) -> Vec<DiaryEntry>;
     /// Deletes a date's diary; see [`crate::Diaries::delete`].
     delete(date: Date, version: Version) -> ();
-    /// Puts a date's diary away or takes it back; see [`crate::Diaries::archive`].
+    /// Archives a date's diary or restores it; see [`crate::Diaries::archive`].
     archive(date: Date, version: Version, archived: bool) -> Version;
 });
 
 impl Diaries {
-    /// Saves a draft, if what the precondition says holds; see [`crate::Diaries::save`].
+    /// Saves a draft if the precondition holds; see [`crate::Diaries::save`].
     pub fn save(&self, date: Date, draft: Draft, precondition: Precondition) -> Save {
         let save = self.0.client.diaries().save(date, draft, precondition);
         Save { client: self.0.clone(), save }
     }
 
-    /// Reads a date's diary, changes it and saves it, if need be again; see
-    /// [`crate::Diaries::update`].
+    /// Reads a date's diary, changes it and saves it; see [`crate::Diaries::update`].
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn update(
         &self,
         date: Date,
@@ -218,7 +217,7 @@ impl Diaries {
     }
 }
 
-/// A save to be sent; see [`crate::Save`]. Made by [`Diaries::save`].
+/// A save that is not sent yet; see [`crate::Save`]. Created by [`Diaries::save`].
 #[derive(Debug)]
 #[must_use = "a save does nothing until it is sent"]
 pub struct Save {
@@ -227,22 +226,22 @@ pub struct Save {
 }
 
 impl Save {
-    /// What the draft was made from; see [`crate::Save::with_base`].
+    /// Sets the common base of a merge; see [`crate::Save::with_base`].
     pub fn with_base(self, base: impl Into<Draft>) -> Self {
         Self { save: self.save.with_base(base), ..self }
     }
 
-    /// What to do when another save was first; see [`crate::Save::on_conflict`].
+    /// Sets what to do after a version conflict; see [`crate::Save::on_conflict`].
     pub fn on_conflict(self, resolver: impl ConflictResolver + 'static) -> Self {
         Self { save: self.save.on_conflict(resolver), ..self }
     }
 
-    /// How long saving may take; see [`crate::Save::with_deadline`].
+    /// Sets the timeout of the save; see [`crate::Save::with_deadline`].
     pub fn with_deadline(self, deadline: std::time::Duration) -> Self {
         Self { save: self.save.with_deadline(deadline), ..self }
     }
 
-    /// Names this save; see [`crate::Save::with_save_id`].
+    /// Sets the id of this save; see [`crate::Save::with_save_id`].
     pub fn with_save_id(self, save_id: SaveId) -> Self {
         Self { save: self.save.with_save_id(save_id), ..self }
     }
@@ -251,26 +250,26 @@ impl Save {
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn send(self) -> Result<Saved> {
         self.client.block_on(self.save.send())
     }
 }
 
 blocking!(Summaries => summaries {
-    /// Asks for a week's summary; see [`crate::Summaries::request`].
+    /// Requests a week's summary; see [`crate::Summaries::request`].
     request(week: Week) -> Requested;
-    /// The same, and with `force` even if nothing has changed; see
+    /// Requests a week's summary, with `force` even if nothing has changed; see
     /// [`crate::Summaries::request_with`].
     request_with(week: Week, force: bool) -> Requested;
 });
 
 impl Summaries {
-    /// The summary as it stands; see [`SummaryHandle::poll`](crate::SummaryHandle::poll).
+    /// The current summary; see [`SummaryHandle::poll`](crate::SummaryHandle::poll).
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn poll(&self, id: SummaryId) -> Result<Summary> {
         self.0.block_on(self.0.client.summaries().handle(id).poll())
     }
@@ -279,21 +278,21 @@ impl Summaries {
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn wait(&self, id: SummaryId) -> Result<Summary> {
         self.0.block_on(self.0.client.summaries().handle(id).wait())
     }
 
-    /// Calls the summary off; see [`SummaryHandle::cancel`](crate::SummaryHandle::cancel).
+    /// Cancels the summary; see [`SummaryHandle::cancel`](crate::SummaryHandle::cancel).
     ///
     /// # Errors
     ///
-    /// As the async one.
+    /// As the async method.
     pub fn cancel(&self, id: SummaryId) -> Result<()> {
         self.0.block_on(self.0.client.summaries().handle(id).cancel())
     }
 
-    /// The changes of a summary until it is final, each `next` blocking for one; see
+    /// The changes of a summary until it is final; each `next` blocks for one. See
     /// [`SummaryHandle::watch`](crate::SummaryHandle::watch).
     pub fn watch(&self, id: SummaryId) -> impl Iterator<Item = Result<Summary>> + use<> {
         let client = self.0.clone();

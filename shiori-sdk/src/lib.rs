@@ -1,5 +1,5 @@
-//! Client for the Shiori diary: saves that never lose text, and weekly AI summaries that never
-//! make anyone wait.
+//! Client for the Shiori diary: concurrent saves without lost updates, and weekly AI summaries that
+//! are written in the background.
 //!
 //! ```no_run
 //! use shiori_sdk::{Client, Date, Draft, Week};
@@ -8,7 +8,7 @@
 //! let client = Client::builder("http://127.0.0.1:8080").build()?;
 //! client.auth().login("haru@example.com", "correct horse 1!").await?;
 //!
-//! // Reads, changes and saves; if another device saves in between, changes what stands then.
+//! // Reads, changes and saves; if another device saves in between, changes its diary instead.
 //! let date = Date::new(2026, 2, 16)?;
 //! client
 //!     .diaries()
@@ -18,7 +18,7 @@
 //!     })
 //!     .await?;
 //!
-//! // Answers at once; the language model takes its time elsewhere.
+//! // Returns at once; a worker writes the summary in the background.
 //! let summary = client.summaries().request(Week::containing(date)).await?.into_handle()?;
 //! if let Some(reflection) = summary.wait().await?.reflection {
 //!     println!("{reflection}");
@@ -27,39 +27,29 @@
 //! # }
 //! ```
 //!
-//! The guide has a page each on [conflicts](guide::conflicts), [summaries](guide::summaries) and
+//! The guide has pages on [conflicts](guide::conflicts), [summaries](guide::summaries) and
 //! [configuration](guide::configuration).
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `client` | yes | the HTTP client; without it, the crate is the wire [types] and [merge] alone |
+//! | `client` | yes | the HTTP client; without it, the crate has only the wire [types], [merge], [backoff] and [sse] |
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
-//! | `blocking` | no | `blocking::Client`: the client without async |
-//! | `testing` | no | `testing::FakeShiori`: a server in the process, for the tests of programs that use this crate |
+//! | `blocking` | no | `blocking::Client`: a client without async |
+//! | `testing` | no | `testing::FakeShiori`: an in-process server, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
-//! | `unstable-reqwest` | no | a reqwest client of one's own; not covered by semantic versioning |
+//! | `unstable-reqwest` | no | a custom reqwest client; not covered by semantic versioning |
 
-#[cfg(feature = "client")]
-mod auth;
 pub mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "client")]
-mod conflict;
-#[cfg(feature = "client")]
 mod diary;
-#[cfg(feature = "client")]
-mod error;
 pub mod merge;
-#[cfg(feature = "client")]
-mod options;
-#[cfg(feature = "client")]
-mod retry;
 #[cfg(feature = "client")]
 mod session;
 pub mod sse;
@@ -68,35 +58,28 @@ mod summary;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "client")]
-mod token_store;
-#[cfg(feature = "client")]
 mod transport;
 pub mod types;
-#[cfg(feature = "client")]
-mod watch;
-#[cfg(feature = "client")]
-mod week;
 
 pub use types::*;
 #[cfg(feature = "client")]
 pub use {
-    auth::Auth,
     client::{Client, ClientBuilder},
-    conflict::{
-        Conflict, ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution,
-        resolve_with,
+    diary::{
+        Change, ConflictResolver, DayMeta, Diaries, Entry, FailOnConflict, FilledEntry,
+        MergeBlocks, Outcome, Overwrite, Precondition, Resolution, RetryReport, Save, Saved,
+        WeekMeta, Weeks, resolve_with,
     },
-    diary::{Change, Diaries, Entry, FilledEntry, Outcome, Precondition, RetryReport, Save, Saved},
-    error::{Error, ErrorKind, Result, WasSent},
-    options::CallOptions,
-    retry::{ConflictPacing, ConflictPolicy, PollingPolicy, RetryBudget, RetryPolicy},
-    summary::{Reflections, Requested, Summaries, SummaryHandle},
-    token_store::{FileTokenStore, StoredSession, TokenStore},
-    watch::SummaryWatch,
-    week::{DayMeta, WeekMeta, Weeks},
+    session::{Auth, FileTokenStore, StoredSession, TokenStore},
+    summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
+    transport::{
+        error::{Conflict, Error, ErrorKind, Result, WasSent},
+        options::CallOptions,
+        retry::{ConflictPacing, ConflictPolicy, PollingPolicy, RetryBudget, RetryPolicy},
+    },
 };
 
-/// The guide: how the parts are meant to be used together.
+/// The guide: how to use the parts of the SDK together.
 #[cfg(all(feature = "client", any(doc, doctest)))]
 pub mod guide {
     #[doc = include_str!("../docs/configuration.md")]

@@ -2,66 +2,64 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
+use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{Precondition, conflicting, path};
+use super::{Precondition, conflict_body, path};
 use crate::{
-    Client, ConflictBody, Date, Diary, Draft, Error, REMEMBERED_SAVES, Result, SaveId, SaveReceipt,
-    SaveRequest, Title, Version,
-    transport::{Call, Replay},
+    client::Client,
+    transport::{
+        error::{Error, Result},
+        request::Request,
+    },
+    types::{
+        ConflictBody, Date, Diary, Document, Draft, REMEMBERED_SAVES, SaveId, SaveReceipt, Version,
+    },
 };
 
-/// What one save became.
+/// The body of a save: a [`SaveRequest`](crate::types::SaveRequest) that borrows the draft.
+#[derive(Serialize)]
+struct SaveRequestRef<'a> {
+    title: &'a str,
+    content: &'a Document,
+    version: Option<Version>,
+    save_id: SaveId,
+}
+
+/// The result of one save.
 pub(super) enum Attempt {
-    Stored(Stored),
-    Lost(Lost),
+    Saved { receipt: SaveReceipt, is_created: bool },
+    Conflict(RejectedSave),
 }
 
-pub(super) struct Stored {
-    pub(super) receipt: SaveReceipt,
-    pub(super) created: bool,
-}
-
-/// A save that met a conflict.
-pub(super) struct Lost {
+/// A save that was rejected with a version conflict.
+pub(super) struct RejectedSave {
     pub(super) expected: Option<Version>,
     pub(super) current: Option<Diary>,
-    /// How long the answer took, repeated requests included.
+    /// The time between request and response, retries included.
     pub(super) round_trip: Duration,
-    /// Whether it is certain that no request of this save was applied.
-    pub(super) is_settled: bool,
-    pub(super) refusal: Error,
+    /// Whether an earlier request of this save may have been applied. Another save of the same
+    /// change could then apply it twice.
+    pub(super) maybe_applied: bool,
+    pub(super) error: Error,
 }
 
-impl Lost {
-    fn new(
-        expected: Option<Version>,
-        current: Option<Diary>,
-        repeated: bool,
-        round_trip: Duration,
-        refusal: Error,
-    ) -> Self {
-        let behind = behind(expected, current.as_ref());
-        // The server recognises a repeated save until as many others came after it.
-        let is_settled = !repeated || (current.is_some() && behind <= REMEMBERED_SAVES as u64);
-        Self { expected, current, round_trip, is_settled, refusal }
-    }
-
-    /// By how many versions the save was late.
-    pub(super) fn behind(&self) -> u64 {
-        behind(self.expected, self.current.as_ref())
+impl RejectedSave {
+    /// The number of versions between the expected and the current one.
+    pub(super) fn versions_behind(&self) -> u64 {
+        versions_behind(self.expected, self.current.as_ref())
     }
 }
 
-fn behind(expected: Option<Version>, current: Option<&Diary>) -> u64 {
+fn versions_behind(expected: Option<Version>, current: Option<&Diary>) -> u64 {
     let expected = expected.map_or(0, Version::get);
     current.map_or(1, |diary| diary.version.get().saturating_sub(expected))
 }
 
 impl Client {
-    /// Sends one save, under one id over all its repeated requests.
-    pub(super) async fn attempt(
+    /// Sends one save. All its requests have the same id.
+    pub(super) async fn attempt_save(
         &self,
         date: Date,
         draft: &Draft,
@@ -69,29 +67,56 @@ impl Client {
         save_id: SaveId,
     ) -> Result<Attempt> {
         let expected = precondition.version();
-        let body = SaveRequest {
-            title: Title(draft.title.clone()),
-            content: draft.content.clone(),
+        let body = SaveRequestRef {
+            title: &draft.title,
+            content: &draft.content,
             version: expected,
-            save_id: Some(save_id),
+            save_id,
         };
-        let call = Call::new(Method::POST, path(date), Replay::Safe).json(&body);
-        let sent = Instant::now();
-        match self.send(&call).await {
-            Ok(answer) => Ok(Attempt::Stored(Stored {
-                receipt: answer.data()?,
-                created: answer.status == StatusCode::CREATED,
-            })),
-            Err(refusal) => match conflicting(&refusal) {
-                Some(ConflictBody { current }) => Ok(Attempt::Lost(Lost::new(
-                    expected,
-                    current,
-                    refusal.repeated,
-                    sent.elapsed(),
-                    refusal.error,
-                ))),
-                None => Err(refusal.into()),
-            },
+        // Idempotent, because the server recognises the save's id.
+        let request = Request::post(path(date)).idempotent().json(&body)?;
+        let sent_at = Instant::now();
+        let failed = match self.send(&request).await {
+            Ok(response) => {
+                let is_created = response.status == StatusCode::CREATED;
+                return Ok(Attempt::Saved { receipt: response.data()?, is_created });
+            }
+            Err(failed) => failed,
+        };
+        let Some(ConflictBody { current }) = conflict_body(&failed) else {
+            return Err(failed.into());
+        };
+        // The server recognises a repeated save until this many others followed it.
+        let is_remembered = current.is_some()
+            && versions_behind(expected, current.as_ref()) <= REMEMBERED_SAVES as u64;
+        Ok(Attempt::Conflict(RejectedSave {
+            expected,
+            current,
+            round_trip: sent_at.elapsed(),
+            maybe_applied: failed.maybe_applied && !is_remembered,
+            error: failed.error,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::SaveRequest;
+
+    #[test]
+    fn the_body_is_a_save_request() {
+        let draft = Draft::new("제목", Document::from_text("글"));
+        for version in [None, Some(Version::new(7))] {
+            let save_id = SaveId::new();
+            let body =
+                SaveRequestRef { title: &draft.title, content: &draft.content, version, save_id };
+            let body = serde_json::to_value(body).expect("JSON");
+            let request: SaveRequest =
+                serde_json::from_value(body.clone()).expect("a save request");
+            assert_eq!(request.content, draft.content);
+            assert_eq!((request.version, request.save_id), (version, Some(save_id)));
+            assert_eq!(serde_json::to_value(request).expect("JSON"), body);
         }
     }
 }

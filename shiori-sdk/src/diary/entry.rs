@@ -1,11 +1,14 @@
-use std::fmt;
+use std::{fmt, future::ready};
 
-use super::{Diaries, Saved};
-use crate::{Date, Draft, Result};
+use super::{Diaries, save::Saved};
+use crate::{
+    transport::error::Result,
+    types::{Date, Draft},
+};
 
-/// The diary of a date, whether there is one or not, to be changed in steps. Made by
-/// [`Diaries::entry`]; saving it reads the diary, takes the steps in their order and saves, and
-/// does so again when another save came in between.
+/// The diary of a date, which may be absent, and the changes to apply. Created by
+/// [`Diaries::entry`]. Saving it reads the diary, applies the changes in order and saves; after a
+/// conflict it starts again.
 ///
 /// ```no_run
 /// # async fn example(client: shiori_sdk::Client) -> shiori_sdk::Result<()> {
@@ -27,67 +30,63 @@ use crate::{Date, Draft, Result};
 pub struct Entry<'a> {
     diaries: Diaries,
     date: Date,
-    steps: Vec<Step<'a>>,
+    modify_existing: Vec<Modify<'a>>,
 }
 
-/// An [`Entry`] that has a draft whether there was a diary or not.
+/// An [`Entry`] that always has a draft: that of the diary, or an inserted one.
 #[must_use = "an entry does nothing until it is saved"]
-pub struct FilledEntry<'a>(Entry<'a>);
-
-/// A step may be taken several times: after a conflict once more.
-enum Step<'a> {
-    Insert(Box<dyn FnMut() -> Draft + Send + 'a>),
-    Modify(Box<dyn FnMut(&mut Draft) + Send + 'a>),
+pub struct FilledEntry<'a> {
+    entry: Entry<'a>,
+    insert: Box<dyn FnMut() -> Draft + Send + 'a>,
+    modify: Vec<Modify<'a>>,
 }
+
+type Modify<'a> = Box<dyn FnMut(&mut Draft) + Send + 'a>;
+
+/// There is no diary to change.
+struct NoDiary;
 
 impl<'a> Entry<'a> {
     pub(super) fn new(diaries: Diaries, date: Date) -> Self {
-        Self { diaries, date, steps: Vec::new() }
+        Self { diaries, date, modify_existing: Vec::new() }
     }
 
-    /// Where there is a diary, changes its draft.
+    /// Changes the draft of the diary, if there is one. The closure runs again after a conflict.
     pub fn and_modify(mut self, modify: impl FnMut(&mut Draft) + Send + 'a) -> Self {
-        self.steps.push(Step::Modify(Box::new(modify)));
+        self.modify_existing.push(Box::new(modify));
         self
     }
 
-    /// Where there is no diary, begins with this draft.
+    /// Inserts this draft if there is no diary.
     pub fn or_insert(self, draft: Draft) -> FilledEntry<'a> {
         self.or_insert_with(move || draft.clone())
     }
 
-    /// Where there is no diary, begins with the draft that the closure makes.
-    pub fn or_insert_with(mut self, insert: impl FnMut() -> Draft + Send + 'a) -> FilledEntry<'a> {
-        self.steps.push(Step::Insert(Box::new(insert)));
-        FilledEntry(self)
+    /// Inserts the draft that the closure returns if there is no diary. The closure runs again after
+    /// a conflict.
+    pub fn or_insert_with(self, insert: impl FnMut() -> Draft + Send + 'a) -> FilledEntry<'a> {
+        FilledEntry { entry: self, insert: Box::new(insert), modify: Vec::new() }
     }
 
-    /// Reads, changes and saves; `None` where there is no diary.
+    /// Reads, changes and saves. Returns `None` if there is no diary.
     ///
     /// # Errors
     ///
     /// As [`Diaries::update`].
     pub async fn save(self) -> Result<Option<Saved>> {
-        let Self { diaries, date, mut steps } = self;
-        diaries
-            .change(date, |mut draft| {
-                for step in &mut steps {
-                    match (step, &mut draft) {
-                        (Step::Insert(insert), None) => draft = Some(insert()),
-                        (Step::Modify(modify), Some(draft)) => modify(draft),
-                        (Step::Insert(_), Some(_)) | (Step::Modify(_), None) => {}
-                    }
-                }
-                std::future::ready(draft)
-            })
-            .await
+        let Self { diaries, date, mut modify_existing } = self;
+        let saved = diaries.try_update(date, |current| {
+            ready(current.map(|draft| apply(&mut modify_existing, draft)).ok_or(NoDiary))
+        });
+        Ok(saved.await?.ok())
     }
 }
 
 impl<'a> FilledEntry<'a> {
-    /// Changes the draft: that of the diary, or the one that was inserted.
-    pub fn and_modify(self, modify: impl FnMut(&mut Draft) + Send + 'a) -> Self {
-        Self(self.0.and_modify(modify))
+    /// Changes the draft. The closure runs again after a conflict.
+    pub fn and_modify(mut self, modify: impl FnMut(&mut Draft) + Send + 'a) -> Self {
+        self.modify.push(Box::new(modify));
+        self
     }
 
     /// Reads, changes and saves.
@@ -96,8 +95,24 @@ impl<'a> FilledEntry<'a> {
     ///
     /// As [`Diaries::update`].
     pub async fn save(self) -> Result<Saved> {
-        self.0.save().await?.map_or_else(|| unreachable!("there always is a draft"), Ok)
+        let Self { entry, mut insert, mut modify } = self;
+        let Entry { diaries, date, mut modify_existing } = entry;
+        let change = |current: Option<Draft>| {
+            let draft = match current {
+                Some(draft) => apply(&mut modify_existing, draft),
+                None => insert(),
+            };
+            ready(apply(&mut modify, draft))
+        };
+        diaries.update_or_create(date, change).await
     }
+}
+
+fn apply(changes: &mut [Modify<'_>], mut draft: Draft) -> Draft {
+    for change in changes {
+        change(&mut draft);
+    }
+    draft
 }
 
 impl fmt::Debug for Entry<'_> {
@@ -108,6 +123,6 @@ impl fmt::Debug for Entry<'_> {
 
 impl fmt::Debug for FilledEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FilledEntry").field(&self.0).finish()
+        f.debug_struct("FilledEntry").field("date", &self.entry.date).finish_non_exhaustive()
     }
 }

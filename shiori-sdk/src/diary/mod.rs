@@ -1,55 +1,73 @@
-//! Diaries: read, save without losing anybody's text, list, delete, archive.
+//! Diaries: read, list, save with conflict detection, delete, archive.
 
 mod attempt;
-mod effort;
+mod conflict;
+mod conflict_retry;
 mod entry;
 mod save;
+mod week;
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use reqwest::{
-    Method, StatusCode,
+    StatusCode,
     header::{HeaderValue, IF_NONE_MATCH},
 };
 use serde::Deserialize;
-use tokio::time::sleep;
 
 use crate::{
-    ArchiveRequest, Client, Conflict, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
-    Draft, Error, Result, SaveId, Version,
-    error::ErrorKind,
-    transport::{Call, Refusal, Replay},
+    client::Client,
+    transport::{
+        deadline,
+        error::{Conflict, Error, ErrorKind, Result},
+        request::{FailedRequest, Request},
+    },
+    types::{
+        ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry, Draft, SaveId,
+        Version,
+    },
 };
 use attempt::Attempt;
-use effort::Effort;
+pub use conflict::{
+    ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution, resolve_with,
+};
+use conflict_retry::ConflictRetry;
 pub use entry::{Entry, FilledEntry};
 pub use save::{Outcome, RetryReport, Save, Saved};
+pub use week::{DayMeta, WeekMeta, Weeks};
 
-/// Days that one listing may span; longer ranges are asked for in parts.
-const LISTING_DAYS: i64 = 366;
+/// The most days that one request may list. Longer ranges take several requests.
+const MAX_LISTED_DAYS: i64 = 366;
 
-/// Diaries. Made by [`Client::diaries`].
+impl Client {
+    /// Diaries.
+    pub fn diaries(&self) -> Diaries {
+        Diaries { client: self.clone() }
+    }
+}
+
+/// Diaries. Created by [`Client::diaries`].
 #[derive(Debug, Clone)]
 pub struct Diaries {
     client: Client,
 }
 
-/// What must stand for a save to be made.
+/// The precondition of a save: the state of the diary that the save replaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Precondition {
-    /// There is no diary of the date.
+    /// The date has no diary.
     IfAbsent,
-    /// The diary of the date has this version.
+    /// The date's diary has this version.
     IfVersion(Version),
 }
 
 impl Precondition {
-    /// That the date stands as it was read.
+    /// The diary is unchanged since it was read.
     pub fn unchanged_since(diary: Option<&Diary>) -> Self {
         diary.map(|diary| diary.version).into()
     }
 
-    pub(crate) fn version(self) -> Option<Version> {
+    fn version(self) -> Option<Version> {
         match self {
             Self::IfAbsent => None,
             Self::IfVersion(version) => Some(version),
@@ -64,138 +82,154 @@ impl From<Option<Version>> for Precondition {
     }
 }
 
-/// The answer to [`Diaries::get_if_changed`].
+/// The result of [`Diaries::get_if_changed`].
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The diary still has the version that is known.
+    /// The diary still has the known version.
     Unchanged,
-    /// The diary as it stands; `None` when it was deleted.
+    /// The current diary; `None` if it was deleted.
     Changed(Option<Diary>),
 }
 
 impl Change {
-    /// Whether nothing has changed.
+    /// Whether the diary is unchanged.
     pub fn is_unchanged(&self) -> bool {
         matches!(self, Self::Unchanged)
     }
 }
 
 impl Diaries {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
-    }
-
     /// The diary of a date, if there is one.
     ///
     /// # Errors
     ///
-    /// [`Error`] when the server does not answer or nobody is signed in.
+    /// [`Error`] if the request fails or there is no session.
     pub async fn get(&self, date: Date) -> Result<Option<Diary>> {
-        let answer = self.client.send(&Call::get(path(date))).await?;
-        Ok(answer.data::<DayView>()?.into_diary())
+        let response = self.client.send(&Request::get(path(date))).await?;
+        Ok(response.data::<DayView>()?.into_diary())
     }
 
-    /// The diary of a date that is known already: its content is only sent if it has changed.
+    /// The diary of a date if its version is not the known one. The server sends no content
+    /// otherwise.
     ///
     /// # Errors
     ///
-    /// [`Error`] when the server does not answer or nobody is signed in.
+    /// [`Error`] if the request fails or there is no session.
     pub async fn get_if_changed(&self, known: &Diary) -> Result<Change> {
         let etag = HeaderValue::from_str(&format!("\"{}\"", known.version))
-            .unwrap_or_else(|_| unreachable!("a quoted number is plain ASCII"));
-        let call = Call::get(path(known.date)).header(IF_NONE_MATCH, etag);
-        let answer = self.client.send(&call).await?;
-        if answer.status == StatusCode::NOT_MODIFIED {
+            .expect("digits in quotes are visible ASCII, which a header value may contain");
+        let request = Request::get(path(known.date)).header(IF_NONE_MATCH, etag);
+        let response = self.client.send(&request).await?;
+        if response.status == StatusCode::NOT_MODIFIED {
             return Ok(Change::Unchanged);
         }
-        Ok(Change::Changed(answer.data::<DayView>()?.into_diary()))
+        Ok(Change::Changed(response.data::<DayView>()?.into_diary()))
     }
 
-    /// Saves a draft, if what the precondition says holds. What happens if not is set on the
-    /// [`Save`]; the default is to fail with the conflict.
+    /// Saves a draft if the precondition holds. The [`Save`] sets what happens otherwise; by
+    /// default, it fails with the conflict.
     pub fn save(&self, date: Date, draft: Draft, precondition: Precondition) -> Save {
         Save::new(self.client.clone(), date, draft, precondition)
     }
 
-    /// Reads a date's diary, changes it and saves it; when another save comes in between, changes
-    /// what stands then instead. A date without a diary begins with an empty draft.
+    /// Reads a date's diary, changes it and saves it. If another save comes in between, changes the
+    /// diary of that one instead. If the date has no diary, the closure receives an empty draft.
     ///
-    /// The closure may run several times, each time on a fresh draft. It is never run again when
-    /// its result may have been saved: the save's id settles that.
+    /// The closure may run several times, each time on the draft of the current diary. It does not
+    /// run again if its result may have been saved: the save's id makes the repeated request
+    /// idempotent.
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] when the conflict policy is used up, or when an
-    /// earlier attempt may have been applied and so many saves came after it that it cannot be told
-    /// any more: [`Error::was_sent`] is then [`WasSent::Maybe`](crate::WasSent::Maybe). Any other
-    /// when reading or saving fails.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if the conflict policy permits no other save, or if
+    /// an earlier request may have been applied and so many saves followed it that the server cannot
+    /// recognise it: [`Error::was_sent`] is then [`WasSent::Maybe`](crate::WasSent::Maybe). Any
+    /// other if reading or saving fails.
     pub async fn update<F, Fut>(&self, date: Date, mut change: F) -> Result<Saved>
     where
         F: FnMut(Draft) -> Fut + Send,
         Fut: Future<Output = Draft> + Send,
     {
-        let saved = self.change(date, |standing| {
-            let draft = change(standing.unwrap_or_default());
-            async { Some(draft.await) }
-        });
-        saved.await?.map_or_else(|| unreachable!("there always is a draft"), Ok)
+        self.update_or_create(date, |current| change(current.unwrap_or_default())).await
     }
 
-    /// The diary of a date, whether there is one or not, to be changed in steps and saved.
+    /// The diary of a date, which may be absent, to be changed and saved.
     pub fn entry<'a>(&self, date: Date) -> Entry<'a> {
         Entry::new(self.clone(), date)
     }
 
-    /// Reads, changes and saves; after a conflict, again. Without a draft nothing is saved.
-    async fn change<F, Fut>(&self, date: Date, mut change: F) -> Result<Option<Saved>>
+    /// As [`update`](Self::update), but passes `None` to the closure if the date has no diary.
+    async fn update_or_create<F, Fut>(&self, date: Date, mut change: F) -> Result<Saved>
     where
         F: FnMut(Option<Draft>) -> Fut + Send,
-        Fut: Future<Output = Option<Draft>> + Send,
+        Fut: Future<Output = Draft> + Send,
     {
-        let mut effort = Effort::new(self.client.options().conflict);
-        let mut standing = self.get(date).await?;
+        let infallible = |current| {
+            let draft = change(current);
+            async { Ok::<_, Infallible>(draft.await) }
+        };
+        let Ok(saved) = self.try_update(date, infallible).await?;
+        Ok(saved)
+    }
+
+    /// Reads, changes and saves; after a conflict, again. If the closure fails, nothing is saved and
+    /// its error is the inner result.
+    async fn try_update<F, Fut, E>(&self, date: Date, mut change: F) -> Result<Result<Saved, E>>
+    where
+        F: FnMut(Option<Draft>) -> Fut + Send,
+        Fut: Future<Output = Result<Draft, E>> + Send,
+        E: Send,
+    {
+        let mut retry = ConflictRetry::new(self.client.options().conflict);
+        let mut current = self.get(date).await?;
         loop {
-            let before = standing.as_ref().map(Diary::to_draft);
-            let Some(draft) = change(before.clone()).await else { return Ok(None) };
-            if let (Some(diary), true) = (&standing, before.as_ref() == Some(&draft)) {
-                return Ok(Some(Saved::skipped(diary, effort.report())));
+            let draft = match change(current.as_ref().map(Diary::to_draft)).await {
+                Ok(draft) => draft,
+                Err(error) => return Ok(Err(error)),
+            };
+            if let Some(diary) = &current
+                && (&diary.title, &diary.content) == (&draft.title, &draft.content)
+            {
+                return Ok(Ok(Saved::skipped(diary, draft, retry.report_without_save())));
             }
-            let precondition = Precondition::unchanged_since(standing.as_ref());
-            match self.client.attempt(date, &draft, precondition, SaveId::new()).await? {
-                Attempt::Stored(stored) => {
-                    return Ok(Some(Saved::stored(date, draft, &stored, false, effort.counted())));
+            let precondition = Precondition::unchanged_since(current.as_ref());
+            let attempt = self.client.attempt_save(date, &draft, precondition, SaveId::new());
+            let rejected = match attempt.await? {
+                Attempt::Saved { receipt, is_created } => {
+                    let outcome = Outcome::of(&receipt, is_created, false);
+                    return Ok(Ok(Saved::new(date, draft, receipt, outcome, retry.report())));
                 }
-                Attempt::Lost(lost) => {
-                    standing = match effort.lost(&lost) {
-                        None => {
-                            let (refusal, conflict) = effort.conflict(lost, draft, before);
-                            return Err(refusal.with_conflict(conflict));
-                        }
-                        Some(Duration::ZERO) => lost.current,
-                        // What the conflict has told is old then, and the next one certain.
-                        Some(pause) => {
-                            sleep(pause).await;
-                            self.get(date).await?
-                        }
-                    };
+                Attempt::Conflict(rejected) => rejected,
+            };
+            current = match retry.next_pause(&rejected) {
+                None => {
+                    let base = current.map(|Diary { title, content, .. }| Draft { title, content });
+                    let (error, conflict) = retry.conflict(rejected, draft, base);
+                    return Err(error.with_conflict(conflict));
                 }
-            }
+                Some(Duration::ZERO) => rejected.current,
+                // After a pause the diary in the conflict is stale, and saving it would conflict.
+                Some(pause) => {
+                    deadline::sleep(pause).await;
+                    self.get(date).await?
+                }
+            };
         }
     }
 
-    /// The diaries of a range, by date, without their contents. The range may be of any length;
-    /// beyond 366 days it is asked for in parts.
+    /// Lists the diaries of a range by date, without their contents. The range may have any length;
+    /// the SDK sends one request for every 366 days.
     ///
     /// # Errors
     ///
-    /// [`Error`] when the server does not answer or nobody is signed in.
+    /// [`Error`] if a request fails or there is no session.
     pub async fn list(&self, range: DateRange) -> Result<Vec<DiaryEntry>> {
         let mut entries = Vec::new();
         let mut next = Some(range.start());
         while let Some(start) = next.filter(|start| *start <= range.end()) {
-            let end = start.plus_days(LISTING_DAYS - 1).unwrap_or(range.end()).min(range.end());
-            let call = Call::get("/api/diary").query("start", &start).query("end", &end);
-            let page: Vec<DiaryEntry> = self.client.send(&call).await?.data()?;
+            let end = start.plus_days(MAX_LISTED_DAYS - 1).unwrap_or(range.end()).min(range.end());
+            let request = Request::get("/api/diary").query("start", &start).query("end", &end);
+            let page: Vec<DiaryEntry> = self.client.send(&request).await?.data()?;
             entries.extend(page);
             next = end.plus_days(1);
         }
@@ -206,46 +240,46 @@ impl Diaries {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] when it has another version,
-    /// [`ErrorKind::NotFound`] when there is none.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version,
+    /// [`ErrorKind::NotFound`] if there is none.
     pub async fn delete(&self, date: Date, version: Version) -> Result<()> {
-        let call = Call::new(Method::DELETE, path(date), Replay::Safe).query("version", &version);
-        match self.client.send(&call).await {
+        let request = Request::delete(path(date)).query("version", &version);
+        match self.client.send(&request).await {
             Ok(_) => Ok(()),
-            // The first attempt has done it, and its answer was lost.
-            Err(refusal) if refusal.repeated && refusal.error.kind() == ErrorKind::NotFound => {
+            // An earlier attempt was applied and its response was lost.
+            Err(failed) if failed.maybe_applied && failed.error.kind() == ErrorKind::NotFound => {
                 Ok(())
             }
-            Err(refusal) => Err(with_conflict(refusal, version)),
+            Err(failed) => Err(with_conflict(failed, version)),
         }
     }
 
-    /// Puts a date's diary away or takes it back, if it has this version; the version that it has
-    /// then.
+    /// Archives a date's diary or restores it, if it has this version. Returns the new version.
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] when it has another version,
-    /// [`ErrorKind::NotFound`] when there is none.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version,
+    /// [`ErrorKind::NotFound`] if there is none.
     pub async fn archive(&self, date: Date, version: Version, archived: bool) -> Result<Version> {
         #[derive(Deserialize)]
         struct Archived {
             version: Version,
         }
 
-        let call = Call::new(Method::POST, format!("{}/archive", path(date)), Replay::Safe)
-            .json(&ArchiveRequest { archived, version });
-        match self.client.send(&call).await {
-            Ok(answer) => Ok(answer.data::<Archived>()?.version),
-            Err(refusal) => {
-                let current = conflicting(&refusal).and_then(|body| body.current);
-                // Exactly what the first attempt would have left, had its answer been lost.
-                let done = current.as_ref().is_some_and(|diary| {
-                    refusal.repeated
+        // Idempotent: a repeated request is recognised by the version that the first one left.
+        let request = Request::post(format!("{}/archive", path(date)))
+            .idempotent()
+            .json(&ArchiveRequest { archived, version })?;
+        match self.client.send(&request).await {
+            Ok(response) => Ok(response.data::<Archived>()?.version),
+            Err(failed) => {
+                let current = conflict_body(&failed).and_then(|body| body.current);
+                let is_applied = current.is_some_and(|diary| {
+                    failed.maybe_applied
                         && diary.version == version.next()
                         && diary.is_archived == archived
                 });
-                if done { Ok(version.next()) } else { Err(with_conflict(refusal, version)) }
+                if is_applied { Ok(version.next()) } else { Err(with_conflict(failed, version)) }
             }
         }
     }
@@ -255,15 +289,15 @@ fn path(date: Date) -> String {
     format!("/api/diary/{date}")
 }
 
-/// What a conflict tells; `None` if the refusal is no conflict.
-fn conflicting(refusal: &Refusal) -> Option<ConflictBody> {
-    if refusal.error.is_conflict() { refusal.data() } else { None }
+/// The body of a conflict response; `None` for any other failure.
+fn conflict_body(failed: &FailedRequest) -> Option<ConflictBody> {
+    if failed.error.is_conflict() { failed.data() } else { None }
 }
 
-/// The refusal as an error that shows the conflict, if it is one.
-fn with_conflict(refusal: Refusal, expected: Version) -> Error {
-    let Some(ConflictBody { current }) = conflicting(&refusal) else { return refusal.into() };
-    refusal.error.with_conflict(Conflict {
+/// The error of a request without a draft, with the conflict attached if it is one.
+fn with_conflict(failed: FailedRequest, expected: Version) -> Error {
+    let Some(ConflictBody { current }) = conflict_body(&failed) else { return failed.into() };
+    failed.error.with_conflict(Conflict {
         ours: Draft::default(),
         base: None,
         expected: Some(expected),

@@ -1,19 +1,25 @@
 use std::{fmt, future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout_at;
 
 use super::{
     Precondition,
-    attempt::{Attempt, Stored},
-    effort::Effort,
+    attempt::Attempt,
+    conflict::{ConflictResolver, FailOnConflict, Resolution},
+    conflict_retry::ConflictRetry,
 };
 use crate::{
-    Client, ConflictPolicy, ConflictResolver, Date, Diary, DiaryId, Draft, Error, FailOnConflict,
-    Resolution, Result, SaveId, SaveReceipt, Timestamp, Version,
-    error::{ErrorKind, WasSent},
+    client::Client,
+    transport::{
+        deadline,
+        error::{Error, ErrorKind, Result, WasSent},
+        retry::ConflictPolicy,
+    },
+    types::{Date, Diary, DiaryId, Draft, SaveId, SaveReceipt, Timestamp, Version},
 };
 
-/// A save to be sent. Made by [`Diaries::save`](crate::Diaries::save); awaiting it sends it.
+/// A save that is not sent yet. Created by [`Diaries::save`](crate::Diaries::save); awaiting it sends
+/// it.
 ///
 /// ```no_run
 /// # async fn example(client: shiori_sdk::Client) -> shiori_sdk::Result<()> {
@@ -35,7 +41,7 @@ use crate::{
 /// # }
 /// ```
 #[must_use = "a save does nothing until it is sent"]
-#[allow(clippy::struct_field_names)] // `save_id` is its name everywhere
+#[allow(clippy::struct_field_names)] // `save_id` is the name on the wire
 pub struct Save {
     client: Client,
     date: Date,
@@ -68,26 +74,26 @@ impl Save {
         }
     }
 
-    /// What the draft was made from, such as the diary that was read: a merge takes it as the
-    /// common past.
+    /// Sets the common base of the draft and the current diary, which is the diary that the draft
+    /// was made from. A merge needs it.
     pub fn with_base(self, base: impl Into<Draft>) -> Self {
         Self { base: Some(base.into()), ..self }
     }
 
-    /// What to do when another save was first. Default: [`FailOnConflict`].
+    /// Sets what to do after a version conflict. Default: [`FailOnConflict`].
     pub fn on_conflict(self, resolver: impl ConflictResolver + 'static) -> Self {
         Self { resolver: Arc::new(resolver), ..self }
     }
 
-    /// How long saving may take with all its requests and conflicts. Default: each request as long
-    /// as a call of the client may, and conflicts as long as its conflict policy says.
+    /// Sets the timeout of the save, including all its requests and conflicts. Default: the call
+    /// timeout for each request, and the deadline of the conflict policy for conflicts.
     pub fn with_deadline(self, deadline: Duration) -> Self {
         let policy = self.policy.with_deadline(deadline);
         Self { policy, deadline: Some(deadline), ..self }
     }
 
-    /// Names this save, so that sending it again, after a crash for instance, cannot apply it
-    /// twice. Default: a new id. A draft that a resolver made is another save with another id.
+    /// Sets the id of this save, so that sending it again, for example after a crash, cannot apply
+    /// it twice. Default: a new id. A draft from a resolver is another save with another id.
     pub fn with_save_id(self, save_id: SaveId) -> Self {
         Self { save_id, ..self }
     }
@@ -96,49 +102,51 @@ impl Save {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`], with the winner's diary, when the resolver fails
-    /// or the conflict policy is used up; [`ErrorKind::Timeout`] when the deadline is over, and then
-    /// a save under way may have been applied; any other when saving fails.
+    /// [`Error`] of kind [`ErrorKind::Conflict`], with the current diary, if the resolver fails or
+    /// the conflict policy permits no other save; [`ErrorKind::Timeout`] at the deadline, when a
+    /// save in progress may have been applied; any other if saving fails.
     pub async fn send(self) -> Result<Saved> {
         let Some(deadline) = self.deadline else { return self.run().await };
-        timeout(deadline, self.run()).await.unwrap_or_else(|_| {
+        timeout_at(deadline::after(deadline), self.run()).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout).with_sent(WasSent::Maybe).with_retryable())
         })
     }
 
     async fn run(self) -> Result<Saved> {
-        let diaries = self.client.diaries();
-        let mut effort = Effort::new(self.policy);
-        let mut draft = self.draft.clone();
-        let mut precondition = self.precondition;
-        let mut save_id = self.save_id;
+        let Self { client, date, draft: mut ours, mut base, resolver, policy, .. } = self;
+        let Self { mut precondition, mut save_id, .. } = self;
+        let mut retry = ConflictRetry::new(policy);
+        // The draft of the resolver, after the first conflict.
+        let mut resolved: Option<Draft> = None;
         loop {
-            match self.client.attempt(self.date, &draft, precondition, save_id).await? {
-                Attempt::Stored(stored) => {
-                    let merged = effort.conflicts() > 0;
-                    return Ok(Saved::stored(self.date, draft, &stored, merged, effort.counted()));
+            let draft = resolved.as_ref().unwrap_or(&ours);
+            let rejected = match client.attempt_save(date, draft, precondition, save_id).await? {
+                Attempt::Saved { receipt, is_created } => {
+                    let outcome = Outcome::of(&receipt, is_created, resolved.is_some());
+                    let draft = resolved.unwrap_or(ours);
+                    return Ok(Saved::new(date, draft, receipt, outcome, retry.report()));
                 }
-                Attempt::Lost(lost) => {
-                    let pause = effort.lost(&lost);
-                    let (refusal, mut conflict) =
-                        effort.conflict(lost, self.draft.clone(), self.base.clone());
-                    let Some(pause) = pause else { return Err(refusal.with_conflict(conflict)) };
-                    let mut resolution = self.resolver.resolve(&conflict);
-                    // Who leaves a conflict to the caller waits for nothing. For all others, what
-                    // the conflict has told is old after a pause, and the next one certain.
-                    if !pause.is_zero() && matches!(resolution, Resolution::Retry(_)) {
-                        sleep(pause).await;
-                        conflict.current = diaries.get(self.date).await?;
-                        resolution = self.resolver.resolve(&conflict);
-                    }
-                    draft = match resolution {
-                        Resolution::Retry(resolved) => resolved,
-                        Resolution::Fail => return Err(refusal.with_conflict(conflict)),
-                    };
-                    precondition = Precondition::unchanged_since(conflict.current.as_ref());
-                    save_id = SaveId::new();
-                }
+                Attempt::Conflict(rejected) => rejected,
+            };
+            let pause = retry.next_pause(&rejected).filter(|_| resolver.can_retry());
+            // The drafts move into the conflict, and back if there is another save.
+            let (error, mut conflict) = retry.conflict(rejected, ours, base);
+            let Some(pause) = pause else { return Err(error.with_conflict(conflict)) };
+            let mut resolution = resolver.resolve(&conflict);
+            // Fail without the pause if the resolver fails. Otherwise the diary in the conflict is
+            // stale after the pause, and saving over it would conflict again.
+            if !pause.is_zero() && matches!(resolution, Resolution::Retry(_)) {
+                deadline::sleep(pause).await;
+                conflict.current = client.diaries().get(date).await?;
+                resolution = resolver.resolve(&conflict);
             }
+            let Resolution::Retry(draft) = resolution else {
+                return Err(error.with_conflict(conflict));
+            };
+            precondition = Precondition::unchanged_since(conflict.current.as_ref());
+            save_id = SaveId::new();
+            resolved = Some(draft);
+            (ours, base) = (conflict.ours, conflict.base);
         }
     }
 }
@@ -163,81 +171,80 @@ impl fmt::Debug for Save {
     }
 }
 
-/// A save that is stored.
+/// The result of a successful save.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Saved {
-    /// Names the diary.
+    /// The id of the diary.
     pub id: DiaryId,
-    /// The day it belongs to.
+    /// The date of the diary.
     pub date: Date,
-    /// The version that the save became.
+    /// The new version of the diary.
     pub version: Version,
-    /// When it was saved.
+    /// When the version was saved.
     pub updated_at: Timestamp,
-    /// What was stored: one's own draft, or what a resolver made of it.
+    /// The saved draft: the own one, or that of the resolver.
     pub draft: Draft,
-    /// How it came to be stored.
+    /// How the draft was saved.
     pub outcome: Outcome,
-    /// What it took.
+    /// Attempts, conflicts and time.
     pub report: RetryReport,
 }
 
-/// How a save came to be stored.
+/// How a draft was saved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// There was no diary before.
+    /// The diary was created.
     Created,
-    /// It was saved over the version that was named.
+    /// The expected version was replaced.
     Updated,
-    /// Nothing was to be changed, and nothing was sent.
+    /// The draft equals the current diary; nothing was sent.
     Skipped,
-    /// Another save was first, and a resolver made a draft of both.
+    /// After a conflict, the draft of the resolver was saved.
     Merged,
-    /// An earlier attempt had been applied and its answer was lost.
+    /// An earlier request was applied, and its response was lost.
     Replayed,
 }
 
-/// What a save took.
+impl Outcome {
+    pub(super) fn of(receipt: &SaveReceipt, is_created: bool, is_resolved: bool) -> Self {
+        match (receipt.replayed, is_resolved, is_created) {
+            (true, _, _) => Self::Replayed,
+            (_, true, _) => Self::Merged,
+            (_, _, true) => Self::Created,
+            _ => Self::Updated,
+        }
+    }
+}
+
+/// The effort of a save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryReport {
-    /// Saves that were sent, not counting repeated requests of the same one.
+    /// The number of saves, not counting repeated requests of one save.
     pub attempts: u32,
-    /// How many of them met a conflict.
+    /// The number of saves that met a conflict.
     pub conflicts: u32,
-    /// How long it took, from the first save on.
+    /// The time since the first save was started.
     pub elapsed: Duration,
 }
 
 impl Saved {
-    pub(super) fn stored(
+    pub(super) fn new(
         date: Date,
         draft: Draft,
-        stored: &Stored,
-        merged: bool,
+        receipt: SaveReceipt,
+        outcome: Outcome,
         report: RetryReport,
     ) -> Self {
-        let outcome = match stored {
-            Stored { receipt, .. } if receipt.replayed => Outcome::Replayed,
-            _ if merged => Outcome::Merged,
-            Stored { created: true, .. } => Outcome::Created,
-            _ => Outcome::Updated,
-        };
-        let SaveReceipt { id, version, updated_at, .. } = stored.receipt;
+        let SaveReceipt { id, version, updated_at, .. } = receipt;
         Self { id, date, version, updated_at, draft, outcome, report }
     }
 
-    pub(super) fn skipped(diary: &Diary, report: RetryReport) -> Self {
-        Self {
-            id: diary.id,
-            date: diary.date,
-            version: diary.version,
-            updated_at: diary.updated_at,
-            draft: diary.to_draft(),
-            outcome: Outcome::Skipped,
-            report,
-        }
+    /// The result of a draft that equals the current diary.
+    pub(super) fn skipped(diary: &Diary, draft: Draft, report: RetryReport) -> Self {
+        let Diary { id, date, version, updated_at, .. } = *diary;
+        Self { id, date, version, updated_at, draft, outcome: Outcome::Skipped, report }
     }
 }

@@ -4,29 +4,31 @@ use std::{thread, time::Duration};
 
 use serde_json::json;
 use shiori_sdk::{
-    Outcome, Overwrite, Precondition, RetryPolicy, SummaryStatus, Version, Week, blocking::Client,
+    Outcome, Overwrite, PollingPolicy, Precondition, RetryPolicy, SummaryStatus, Version, Week,
+    blocking::Client,
 };
 use tokio::runtime::Runtime;
 use wiremock::{Request, ResponseTemplate};
 
-use crate::script::{
-    DIARY, SUMMARY_ID, Script, conflict, day, diary, ok, receipt, refuse, summary, tokens,
+use crate::scripted_server::{
+    DIARY, SUMMARY_ID, ScriptedServer, conflict, day, diary, error_response, ok, receipt, summary,
+    tokens,
 };
 
-/// The scripted server runs on the runtime, and the blocking client beside it.
+/// The server runs on the runtime, the blocking client outside of it.
 fn signed_in(
     answer: impl Fn(&Request, usize) -> ResponseTemplate + Send + Sync + 'static,
-) -> (Runtime, Script, Client) {
+) -> (Runtime, ScriptedServer, Client) {
     let runtime = Runtime::new().unwrap();
-    let script = runtime.block_on(Script::of(answer));
-    let client = script.builder().build_blocking().unwrap();
+    let server = runtime.block_on(ScriptedServer::start(answer));
+    let client = server.builder().build_blocking().unwrap();
     client.auth().login("haru@example.com", "secret-pass-1").unwrap();
-    (runtime, script, client)
+    (runtime, server, client)
 }
 
 #[test]
 fn a_day_is_read_changed_and_saved() {
-    let (_runtime, _script, client) = signed_in(|request, nth| match request.method.as_str() {
+    let (_runtime, _server, client) = signed_in(|request, nth| match request.method.as_str() {
         "GET" => ok(diary(4, "글")),
         _ if nth == 1 => conflict(5, "남의 글"),
         _ => ok(receipt(6)),
@@ -43,30 +45,30 @@ fn a_day_is_read_changed_and_saved() {
 }
 
 #[test]
-fn a_summary_is_asked_for_watched_and_waited_for() {
-    let (_runtime, _script, client) = signed_in(|request, nth| {
+fn a_summary_is_requested_watched_and_awaited() {
+    let (_runtime, _server, client) = signed_in(|request, nth| {
         match (request.method.as_str(), request.url.path(), nth) {
             ("POST", ..) => ResponseTemplate::new(202).set_body_json(json!({"code": 202,
                 "message": "", "data": {"id": SUMMARY_ID, "status": "queued", "poll_after_ms": 1000}})),
-            (_, path, _) if path.ends_with("/events") => refuse(404, "not_found", json!(null)),
+            (_, path, _) if path.ends_with("/events") => error_response(404, "not_found", json!(null)),
             (.., 0) => ok(summary(1, "queued")),
             _ => ok(summary(2, "completed")),
         }
     });
     let handle = client.summaries().request(Week::containing(day())).unwrap().into_handle();
     let id = handle.unwrap().id();
-    let seen: Vec<_> =
+    let statuses: Vec<_> =
         client.summaries().watch(id).map(|summary| summary.unwrap().status).collect();
-    assert_eq!(seen, [SummaryStatus::Queued, SummaryStatus::Completed]);
+    assert_eq!(statuses, [SummaryStatus::Queued, SummaryStatus::Completed]);
     assert_eq!(client.summaries().wait(id).unwrap().status, SummaryStatus::Completed);
 }
 
 #[test]
 fn clones_on_many_threads_renew_the_session_once() {
-    let (_runtime, script, client) = signed_in(|request, _| match request.url.path() {
+    let (_runtime, server, client) = signed_in(|request, _| match request.url.path() {
         "/api/auth/refresh" => tokens("second", 3600).set_delay(Duration::from_millis(50)),
         _ if request.headers["authorization"] == "Bearer second" => ok(diary(1, "글")),
-        _ => refuse(401, "unauthorized", json!(null)),
+        _ => error_response(401, "unauthorized", json!(null)),
     });
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -74,15 +76,31 @@ fn clones_on_many_threads_renew_the_session_once() {
             scope.spawn(move || assert!(client.diaries().get(day()).unwrap().is_some()));
         }
     });
-    assert_eq!(script.count("/api/auth/refresh"), 1);
+    assert_eq!(server.count("/api/auth/refresh"), 1);
 }
 
 #[test]
-fn options_hold_for_the_calls_they_are_given_to() {
-    let (_runtime, script, client) = signed_in(|_, _| refuse(503, "unavailable", json!(null)));
+fn options_apply_to_the_calls_of_their_client() {
+    let (_runtime, server, client) =
+        signed_in(|_, _| error_response(503, "unavailable", json!(null)));
     let once = client.options().clone().with_retry_policy(RetryPolicy::never());
     client.with_options(once).diaries().get(day()).unwrap_err();
-    assert_eq!(script.count(DIARY), 1);
+    assert_eq!(server.count(DIARY), 1);
     client.diaries().get(day()).unwrap_err();
-    assert_eq!(script.count(DIARY), 1 + 3);
+    assert_eq!(server.count(DIARY), 1 + 3);
+}
+
+#[test]
+fn the_longest_timeouts_do_not_panic() {
+    let (_runtime, _server, client) = signed_in(|request, _| match request.url.path() {
+        DIARY => ok(diary(1, "글")),
+        _ => ok(summary(2, "completed")),
+    });
+    let polling = PollingPolicy::default().with_deadline(Duration::MAX);
+    let options = client.options().clone().with_polling_policy(polling);
+    let client = client
+        .with_options(options.with_attempt_timeout(Duration::MAX).with_call_timeout(Duration::MAX));
+    assert!(client.diaries().get(day()).unwrap().is_some());
+    let summary = client.summaries().wait(SUMMARY_ID.parse().unwrap()).unwrap();
+    assert_eq!(summary.status, SummaryStatus::Completed);
 }

@@ -1,4 +1,4 @@
-//! Every future of the SDK is `Send`, and may be dropped at any await.
+//! Every future of the SDK is `Send` and can be cancelled at any await.
 
 use std::{
     future::Future,
@@ -12,17 +12,17 @@ use serde_json::json;
 use shiori_sdk::{Client, Draft, Overwrite, Precondition, SessionId, Version, Week};
 use wiremock::{Request, ResponseTemplate};
 
-use crate::script::{
-    SUMMARY_ID, Script, conflict, day, diary, ok, receipt, refuse, summary, tokens,
+use crate::scripted_server::{
+    SUMMARY_ID, ScriptedServer, conflict, day, diary, error_response, ok, receipt, summary, tokens,
 };
 
-/// Rejects the first token of every login, conflicts now and then: the longest way for each call.
-fn long_way(request: &Request, nth: usize) -> ResponseTemplate {
+/// Rejects the first token of every login and returns conflicts, so that each call has many awaits.
+fn longest_path(request: &Request, nth: usize) -> ResponseTemplate {
     let fresh = request.headers.get("authorization").is_some_and(|token| token == "Bearer second");
     match (request.method.as_str(), request.url.path()) {
         (_, "/api/auth/refresh") => tokens("second", 3600),
         (_, path) if path.starts_with("/api/diary") && !fresh => {
-            refuse(401, "unauthorized", json!(null))
+            error_response(401, "unauthorized", json!(null))
         }
         ("POST", "/api/diary/20260216") if !nth.is_multiple_of(3) => {
             conflict(nth as u64, "남의 글")
@@ -34,9 +34,9 @@ fn long_way(request: &Request, nth: usize) -> ResponseTemplate {
     }
 }
 
-/// Polls the future `polls` times, with pauses in which the wire may answer, and drops it; whether
-/// it had ended.
-async fn dropped_after<F: Future>(future: F, polls: usize) -> bool {
+/// Polls the future `polls` times, with pauses for the responses, and drops it. Returns whether it
+/// was ready.
+async fn poll_and_cancel<F: Future>(future: F, polls: usize) -> bool {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..polls {
@@ -48,37 +48,39 @@ async fn dropped_after<F: Future>(future: F, polls: usize) -> bool {
     false
 }
 
-async fn dropped_everywhere<F: Future + Send>(call: impl Fn(Client) -> F) {
-    let script = Script::of(long_way).await;
-    let client = script.client().await;
+async fn cancel_at_every_await<F: Future + Send>(call: impl Fn(Client) -> F) {
+    let server = ScriptedServer::start(longest_path).await;
+    let client = server.client().await;
     for polls in 0..40 {
         client.auth().login("haru@example.com", "secret-pass-1").await.unwrap();
-        dropped_after(call(client.clone()), polls).await;
+        poll_and_cancel(call(client.clone()), polls).await;
         let usable = client.diaries().get(day()).await;
-        assert!(usable.unwrap().is_some(), "dropped after {polls} polls");
+        assert!(usable.unwrap().is_some(), "cancelled after {polls} polls");
     }
 }
 
 #[tokio::test]
-async fn trap_12_a_dropped_call_leaves_the_client_usable() {
+async fn the_client_stays_usable_after_a_call_is_cancelled() {
     let append = |mut draft: Draft| async move {
         draft.content.push_paragraph("한 줄");
         draft
     };
     let save = Precondition::IfVersion(Version::new(1));
-    dropped_everywhere(|client| async move { client.diaries().get(day()).await }).await;
-    dropped_everywhere(move |client| async move { client.diaries().update(day(), append).await })
-        .await;
-    dropped_everywhere(move |client| async move {
+    cancel_at_every_await(|client| async move { client.diaries().get(day()).await }).await;
+    cancel_at_every_await(
+        move |client| async move { client.diaries().update(day(), append).await },
+    )
+    .await;
+    cancel_at_every_await(move |client| async move {
         client.diaries().save(day(), Draft::default(), save).on_conflict(Overwrite).await
     })
     .await;
-    dropped_everywhere(|client| async move { client.auth().refresh().await }).await;
-    dropped_everywhere(|client| async move {
+    cancel_at_every_await(|client| async move { client.auth().refresh().await }).await;
+    cancel_at_every_await(|client| async move {
         client.summaries().handle(SUMMARY_ID.parse().unwrap()).wait().await
     })
     .await;
-    dropped_everywhere(|client| async move {
+    cancel_at_every_await(|client| async move {
         let handle = client.summaries().handle(SUMMARY_ID.parse().unwrap());
         handle.watch().collect::<Vec<_>>().await
     })
@@ -89,7 +91,7 @@ fn is_send<T: Send>(_: T) {}
 
 /// Compiled, never run.
 #[allow(dead_code)]
-fn trap_10_every_future_is_send(client: &Client) {
+fn every_future_is_send(client: &Client) {
     let (auth, diaries, summaries) = (client.auth(), client.diaries(), client.summaries());
     let (week, version) = (Week::containing(day()), Version::new(1));
     let handle = summaries.handle(SUMMARY_ID.parse().unwrap());

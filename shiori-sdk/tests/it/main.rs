@@ -1,5 +1,5 @@
-//! The client against faults on the wire. The real server, and what only it can prove, is tested
-//! in the server's crate.
+//! Tests of the client with injected faults. The tests with the real server are in the server's
+//! crate.
 #![cfg(feature = "client")]
 #![allow(missing_docs, unreachable_pub)]
 #![allow(
@@ -13,10 +13,10 @@
 mod blocking;
 mod cancellation;
 mod conflicts;
-mod keeping;
-mod script;
+mod scripted_server;
 mod sessions;
 #[cfg(feature = "testing")]
 mod testing;
+mod token_store;
 mod transport;
 mod waiting;

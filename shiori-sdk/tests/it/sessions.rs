@@ -1,4 +1,4 @@
-//! The session renews itself, once for all who ask.
+//! The renewal of the session.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use serde_json::json;
 use shiori_sdk::{Client, ErrorKind};
 use wiremock::{Request, ResponseTemplate};
 
-use crate::script::{DIARY, Script, day, diary, ok, refuse, tokens};
+use crate::scripted_server::{DIARY, ScriptedServer, day, diary, error_response, ok, tokens};
 
 const REFRESH: &str = "/api/auth/refresh";
 
-/// Takes the token `second` alone; a refresh, which takes a while, gives it.
-fn wants_second(request: &Request, _: usize) -> ResponseTemplate {
+/// Accepts only the token `second`. A slow refresh returns it.
+fn accepts_second_token(request: &Request, _: usize) -> ResponseTemplate {
     match request.url.path() {
         REFRESH => tokens("second", 3600).set_delay(Duration::from_millis(100)),
         _ if request.headers["authorization"] == "Bearer second" => ok(diary(1, "글")),
-        _ => refuse(401, "unauthorized", json!(null)),
+        _ => error_response(401, "unauthorized", json!(null)),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trap_04_two_hundred_calls_on_a_rejected_token_make_one_refresh() {
-    let script = Script::of(wants_second).await;
-    let client = script.client().await;
+async fn two_hundred_calls_with_a_rejected_token_make_one_refresh() {
+    let server = ScriptedServer::start(accepts_second_token).await;
+    let client = server.client().await;
     let calls: Vec<_> = (0..200)
         .map(|_| {
             let diaries = client.diaries();
@@ -32,50 +32,50 @@ async fn trap_04_two_hundred_calls_on_a_rejected_token_make_one_refresh() {
     for call in calls {
         assert!(call.await.unwrap().unwrap().is_some());
     }
-    assert_eq!(script.count(REFRESH), 1);
-    let refresh = script.seen().into_iter().find(|seen| seen.path == REFRESH).unwrap();
+    assert_eq!(server.count(REFRESH), 1);
+    let refresh = server.requests().into_iter().find(|request| request.path == REFRESH).unwrap();
     assert_eq!(refresh.cookie.as_deref(), Some("refresh_token=cookie-first"));
     assert_eq!(refresh.body["access_token"], "first");
-    let elsewhere = script.seen().into_iter().filter(|seen| seen.path != REFRESH);
-    assert!(elsewhere.into_iter().all(|seen| seen.cookie.is_none()));
+    let elsewhere = server.requests().into_iter().filter(|request| request.path != REFRESH);
+    assert!(elsewhere.into_iter().all(|request| request.cookie.is_none()));
 }
 
-/// Ends when a refresh has been asked for, which does not take long.
-async fn refreshing(script: &Script) {
-    let asked = async {
-        while script.count(REFRESH) == 0 {
+/// Returns as soon as a refresh was requested.
+async fn refresh_requested(server: &ScriptedServer) {
+    let requested = async {
+        while server.count(REFRESH) == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("a refresh is asked for");
+    tokio::time::timeout(Duration::from_secs(30), requested).await.expect("a refresh is requested");
 }
 
 #[tokio::test]
-async fn trap_04_a_dropped_caller_loses_no_rotated_token() {
-    let script = Script::of(wants_second).await;
-    let client = script.client().await;
+async fn cancelling_a_caller_does_not_cancel_the_shared_refresh() {
+    let server = ScriptedServer::start(accepts_second_token).await;
+    let client = server.client().await;
     {
         let diaries = client.diaries();
         let mut call = Box::pin(diaries.get(day()));
-        // Until the refresh is on its way, and no further.
+        // Cancel the call during the refresh.
         tokio::select! {
             _ = &mut call => panic!("the refresh takes longer"),
-            () = refreshing(&script) => {}
+            () = refresh_requested(&server) => {}
         }
     }
     assert!(client.diaries().get(day()).await.unwrap().is_some());
-    assert_eq!(script.count(REFRESH), 1, "the renewal went on by itself");
+    assert_eq!(server.count(REFRESH), 1, "the renewal continued");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_ended_signs_everybody_out() {
+async fn an_ended_session_signs_out_all_clones() {
     for code in ["session_expired", "refresh_reused"] {
-        let script = Script::of(move |request, _| match request.url.path() {
-            REFRESH => refuse(401, code, json!(null)),
-            _ => refuse(401, "unauthorized", json!(null)),
+        let server = ScriptedServer::start(move |request, _| match request.url.path() {
+            REFRESH => error_response(401, code, json!(null)),
+            _ => error_response(401, "unauthorized", json!(null)),
         })
         .await;
-        let client = script.client().await;
+        let client = server.client().await;
         let calls: Vec<_> = (0..8)
             .map(|_| {
                 let diaries = client.diaries();
@@ -86,65 +86,65 @@ async fn a_session_that_has_ended_signs_everybody_out() {
             assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::SignedOut);
         }
         assert!(!client.auth().is_signed_in());
-        assert!(script.count(REFRESH) <= 8);
+        assert!(server.count(REFRESH) <= 8);
     }
 }
 
-/// While a save waits for its renewal, another person signs in on the same client.
+/// During the renewal for a request, another user signs in on the same client.
 #[tokio::test]
-async fn what_one_person_asked_for_is_never_asked_for_as_another() {
-    let script = Script::of(|request, _| match request.url.path() {
+async fn a_request_is_never_repeated_on_behalf_of_another_user() {
+    let server = ScriptedServer::start(|request, _| match request.url.path() {
         REFRESH => tokens("second", 3600).set_delay(Duration::from_millis(200)),
-        _ => refuse(401, "unauthorized", json!(null)),
+        _ => error_response(401, "unauthorized", json!(null)),
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     let diaries = client.diaries();
     let save = tokio::spawn(async move { diaries.get(day()).await });
-    refreshing(&script).await;
+    refresh_requested(&server).await;
     client.auth().login("other@example.com", "secret-pass-2").await.unwrap();
     assert_eq!(save.await.unwrap().unwrap_err().kind(), ErrorKind::SignedOut);
-    assert_eq!(script.count(DIARY), 1);
+    assert_eq!(server.count(DIARY), 1);
 }
 
 #[tokio::test]
-async fn a_token_rejected_twice_is_not_renewed_for_ever() {
-    let script = Script::of(|request, nth| match request.url.path() {
+async fn a_token_rejected_twice_is_renewed_once() {
+    let server = ScriptedServer::start(|request, nth| match request.url.path() {
         REFRESH => tokens(&format!("next-{nth}"), 3600),
-        _ => refuse(401, "unauthorized", json!(null)),
+        _ => error_response(401, "unauthorized", json!(null)),
     })
     .await;
-    let error = script.client().await.diaries().get(day()).await.unwrap_err();
+    let error = server.client().await.diaries().get(day()).await.unwrap_err();
     assert_eq!(error.status_code(), Some(401));
-    assert_eq!((script.count(REFRESH), script.count(DIARY)), (1, 2));
+    assert_eq!((server.count(REFRESH), server.count(DIARY)), (1, 2));
 }
 
 #[tokio::test]
 async fn a_token_is_renewed_before_it_expires() {
-    let script = Script::of(|request, _| match request.url.path() {
-        // A life of no length is always about to end.
+    let server = ScriptedServer::start(|request, _| match request.url.path() {
+        // A token without a lifetime is always about to expire.
         REFRESH => tokens("short", 0),
         _ => ok(diary(1, "글")),
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     client.auth().refresh().await.unwrap();
     client.diaries().get(day()).await.unwrap();
-    let seen = script.seen();
-    let paths: Vec<_> = seen.iter().map(|seen| seen.path.as_str()).collect();
+    let requests = server.requests();
+    let paths: Vec<_> = requests.iter().map(|request| request.path.as_str()).collect();
     assert_eq!(paths, [REFRESH, REFRESH, DIARY]);
-    assert_eq!(seen[2].token.as_deref(), Some("Bearer short"));
+    assert_eq!(requests[2].token.as_deref(), Some("Bearer short"));
 }
 
 #[tokio::test]
-async fn a_refresh_that_fails_for_now_leaves_the_session_as_it_is() {
-    let script = Script::of(|request, nth| match (request.url.path(), nth) {
-        (REFRESH, 0..3) => refuse(503, "unavailable", json!(null)),
+async fn a_temporary_failure_of_a_refresh_keeps_the_session() {
+    let server = ScriptedServer::start(|request, nth| match (request.url.path(), nth) {
+        (REFRESH, 0..3) => error_response(503, "unavailable", json!(null)),
         (REFRESH, _) => tokens("second", 3600),
         _ => ok(diary(1, "글")),
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     let error = client.auth().refresh().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(client.auth().is_signed_in());
@@ -153,17 +153,18 @@ async fn a_refresh_that_fails_for_now_leaves_the_session_as_it_is() {
 
 #[tokio::test]
 async fn without_a_session_nothing_is_sent() {
-    let script = Script::of(|_, _| ok(json!([]))).await;
-    let client = Client::builder(script.url()).build().unwrap();
+    let server = ScriptedServer::start(|_, _| ok(json!([]))).await;
+    let client = Client::builder(server.url()).build().unwrap();
     assert_eq!(client.diaries().get(day()).await.unwrap_err().kind(), ErrorKind::SignedOut);
     assert_eq!(client.auth().refresh().await.unwrap_err().kind(), ErrorKind::SignedOut);
-    assert!(script.seen().is_empty());
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_logout_forgets_the_tokens_even_if_the_server_cannot_be_told() {
-    let script = Script::of(|_, _| refuse(503, "unavailable", json!(null))).await;
-    let client = script.client().await;
+async fn a_logout_removes_the_tokens_even_if_the_request_fails() {
+    let server =
+        ScriptedServer::start(|_, _| error_response(503, "unavailable", json!(null))).await;
+    let client = server.client().await;
     client.auth().logout().await.unwrap_err();
     assert!(!client.auth().is_signed_in());
 }

@@ -11,7 +11,7 @@ use shiori_sdk::{
     testing::{FakeShiori, Fault, Person, RIVAL_LINE, Route},
 };
 
-use crate::script::day;
+use crate::scripted_server::day;
 
 fn draft(text: &str) -> Draft {
     Draft::new("제목", Document::from_text(text))
@@ -109,10 +109,10 @@ async fn a_status_is_told_as_a_server_or_a_proxy_would() {
     for (status, kind) in [
         (404, ErrorKind::NotFound),
         (429, ErrorKind::RateLimited),
-        (500, ErrorKind::Refused),
+        (500, ErrorKind::Rejected),
         (502, ErrorKind::Unavailable),
         (503, ErrorKind::Unavailable),
-        (418, ErrorKind::InvalidAnswer),
+        (418, ErrorKind::InvalidResponse),
     ] {
         fake.inject(Fault::status(status).on(Route::List).times(2));
         client.diaries().get(day()).await.unwrap();

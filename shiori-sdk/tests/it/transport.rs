@@ -1,4 +1,4 @@
-//! Retries, deadlines, and answers that nobody should give.
+//! Retries, deadlines, and invalid responses.
 
 use std::time::Duration;
 
@@ -10,65 +10,68 @@ use tokio::{
 };
 use wiremock::ResponseTemplate;
 
-use crate::script::{DIARY, Script, conflict, day, diary, ok, receipt, refuse};
+use crate::scripted_server::{
+    DIARY, ScriptedServer, conflict, day, diary, error_response, ok, receipt, tokens,
+};
 
 #[tokio::test]
-async fn trap_01_a_conflict_is_never_retried_by_the_transport() {
-    let script = Script::of(|_, _| conflict(7, "승자")).await;
-    let client = script.client().await;
+async fn a_conflict_is_never_retried_by_the_transport() {
+    let server = ScriptedServer::start(|_, _| conflict(7, "승자")).await;
+    let client = server.client().await;
     let save = client.diaries().save(day(), Draft::default(), Precondition::IfAbsent);
     let error = save.await.unwrap_err();
     assert!(error.is_conflict() && !error.is_retryable());
-    assert_eq!(script.count(DIARY), 1);
+    assert_eq!(server.count(DIARY), 1);
     let conflict = error.as_conflict().unwrap();
     assert_eq!(conflict.current.as_ref().unwrap().version.get(), 7);
 }
 
 #[tokio::test]
-async fn trap_02_a_save_is_repeated_under_one_id_and_a_signup_not_at_all() {
-    let script = Script::of(|request, nth| match (request.url.path(), nth) {
-        (DIARY, 0) => refuse(503, "unavailable", json!(null)),
+async fn a_save_is_retried_with_one_id_and_a_signup_is_not_retried() {
+    let server = ScriptedServer::start(|request, nth| match (request.url.path(), nth) {
+        (DIARY, 0) => error_response(503, "unavailable", json!(null)),
         (DIARY, 1) => ResponseTemplate::new(502).set_body_string("<html>bad gateway</html>"),
         (DIARY, _) => ok(receipt(1)),
-        _ => refuse(503, "unavailable", json!(null)),
+        _ => error_response(503, "unavailable", json!(null)),
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     let save = client.diaries().save(day(), Draft::default(), Precondition::IfAbsent);
     assert_eq!(save.await.unwrap().version.get(), 1);
-    let saves = script.seen();
+    let saves = server.requests();
     assert_eq!(saves.len(), 3);
     assert!(saves[0].body["save_id"].is_string());
-    assert!(saves.iter().all(|save| save.body == saves[0].body), "one save, one id");
+    assert!(saves.iter().all(|save| save.body == saves[0].body), "one save has one id");
     assert_ne!(saves[0].id, saves[1].id, "each attempt has a request id of its own");
 
     let error = client.auth().signup("a@example.com", "secret-pass-1", "가").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(script.count("/api/user/signup"), 1, "an account could be made twice");
+    assert_eq!(server.count("/api/user/signup"), 1, "an account could be created twice");
 }
 
 #[tokio::test]
-async fn attempts_are_bounded_and_told() {
-    let script = Script::of(|_, _| refuse(503, "unavailable", json!(null))).await;
-    let client = script.client().await;
+async fn attempts_are_bounded_and_reported() {
+    let server =
+        ScriptedServer::start(|_, _| error_response(503, "unavailable", json!(null))).await;
+    let client = server.client().await;
     let error = client.diaries().get(day()).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unavailable, 3));
     assert_eq!((error.status_code(), error.was_sent()), (Some(503), WasSent::Yes));
-    let seen = script.seen();
-    assert_eq!(seen.len(), 3);
-    assert_eq!(error.request_id(), Some(seen[2].id.as_str()));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert_eq!(error.request_id(), Some(requests[2].id.as_str()));
 
-    let client = script.signed_in(script.builder().retry_policy(RetryPolicy::never())).await;
+    let client = server.signed_in(server.builder().retry_policy(RetryPolicy::never())).await;
     assert_eq!(client.diaries().get(day()).await.unwrap_err().attempts(), 1);
 }
 
 #[tokio::test]
-async fn trap_05_a_wait_past_the_deadline_fails_now_and_says_so() {
-    let script = Script::of(|_, _| {
-        refuse(503, "unavailable", json!(null)).insert_header("retry-after", "3600")
+async fn a_retry_after_the_deadline_fails_now_with_the_time_to_wait() {
+    let server = ScriptedServer::start(|_, _| {
+        error_response(503, "unavailable", json!(null)).insert_header("retry-after", "3600")
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     let error = client.diaries().get(day()).await.unwrap_err();
     assert_eq!(error.attempts(), 1);
     assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
@@ -76,73 +79,76 @@ async fn trap_05_a_wait_past_the_deadline_fails_now_and_says_so() {
 }
 
 #[tokio::test]
-async fn retries_share_a_budget_that_runs_dry() {
-    let script = Script::of(|_, _| refuse(503, "unavailable", json!(null))).await;
+async fn clones_share_a_limited_retry_budget() {
+    let server =
+        ScriptedServer::start(|_, _| error_response(503, "unavailable", json!(null))).await;
     let hasty = RetryPolicy::default().with_attempts(1000);
-    let client = script.signed_in(script.builder().retry_policy(hasty)).await;
+    let client = server.signed_in(server.builder().retry_policy(hasty)).await;
     let clone = client.clone();
-    // At most a hundred retries for all clones together; few of them may wait out their pauses.
+    // At most a hundred retries for all clones together. Paused time skips their pauses.
     tokio::time::pause();
     client.diaries().get(day()).await.unwrap_err();
-    let spent = script.count(DIARY);
+    let spent = server.count(DIARY);
     clone.diaries().get(day()).await.unwrap_err();
-    assert!(script.count(DIARY) <= 102, "{spent} and {}", script.count(DIARY));
+    assert!(server.count(DIARY) <= 102, "{spent} and {}", server.count(DIARY));
 }
 
 #[tokio::test]
-async fn answers_that_are_none_are_told_as_such() {
+async fn invalid_responses_are_errors() {
     for (answer, kind) in [
-        (ResponseTemplate::new(200).set_body_string("garbage"), ErrorKind::InvalidAnswer),
-        (ResponseTemplate::new(200).set_body_string("<html></html>"), ErrorKind::InvalidAnswer),
-        (ok(json!(null)), ErrorKind::InvalidAnswer),
-        (ok(json!({"date": 3})), ErrorKind::InvalidAnswer),
-        (ok(json!("x".repeat(9 << 20))), ErrorKind::InvalidAnswer),
-        (ResponseTemplate::new(500).set_body_string("oops"), ErrorKind::InvalidAnswer),
+        (ResponseTemplate::new(200).set_body_string("garbage"), ErrorKind::InvalidResponse),
+        (ResponseTemplate::new(200).set_body_string("<html></html>"), ErrorKind::InvalidResponse),
+        (ok(json!(null)), ErrorKind::InvalidResponse),
+        (ok(json!({"date": 3})), ErrorKind::InvalidResponse),
+        (ok(json!("x".repeat(9 << 20))), ErrorKind::InvalidResponse),
+        (ResponseTemplate::new(500).set_body_string("oops"), ErrorKind::InvalidResponse),
         (ResponseTemplate::new(404).set_body_string("nginx"), ErrorKind::NotFound),
-        (refuse(400, "from_the_future", json!(null)), ErrorKind::Refused),
+        (error_response(400, "from_the_future", json!(null)), ErrorKind::Rejected),
     ] {
-        let script = Script::of(move |_, _| answer.clone()).await;
-        let error = script.client().await.diaries().get(day()).await.unwrap_err();
+        let server = ScriptedServer::start(move |_, _| answer.clone()).await;
+        let error = server.client().await.diaries().get(day()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
-        assert_eq!(script.count(DIARY), 1, "no use to ask again");
+        assert_eq!(server.count(DIARY), 1, "it is not retried");
         assert!(!format!("{error:?} {error}").contains("garbage"));
     }
 }
 
 #[tokio::test]
-async fn a_success_that_is_somebody_elses_is_none() {
+async fn a_success_without_an_envelope_is_an_error() {
     let page = ResponseTemplate::new(200).set_body_string("<html>hotel login</html>");
-    let script = Script::of(move |_, _| page.clone()).await;
-    let client = script.client().await;
+    let server = ScriptedServer::start(move |_, _| page.clone()).await;
+    let client = server.client().await;
     let deleted = client.diaries().delete(day(), shiori_sdk::Version::new(1)).await;
-    assert_eq!(deleted.unwrap_err().kind(), ErrorKind::InvalidAnswer);
-    assert_eq!(client.auth().verify().await.unwrap_err().kind(), ErrorKind::InvalidAnswer);
+    assert_eq!(deleted.unwrap_err().kind(), ErrorKind::InvalidResponse);
+    assert_eq!(client.auth().verify().await.unwrap_err().kind(), ErrorKind::InvalidResponse);
 }
 
 #[tokio::test]
-async fn a_forced_summary_is_asked_for_once() {
-    let script = Script::of(|_, _| refuse(503, "unavailable", json!(null))).await;
-    let client = script.client().await;
+async fn a_forced_summary_is_requested_once() {
+    let server =
+        ScriptedServer::start(|_, _| error_response(503, "unavailable", json!(null))).await;
+    let client = server.client().await;
     let week = shiori_sdk::Week::containing(day());
     client.summaries().request_with(week, true).await.unwrap_err();
-    assert_eq!(script.seen().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     client.summaries().request(week).await.unwrap_err();
-    assert_eq!(script.seen().len(), 4);
+    assert_eq!(server.requests().len(), 4);
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed_with_the_token() {
-    let elsewhere = Script::of(|_, _| ok(diary(1, "엉뚱한 곳"))).await;
+    let elsewhere = ScriptedServer::start(|_, _| ok(diary(1, "엉뚱한 곳"))).await;
     let target = elsewhere.url();
-    let script =
-        Script::of(move |_, _| ResponseTemplate::new(307).insert_header("location", &*target))
-            .await;
-    script.client().await.diaries().get(day()).await.unwrap_err();
-    assert!(elsewhere.seen().is_empty());
+    let server = ScriptedServer::start(move |_, _| {
+        ResponseTemplate::new(307).insert_header("location", &*target)
+    })
+    .await;
+    server.client().await.diaries().get(day()).await.unwrap_err();
+    assert!(elsewhere.requests().is_empty());
 }
 
 /// Answers the first `cut` connections with half an answer, and the others whole.
-async fn half_answers(cut: usize) -> String {
+async fn truncated_responses(cut: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -162,26 +168,26 @@ async fn half_answers(cut: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_cut_answer_may_have_been_applied() {
-    let client = Client::builder(half_answers(1).await).build().unwrap();
+async fn a_request_with_a_truncated_response_may_have_been_applied() {
+    let client = Client::builder(truncated_responses(1).await).build().unwrap();
     let error = client.auth().signup("a@example.com", "secret-pass-1", "가").await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Disconnected, WasSent::Maybe));
     assert_eq!(error.attempts(), 1);
 }
 
 #[tokio::test]
-async fn a_closed_port_was_not_sent_to_and_is_tried_again() {
+async fn a_refused_connection_is_retried_because_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let client = Client::builder(url).build().unwrap();
     let error = client.auth().signup("a@example.com", "secret-pass-1", "가").await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Connect, WasSent::No));
-    assert_eq!(error.attempts(), 3, "nothing can have happened, so even a signup is tried again");
+    assert_eq!(error.attempts(), 3, "nothing was sent, so even a signup is retried");
 }
 
 #[tokio::test]
-async fn a_silent_server_is_given_up_after_the_attempt_timeout() {
+async fn an_attempt_without_a_response_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = Client::builder(format!("http://{}", listener.local_addr().unwrap()))
         .attempt_timeout(Duration::from_millis(50))
@@ -193,7 +199,7 @@ async fn a_silent_server_is_given_up_after_the_attempt_timeout() {
 }
 
 #[test]
-fn base_urls_are_checked_and_may_have_a_path() {
+fn base_urls_are_validated() {
     for url in ["", "not a url", "ftp://127.0.0.1", "file:///etc/passwd", "http://a:b@127.0.0.1"] {
         let error = Client::builder(url).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{url}");
@@ -204,11 +210,52 @@ fn base_urls_are_checked_and_may_have_a_path() {
 
 #[tokio::test]
 async fn a_path_in_the_base_url_is_kept() {
-    let script = Script::of(|_, _| ok(json!([]))).await;
-    let client = Client::builder(format!("{}/behind/a/proxy/", script.url()))
+    let server = ScriptedServer::start(|_, _| ok(json!([]))).await;
+    let client = Client::builder(format!("{}/behind/a/proxy/", server.url()))
         .accept_language("en")
         .build()
         .unwrap();
     client.auth().signup("a@example.com", "secret-pass-1", "가").await.unwrap_err();
-    assert_eq!(script.seen()[0].path, "/behind/a/proxy/api/user/signup");
+    assert_eq!(server.requests()[0].path, "/behind/a/proxy/api/user/signup");
+}
+
+#[tokio::test]
+async fn the_longest_timeouts_do_not_panic() {
+    let server = ScriptedServer::start(|request, nth| match (request.url.path(), nth) {
+        (DIARY, 0) => error_response(503, "unavailable", json!(null)),
+        ("/api/auth/refresh", _) => tokens("second", u64::MAX),
+        _ => ok(diary(1, "글")),
+    })
+    .await;
+    let builder = server.builder().attempt_timeout(Duration::MAX).call_timeout(Duration::MAX);
+    let client = server.signed_in(builder).await;
+    client.auth().refresh().await.unwrap();
+    assert!(client.diaries().get(day()).await.unwrap().is_some());
+    assert_eq!(server.count(DIARY), 2);
+}
+
+#[tokio::test]
+async fn the_longest_backoff_does_not_panic() {
+    let server =
+        ScriptedServer::start(|_, _| error_response(503, "unavailable", json!(null))).await;
+    let mut retry = RetryPolicy::default();
+    retry.first_backoff = Duration::MAX;
+    retry.max_backoff = Duration::MAX;
+    let client = server.signed_in(server.builder().retry_policy(retry)).await;
+    // The retry would start after the deadline.
+    assert_eq!(client.diaries().get(day()).await.unwrap_err().attempts(), 1);
+}
+
+#[tokio::test]
+async fn the_longest_retry_after_is_limited_to_a_day() {
+    for value in ["18446744073709551615", "99999999999999999999999"] {
+        let server = ScriptedServer::start(move |_, _| {
+            error_response(503, "unavailable", json!(null)).insert_header("retry-after", value)
+        })
+        .await;
+        let client = server.client().await;
+        let error = client.diaries().get(day()).await.unwrap_err();
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unavailable, 1));
+        assert_eq!(error.retry_after(), Some(Duration::from_hours(24)));
+    }
 }

@@ -1,4 +1,4 @@
-//! Waiting for a summary: every trap that pollers fell into.
+//! Waiting for a summary.
 
 use std::{sync::mpsc, time::Duration};
 
@@ -8,20 +8,19 @@ use shiori_sdk::{ErrorKind, PollingPolicy, Requested, SummaryHandle, SummaryStat
 use tokio::time::advance;
 use wiremock::{Request, ResponseTemplate};
 
-use crate::script::{SUMMARY_ID, Script, day, ok, refuse, summary};
+use crate::scripted_server::{SUMMARY_ID, ScriptedServer, day, error_response, ok, summary};
 
 fn path() -> String {
     format!("/api/diary/summary/{SUMMARY_ID}")
 }
 
-async fn handle(script: &Script, policy: PollingPolicy) -> SummaryHandle {
-    let client = script.signed_in(script.builder().polling_policy(policy)).await;
+async fn handle(server: &ScriptedServer, policy: PollingPolicy) -> SummaryHandle {
+    let client = server.signed_in(server.builder().polling_policy(policy)).await;
     client.summaries().handle(SUMMARY_ID.parse().unwrap())
 }
 
-/// Pauses of milliseconds where the default has seconds. Their growth is tested where it is
-/// computed.
-fn brisk() -> PollingPolicy {
+/// Pauses of milliseconds instead of seconds. Their growth has a unit test.
+fn short_pauses() -> PollingPolicy {
     let mut policy = PollingPolicy::default();
     policy.first_interval = Duration::from_millis(10);
     policy.max_interval = Duration::from_millis(30);
@@ -43,47 +42,47 @@ fn events(summaries: &[serde_json::Value]) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn trap_06_the_first_question_does_not_wait() {
-    let script = Script::of(|_, _| ok(summary(3, "completed"))).await;
-    let handle = handle(&script, PollingPolicy::default()).await;
+async fn the_first_poll_does_not_wait() {
+    let server = ScriptedServer::start(|_, _| ok(summary(3, "completed"))).await;
+    let handle = handle(&server, PollingPolicy::default()).await;
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
-    assert_eq!(script.seen().len(), 1);
-    assert_eq!(script.seen()[0].query, "", "asked without a wait");
+    assert_eq!(server.requests().len(), 1);
+    assert_eq!(server.requests()[0].query, "", "the first poll does not wait");
 }
 
 #[tokio::test]
-async fn trap_06_long_polls_that_come_back_empty_are_no_failure() {
-    // The server holds each question as long as it was asked to, and twice has no news.
-    let script = Script::of(|request, nth| {
-        let holds = request.url.query().is_some_and(|query| query.contains("wait="));
+async fn long_polls_without_a_change_are_not_failures() {
+    // The server waits as long as requested, and twice returns no change.
+    let server = ScriptedServer::start(|request, nth| {
+        let waits = request.url.query().is_some_and(|query| query.contains("wait="));
         let answer = match nth {
             0..3 => ok(summary(1, "queued")),
             3 => ok(summary(2, "running")),
             _ => ok(summary(3, "completed")),
         };
-        if holds { answer.set_delay(Duration::from_millis(60)) } else { answer }
+        if waits { answer.set_delay(Duration::from_millis(60)) } else { answer }
     })
     .await;
     let policy = PollingPolicy::default().with_long_poll(Duration::from_millis(60));
-    let handle = handle(&script, policy).await;
+    let handle = handle(&server, policy).await;
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
-    let seen = script.seen();
-    assert_eq!(seen.len(), 5, "asked again at once each time");
-    assert!(seen[1].query.contains("after=1") && seen[4].query.contains("after=2"));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 5, "the next poll follows at once");
+    assert!(requests[1].query.contains("after=1") && requests[4].query.contains("after=2"));
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_hold_is_asked_now_and_then() {
-    let script = Script::of(|_, nth| {
+async fn without_long_polling_the_sdk_pauses_between_polls() {
+    let server = ScriptedServer::start(|_, nth| {
         ok(if nth < 6 { summary(1, "queued") } else { summary(2, "completed") })
     })
     .await;
-    let handle = handle(&script, brisk()).await;
+    let handle = handle(&server, short_pauses()).await;
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
-    assert_eq!(script.seen().len(), 7);
+    assert_eq!(server.requests().len(), 7);
 }
 
-/// Time that moves by hand alone: paused time stands still while a blocking task runs.
+/// Time that only `advance` changes: tokio does not advance paused time during a blocking task.
 struct StoppedClock {
     _running: mpsc::Sender<()>,
 }
@@ -92,32 +91,32 @@ impl StoppedClock {
     fn stop() -> Self {
         tokio::time::pause();
         let (running, ended) = mpsc::channel::<()>();
-        // A test that fails leaves it behind, and ends all the same.
+        // The timeout ends the task of a failed test.
         tokio::task::spawn_blocking(move || ended.recv_timeout(Duration::from_secs(60)));
         Self { _running: running }
     }
 }
 
-/// Returns once the script was asked so often.
-async fn asked(script: &Script, times: usize) {
+/// Returns as soon as the server received this many requests.
+async fn wait_for_requests(server: &ScriptedServer, times: usize) {
     let limit = std::time::Instant::now() + Duration::from_secs(30);
-    while script.seen().len() < times {
-        assert!(std::time::Instant::now() < limit, "asked {} times", script.seen().len());
+    while server.requests().len() < times {
+        assert!(std::time::Instant::now() < limit, "{} requests", server.requests().len());
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test]
-async fn trap_06_a_server_that_is_silent_holds_nobody_past_the_deadline() {
-    let script = Script::of(|_, nth| {
+async fn a_wait_ends_at_its_deadline_without_a_response() {
+    let server = ScriptedServer::start(|_, nth| {
         let answer = ok(summary(1, "queued"));
         if nth == 0 { answer } else { answer.set_delay(Duration::from_secs(3600)) }
     })
     .await;
-    let handle = handle(&script, PollingPolicy::default()).await;
+    let handle = handle(&server, PollingPolicy::default()).await;
     let _clock = StoppedClock::stop();
     let waiting = tokio::spawn(async move { handle.wait_for(Duration::from_secs(30)).await });
-    asked(&script, 2).await;
+    wait_for_requests(&server, 2).await;
     advance(Duration::from_secs(29)).await;
     assert!(!waiting.is_finished());
     // The runtime's timers tick in milliseconds.
@@ -128,54 +127,54 @@ async fn trap_06_a_server_that_is_silent_holds_nobody_past_the_deadline() {
 
 #[tokio::test]
 async fn a_wait_ends_at_its_deadline_and_can_be_resumed() {
-    let script = Script::of(|_, _| ok(summary(1, "queued"))).await;
-    let handle = handle(&script, brisk()).await;
+    let server = ScriptedServer::start(|_, _| ok(summary(1, "queued"))).await;
+    let handle = handle(&server, short_pauses()).await;
     let error = handle.wait_for(Duration::from_millis(300)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert_eq!(error.summary_id(), Some(handle.id()));
-    // Had it not paused, it would have asked hundreds of times.
-    assert!(script.seen().len() < 40, "{}", script.seen().len());
+    // Without pauses there would be hundreds of requests.
+    assert!(server.requests().len() < 40, "{}", server.requests().len());
 }
 
 #[tokio::test]
-async fn a_server_that_is_away_for_a_while_is_waited_for() {
-    let script = Script::of(|_, nth| match nth {
+async fn a_wait_continues_while_the_server_is_unavailable() {
+    let server = ScriptedServer::start(|_, nth| match nth {
         0 => ok(summary(1, "queued")),
-        1..8 => refuse(503, "unavailable", json!(null)),
+        1..8 => error_response(503, "unavailable", json!(null)),
         _ => ok(summary(2, "completed")),
     })
     .await;
-    let handle = handle(&script, brisk()).await;
+    let handle = handle(&server, short_pauses()).await;
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
 }
 
 #[tokio::test]
-async fn a_summary_that_is_none_is_not_waited_for() {
-    let script = Script::of(|_, _| refuse(404, "not_found", json!(null))).await;
-    let handle = handle(&script, PollingPolicy::default()).await;
+async fn a_wait_for_an_unknown_summary_fails() {
+    let server = ScriptedServer::start(|_, _| error_response(404, "not_found", json!(null))).await;
+    let handle = handle(&server, PollingPolicy::default()).await;
     assert_eq!(handle.wait().await.unwrap_err().kind(), ErrorKind::NotFound);
     let watched: Vec<_> = handle.watch().collect().await;
-    assert_eq!(watched.len(), 1, "the error is the last that is told");
-    assert_eq!(script.seen().len(), 2);
+    assert_eq!(watched.len(), 1, "the error is the last item");
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn a_broken_event_stream_is_taken_up_where_it_broke() {
-    let script = Script::of(|request, nth| match (is_events(request), nth) {
+async fn a_broken_event_stream_is_resumed() {
+    let server = ScriptedServer::start(|request, nth| match (is_events(request), nth) {
         (false, _) => ok(summary(1, "queued")),
         (true, 0) => events(&[summary(2, "running"), summary(2, "running")]),
         (true, _) => events(&[summary(3, "completed")]),
     })
     .await;
-    let handle = handle(&script, PollingPolicy::default()).await;
-    let seen: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
-    assert_eq!(seen, [1, 2, 3], "each once");
-    assert_eq!(script.count(&format!("{}/events", path())), 2);
+    let handle = handle(&server, PollingPolicy::default()).await;
+    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    assert_eq!(revisions, [1, 2, 3], "each once");
+    assert_eq!(server.count(&format!("{}/events", path())), 2);
 }
 
 #[tokio::test]
 async fn without_an_event_stream_the_watcher_polls() {
-    let script = Script::of(|request, nth| match (is_events(request), nth) {
+    let server = ScriptedServer::start(|request, nth| match (is_events(request), nth) {
         (true, 0) => ResponseTemplate::new(404),
         (true, _) => ResponseTemplate::new(200).set_body_string("<html></html>"),
         (false, 0) => ok(summary(1, "queued")),
@@ -183,29 +182,29 @@ async fn without_an_event_stream_the_watcher_polls() {
         (false, _) => ok(summary(3, "completed")),
     })
     .await;
-    let handle = handle(&script, PollingPolicy::default()).await;
-    let seen: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
-    assert_eq!(seen, [1, 2, 3]);
+    let handle = handle(&server, PollingPolicy::default()).await;
+    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    assert_eq!(revisions, [1, 2, 3]);
 }
 
-/// A stream that ends without a word each time is not opened again and again without a pause.
+/// A stream that ends without an event is not reopened at once.
 #[tokio::test]
-async fn a_stream_that_says_nothing_is_alternated_with_polls() {
-    let script = Script::of(|request, nth| match (is_events(request), nth) {
+async fn an_empty_event_stream_is_alternated_with_polls() {
+    let server = ScriptedServer::start(|request, nth| match (is_events(request), nth) {
         (true, _) => events(&[]),
         (false, 0..5) => ok(summary(1, "queued")),
         (false, _) => ok(summary(2, "completed")),
     })
     .await;
-    let handle = handle(&script, brisk()).await;
-    let seen: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
-    assert_eq!(seen, [1, 2]);
-    let opened = script.count(&format!("{}/events", path()));
+    let handle = handle(&server, short_pauses()).await;
+    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    assert_eq!(revisions, [1, 2]);
+    let opened = server.count(&format!("{}/events", path()));
     assert!(opened <= 6, "opened {opened} times");
 }
 
 #[tokio::test]
-async fn a_request_tells_what_became_of_it() {
+async fn a_request_returns_its_status() {
     let receipt = json!({"id": SUMMARY_ID, "status": "queued", "poll_after_ms": 1000});
     let week = Week::starting(day()).unwrap();
     for (answer, expected) in [
@@ -215,20 +214,48 @@ async fn a_request_tells_what_became_of_it() {
                 .set_body_json(json!({"code": 202, "message": "", "data": receipt})),
             "accepted",
         ),
-        (refuse(422, "week_incomplete", json!({"missing_dates": ["20260217"]})), "incomplete"),
+        (
+            error_response(422, "week_incomplete", json!({"missing_dates": ["20260217"]})),
+            "incomplete",
+        ),
     ] {
-        let script = Script::of(move |_, _| answer.clone()).await;
-        let requested = script.client().await.summaries().request(week).await.unwrap();
-        let told = match &requested {
+        let server = ScriptedServer::start(move |_, _| answer.clone()).await;
+        let requested = server.client().await.summaries().request(week).await.unwrap();
+        let status = match &requested {
             Requested::AlreadyDone(_) => "done",
             Requested::Accepted(_) => "accepted",
             Requested::Incomplete { missing } if missing.len() == 1 => "incomplete",
             Requested::Incomplete { .. } => "wrong",
         };
-        assert_eq!(told, expected);
+        assert_eq!(status, expected);
         match requested.into_handle() {
             Ok(handle) => assert_eq!(handle.id().to_string(), SUMMARY_ID),
             Err(error) => assert_eq!(error.missing_dates().len(), 1),
         }
     }
+}
+
+#[tokio::test]
+async fn the_longest_deadline_and_long_poll_do_not_panic() {
+    let server = ScriptedServer::start(|request, nth| match (is_events(request), nth) {
+        (true, _) => error_response(404, "not_found", json!(null)),
+        (false, n) if n % 2 == 0 => ok(summary(1, "queued")),
+        (false, _) => ok(summary(2, "completed")),
+    })
+    .await;
+    let mut policy = short_pauses().with_deadline(Duration::MAX);
+    policy.long_poll = Duration::MAX;
+    let client = server.signed_in(
+        server
+            .builder()
+            .polling_policy(policy)
+            .attempt_timeout(Duration::MAX)
+            .call_timeout(Duration::MAX),
+    );
+    let handle = client.await.summaries().handle(SUMMARY_ID.parse().unwrap());
+    assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
+    let requests = server.requests();
+    assert!(requests[1].query.contains("wait=30&"), "{}", requests[1].query);
+    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    assert_eq!(revisions, [1, 2]);
 }

@@ -1,11 +1,11 @@
-//! What the SDK tells its caller's log. In a program of its own: beside other tests, a span that one
-//! of them meets first, without a subscriber, may stay off for this one.
+//! The log of the SDK. A separate test binary: in another one, a span that a test without a
+//! subscriber enters first may stay disabled.
 #![cfg(feature = "client")]
 #![allow(missing_docs, unreachable_pub, clippy::needless_pass_by_value, clippy::unwrap_used)]
 
 #[allow(dead_code)] // shared with the other tests
-#[path = "../it/script.rs"]
-mod script;
+#[path = "../it/scripted_server.rs"]
+mod scripted_server;
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use std::{
 use shiori_sdk::{Document, Draft, Precondition};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use script::{Script, conflict, day, receipt, refuse};
+use scripted_server::{ScriptedServer, conflict, day, error_response, receipt};
 
 /// A log in memory.
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ impl io::Write for Log {
 }
 
 #[tokio::test]
-async fn trap_09_the_log_has_a_span_for_each_request_and_no_secret() {
+async fn the_log_has_a_span_for_each_request_and_no_secret() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -44,18 +44,18 @@ async fn trap_09_the_log_has_a_span_for_each_request_and_no_secret() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    let script = Script::of(|request, nth| match (request.method.as_str(), nth) {
-        ("POST", 0) => refuse(503, "unavailable", serde_json::json!(null)),
+    let server = ScriptedServer::start(|request, nth| match (request.method.as_str(), nth) {
+        ("POST", 0) => error_response(503, "unavailable", serde_json::json!(null)),
         ("POST", 1) => conflict(1, "비밀 그들"),
-        _ => script::ok(receipt(2)),
+        _ => scripted_server::ok(receipt(2)),
     })
     .await;
-    let client = script.client().await;
+    let client = server.client().await;
     let named = client.options().clone().with_request_id("diary-import-7");
     let diaries = client.with_options(named).diaries();
     let secret = Draft::new("비밀 제목", Document::from_text("비밀 우리"));
     diaries.save(day(), secret, Precondition::IfAbsent).send().await.unwrap_err();
-    assert!(script.seen().iter().all(|seen| seen.id == "diary-import-7"));
+    assert!(server.requests().iter().all(|request| request.id == "diary-import-7"));
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let span = log.lines().find(|line| line.contains("status_code=409") && line.contains("close"));

@@ -1,4 +1,4 @@
-//! When to try again, and how long to wait before.
+//! Policies of retries, conflicts and polling, and the retry budget.
 
 use std::{
     sync::{
@@ -10,18 +10,20 @@ use std::{
 
 use crate::backoff::{Backoff, scale};
 
-/// How requests are repeated that did not arrive, or whose answer did not.
+/// How failed requests are retried.
 ///
-/// A request is repeated when it cannot have been applied, or when applying it twice is the same
-/// as once. A conflict is never repeated by this policy: the same version cannot succeed twice.
+/// A request is retried if the server cannot have received it, or if it is idempotent. Version
+/// conflicts are not retried by this policy, because the same version cannot succeed; see
+/// [`ConflictPolicy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included. Default 3, as smithy-rs' `RetryConfig::standard`.
+    /// The maximum number of attempts, including the first. Default 3, as smithy-rs'
+    /// `RetryConfig::standard`.
     pub attempts: u32,
-    /// The first pause is up to this long. Default 100 ms.
+    /// The upper bound of the first pause. Default 100 ms.
     pub first_backoff: Duration,
-    /// No pause is longer, unless the server asks for it. Default 5 s.
+    /// The upper bound of every pause, unless `Retry-After` is longer. Default 5 s.
     pub max_backoff: Duration,
 }
 
@@ -36,7 +38,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Every request is sent once.
+    /// A policy without retries.
     pub fn never() -> Self {
         Self { attempts: 1, ..Self::default() }
     }
@@ -46,32 +48,31 @@ impl RetryPolicy {
         Self { attempts: attempts.max(1), ..self }
     }
 
-    /// The pause after this failed attempt, from 1 on.
+    /// The pause after this failed attempt, counted from 1.
     pub(crate) fn backoff(&self, attempt: u32) -> Duration {
         Backoff::new(self.first_backoff, self.max_backoff).pause(attempt, rand::random())
     }
 }
 
-/// How saves that met a conflict are repeated.
+/// How saves that met a version conflict are retried.
 ///
-/// The pause before another try is drawn from a window that is measured in round trips of the very
-/// save that lost: the busier or the farther the server, the wider the writers spread. It grows
-/// with every conflict. Only the first conflict of a writer that is a single version behind is
-/// answered at once, on what the conflict tells; that is two devices, not a crowd.
-/// [`ConflictPacing`] has the rule, and the guide on [conflicts](crate::guide::conflicts) the
-/// figures it was chosen by.
+/// Each pause is random within a window that is measured in round trips of the rejected save, so
+/// that writers spread wider the slower or the farther the server is. The window grows with every
+/// conflict. There is no pause after the first conflict of a writer that is one version behind: two
+/// devices do not need one, only a crowd does. [`ConflictPacing`] has the exact rule, and the guide
+/// on [conflicts](crate::guide::conflicts) the measurements behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConflictPolicy {
-    /// Saves in all, the first included. Default 16.
+    /// The maximum number of saves, including the first. Default 16.
     pub attempts: u32,
-    /// How long it may take in all. Default 10 s.
+    /// No save is retried later than this after the start. Default 10 s.
     pub deadline: Duration,
-    /// How many round trips wide the window of a pause is at least. Default 8.
+    /// The minimum width of a pause's window, in round trips. Default 8.
     pub round_trips: u32,
-    /// No window is narrower. Default 10 ms.
+    /// The minimum width of a pause's window. Default 10 ms.
     pub min_window: Duration,
-    /// No window is wider, and so no pause longer. Default 2 s.
+    /// The maximum width of a pause's window, and so the longest pause. Default 2 s.
     pub max_window: Duration,
 }
 
@@ -98,14 +99,14 @@ impl ConflictPolicy {
         Self { deadline, ..self }
     }
 
-    /// The pauses of one change, from its first conflict on.
+    /// The pauses of one change, starting at its first conflict.
     pub fn pacing(self) -> ConflictPacing {
         ConflictPacing { policy: self, conflicts: 0, window: Duration::ZERO }
     }
 }
 
-/// The pauses between the saves of one change, as a [`ConflictPolicy`] has them. The SDK keeps one
-/// for every change; it is public for those who write a loop of their own.
+/// Computes the pauses between the saves of one change according to a [`ConflictPolicy`]. Public for
+/// callers that write their own retry loop.
 ///
 /// ```
 /// use std::time::Duration;
@@ -113,7 +114,7 @@ impl ConflictPolicy {
 ///
 /// let mut pacing = ConflictPolicy::default().pacing();
 /// let round_trip = Duration::from_millis(5);
-/// // One other save was first: the next try comes at once.
+/// // One version behind: the first retry is immediate.
 /// assert_eq!(pacing.pause(1, round_trip, 0.5), Duration::ZERO);
 /// // The second conflict spreads the writers over 8 round trips, and the third over 1.5 times that.
 /// assert_eq!(pacing.pause(1, round_trip, 0.5), Duration::from_millis(20));
@@ -127,12 +128,11 @@ pub struct ConflictPacing {
 }
 
 impl ConflictPacing {
-    /// The pause after another conflict. Zero means that the next save is best made at once, on
-    /// the diary that the conflict has told; after any other pause that diary is old, and a fresh
-    /// read comes first.
+    /// The pause after another conflict. If it is zero, save again at once, based on the diary in
+    /// the conflict; after any other pause that diary is stale, so read again first.
     ///
-    /// `behind` is by how many versions the save was late, `round_trip` how long the answer to it
-    /// took, and `random` is uniform in `0.0..1.0`.
+    /// `behind` is the number of versions between the expected and the current one, `round_trip` the
+    /// time between request and response, and `random` is uniform in `0.0..1.0`.
     pub fn pause(&mut self, behind: u64, round_trip: Duration, random: f64) -> Duration {
         let ConflictPolicy { round_trips, min_window, max_window, .. } = self.policy;
         self.conflicts = self.conflicts.saturating_add(1);
@@ -145,18 +145,18 @@ impl ConflictPacing {
     }
 }
 
-/// How a summary is waited for.
+/// How the SDK waits for a summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PollingPolicy {
-    /// How long the server may hold one request. Default 20 s, at most 30 s.
+    /// How long the server may wait for a change before it responds. Default 20 s, at most 30 s.
     pub long_poll: Duration,
-    /// Without long-polling, the first pause between two requests. Default 1 s, as
-    /// google-cloud-rust.
+    /// The first pause between two requests if the server does not support long-polling. Default
+    /// 1 s, as google-cloud-rust.
     pub first_interval: Duration,
-    /// The longest pause; each is 1.5 times the one before, ± 20 %. Default 5 s.
+    /// The longest pause; each is 1.5 times the previous one, ± 20 %. Default 5 s.
     pub max_interval: Duration,
-    /// How long [`SummaryHandle::wait`](crate::SummaryHandle::wait) waits in all. Default 180 s.
+    /// The total timeout of [`SummaryHandle::wait`](crate::SummaryHandle::wait). Default 180 s.
     pub deadline: Duration,
 }
 
@@ -172,9 +172,12 @@ impl Default for PollingPolicy {
 }
 
 impl PollingPolicy {
-    /// The same policy with another longest wait for one request, at most 30 s.
+    /// The longest wait that the server accepts.
+    pub(crate) const MAX_LONG_POLL: Duration = Duration::from_secs(30);
+
+    /// The same policy with another long-poll duration, at most 30 s.
     pub fn with_long_poll(self, long_poll: Duration) -> Self {
-        Self { long_poll: long_poll.min(Duration::from_secs(30)), ..self }
+        Self { long_poll: long_poll.min(Self::MAX_LONG_POLL), ..self }
     }
 
     /// The same policy with another deadline.
@@ -182,21 +185,22 @@ impl PollingPolicy {
         Self { deadline, ..self }
     }
 
-    /// The pause before this timed poll, from 1 on.
+    /// The pause before this poll, counted from 1.
     pub(crate) fn interval(&self, poll: u32) -> Duration {
         let exponent = i32::try_from(poll.saturating_sub(1).min(64)).unwrap_or(64);
         let grown = self.first_interval.as_secs_f64() * 1.5_f64.powi(exponent);
         let capped = grown.min(self.max_interval.as_secs_f64());
-        Duration::from_secs_f64(capped * rand::random_range(0.8..=1.2))
+        // More seconds than a `Duration` can hold become the longest one.
+        Duration::try_from_secs_f64(capped * rand::random_range(0.8..=1.2)).unwrap_or(Duration::MAX)
     }
 }
 
-/// Bounds the retries of all clones of a client together, so that a failing server is not met with
-/// a multiple of the load: smithy-rs' token bucket.
+/// Bounds the retries of all clones of a client together, so that retries do not multiply the load
+/// on a failing server: the token bucket of smithy-rs.
 ///
-/// It begins full. A retry takes 5 tokens, one after a timeout 10; a success gives back what its
-/// last retry took, or 1. Without tokens there are no retries. Clones share the tokens, so one
-/// budget may bound several clients. Saves that met a conflict take none.
+/// The bucket starts full. A retry takes 5 tokens, a retry after a timeout 10; a success returns the
+/// tokens of its last retry, or 1. Without tokens there are no retries. Clones share the tokens, so
+/// several clients can share one budget. Saves after a version conflict take no tokens.
 #[derive(Debug, Clone)]
 pub struct RetryBudget(Arc<Bucket>);
 
@@ -207,33 +211,33 @@ struct Bucket {
 }
 
 impl Default for RetryBudget {
-    /// A budget of 500 tokens.
+    /// A budget with 500 tokens.
     fn default() -> Self {
         Self::new(500)
     }
 }
 
 impl RetryBudget {
-    pub(crate) const RETRY: u32 = 5;
-    pub(crate) const RETRY_AFTER_TIMEOUT: u32 = 10;
+    pub(crate) const RETRY_COST: u32 = 5;
+    pub(crate) const TIMEOUT_RETRY_COST: u32 = 10;
 
-    /// A budget of this many tokens.
+    /// A budget with this many tokens.
     pub fn new(capacity: u32) -> Self {
         Self(Arc::new(Bucket { capacity, tokens: AtomicU32::new(capacity) }))
     }
 
-    /// The tokens that are left.
+    /// The number of remaining tokens.
     pub fn remaining(&self) -> u32 {
         self.0.tokens.load(Ordering::Relaxed)
     }
 
-    /// Takes the cost of a retry, if there is enough.
-    pub(crate) fn take(&self, cost: u32) -> bool {
+    /// Takes the tokens of a retry. Returns false, and takes none, if there are too few.
+    pub(crate) fn acquire(&self, cost: u32) -> bool {
         self.update(|tokens| tokens.checked_sub(cost))
     }
 
-    /// Gives back after a success: what its last retry cost, or 1.
-    pub(crate) fn give(&self, cost: u32) {
+    /// Returns tokens after a success: those of its last retry, or 1.
+    pub(crate) fn release(&self, cost: u32) {
         let capacity = self.0.capacity;
         self.update(|tokens| Some(tokens.saturating_add(cost.max(1)).min(capacity)));
     }
@@ -261,7 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_spreads_from_its_first_conflict_on() {
+    fn extreme_polling_intervals_do_not_panic() {
+        let mut policy = PollingPolicy::default();
+        policy.first_interval = Duration::MAX;
+        policy.max_interval = Duration::MAX;
+        for poll in [0, 1, 64, u32::MAX] {
+            assert!(policy.interval(poll) > policy.deadline);
+        }
+    }
+
+    #[test]
+    fn a_writer_that_is_several_versions_behind_pauses_after_its_first_conflict() {
         let pause = |behind| {
             ConflictPolicy::default().pacing().pause(behind, Duration::from_millis(3), 0.5)
         };
@@ -270,15 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_runs_dry_and_recovers() {
+    fn the_budget_is_exhausted_and_refilled() {
         let budget = RetryBudget::default();
-        let taken = (0..1000).filter(|_| budget.take(RetryBudget::RETRY)).count();
+        let taken = (0..1000).filter(|_| budget.acquire(RetryBudget::RETRY_COST)).count();
         assert_eq!(taken, 100);
-        assert!(!budget.take(RetryBudget::RETRY));
-        budget.give(RetryBudget::RETRY);
-        assert!(budget.take(RetryBudget::RETRY));
-        (0..1000).for_each(|_| budget.give(0));
-        let taken = (0..1000).filter(|_| budget.take(RetryBudget::RETRY_AFTER_TIMEOUT)).count();
+        assert!(!budget.acquire(RetryBudget::RETRY_COST));
+        budget.release(RetryBudget::RETRY_COST);
+        assert!(budget.acquire(RetryBudget::RETRY_COST));
+        (0..1000).for_each(|_| budget.release(0));
+        let taken = (0..1000).filter(|_| budget.acquire(RetryBudget::TIMEOUT_RETRY_COST)).count();
         assert_eq!(taken, 50);
     }
 }

@@ -1,5 +1,4 @@
-//! A server that follows a script: what it is asked it writes down, what it answers is told by the
-//! test. It is no Shiori server and pretends nothing; it is the wire.
+//! An HTTP server whose responses are scripted by the test, and which records its requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,17 +6,17 @@ use serde_json::{Value, json};
 use shiori_sdk::{Client, ClientBuilder, Date};
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
-type Answer = Box<dyn Fn(&Request, usize) -> ResponseTemplate + Send + Sync>;
+type ResponseFn = Box<dyn Fn(&Request, usize) -> ResponseTemplate + Send + Sync>;
 
-/// The scripted server.
-pub struct Script {
+/// The server.
+pub struct ScriptedServer {
     server: MockServer,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
 }
 
-/// A request as it arrived.
+/// A request that the server received.
 #[derive(Clone)]
-pub struct Seen {
+pub struct RecordedRequest {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -27,19 +26,19 @@ pub struct Seen {
     pub body: Value,
 }
 
-struct Director {
-    seen: Arc<Mutex<Vec<Seen>>>,
-    answer: Answer,
+struct Responder {
+    requests: Arc<Mutex<Vec<RecordedRequest>>>,
+    respond: ResponseFn,
 }
 
-impl Respond for Director {
+impl Respond for Responder {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let header =
             |name: &str| request.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let path = request.url.path().to_owned();
-        let mut seen = self.seen.lock().unwrap();
-        let nth = seen.iter().filter(|one| one.path == path).count();
-        seen.push(Seen {
+        let mut requests = self.requests.lock().unwrap();
+        let nth = requests.iter().filter(|earlier| earlier.path == path).count();
+        requests.push(RecordedRequest {
             method: request.method.to_string(),
             path,
             query: request.url.query().unwrap_or_default().to_owned(),
@@ -48,26 +47,26 @@ impl Respond for Director {
             id: header("x-request-id").unwrap_or_default(),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
         });
-        drop(seen);
-        (self.answer)(request, nth)
+        drop(requests);
+        (self.respond)(request, nth)
     }
 }
 
-impl Script {
-    /// Logins are answered with the token `first`, valid for an hour; everything else by `answer`,
-    /// which is told how many requests for the same path came before.
-    pub async fn of(
-        answer: impl Fn(&Request, usize) -> ResponseTemplate + Send + Sync + 'static,
+impl ScriptedServer {
+    /// Starts a server. A login returns the token `first`, valid for an hour; `respond` returns all
+    /// other responses. Its second argument is the number of earlier requests for the same path.
+    pub async fn start(
+        respond: impl Fn(&Request, usize) -> ResponseTemplate + Send + Sync + 'static,
     ) -> Self {
         let server = MockServer::start().await;
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let answer: Answer = Box::new(move |request, nth| match request.url.path() {
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let respond: ResponseFn = Box::new(move |request, nth| match request.url.path() {
             "/api/user/login" => tokens("first", 3600),
-            _ => answer(request, nth),
+            _ => respond(request, nth),
         });
-        let director = Director { seen: seen.clone(), answer };
-        Mock::given(any()).respond_with(director).mount(&server).await;
-        Self { server, seen }
+        let responder = Responder { requests: requests.clone(), respond };
+        Mock::given(any()).respond_with(responder).mount(&server).await;
+        Self { server, requests }
     }
 
     pub fn url(&self) -> String {
@@ -86,18 +85,18 @@ impl Script {
     pub async fn signed_in(&self, builder: ClientBuilder) -> Client {
         let client = builder.build().unwrap();
         client.auth().login("haru@example.com", "secret-pass-1").await.unwrap();
-        self.seen.lock().unwrap().clear();
+        self.requests.lock().unwrap().clear();
         client
     }
 
-    /// What was asked since the login.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+    /// The requests since the login.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.requests.lock().unwrap().clone()
     }
 
-    /// How often this path was asked for.
+    /// The number of requests for this path.
     pub fn count(&self, path: &str) -> usize {
-        self.seen().iter().filter(|seen| seen.path == path).count()
+        self.requests().iter().filter(|request| request.path == path).count()
     }
 }
 
@@ -111,7 +110,7 @@ pub fn ok(data: Value) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({"code": 200, "message": "", "data": data}))
 }
 
-pub fn refuse(status: u16, error: &str, data: Value) -> ResponseTemplate {
+pub fn error_response(status: u16, error: &str, data: Value) -> ResponseTemplate {
     ResponseTemplate::new(status)
         .set_body_json(json!({"code": status, "message": "", "data": data, "error": error}))
 }
@@ -121,7 +120,7 @@ pub fn tokens(token: &str, expires_in: u64) -> ResponseTemplate {
         .insert_header("set-cookie", format!("refresh_token=cookie-{token}; Path=/api/auth"))
 }
 
-/// A diary of this version and text, as it stands on the wire.
+/// A diary with this version and text, as JSON.
 pub fn diary(version: u64, text: &str) -> Value {
     json!({
         "id": "0190a7c4-0000-7000-8000-000000000001", "date": "20260216", "title": "제목",
@@ -133,7 +132,7 @@ pub fn diary(version: u64, text: &str) -> Value {
 }
 
 pub fn conflict(version: u64, text: &str) -> ResponseTemplate {
-    refuse(409, "diary_conflict", json!({"current": diary(version, text)}))
+    error_response(409, "diary_conflict", json!({"current": diary(version, text)}))
 }
 
 pub fn receipt(version: u64) -> Value {

@@ -1,23 +1,30 @@
-//! What is known of a week.
+//! The diaries of a week.
 
-use crate::{Client, Date, DiaryEntry, Result, Week};
+use crate::{
+    client::Client,
+    transport::error::Result,
+    types::{Date, DiaryEntry, Week},
+};
 
-/// Weeks. Made by [`Client::weeks`].
+impl Client {
+    /// The diaries of a week, without their contents.
+    pub fn weeks(&self) -> Weeks {
+        Weeks { client: self.clone() }
+    }
+}
+
+/// Weeks. Created by [`Client::weeks`].
 #[derive(Debug, Clone)]
 pub struct Weeks {
     client: Client,
 }
 
 impl Weeks {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
-    }
-
-    /// Which days of the week have a diary, and where each stands.
+    /// The days of the week, and the diary of each without its content.
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) when the server does not answer or nobody is signed in.
+    /// [`Error`](crate::Error) if the request fails or there is no session.
     pub async fn meta(&self, week: Week) -> Result<WeekMeta> {
         let mut entries = self.client.diaries().list(week.into()).await?.into_iter().peekable();
         let day = |date| DayMeta { date, entry: entries.next_if(|entry| entry.date == date) };
@@ -41,7 +48,7 @@ pub struct WeekMeta {
 pub struct DayMeta {
     /// The day.
     pub date: Date,
-    /// Its diary without the content, if there is one.
+    /// Its diary, if there is one.
     pub entry: Option<DiaryEntry>,
 }
 

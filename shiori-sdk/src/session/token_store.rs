@@ -1,4 +1,4 @@
-//! Where a session is kept over restarts.
+//! Stores of sessions.
 
 use std::{
     error, fmt,
@@ -10,44 +10,43 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::types::Timestamp;
 
-/// Keeps a client's session over restarts: in a file, a key chain, a database.
+/// Stores a client's session, so that it survives restarts: in a file, a key chain, a database.
 ///
-/// A store belongs to one client at a time. Refresh tokens are used once; of two clients that work
-/// with the same one, the slower is taken for a thief, and both are signed out.
+/// Use a store with one client at a time. Refresh tokens are used once; if two clients use the same
+/// one, the server treats it as stolen and ends the session.
 ///
-/// The SDK calls `load` once, when the client is built, and `keep` on a thread where it may block,
-/// after every login, renewal and logout; one call at a time.
+/// The SDK calls `load` once, when the client is built, and `save` after every login, renewal and
+/// logout, on a thread that may block. It makes one call at a time.
 pub trait TokenStore: Send + Sync + fmt::Debug {
-    /// The session that was kept last, if any.
+    /// The session that was stored last, if any.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being read; the client is not built then.
+    /// Any error; the client is not built then.
     fn load(&self) -> Result<Option<StoredSession>, Box<dyn error::Error + Send + Sync>>;
 
-    /// Keeps this session in the place of the one before, or with `None` forgets it. When it
-    /// returns, a crash must not bring the old one back.
+    /// Replaces the stored session by this one, or removes it if there is none. The change must be
+    /// durable when this returns.
     ///
     /// # Errors
     ///
-    /// Whatever keeps it from being stored. A login tells it to its caller; a renewal goes on
-    /// without, and logs it.
-    fn keep(
+    /// Any error. A login returns it to its caller; a renewal logs it and succeeds.
+    fn save(
         &self,
         session: Option<&StoredSession>,
     ) -> Result<(), Box<dyn error::Error + Send + Sync>>;
 }
 
-/// A session as a [`TokenStore`] keeps it. It holds secrets: whoever has it is signed in. `Debug`
-/// does not show them, serialising does.
+/// A session in a [`TokenStore`]. Its serialised form contains the tokens, which grant access to the
+/// account; `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSession {
-    pub(crate) access_token: String,
-    pub(crate) refresh_token: String,
-    /// By the clock of this machine; a hint, for the server has the last word.
-    pub(crate) expires_at: Timestamp,
+    pub(super) access_token: String,
+    pub(super) refresh_token: String,
+    /// By this machine's clock; a hint, because the server decides.
+    pub(super) expires_at: Timestamp,
 }
 
 impl fmt::Debug for StoredSession {
@@ -58,8 +57,8 @@ impl fmt::Debug for StoredSession {
     }
 }
 
-/// Keeps the session in a file as JSON, readable by its owner alone. The file is replaced as a
-/// whole and synced, so a crash leaves the old one or the new one.
+/// Stores the session in a JSON file that only its owner can read. The file is replaced atomically
+/// and synced, so that a crash leaves the old session or the new one.
 ///
 /// ```no_run
 /// use shiori_sdk::{Client, FileTokenStore};
@@ -80,7 +79,7 @@ pub struct FileTokenStore {
 }
 
 impl FileTokenStore {
-    /// Keeps the session in this file; its directory has to be there.
+    /// Stores the session in this file. Its directory has to exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -90,10 +89,11 @@ impl FileTokenStore {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let draft = directory.join(format!(".{}.tmp", Uuid::new_v4()));
-        let written = write_synced(&draft, content).and_then(|()| fs::rename(&draft, &self.path));
+        let temporary = directory.join(format!(".{}.tmp", Uuid::new_v4()));
+        let written =
+            write_synced(&temporary, content).and_then(|()| fs::rename(&temporary, &self.path));
         if let Err(error) = written {
-            let _ = fs::remove_file(&draft);
+            let _ = fs::remove_file(&temporary);
             return Err(error);
         }
         sync_directory(directory)
@@ -103,16 +103,16 @@ impl FileTokenStore {
 impl TokenStore for FileTokenStore {
     fn load(&self) -> Result<Option<StoredSession>, Box<dyn error::Error + Send + Sync>> {
         match fs::read(&self.path) {
-            // The reason is left out: it could quote what stands in the file.
+            // The error of serde is omitted, as it may quote the file.
             Ok(json) => serde_json::from_slice(&json)
                 .map(Some)
-                .map_err(|_| "the file holds no session".into()),
+                .map_err(|_| "the file is not a valid session".into()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn keep(
+    fn save(
         &self,
         session: Option<&StoredSession>,
     ) -> Result<(), Box<dyn error::Error + Send + Sync>> {
@@ -137,7 +137,8 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Only Unix lets a directory be opened, and needs it for the rename to last.
+/// On Unix the rename is durable after the directory is synced. Elsewhere a directory cannot be
+/// opened as a file.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

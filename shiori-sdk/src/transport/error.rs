@@ -1,15 +1,17 @@
+//! The error type of the client, and the details that it carries.
+
 use std::{error, fmt, time::Duration};
 
-use crate::{Conflict, Date, ErrorCode, SummaryId};
+use crate::types::{Date, Diary, Draft, ErrorCode, SummaryId, Version};
 
 /// The result of an SDK call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A call failed.
 ///
-/// It is as large as a pointer, shows neither diary text nor secrets, and answers questions: what
-/// kind of failure it was, whether the request may have been applied, whether another try may
-/// succeed.
+/// It has the size of a pointer and contains neither diary text nor secrets in its output. Its
+/// methods return the kind of failure, whether the request may have been applied, and whether a
+/// retry may succeed.
 pub struct Error(Box<Inner>);
 
 #[derive(Default)]
@@ -28,48 +30,67 @@ struct Inner {
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
 
-/// What kind of failure it was.
+/// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The client was set up with something that cannot work.
+    /// The client was configured with an invalid value.
     Config,
     /// No connection could be made.
     Connect,
-    /// The connection broke before the answer was whole.
+    /// The connection was closed before the response was complete.
     Disconnected,
-    /// The answer, or what was waited for, did not come in time.
+    /// The response, or the awaited event, did not arrive in time.
     Timeout,
-    /// The answer is not one that a Shiori server gives.
-    InvalidAnswer,
-    /// Nobody is signed in, or the session has ended.
+    /// The request could not be serialised. Nothing was sent.
+    InvalidRequest,
+    /// The response is not a valid Shiori response.
+    InvalidResponse,
+    /// No session, or the session has ended.
     SignedOut,
-    /// Another save was first; [`Error::as_conflict`] has the diary as it stands.
+    /// The diary was changed by another save; [`Error::as_conflict`] has the current diary.
     Conflict,
-    /// There is none, or it is not the caller's.
+    /// The resource does not exist, or it belongs to another user.
     NotFound,
-    /// Days of the week have no diary; [`Error::missing_dates`] names them.
+    /// Some days of the week have no diary; [`Error::missing_dates`] lists them.
     WeekIncomplete,
-    /// Too many requests; [`Error::retry_after`] says how long to wait.
+    /// Too many requests; [`Error::retry_after`] is the time to wait.
     RateLimited,
-    /// The server, or a part of it, is not available now.
+    /// The server, or a part of it, is temporarily unavailable.
     Unavailable,
-    /// The server refuses the request; [`Error::code`] says why.
-    Refused,
+    /// The server rejected the request; [`Error::code`] is the reason.
+    Rejected,
     /// The [`TokenStore`](crate::TokenStore) failed.
     TokenStore,
 }
 
-/// Whether the server may have seen the request.
+/// Whether the server received the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum WasSent {
-    /// It has not: nothing has happened.
+    /// The server did not receive it, so it was not applied.
     #[default]
     No,
-    /// It may have; whether it was applied is not known.
+    /// The server may have received it; whether it was applied is unknown.
     Maybe,
-    /// It has, and has answered.
+    /// The server received it and responded.
     Yes,
+}
+
+/// The details of a version conflict: the own draft and the current diary. `Debug` shows no text.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Conflict {
+    /// The draft that was to be saved.
+    pub ours: Draft,
+    /// The common base of `ours` and `current`, if it was set by
+    /// [`Save::with_base`](crate::Save::with_base).
+    pub base: Option<Draft>,
+    /// The version that the save was to replace; `None` if no diary was expected.
+    pub expected: Option<Version>,
+    /// The current diary; `None` if it was deleted or does not exist.
+    pub current: Option<Diary>,
+    /// The number of saves that met a conflict so far, from 1.
+    pub attempt: u32,
 }
 
 impl Error {
@@ -77,8 +98,8 @@ impl Error {
         Self(Box::new(Inner { kind: Some(kind), ..Inner::default() }))
     }
 
-    /// An error that the server told.
-    pub(crate) fn told(status: u16, code: Option<ErrorCode>) -> Self {
+    /// The error for an error response.
+    pub(crate) fn from_response(status: u16, code: Option<ErrorCode>) -> Self {
         let kind = match (&code, status) {
             (Some(ErrorCode::DiaryConflict), _) => ErrorKind::Conflict,
             (Some(ErrorCode::WeekIncomplete), _) => ErrorKind::WeekIncomplete,
@@ -91,8 +112,8 @@ impl Error {
             (_, 404) => ErrorKind::NotFound,
             (_, 429) => ErrorKind::RateLimited,
             (_, 502..=504) => ErrorKind::Unavailable,
-            (Some(_), _) => ErrorKind::Refused,
-            (None, _) => ErrorKind::InvalidAnswer,
+            (Some(_), _) => ErrorKind::Rejected,
+            (None, _) => ErrorKind::InvalidResponse,
         };
         let retryable = matches!(kind, ErrorKind::RateLimited | ErrorKind::Unavailable);
         let mut error = Self::new(kind);
@@ -108,8 +129,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn incomplete(missing: Vec<Date>) -> Self {
-        let mut error = Self::told(422, Some(ErrorCode::WeekIncomplete));
+    pub(crate) fn week_incomplete(missing: Vec<Date>) -> Self {
+        let mut error = Self::from_response(422, Some(ErrorCode::WeekIncomplete));
         error.0.missing = missing;
         error
     }
@@ -152,8 +173,8 @@ impl Error {
         self
     }
 
-    /// The same error for another who waited for the same thing, without the source.
-    pub(crate) fn share(&self) -> Self {
+    /// A copy without the source, for each caller that awaited the same operation.
+    pub(crate) fn to_shared(&self) -> Self {
         let inner = &*self.0;
         Self(Box::new(Inner {
             kind: inner.kind,
@@ -168,63 +189,63 @@ impl Error {
         }))
     }
 
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub fn kind(&self) -> ErrorKind {
-        self.0.kind.unwrap_or(ErrorKind::InvalidAnswer)
+        self.0.kind.unwrap_or(ErrorKind::InvalidResponse)
     }
 
-    /// The stable name that the server gave the error, if it did.
+    /// The error code in the server's response, if there is one.
     pub fn code(&self) -> Option<&ErrorCode> {
         self.0.code.as_ref()
     }
 
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub fn status_code(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// Whether another save was first.
+    /// Whether the diary was changed by another save.
     pub fn is_conflict(&self) -> bool {
         self.kind() == ErrorKind::Conflict
     }
 
-    /// Whether the same call may succeed later. The SDK has then tried as often as its policy
-    /// allows.
+    /// Whether the same call may succeed later. The SDK has already made the retries that its
+    /// policy allows.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
 
-    /// Whether the server may have seen the request.
+    /// Whether the server received the request.
     pub fn was_sent(&self) -> WasSent {
         self.0.sent
     }
 
-    /// The `x-request-id` of the last attempt, for the server's log.
+    /// The `x-request-id` of the last attempt, as in the server's log.
     pub fn request_id(&self) -> Option<&str> {
         self.0.request_id.as_deref()
     }
 
-    /// How long the server asks to wait.
+    /// The time to wait before a retry, if the server sent one; at most 24 hours.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// How often the last request was sent.
+    /// The number of attempts of the last request.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// The conflict, if it was one: one's own draft and the diary as it stands.
+    /// The details of a conflict: the own draft and the current diary.
     pub fn as_conflict(&self) -> Option<&Conflict> {
         self.0.conflict.as_ref()
     }
 
-    /// The days without a diary, if that was the reason.
+    /// The days without a diary, if the error is of kind [`ErrorKind::WeekIncomplete`].
     pub fn missing_dates(&self) -> &[Date] {
         &self.0.missing
     }
 
-    /// The summary that was waited for, so that the wait can be resumed.
+    /// The id of the awaited summary; use it to resume waiting.
     pub fn summary_id(&self) -> Option<SummaryId> {
         self.0.summary_id
     }
@@ -233,19 +254,20 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind() {
-            ErrorKind::Config => "the client is not set up right",
-            ErrorKind::Connect => "the server cannot be reached",
-            ErrorKind::Disconnected => "the connection broke",
-            ErrorKind::Timeout => "it took too long",
-            ErrorKind::InvalidAnswer => "the answer is not a Shiori server's",
+            ErrorKind::Config => "invalid client configuration",
+            ErrorKind::Connect => "could not connect to the server",
+            ErrorKind::Disconnected => "the connection was closed before the response was complete",
+            ErrorKind::Timeout => "timed out",
+            ErrorKind::InvalidRequest => "the request could not be serialised",
+            ErrorKind::InvalidResponse => "the response is not a valid Shiori response",
             ErrorKind::SignedOut => "not signed in",
-            ErrorKind::Conflict => "another save was first",
-            ErrorKind::NotFound => "there is none",
-            ErrorKind::WeekIncomplete => "days of the week have no diary",
+            ErrorKind::Conflict => "version conflict: the diary was changed by another save",
+            ErrorKind::NotFound => "not found",
+            ErrorKind::WeekIncomplete => "some days of the week have no diary",
             ErrorKind::RateLimited => "too many requests",
-            ErrorKind::Unavailable => "the server is not available",
-            ErrorKind::Refused => "the server refused the request",
-            ErrorKind::TokenStore => "the session could not be kept",
+            ErrorKind::Unavailable => "the server is unavailable",
+            ErrorKind::Rejected => "the server rejected the request",
+            ErrorKind::TokenStore => "could not load or store the session",
         })?;
         if let Some(code) = self.code() {
             write!(f, " ({code})")?;
@@ -286,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_a_pointer() {
+    fn an_error_has_the_size_of_a_pointer() {
         fn is_send_and_sync<T: Send + Sync + 'static>() {}
 
         assert_eq!(size_of::<Error>(), size_of::<usize>());
@@ -294,15 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn kinds_follow_from_what_the_server_says() {
-        let kind = |status, name: &str| Error::told(status, Some(name.into())).kind();
+    fn the_kind_follows_from_status_and_code() {
+        let kind = |status, name: &str| Error::from_response(status, Some(name.into())).kind();
         assert_eq!(kind(409, "diary_conflict"), ErrorKind::Conflict);
-        assert_eq!(kind(409, "summary_final"), ErrorKind::Refused);
+        assert_eq!(kind(409, "summary_final"), ErrorKind::Rejected);
         assert_eq!(kind(401, "session_expired"), ErrorKind::SignedOut);
-        assert_eq!(kind(401, "bad_credentials"), ErrorKind::Refused);
+        assert_eq!(kind(401, "bad_credentials"), ErrorKind::Rejected);
         assert_eq!(kind(429, "too_many_attempts"), ErrorKind::RateLimited);
         assert_eq!(kind(503, "unavailable"), ErrorKind::Unavailable);
-        assert_eq!(kind(418, "from_the_future"), ErrorKind::Refused);
-        assert_eq!(Error::told(500, None).kind(), ErrorKind::InvalidAnswer);
+        assert_eq!(kind(418, "from_the_future"), ErrorKind::Rejected);
+        assert_eq!(Error::from_response(500, None).kind(), ErrorKind::InvalidResponse);
     }
 }

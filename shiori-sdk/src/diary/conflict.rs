@@ -1,47 +1,39 @@
-//! What to do when another save was first.
+//! Conflict resolvers: what to save after a version conflict.
 
 use std::fmt;
 
 use crate::{
-    Diary, Document, Draft, MAX_TITLE_CHARS, Version,
     merge::{self, OnOverlap},
+    transport::error::Conflict,
+    types::{Document, Draft, MAX_TITLE_CHARS},
 };
 
-/// Another save was first. `Debug` shows no text.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Conflict {
-    /// What was to be saved.
-    pub ours: Draft,
-    /// What `ours` was made from, if it was told by [`Save::with_base`](crate::Save::with_base).
-    pub base: Option<Draft>,
-    /// The version that was to be saved over; `None` when there was to be no diary.
-    pub expected: Option<Version>,
-    /// The diary as it stands; `None` when it was deleted, or never was.
-    pub current: Option<Diary>,
-    /// How many saves have met a conflict so far, from 1 on.
-    pub attempt: u32,
-}
-
-/// What a [`ConflictResolver`] decides.
+/// The decision of a [`ConflictResolver`].
 #[derive(Debug, Clone)]
 pub enum Resolution {
-    /// Save this over what stands.
+    /// Replace the current diary by this draft.
     Retry(Draft),
-    /// Give up; the caller gets the conflict.
+    /// Fail with the conflict.
     Fail,
 }
 
-/// Decides what is saved instead when another save was first.
+/// Decides what to save after a version conflict.
 ///
-/// It may be asked several times for one save, and even for one conflict, each time with what stands
-/// then; `ours` and `base` stay the same. It must not block.
+/// The SDK may call it several times for one save, and twice for one conflict: before and after a
+/// pause. `ours` and `base` stay the same, `current` is the diary at the time of the call. It must
+/// not block.
 pub trait ConflictResolver: Send + Sync {
     /// Decides on one conflict.
     fn resolve(&self, conflict: &Conflict) -> Resolution;
+
+    /// Whether [`resolve`](Self::resolve) can ever return [`Resolution::Retry`]. If not, the SDK
+    /// does not call it and fails at once. Default: true.
+    fn can_retry(&self) -> bool {
+        true
+    }
 }
 
-/// Leaves every conflict to the caller. The default of a save.
+/// Fails with the conflict. The default of a save.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FailOnConflict;
 
@@ -49,10 +41,14 @@ impl ConflictResolver for FailOnConflict {
     fn resolve(&self, _: &Conflict) -> Resolution {
         Resolution::Fail
     }
+
+    fn can_retry(&self) -> bool {
+        false
+    }
 }
 
-/// Saves one's own draft over whatever stands. What the others wrote is lost: name it only where
-/// that is meant.
+/// Overwrites the current diary with the own draft. Concurrent changes are lost, so it must be
+/// chosen explicitly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overwrite;
 
@@ -62,26 +58,26 @@ impl ConflictResolver for Overwrite {
     }
 }
 
-/// Merges both sides block by block against the diary both were made from, see [`merge`].
+/// Merges the own draft and the current diary block by block, see [`merge`].
 ///
-/// Without [`Save::with_base`](crate::Save::with_base) there is no common past, and both sides
-/// count as written anew.
+/// Without the common base, [`Save::with_base`](crate::Save::with_base), all blocks of both sides
+/// count as inserted.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeBlocks {
-    /// What becomes of blocks, and of a title, that both sides changed differently.
+    /// How to merge blocks, and a title, that both sides changed differently.
     pub on_overlap: OnOverlap,
 }
 
 impl ConflictResolver for MergeBlocks {
     fn resolve(&self, conflict: &Conflict) -> Resolution {
         let Some(current) = &conflict.current else {
-            // Nothing stands in the way, and what the person wrote is worth keeping.
+            // The diary was deleted; saving the draft loses nothing.
             return Resolution::Retry(conflict.ours.clone());
         };
-        let (empty, blank) = (Document::empty(), String::new());
+        let (empty_document, empty_title) = (Document::empty(), String::new());
         let (base, base_title) = match &conflict.base {
             Some(base) => (&base.content, &base.title),
-            None => (&empty, &blank),
+            None => (&empty_document, &empty_title),
         };
         let merged =
             merge::merge3_with(base, &conflict.ours.content, &current.content, self.on_overlap);
@@ -95,7 +91,7 @@ impl ConflictResolver for MergeBlocks {
     }
 }
 
-/// The title of a merged diary; `None` when both sides changed it and that is to fail.
+/// The merged title; `None` if both sides changed it and overlaps are to fail.
 fn merge_titles(base: &str, ours: &str, theirs: &str, on_overlap: OnOverlap) -> Option<String> {
     let title = if ours == theirs || ours == base {
         theirs.to_owned()
@@ -116,7 +112,7 @@ fn merge_titles(base: &str, ours: &str, theirs: &str, on_overlap: OnOverlap) -> 
     Some(title)
 }
 
-/// A resolver of one's own: what the function returns is saved over what stands.
+/// A resolver from a function.
 ///
 /// ```
 /// use shiori_sdk::{Conflict, Resolution, resolve_with};

@@ -1,36 +1,37 @@
+//! The options of a call.
+
 use std::time::Duration;
 
-use crate::{ConflictPolicy, PollingPolicy, RetryPolicy};
+use super::retry::{ConflictPolicy, PollingPolicy, RetryPolicy};
 
-/// How the calls of a client are made: times, repetitions, waiting. A [`Client`](crate::Client) is
-/// built with its own; [`Client::with_options`](crate::Client::with_options) makes single calls with
-/// others.
+/// The options of a client's calls: timeouts and policies. [`Client::builder`](crate::Client::builder)
+/// sets them for all calls, [`Client::with_options`](crate::Client::with_options) for some.
 ///
 /// ```no_run
 /// # async fn example(client: shiori_sdk::Client, date: shiori_sdk::Date) -> shiori_sdk::Result<()> {
 /// use std::time::Duration;
 ///
-/// // This one call gives up after two seconds, whatever the client is set to.
-/// let hurried = client.options().clone().with_call_timeout(Duration::from_secs(2));
-/// let diary = client.with_options(hurried).diaries().get(date).await?;
+/// // This call times out after two seconds, whatever the client's options are.
+/// let options = client.options().clone().with_call_timeout(Duration::from_secs(2));
+/// let diary = client.with_options(options).diaries().get(date).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallOptions {
-    /// How requests are repeated. Default: 3 attempts.
+    /// How failed requests are retried. Default: 3 attempts.
     pub retry: RetryPolicy,
-    /// How saves that met a conflict are repeated. Default: 16 saves within 10 s.
+    /// How saves that met a conflict are retried. Default: 16 saves within 10 s.
     pub conflict: ConflictPolicy,
-    /// How summaries are waited for. Default: long-polls of 20 s, for 180 s in all.
+    /// How the SDK waits for summaries. Default: long-polls of 20 s, 180 s in total.
     pub polling: PollingPolicy,
-    /// How long one attempt of a request may take. Default 15 s.
+    /// The timeout of one attempt of a request. Default 15 s.
     pub attempt_timeout: Duration,
-    /// How long all attempts of a request may take together. Default 60 s.
+    /// The timeout of all attempts of a request together. Default 60 s.
     pub call_timeout: Duration,
-    /// What the requests are called in the server's log, as `x-request-id`: printable ASCII, at
-    /// most 128 characters. Default: a new id for every attempt.
+    /// The `x-request-id` of the requests, for the server's log: printable ASCII, at most 128
+    /// characters. Default: a new id for every attempt.
     pub request_id: Option<String>,
 }
 
@@ -63,17 +64,17 @@ impl CallOptions {
         Self { polling, ..self }
     }
 
-    /// The same options with another limit on one attempt.
+    /// The same options with another timeout of one attempt.
     pub fn with_attempt_timeout(self, attempt_timeout: Duration) -> Self {
         Self { attempt_timeout, ..self }
     }
 
-    /// The same options with another limit on all attempts of a request.
+    /// The same options with another timeout of all attempts together.
     pub fn with_call_timeout(self, call_timeout: Duration) -> Self {
         Self { call_timeout, ..self }
     }
 
-    /// The same options with a name for the requests.
+    /// The same options with this request id.
     pub fn with_request_id(self, request_id: impl Into<String>) -> Self {
         Self { request_id: Some(request_id.into()), ..self }
     }

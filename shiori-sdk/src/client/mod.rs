@@ -1,0 +1,66 @@
+//! The client and its builder. The modules of the resources, such as `diary`, extend [`Client`] by
+//! their methods, so that nothing here depends on them.
+
+mod builder;
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    session::{Auth, Session},
+    transport::{
+        error::Result,
+        options::CallOptions,
+        request::{FailedRequest, Request, Response},
+    },
+};
+pub use builder::ClientBuilder;
+
+/// A client of a Shiori server.
+///
+/// Clones are cheap and share the session, the connections and the retry budget. Every future of
+/// the SDK can be dropped at any await; the client stays usable.
+#[derive(Clone)]
+pub struct Client {
+    session: Arc<Session>,
+    options: Arc<CallOptions>,
+}
+
+impl Client {
+    /// A builder for a client of the server at this base URL. Nothing is sent yet.
+    pub fn builder(base_url: impl Into<String>) -> ClientBuilder {
+        ClientBuilder::new(base_url.into())
+    }
+
+    /// The options of this client's calls.
+    pub fn options(&self) -> &CallOptions {
+        &self.options
+    }
+
+    /// A client with other options that shares the session, the connections and the retry budget
+    /// with this one.
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self { session: self.session.clone(), options: Arc::new(options) }
+    }
+
+    /// Accounts and sessions.
+    pub fn auth(&self) -> Auth {
+        Auth::new(self.session.clone(), self.options.clone())
+    }
+
+    /// Sends a request with the access token, with retries.
+    pub(crate) async fn send(&self, request: &Request) -> Result<Response, FailedRequest> {
+        self.session.send(&self.options, request).await
+    }
+
+    /// Sends a request once, with the access token, and returns as soon as the response headers have
+    /// arrived.
+    pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response> {
+        self.session.open(&self.options, request).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("session", &self.session).finish_non_exhaustive()
+    }
+}

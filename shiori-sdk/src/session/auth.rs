@@ -1,0 +1,132 @@
+//! Accounts and sessions.
+
+use std::sync::Arc;
+
+use super::{Session, tokens::Tokens};
+use crate::{
+    transport::{
+        error::{ErrorKind, Result},
+        options::CallOptions,
+        request::Request,
+    },
+    types::{Credentials, NewAccount, SessionId, SessionInfo, SignedUp, UserId, VerifyRequest},
+};
+
+/// Accounts and sessions. Created by [`Client::auth`](crate::Client::auth).
+#[derive(Debug, Clone)]
+pub struct Auth {
+    session: Arc<Session>,
+    options: Arc<CallOptions>,
+}
+
+impl Auth {
+    pub(crate) fn new(session: Arc<Session>, options: Arc<CallOptions>) -> Self {
+        Self { session, options }
+    }
+
+    /// Creates an account. It does not sign in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) with code `email_taken`, or `invalid_request` if a field is invalid:
+    /// the password needs at least 8 characters with a letter, a digit and a special character.
+    pub async fn signup(&self, email: &str, password: &str, nickname: &str) -> Result<UserId> {
+        let body = NewAccount {
+            email: email.to_owned(),
+            password: password.into(),
+            nickname: nickname.to_owned(),
+        };
+        let request = Request::post("/api/user/signup").json(&body)?;
+        let response = self.session.send_anonymous(&self.options, &request).await?;
+        Ok(response.data::<SignedUp>()?.user_id)
+    }
+
+    /// Signs in. The client and its clones share the tokens and renew them automatically.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) with code `bad_credentials`, or `too_many_attempts` with the time to
+    /// wait; of kind [`ErrorKind::TokenStore`] if the session could not be stored: it is valid
+    /// nevertheless, until the client is dropped.
+    pub async fn login(&self, email: &str, password: &str) -> Result<()> {
+        let body = Credentials { email: email.to_owned(), password: password.into() };
+        // Idempotent: if a response is lost, its session stays unused and expires.
+        let request = Request::post("/api/user/login").idempotent().json(&body)?;
+        let response = self.session.send_anonymous(&self.options, &request).await?;
+        self.session.begin(Tokens::from_response(&response)?).await
+    }
+
+    /// Renews the access token now. Calls renew it automatically when it is about to expire.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) of kind [`ErrorKind::SignedOut`] if there is no session or it has
+    /// ended.
+    pub async fn refresh(&self) -> Result<()> {
+        let access = self.session.tokens()?.access;
+        self.session.renew(&access).await
+    }
+
+    /// Ends the session, on the server and in this client. Does nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) if the request fails. The tokens are removed from this client
+    /// nevertheless.
+    pub async fn logout(&self) -> Result<()> {
+        let Ok(tokens) = self.session.tokens() else { return Ok(()) };
+        let request = Request::delete("/api/user/logout");
+        let result = self.session.send(&self.options, &request).await;
+        self.session.end(&tokens).await;
+        match result {
+            Ok(_) => Ok(()),
+            // The session had already ended.
+            Err(failed) if failed.error.kind() == ErrorKind::SignedOut => Ok(()),
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Verifies the access token on the server.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) with code `token_decode_error` if it is invalid.
+    pub async fn verify(&self) -> Result<()> {
+        let body = VerifyRequest { access_token: self.session.tokens()?.access.to_string() };
+        let request = Request::post("/api/auth/verify").idempotent().json(&body)?;
+        self.session.send_anonymous(&self.options, &request).await?;
+        Ok(())
+    }
+
+    /// Lists the sessions of the account, including this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) if the request fails or there is no session.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>> {
+        let request = Request::get("/api/auth/sessions");
+        self.session.send(&self.options, &request).await?.data()
+    }
+
+    /// Ends another session of the account.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) of kind [`ErrorKind::NotFound`] if the account has no such session.
+    pub async fn revoke(&self, id: SessionId) -> Result<()> {
+        let request = Request::delete(format!("/api/auth/sessions/{id}"));
+        match self.session.send(&self.options, &request).await {
+            Ok(_) => Ok(()),
+            // An earlier attempt was applied and its response was lost.
+            Err(failed) if failed.maybe_applied && failed.error.kind() == ErrorKind::NotFound => {
+                Ok(())
+            }
+            Err(failed) => Err(failed.into()),
+        }
+    }
+
+    /// Whether this client has a session. The server may have ended it since.
+    pub fn is_signed_in(&self) -> bool {
+        self.session.tokens().is_ok()
+    }
+}

@@ -1,0 +1,119 @@
+//! A session's tokens: read from a response, restored from a store, and when to renew them.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::header::{HeaderMap, SET_COOKIE};
+use tokio::time::Instant;
+
+use super::token_store::StoredSession;
+use crate::{
+    transport::{
+        deadline,
+        error::{Error, ErrorKind, Result},
+        request::Response,
+    },
+    types::{AccessToken, Timestamp},
+};
+
+/// How long before its expiry an access token is renewed, unless its lifetime is short.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
+
+/// Access tokens are assumed to live no longer than this.
+const MAX_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+
+/// The name of the cookie that holds the refresh token.
+pub(super) const REFRESH_COOKIE: &str = "refresh_token";
+
+#[derive(Clone)]
+pub(super) struct Tokens {
+    pub(super) access: Arc<str>,
+    pub(super) refresh: Arc<str>,
+    /// When to renew the access token, which is before it expires.
+    pub(super) renew_at: Instant,
+    /// By this machine's clock; used by the store only.
+    expires_at: Timestamp,
+    /// Which login of this client issued the tokens, counted from 1; 0 for a restored session.
+    pub(super) login: u64,
+}
+
+impl Tokens {
+    pub(super) fn from_response(response: &Response) -> Result<Self> {
+        let access: AccessToken = response.data()?;
+        let refresh = refresh_cookie(&response.headers)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidResponse))?;
+        // The lifetime in the response, not the expiry in the token: clocks differ.
+        let lifetime = Duration::from_secs(access.expires_in).min(MAX_LIFETIME);
+        let margin = RENEWAL_MARGIN.min(lifetime / 5);
+        Ok(Self {
+            access: access.token.into(),
+            refresh: refresh.into(),
+            renew_at: deadline::after(lifetime.saturating_sub(margin)),
+            expires_at: Timestamp::now() + lifetime,
+            login: 0,
+        })
+    }
+
+    pub(super) fn restore(stored: StoredSession) -> Self {
+        let remaining = stored.expires_at.duration_since(Timestamp::now()).min(MAX_LIFETIME);
+        Self {
+            access: stored.access_token.into(),
+            refresh: stored.refresh_token.into(),
+            renew_at: deadline::after(remaining.saturating_sub(RENEWAL_MARGIN)),
+            expires_at: stored.expires_at,
+            login: 0,
+        }
+    }
+
+    /// The same tokens, issued by this login.
+    pub(super) fn with_login(self, login: u64) -> Self {
+        Self { login, ..self }
+    }
+
+    pub(super) fn to_stored(&self) -> StoredSession {
+        StoredSession {
+            access_token: self.access.to_string(),
+            refresh_token: self.refresh.to_string(),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// The refresh token in the response's cookies.
+fn refresh_cookie(headers: &HeaderMap) -> Option<String> {
+    let cookies = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut values = cookies.filter_map(|cookie| {
+        let (name, value) = cookie.split(';').next()?.split_once('=')?;
+        (name.trim() == REFRESH_COOKIE).then(|| value.trim().trim_matches('"').to_owned())
+    });
+    values.next().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refresh_token_is_found_among_cookies() {
+        let cookie = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(SET_COOKIE, value.parse().expect("a header"));
+            }
+            refresh_cookie(&headers)
+        };
+        let found = cookie(&["a=b; Path=/", "refresh_token=x=y; HttpOnly; Path=/api/auth"]);
+        assert_eq!(found.as_deref(), Some("x=y"));
+        assert_eq!(cookie(&["refresh_token=; Max-Age=0"]), None);
+        assert_eq!(cookie(&["refresh_tokens=no", "garbage"]), None);
+    }
+
+    #[test]
+    fn an_expiry_in_the_far_future_does_not_panic() {
+        let stored = StoredSession {
+            access_token: "access".into(),
+            refresh_token: "refresh".into(),
+            expires_at: Timestamp::from_millis(i64::MAX),
+        };
+        assert!(Tokens::restore(stored).renew_at > deadline::after(MAX_LIFETIME / 2));
+    }
+}
