@@ -5,62 +5,63 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use shiori_sdk::{Envelope, ErrorCode, SummaryId};
+use shiori_sdk::{Envelope, ErrorCode, SummaryId, backoff::parse_retry_after};
 
-use crate::protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult};
+use crate::{
+    Clock, SystemClock,
+    protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult},
+};
 
-/// Bytes of an answer: a week of seven diaries of a megabyte each, and some air.
-const MAX_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// The largest response body that is read. A claim has up to seven diaries of at most 1 MiB each.
+const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
 
-/// The server's internal API, as a worker calls it. Each call is one attempt; when to try again is
-/// the caller's to know.
+/// Client of the server's internal API. Each call sends one request; retrying is up to the caller.
 #[derive(Clone)]
 pub struct ServerApi {
     http: reqwest::Client,
     base: Url,
 }
 
-/// A call failed. It shows neither text nor token.
+/// A call failed. Neither diary text nor a token is shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerApiError {
-    /// The base URL is not an `http` or `https` URL, or holds a user name or password, or no
-    /// client can be made.
+    /// The base URL is not an `http` or `https` URL or contains a user name or password, or the HTTP
+    /// client cannot be created.
     #[error("the server's URL cannot be used")]
     InvalidUrl,
-    /// The service token has characters that no header may have, such as a line feed.
+    /// The service token contains characters that are not allowed in a header, such as a line feed.
     #[error("the service token cannot be sent")]
     InvalidToken,
-    /// The summary is leased, has ended, or is not due.
+    /// The summary is leased or finished, or is not due yet.
     #[error("the summary cannot be claimed")]
     NotClaimable,
-    /// The lease has run out or been given to another worker.
+    /// The lease has expired, or another worker has claimed the summary.
     #[error("the lease is lost")]
     LeaseLost,
-    /// The server refuses the call, and would again.
-    #[error("the server refused the call: {code}")]
+    /// The server refused the request; it is not retryable.
+    #[error("the server refused the request: {code}")]
     Refused {
-        /// Why.
+        /// The error code of the response.
         code: ErrorCode,
     },
-    /// The server was not reached, or could not answer; another try may succeed.
-    #[error("the server does not answer")]
+    /// The server is unreachable or sent no valid response; the request is retryable.
+    #[error("the server is unavailable")]
     Unavailable {
-        /// How long it asks to wait.
+        /// The wait that its `Retry-After` header asks for, at most 24 hours.
         retry_after: Option<Duration>,
     },
 }
 
 impl ServerApi {
-    /// Calls the server at this base URL with this service token.
+    /// A client for the server at this base URL, authenticated by this service token.
     ///
     /// # Errors
     ///
-    /// [`ServerApiError::InvalidUrl`] when the URL is none, and [`ServerApiError::InvalidToken`]
-    /// when the token cannot be sent.
+    /// [`ServerApiError::InvalidUrl`] or [`ServerApiError::InvalidToken`].
     pub fn new(base_url: &str, service_token: &str) -> Result<Self, ServerApiError> {
         let base = Url::parse(base_url).map_err(|_| ServerApiError::InvalidUrl)?;
-        // Credentials in the URL would be sent beside the token, and shown by `Debug`.
+        // Credentials in the URL would conflict with the token, and `Debug` would show them.
         let has_credentials = !base.username().is_empty() || base.password().is_some();
         if !matches!(base.scheme(), "http" | "https") || has_credentials {
             return Err(ServerApiError::InvalidUrl);
@@ -79,7 +80,7 @@ impl ServerApi {
         Ok(Self { http, base })
     }
 
-    /// Asks for the lease of a summary, under this token; with the same it may be asked again.
+    /// Claims the lease of a summary under this token. Idempotent for the same token.
     ///
     /// # Errors
     ///
@@ -100,12 +101,16 @@ impl ServerApi {
     /// # Errors
     ///
     /// [`ServerApiError`].
-    pub async fn heartbeat(&self, id: SummaryId, beat: &Heartbeat) -> Result<(), ServerApiError> {
+    pub async fn heartbeat(
+        &self,
+        id: SummaryId,
+        heartbeat: &Heartbeat,
+    ) -> Result<(), ServerApiError> {
         let path = format!("/api/internal/summaries/{id}/heartbeat");
-        self.post::<()>(&path, beat).await.map(drop)
+        self.post::<()>(&path, heartbeat).await.map(drop)
     }
 
-    /// Hands over a result.
+    /// Submits a result. Idempotent.
     ///
     /// # Errors
     ///
@@ -114,7 +119,7 @@ impl ServerApi {
         self.post::<()>("/api/internal/summarize/result", result).await.map(drop)
     }
 
-    /// Gives a summary back.
+    /// Reports a failure and releases the lease. Idempotent.
     ///
     /// # Errors
     ///
@@ -136,31 +141,31 @@ impl ServerApi {
         let response = request.send().await.map_err(unavailable)?;
         let status = response.status();
         let retry_after = retry_after(&response);
-        let answer = read(response).await.ok_or(ServerApiError::Unavailable { retry_after })?;
+        let body = read_body(response).await.ok_or(ServerApiError::Unavailable { retry_after })?;
         if status.is_success() {
-            let envelope: Envelope<T> = serde_json::from_slice(&answer)
+            let envelope: Envelope<T> = serde_json::from_slice(&body)
                 .map_err(|_| ServerApiError::Unavailable { retry_after: None })?;
             return Ok(envelope.data);
         }
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ServerApiError::Unavailable { retry_after });
         }
-        let envelope: Result<Envelope<serde::de::IgnoredAny>, _> = serde_json::from_slice(&answer);
+        let envelope: Result<Envelope<serde::de::IgnoredAny>, _> = serde_json::from_slice(&body);
         match envelope.ok().and_then(|envelope| envelope.error) {
             Some(ErrorCode::NotClaimable) => Err(ServerApiError::NotClaimable),
             Some(ErrorCode::LeaseLost) => Err(ServerApiError::LeaseLost),
             Some(code) => Err(ServerApiError::Refused { code }),
-            // Not our server's answer: a proxy's, perhaps.
+            // Not a response of the server; it may come from a proxy.
             None => Err(ServerApiError::Unavailable { retry_after }),
         }
     }
 }
 
-/// The whole body, unless it is cut off or too large.
-async fn read(mut response: Response) -> Option<Vec<u8>> {
+/// The whole body, unless the connection breaks or the body is too large.
+async fn read_body(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
             return None;
         }
         body.extend_from_slice(&chunk);
@@ -169,8 +174,8 @@ async fn read(mut response: Response) -> Option<Vec<u8>> {
 }
 
 fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    parse_retry_after(value, SystemClock.now())
 }
 
 impl fmt::Debug for ServerApi {

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use shiori_sdk::{FailureKind, Progress, SummaryId};
+use shiori_sdk::{FailureKind, Progress, SummaryId, backoff::Backoff};
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinError, JoinSet},
@@ -11,35 +11,47 @@ use tracing::{Instrument, field::Empty};
 
 use crate::{
     JobQueue, Pipeline, PipelineError, ServerApi, ServerApiError,
+    pipeline::Outcome,
     protocol::{Claim, Failure, Heartbeat, LeaseToken, SummaryResult},
 };
 
-/// Progress is told at most this often; in between, the newest waits.
-const PROGRESS_PACE: Duration = Duration::from_millis(250);
+/// Pauses after failed calls to the queue and the server.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
 
-/// How often a claim is tried. Afterwards the hint is dropped, and the dispatcher offers it again.
-const CLAIM_TRIES: u32 = 3;
+/// Minimum time between two heartbeats that report progress. Only the latest progress is sent.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A server that asks for more patience than this before a claim is not waited for: the hint is
-/// dropped at once, for it would hold up others that could be claimed.
-const CLAIM_PATIENCE: Duration = Duration::from_secs(5);
+/// Attempts to claim a summary. Afterwards the hint is dropped; the dispatcher offers it again.
+const MAX_CLAIM_ATTEMPTS: u32 = 3;
 
-/// How long a result is offered to a server that does not answer, while heartbeats go on.
-const HAND_OVER_LIMIT: Duration = Duration::from_secs(120);
+/// The longest `Retry-After` of a claim that is waited for. After a longer one the hint is dropped
+/// immediately, because waiting would block a slot that can serve other summaries.
+const MAX_CLAIM_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// How long handing back may take at shutdown, once the time to drain is over. What cannot be
-/// handed back by then is taken back when its lease runs out.
-const HAND_BACK_LIMIT: Duration = Duration::from_secs(5);
+/// How long submitting an outcome is retried while the server is unavailable. Heartbeats continue.
+const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The numbers of a worker.
+/// How long releasing leases may take at shutdown, after the drain timeout. A lease that is not
+/// released by then expires.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Lease durations outside this range are clamped to it. The lower bound limits the rate of
+/// heartbeats; the upper bound, the longest lease that a server can be configured with, keeps
+/// deadlines within the range of the clock.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+const MAX_LEASE: Duration = Duration::from_secs(60 * 60);
+
+/// The settings of a worker.
 #[derive(Debug, Clone)]
 pub struct WorkerConfig {
-    /// Names the worker in the store, for people. At most 128 characters.
+    /// Name of the worker in the store and in logs; at most 128 characters. Default `worker-` and
+    /// the process id.
     pub worker_id: String,
-    /// Summaries in flight. Default 16.
+    /// Maximum number of summaries in progress. Default 16; values above
+    /// [`Semaphore::MAX_PERMITS`] count as that, and with 0 the worker takes none.
     pub concurrency: usize,
-    /// How long jobs under way may take to finish at shutdown before they are handed back, which
-    /// takes up to 5 s more. Default 10 s.
+    /// How long running jobs may take to finish at shutdown. Afterwards their leases are released,
+    /// which takes up to 5 s more. Default 10 s.
     pub drain_timeout: Duration,
 }
 
@@ -53,7 +65,7 @@ impl Default for WorkerConfig {
     }
 }
 
-/// Takes hints, claims their summaries, and brings them to an end.
+/// Takes hints from a queue, claims their summaries, runs the pipeline, and submits the outcomes.
 #[derive(Debug)]
 pub struct Worker {
     config: WorkerConfig,
@@ -73,95 +85,100 @@ impl Worker {
             worker_id: config.worker_id.as_str().into(),
             api,
             pipeline,
-            hand_back: CancellationToken::new(),
-            hearts: TaskTracker::new(),
+            release: CancellationToken::new(),
+            heartbeats: TaskTracker::new(),
         };
         Self { config, queue, runner }
     }
 
-    /// Works until `shutdown`. Then it takes no more, finishes what it has within
-    /// [`WorkerConfig::drain_timeout`], hands back the rest for others to take at once, and
-    /// ends; no task of it is left.
+    /// Runs until `shutdown` is cancelled. Then the worker takes no more hints, waits up to
+    /// [`WorkerConfig::drain_timeout`] for running jobs, and releases the leases of the others, so
+    /// that other workers can claim them immediately. No task of the worker is left afterwards.
     pub async fn run(self, shutdown: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.config.concurrency));
+        let concurrency = self.config.concurrency.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(concurrency));
         let mut jobs = JoinSet::new();
-        let mut backoff = Backoff::new();
+        let mut failures = 0;
         loop {
-            while let Some(ended) = jobs.try_join_next() {
-                mourn(ended);
+            while let Some(result) = jobs.try_join_next() {
+                log_panic(result);
             }
-            // Biased: once it is to stop, no more is taken, however much waits.
+            // Biased: after `shutdown` no hint is taken, however many are due.
             let permit = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 permit = permits.clone().acquire_owned() => permit,
             };
             let Ok(permit) = permit else { break };
-            let job = tokio::select! {
+            let hint = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                job = self.queue.take() => job,
+                hint = self.queue.take() => hint,
             };
-            match job {
+            match hint {
                 Ok(id) => {
-                    backoff = Backoff::new();
+                    failures = 0;
                     let runner = self.runner.clone();
                     jobs.spawn(async move {
-                        runner.work(id).await;
+                        runner.process(id).await;
                         drop(permit);
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "queue not reached");
+                    tracing::warn!(%error, "cannot take a hint from the queue");
                     tokio::select! {
                         () = shutdown.cancelled() => break,
-                        () = sleep(backoff.next()) => {}
+                        () = sleep(next_pause(&mut failures)) => {}
                     }
                 }
             }
         }
-        tracing::info!(in_flight = jobs.len(), "worker drains");
-        if timeout(self.config.drain_timeout, all(&mut jobs)).await.is_err() {
-            self.runner.hand_back.cancel();
-            if timeout(HAND_BACK_LIMIT, all(&mut jobs)).await.is_err() {
+        tracing::info!(in_progress = jobs.len(), "worker draining");
+        if timeout(self.config.drain_timeout, join_all(&mut jobs)).await.is_err() {
+            self.runner.release.cancel();
+            if timeout(RELEASE_TIMEOUT, join_all(&mut jobs)).await.is_err() {
                 jobs.shutdown().await;
             }
         }
-        // A job that was cut off has told its heart to stop, but has not seen it stop.
-        self.runner.hearts.close();
-        self.runner.hearts.wait().await;
+        // Aborted jobs signalled their heartbeat tasks to stop but did not join them.
+        self.runner.heartbeats.close();
+        self.runner.heartbeats.wait().await;
     }
 }
 
-/// Waits for all jobs to end.
-async fn all(jobs: &mut JoinSet<()>) {
-    while let Some(ended) = jobs.join_next().await {
-        mourn(ended);
+/// The pause after one more failure in a row.
+fn next_pause(failures: &mut u32) -> Duration {
+    *failures = failures.saturating_add(1);
+    BACKOFF.pause(*failures, rand::random())
+}
+
+async fn join_all(jobs: &mut JoinSet<()>) {
+    while let Some(result) = jobs.join_next().await {
+        log_panic(result);
     }
 }
 
-/// A job ends by itself; one that panicked is a fault of this crate's own, which must not pass
-/// unseen.
-fn mourn(ended: Result<(), JoinError>) {
-    if ended.is_err_and(|error| error.is_panic()) {
+/// Jobs report their errors themselves; only a panic, which is a bug, arrives here.
+fn log_panic(result: Result<(), JoinError>) {
+    if result.is_err_and(|error| error.is_panic()) {
         tracing::error!("a job panicked");
     }
 }
 
-/// What every job needs. Clones share it.
+/// Runs one job. Clones share everything.
 #[derive(Debug, Clone)]
 struct Runner {
     worker_id: Arc<str>,
     api: ServerApi,
     pipeline: Pipeline,
-    /// Cancelled when the time to drain is over.
-    hand_back: CancellationToken,
-    /// The heartbeat tasks, so that the last of them can be waited for.
-    hearts: TaskTracker,
+    /// Cancelled after the drain timeout: running jobs release their leases.
+    release: CancellationToken,
+    /// The heartbeat tasks, so that shutdown can wait for all of them.
+    heartbeats: TaskTracker,
 }
 
 impl Runner {
-    async fn work(&self, id: SummaryId) {
+    async fn process(&self, id: SummaryId) {
         let span = tracing::info_span!(
             "job",
             summary_id = %id,
@@ -172,107 +189,110 @@ impl Runner {
         let entered = span.clone();
         async move {
             match self.claim(id).await {
-                Ok((claim, asked)) => {
+                Ok((claim, lease_start)) => {
                     span.record("attempt", claim.attempt);
                     span.record("trace", claim.trace.as_deref());
-                    self.run(id, claim, asked).await;
+                    self.run(id, claim, lease_start).await;
                 }
                 Err(ServerApiError::NotClaimable) => tracing::debug!("not claimable"),
-                Err(error) => tracing::warn!(%error, "not claimed"),
+                Err(error) => tracing::warn!(%error, "claim failed"),
             }
         }
         .instrument(entered)
         .await;
     }
 
-    /// The claim, and when it was asked for: its lease did not begin before.
+    /// Claims the summary. Also returns when the request was sent: the lease starts no earlier.
     async fn claim(&self, id: SummaryId) -> Result<(Claim, Instant), ServerApiError> {
-        let mut backoff = Backoff::new();
-        let mut tries = 1;
+        let mut failures = 0;
+        // All attempts use one token, so that a claim whose response was lost can be repeated.
         let token = LeaseToken::new();
         loop {
-            let asked = Instant::now();
+            let sent = Instant::now();
             match self.api.claim(id, &self.worker_id, token).await {
                 Err(ServerApiError::Unavailable { retry_after })
-                    if tries < CLAIM_TRIES && retry_after.unwrap_or_default() <= CLAIM_PATIENCE =>
+                    if failures + 1 < MAX_CLAIM_ATTEMPTS
+                        && retry_after.unwrap_or_default() <= MAX_CLAIM_RETRY_AFTER =>
                 {
-                    tries += 1;
-                    let pause = backoff.next().max(retry_after.unwrap_or_default());
+                    let pause = next_pause(&mut failures).max(retry_after.unwrap_or_default());
                     tokio::select! {
-                        () = self.hand_back.cancelled() => {
+                        () = self.release.cancelled() => {
                             return Err(ServerApiError::Unavailable { retry_after });
                         }
                         () = sleep(pause) => {}
                     }
                 }
-                other => return other.map(|claim| (claim, asked)),
+                result => return result.map(|claim| (claim, sent)),
             }
         }
     }
 
-    /// Runs the pipeline under the lease, and hands over what becomes of it. The heartbeat runs
-    /// on a task of its own, so that no model can hold it up, until the server has the outcome.
-    async fn run(&self, id: SummaryId, claim: Claim, asked: Instant) {
+    /// Runs the pipeline under the lease and submits the outcome. Heartbeats are sent by a separate
+    /// task, so that no model can delay them, until the server has accepted the outcome.
+    async fn run(&self, id: SummaryId, claim: Claim, lease_start: Instant) {
         tracing::info!(days = claim.days.len(), "claimed");
         let token = claim.lease_token;
-        let (progress, told) = watch::channel(None);
-        let lost = CancellationToken::new();
-        let heart = Heart {
+        let (progress, latest_progress) = watch::channel(None);
+        let lease_lost = CancellationToken::new();
+        let heartbeats = HeartbeatTask {
             api: self.api.clone(),
             id,
             token,
-            lease: Duration::from_millis(claim.lease_ms),
-            leased: asked,
-            progress: told,
-            lost: lost.clone(),
+            lease: lease_duration(claim.lease_ms),
+            lease_start,
+            progress: latest_progress,
+            lease_lost: lease_lost.clone(),
         };
-        // Stops the heart however this ends.
+        // The guard stops the heartbeats however this function ends.
         let stop = CancellationToken::new();
-        let _stop = stop.clone().drop_guard();
-        let beating = stop.run_until_cancelled_owned(heart.beat());
-        self.hearts.spawn(beating.in_current_span());
-        let report = |now| {
+        let _guard = stop.clone().drop_guard();
+        let heartbeats = stop.run_until_cancelled_owned(heartbeats.run());
+        self.heartbeats.spawn(heartbeats.in_current_span());
+        let report_progress = |now| {
             progress.send_replace(Some(now));
         };
-        // Biased: an outcome that is there is not thrown away.
+        // Biased: a finished outcome is submitted even if the lease was lost at the same time.
         let outcome = tokio::select! {
             biased;
-            outcome = self.pipeline.run(claim.days, claim.is_last, &report) => Some(outcome),
-            () = self.hand_back.cancelled() => None,
-            () = lost.cancelled() => {
-                tracing::warn!("lease lost, job abandoned");
+            outcome = self.pipeline.run(claim.days, claim.is_last, &report_progress) => {
+                Some(outcome)
+            }
+            () = self.release.cancelled() => None,
+            () = lease_lost.cancelled() => {
+                tracing::warn!("lease lost, job aborted");
                 return;
             }
         };
-        // With the outcome in hand only the server's word counts: a lease that seems to have run
-        // out while it was not reached may still be the row's.
-        let handed_over = self.hand_over(id, token, outcome).await;
-        match handed_over {
-            Ok(()) => tracing::info!("handed over"),
-            Err(error) => tracing::warn!(%error, "not handed over"),
+        // From here on `lease_lost` is ignored: heartbeats may have failed while the server was
+        // unreachable, and the server may still accept the outcome.
+        match self.submit(id, token, outcome).await {
+            Ok(()) => tracing::info!("outcome submitted"),
+            Err(error) => tracing::warn!(%error, "outcome not submitted"),
         }
     }
 
-    async fn hand_over(
+    /// Submits the result or the failure; without an outcome, releases the lease.
+    async fn submit(
         &self,
         id: SummaryId,
         token: LeaseToken,
-        outcome: Option<Result<crate::pipeline::Outcome, PipelineError>>,
+        outcome: Option<Result<Outcome, PipelineError>>,
     ) -> Result<(), ServerApiError> {
         let failure = match outcome {
-            Some(Ok(made)) => {
+            Some(Ok(outcome)) => {
                 let result = SummaryResult {
                     summary_id: id,
                     lease_token: token,
-                    reflection: made.written.reflection,
-                    engine: made.written.engine,
-                    emotion_engine: made.emotion_engine,
-                    emotion_results: made.emotions,
-                    truncated: made.written.truncated,
-                    usage: made.written.usage,
+                    reflection: outcome.written.reflection,
+                    engine: outcome.written.engine,
+                    emotion_engine: outcome.emotion_engine,
+                    emotion_results: outcome.emotions,
+                    truncated: outcome.written.truncated,
+                    usage: outcome.written.usage,
                 };
-                match persist(|| self.api.result(&result)).await {
-                    // The summary must not wait for its lease to run out because of it.
+                match retry_unavailable(|| self.api.result(&result)).await {
+                    // Reported as a failure, so that the summary fails now rather than when the
+                    // lease expires.
                     Err(ServerApiError::Refused { code }) => Failure {
                         lease_token: token,
                         kind: FailureKind::Internal,
@@ -302,103 +322,135 @@ impl Runner {
                 retry_after_ms: None,
             },
         };
-        persist(|| self.api.failure(id, &failure)).await
+        retry_unavailable(|| self.api.failure(id, &failure)).await
     }
 }
 
-/// Repeats a call while the server does not answer, within [`HAND_OVER_LIMIT`]. The server
-/// recognises what it has been told before.
-async fn persist<F>(mut call: impl FnMut() -> F) -> Result<(), ServerApiError>
+/// The duration of a lease as the server states it, within [`MIN_LEASE`] and [`MAX_LEASE`].
+fn lease_duration(lease_ms: u64) -> Duration {
+    Duration::from_millis(lease_ms).clamp(MIN_LEASE, MAX_LEASE)
+}
+
+/// Retries a request while the server is unavailable, for up to [`SUBMIT_TIMEOUT`]. Submitting an
+/// outcome is idempotent.
+async fn retry_unavailable<F>(mut request: impl FnMut() -> F) -> Result<(), ServerApiError>
 where
     F: Future<Output = Result<(), ServerApiError>>,
 {
-    let deadline = Instant::now() + HAND_OVER_LIMIT;
-    let mut backoff = Backoff::new();
+    let start = Instant::now();
+    let mut failures = 0;
     loop {
-        match call().await {
+        match request().await {
             Err(ServerApiError::Unavailable { retry_after }) => {
-                let next = Instant::now() + backoff.next().max(retry_after.unwrap_or_default());
-                if next >= deadline {
+                let pause = next_pause(&mut failures).max(retry_after.unwrap_or_default());
+                // Fail now if the next attempt would start after the timeout.
+                if pause >= SUBMIT_TIMEOUT.saturating_sub(start.elapsed()) {
                     return Err(ServerApiError::Unavailable { retry_after });
                 }
-                sleep_until(next).await;
+                sleep(pause).await;
             }
             other => return other,
         }
     }
 }
 
-/// Keeps a lease alive.
-struct Heart {
+/// Extends the lease of one job.
+struct HeartbeatTask {
     api: ServerApi,
     id: SummaryId,
     token: LeaseToken,
     lease: Duration,
-    /// When the lease began, or a little before.
-    leased: Instant,
+    /// When the lease started, or shortly before.
+    lease_start: Instant,
     progress: watch::Receiver<Option<Progress>>,
     /// Cancelled when the lease is lost.
-    lost: CancellationToken,
+    lease_lost: CancellationToken,
 }
 
-impl Heart {
-    /// Beats every third of the lease, and sooner when there is progress to tell or the last beat
-    /// failed. It ends when the lease is lost, as the server says or as the time since the last
-    /// good beat does.
-    async fn beat(mut self) {
-        let regular = self.lease / 3;
-        let mut alive_until = self.leased + self.lease;
-        let mut last = self.leased;
-        let mut due = last + regular;
-        let mut backoff = Backoff::new();
+impl HeartbeatTask {
+    /// Sends a heartbeat every third of the lease, and earlier when there is progress to report or
+    /// the previous one failed. Ends when the server says that the lease is lost, or when the lease
+    /// has expired since the last successful heartbeat.
+    async fn run(mut self) {
+        let interval = self.lease / 3;
+        let mut expires = self.lease_start + self.lease;
+        let mut last = self.lease_start;
+        let mut due = last + interval;
+        let mut failures = 0;
         loop {
             tokio::select! {
                 () = sleep_until(due) => {}
                 changed = self.progress.changed() => {
-                    let pace = if changed.is_ok() { PROGRESS_PACE } else { regular };
-                    sleep_until((last + pace).min(due)).await;
+                    // An error means that the job has ended and there will be no more progress.
+                    let earliest = if changed.is_ok() { PROGRESS_INTERVAL } else { interval };
+                    sleep_until((last + earliest).min(due)).await;
                 }
             }
             let sent = Instant::now();
             let progress = *self.progress.borrow_and_update();
-            let beat = Heartbeat { lease_token: self.token, progress };
-            let answer = timeout(regular, self.api.heartbeat(self.id, &beat)).await;
+            let heartbeat = Heartbeat { lease_token: self.token, progress };
+            let response = timeout(interval, self.api.heartbeat(self.id, &heartbeat)).await;
             last = Instant::now();
-            match answer {
+            match response {
                 Ok(Ok(())) => {
-                    alive_until = sent + self.lease;
-                    due = sent + regular;
-                    backoff = Backoff::new();
+                    expires = sent + self.lease;
+                    due = sent + interval;
+                    failures = 0;
                     continue;
                 }
                 Ok(Err(ServerApiError::LeaseLost | ServerApiError::Refused { .. })) => break,
                 Ok(Err(error)) => tracing::warn!(%error, "heartbeat failed"),
                 Err(_) => tracing::warn!("heartbeat timed out"),
             }
-            if last >= alive_until {
+            if last >= expires {
                 break;
             }
-            // The last try is made when the lease seems to run out: the server may see it later.
-            due = (last + backoff.next().min(regular / 2)).min(alive_until);
+            // The last attempt is made when the lease seems to expire: on the server it may have
+            // started later.
+            due = (last + next_pause(&mut failures).min(interval / 2)).min(expires);
         }
-        self.lost.cancel();
+        self.lease_lost.cancel();
     }
 }
 
-/// Growing pauses: exponential with full jitter, 100 ms to 5 s.
-#[derive(Debug)]
-struct Backoff {
-    ceiling: Duration,
-}
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
 
-impl Backoff {
-    fn new() -> Self {
-        Self { ceiling: Duration::from_millis(100) }
+    use super::*;
+
+    #[test]
+    fn lease_durations_are_clamped() {
+        assert_eq!(lease_duration(30_000), Duration::from_secs(30));
+        assert_eq!(lease_duration(u64::MAX), MAX_LEASE);
+        assert_eq!(lease_duration(0), MIN_LEASE);
     }
 
-    fn next(&mut self) -> Duration {
-        let pause = self.ceiling.mul_f64(rand::random());
-        self.ceiling = (self.ceiling * 2).min(Duration::from_secs(5));
-        pause
+    /// The number of attempts until a server with this `Retry-After` is given up, and the time.
+    async fn attempts(retry_after: Option<Duration>) -> (u32, Duration) {
+        let attempts = Cell::new(0);
+        let start = Instant::now();
+        let result = retry_unavailable(|| {
+            attempts.set(attempts.get() + 1);
+            async { Err(ServerApiError::Unavailable { retry_after }) }
+        });
+        let error = result.await.expect_err("the server stays unavailable");
+        assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
+        (attempts.get(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn submitting_is_retried_until_the_timeout() {
+        let (count, elapsed) = attempts(Some(Duration::from_secs(30))).await;
+        assert_eq!((count, elapsed.as_secs()), (4, 90));
+        let (count, elapsed) = attempts(None).await;
+        assert!(count > 20 && elapsed < SUBMIT_TIMEOUT, "{count} {elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_retry_after_of_any_length_does_not_panic() {
+        for wait in [SUBMIT_TIMEOUT, Duration::from_secs(u64::MAX), Duration::MAX] {
+            assert_eq!(attempts(Some(wait)).await, (1, Duration::ZERO));
+        }
     }
 }

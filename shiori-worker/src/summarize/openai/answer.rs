@@ -1,19 +1,20 @@
-//! Reads what a provider sends, piece by piece or whole, and makes a reflection of it.
+//! Reads the response of a provider, streamed or whole, and extracts the reflection.
 
 use serde::Deserialize;
 use serde_json::Value;
+use shiori_sdk::sse::{EventError, EventReader};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{super::MAX_REFLECTION_CHARS, failure::Failure};
 use crate::protocol::TokenUsage;
 
-/// Bytes of an answer. A streamed token takes some 300 bytes, so that thousands of them fit.
+/// Maximum size of a response. A streamed token takes about 300 bytes, so thousands of them fit.
 pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// A piece of an answer, or a whole one. Nothing but what is needed is read: many servers leave
-/// out what the specification demands.
+/// A chunk of a streamed response, or a whole response. All fields are optional, because many
+/// servers omit fields that the specification requires.
 #[derive(Deserialize)]
-struct Piece {
+struct Chunk {
     #[serde(default)]
     choices: Vec<Choice>,
     error: Option<Value>,
@@ -23,67 +24,89 @@ struct Piece {
 #[derive(Deserialize)]
 struct Choice {
     #[serde(alias = "message")]
-    delta: Option<Said>,
+    delta: Option<Message>,
     finish_reason: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct Message {
     content: Option<String>,
     refusal: Option<String>,
 }
 
-/// What has been read of an answer.
-#[derive(Default)]
+/// A response as far as it has been read.
 pub(super) struct Answer {
-    /// Bytes that end no line yet, or all of them where the answer is not streamed.
-    pending: Vec<u8>,
-    /// The data of the event under way.
-    event: String,
+    body: Body,
+    /// Bytes received.
     bytes: usize,
     text: String,
     chars: u32,
     refused: bool,
     finish_reason: Option<String>,
     usage: Option<TokenUsage>,
-    streamed: bool,
+    /// The provider sent `[DONE]`.
     done: bool,
 }
 
+/// The part of the body that is not parsed yet.
+enum Body {
+    Streamed(EventReader),
+    Whole(Vec<u8>),
+}
+
+impl From<EventError> for Failure {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::TooLarge => Self::too_large(),
+            _ => Self::invalid(),
+        }
+    }
+}
+
 impl Answer {
-    /// Nothing yet of an answer of this content type.
+    /// An empty answer of a response with this content type.
     pub(super) fn new(content_type: &str) -> Self {
-        let streamed = content_type.to_ascii_lowercase().contains("text/event-stream");
-        Self { streamed, ..Self::default() }
+        let is_streamed = content_type.to_ascii_lowercase().contains("text/event-stream");
+        let body = if is_streamed {
+            Body::Streamed(EventReader::new(MAX_BYTES))
+        } else {
+            Body::Whole(Vec::new())
+        };
+        Self {
+            body,
+            bytes: 0,
+            text: String::new(),
+            chars: 0,
+            refused: false,
+            finish_reason: None,
+            usage: None,
+            done: false,
+        }
     }
 
-    /// Takes the next bytes, wherever they were parted.
+    /// Adds the next bytes, wherever they were split.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.bytes += bytes.len();
         if self.bytes > MAX_BYTES {
-            return Err(Failure::endless());
+            return Err(Failure::too_large());
         }
-        if !self.streamed {
-            self.pending.extend_from_slice(bytes);
-            return Ok(());
+        match &mut self.body {
+            Body::Streamed(reader) => {
+                for event in reader.push(bytes)? {
+                    self.event(&event)?;
+                }
+            }
+            Body::Whole(body) => body.extend_from_slice(bytes),
         }
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            self.pending.extend_from_slice(&rest[..end]);
-            rest = &rest[end + 1..];
-            let line = std::mem::take(&mut self.pending);
-            self.line(&line)?;
-        }
-        self.pending.extend_from_slice(rest);
         Ok(())
     }
 
-    /// Whether the provider has said that there is no more.
+    /// Whether the provider has ended the stream.
     pub(super) fn is_done(&self) -> bool {
         self.done
     }
 
-    /// Whether the model has said its last word, although the provider may say more.
+    /// Whether the model has finished the text. The usage may still follow.
     pub(super) fn is_finished(&self) -> bool {
         self.finish_reason.is_some()
     }
@@ -93,50 +116,33 @@ impl Answer {
         self.chars
     }
 
-    fn line(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let line = std::str::from_utf8(line).map_err(|_| Failure::unreadable())?;
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.is_empty() {
-            return self.dispatch();
-        }
-        // Comments and other fields are there to keep a connection alive.
-        if let Some(data) = line.strip_prefix("data:") {
-            if !self.event.is_empty() {
-                self.event.push('\n');
-            }
-            self.event.push_str(data.strip_prefix(' ').unwrap_or(data));
-        }
-        Ok(())
-    }
-
-    fn dispatch(&mut self) -> Result<(), Failure> {
-        let event = std::mem::take(&mut self.event);
-        match event.trim() {
+    fn event(&mut self, data: &str) -> Result<(), Failure> {
+        match data.trim() {
             "" => Ok(()),
             "[DONE]" => {
                 self.done = true;
                 Ok(())
             }
-            data => self.piece(data.as_bytes()),
+            data => self.chunk(data.as_bytes()),
         }
     }
 
-    fn piece(&mut self, json: &[u8]) -> Result<(), Failure> {
-        let piece: Piece = serde_json::from_slice(json).map_err(|_| Failure::unreadable())?;
-        if let Some(error) = &piece.error {
+    fn chunk(&mut self, json: &[u8]) -> Result<(), Failure> {
+        let chunk: Chunk = serde_json::from_slice(json).map_err(|_| Failure::invalid())?;
+        if let Some(error) = &chunk.error {
             return Err(Failure::of_error(error));
         }
-        // Comes last, and is not worth an answer if it is not what it should be.
-        if let Some(usage) = piece.usage {
+        // Invalid usage is ignored: it is no reason to reject the text.
+        if let Some(usage) = chunk.usage {
             self.usage = serde_json::from_value(usage).ok().or(self.usage);
         }
-        let Some(choice) = piece.choices.into_iter().next() else { return Ok(()) };
-        if let Some(said) = choice.delta {
-            let content = said.content.unwrap_or_default();
+        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(()) };
+        if let Some(message) = choice.delta {
+            let content = message.content.unwrap_or_default();
             self.chars =
                 self.chars.saturating_add(content.chars().count().try_into().unwrap_or(u32::MAX));
             self.text.push_str(&content);
-            self.refused |= said.refusal.is_some_and(|refusal| !refusal.is_empty());
+            self.refused |= message.refusal.is_some_and(|refusal| !refusal.is_empty());
         }
         if choice.finish_reason.is_some() {
             self.finish_reason = choice.finish_reason;
@@ -144,21 +150,23 @@ impl Answer {
         Ok(())
     }
 
-    /// The reflection, once everything is there, and what it took.
+    /// The reflection and the token usage, once the whole response has been read.
     pub(super) fn reflection(mut self) -> Result<(String, Option<TokenUsage>), Failure> {
-        if self.streamed {
-            // The last event may come without its empty line.
-            let line = std::mem::take(&mut self.pending);
-            if !self.done && !self.is_finished() {
-                self.line(&line)?;
-                self.dispatch()?;
+        match &mut self.body {
+            Body::Streamed(_) if self.done || self.finish_reason.is_some() => {}
+            Body::Streamed(reader) => {
+                // The blank line that ends the last event may be missing.
+                for event in reader.push(b"\n\n")? {
+                    self.event(&event)?;
+                }
+                if !self.done && !self.is_finished() {
+                    return Err(Failure::interrupted());
+                }
             }
-            if !self.done && !self.is_finished() {
-                return Err(Failure::broken_off());
+            Body::Whole(body) => {
+                let body = std::mem::take(body);
+                self.chunk(&body)?;
             }
-        } else {
-            let whole = std::mem::take(&mut self.pending);
-            self.piece(&whole)?;
         }
         let reason = self.finish_reason.as_deref();
         if reason == Some("content_filter") {
@@ -167,30 +175,30 @@ impl Answer {
         if self.refused {
             return Err(Failure::declined());
         }
-        let text = tidy(&self.text, reason == Some("length")).ok_or_else(Failure::empty)?;
+        let text = clean(&self.text, reason == Some("length")).ok_or_else(Failure::empty)?;
         Ok((text, self.usage))
     }
 }
 
-/// The text of an answer within [`MAX_REFLECTION_CHARS`]; `None` if there is none. One that broke
-/// off, or is too long, ends with its last whole sentence.
-fn tidy(text: &str, broke_off: bool) -> Option<String> {
+/// The text within [`MAX_REFLECTION_CHARS`], without the model's reasoning; `None` if it is empty. A
+/// text that is incomplete or too long is cut after its last complete sentence.
+fn clean(text: &str, is_incomplete: bool) -> Option<String> {
     let text = text.trim();
-    // Some local models think aloud first.
+    // Some local models write their reasoning first.
     let text = match text.strip_prefix("<think>") {
-        Some(thoughts) => thoughts.split_once("</think>")?.1.trim(),
+        Some(reasoning) => reasoning.split_once("</think>")?.1.trim(),
         None => text,
     };
     if text.is_empty() {
         return None;
     }
     let fits = text.chars().count() <= MAX_REFLECTION_CHARS;
-    if fits && !broke_off {
+    if fits && !is_incomplete {
         return Some(text.to_owned());
     }
     let limit = |chars| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
     let end = sentence_end(text, limit(MAX_REFLECTION_CHARS));
-    // A sentence's end near the beginning would throw away most of what was said.
+    // Cutting in the first half would discard most of the text.
     if let Some(end) = end.filter(|end| *end > limit(MAX_REFLECTION_CHARS) / 2) {
         return Some(text[..end].to_owned());
     }
@@ -202,7 +210,7 @@ fn tidy(text: &str, broke_off: bool) -> Option<String> {
     if head.is_empty() { None } else { Some(format!("{head}…")) }
 }
 
-/// Where the last sentence that ends within the first `limit` bytes ends.
+/// The end of the last sentence that is complete within the first `limit` bytes.
 fn sentence_end(text: &str, limit: usize) -> Option<usize> {
     let mut last = None;
     let mut after_mark = None;
@@ -228,10 +236,10 @@ mod tests {
 
     use super::*;
 
-    fn streamed(bytes: &[u8], parted: usize) -> Result<String, Failure> {
+    fn streamed(bytes: &[u8], chunk_len: usize) -> Result<String, Failure> {
         let mut answer = Answer::new("text/event-stream; charset=utf-8");
-        for part in bytes.chunks(parted) {
-            answer.push(part)?;
+        for chunk in bytes.chunks(chunk_len) {
+            answer.push(chunk)?;
         }
         answer.reflection().map(|(text, _)| text)
     }
@@ -242,32 +250,48 @@ mod tests {
         data: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";
 
     #[test]
-    fn a_stream_may_be_parted_anywhere() {
-        for parted in 1..STREAM.len() {
-            let text = streamed(STREAM.as_bytes(), parted).expect("an answer");
+    fn a_stream_may_be_split_anywhere() {
+        for chunk_len in 1..STREAM.len() {
+            let text = streamed(STREAM.as_bytes(), chunk_len).expect("a complete stream");
             assert_eq!(text, "한 주가 지났어요.");
         }
     }
 
     #[test]
-    fn a_stream_without_its_end_is_cut_off() {
-        let text = STREAM.split_once(",\"finish_reason\"").expect("it is there").0;
-        let failure = streamed(text.as_bytes(), 9).expect_err("cut off");
-        assert!(failure.error.retryable && failure.provider_unwell);
-        let all_said = STREAM.split_once("data: [DONE]").expect("it is there").0;
-        assert!(streamed(all_said.as_bytes(), 9).is_ok(), "the last word was said");
+    fn a_stream_without_an_end_is_interrupted() {
+        let text = STREAM.split_once(",\"finish_reason\"").expect("a finish reason").0;
+        let failure = streamed(text.as_bytes(), 9).expect_err("interrupted");
+        assert!(failure.error.retryable && failure.is_outage);
+        let finished = STREAM.split_once("data: [DONE]").expect("an end mark").0;
+        assert!(streamed(finished.as_bytes(), 9).is_ok(), "the text was finished");
     }
 
     #[test]
-    fn an_answer_has_an_end() {
+    fn the_blank_line_after_the_last_event_may_be_missing() {
+        let unterminated = STREAM.split_once("\n\ndata: {\"choices\":[],").expect("usage").0;
+        assert!(unterminated.ends_with("\"stop\"}]}"), "{unterminated}");
+        for end in ["", "\r", "\n", "\r\n"] {
+            let text = streamed(format!("{unterminated}{end}").as_bytes(), 9);
+            assert_eq!(text.expect("finished"), "한 주가 지났어요.", "{end:?}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_an_invalid_response() {
+        let failure = streamed(b"data: \xff\n\n", 9).expect_err("not UTF-8");
+        assert_eq!(failure.error.message, Failure::invalid().error.message);
+    }
+
+    #[test]
+    fn a_response_has_a_maximum_size() {
         let mut answer = Answer::new("text/event-stream");
         let comment = [b':'; 1 << 14];
-        let failure = (0..1000).find_map(|_| answer.push(&comment).err()).expect("it is stopped");
-        assert!(failure.error.retryable);
+        let failure = (0..1000).find_map(|_| answer.push(&comment).err()).expect("too large");
+        assert_eq!(failure.error.message, Failure::too_large().error.message);
     }
 
     #[test]
-    fn an_error_may_come_in_the_stream() {
+    fn an_error_object_in_the_stream_is_a_failure() {
         let error =
             "data: {\"error\":{\"message\":\"secret\",\"code\":\"insufficient_quota\"}}\n\n";
         assert!(!streamed(error.as_bytes(), 99).expect_err("an error").error.retryable);
@@ -277,42 +301,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_ends_with_a_sentence_or_a_word() {
+    fn a_text_that_is_too_long_is_cut_after_a_sentence_or_a_word() {
         let sentence = "오늘도 강가를 천천히 걸었어요. ";
-        let text = tidy(&sentence.repeat(60), false).expect("a text");
+        let text = clean(&sentence.repeat(60), false).expect("a text");
         assert!(text.chars().count() <= 500 && text.chars().count() > 480);
         assert!(text.ends_with("걸었어요."));
-        let text = tidy(&"끝나지않는 문장이 ".repeat(100), false).expect("a text");
+        let text = clean(&"끝나지않는 문장이 ".repeat(100), false).expect("a text");
         assert!(text.ends_with("끝나지않는…") || text.ends_with("문장이…"), "{text}");
         assert!(text.chars().count() <= 500);
-        assert_eq!(tidy(&"가".repeat(600), false).map(|text| text.chars().count()), Some(500));
+        assert_eq!(clean(&"가".repeat(600), false).map(|text| text.chars().count()), Some(500));
     }
 
     #[test]
-    fn what_broke_off_ends_with_a_sentence() {
+    fn an_incomplete_text_is_cut_after_a_sentence() {
         assert_eq!(
-            tidy("월요일은 맑았어요. 화요일에", true).as_deref(),
+            clean("월요일은 맑았어요. 화요일에", true).as_deref(),
             Some("월요일은 맑았어요.")
         );
-        assert_eq!(tidy("“정말?” 하고 웃었", true).as_deref(), Some("“정말?” 하고…"));
-        assert_eq!(tidy("다 했어요!", true).as_deref(), Some("다 했어요!"));
-        assert_eq!(tidy("기온은 3.5도였", true).as_deref(), Some("기온은…"));
+        assert_eq!(clean("“정말?” 하고 웃었", true).as_deref(), Some("“정말?” 하고…"));
+        assert_eq!(clean("다 했어요!", true).as_deref(), Some("다 했어요!"));
+        assert_eq!(clean("기온은 3.5도였", true).as_deref(), Some("기온은…"));
     }
 
     #[test]
-    fn thoughts_are_left_out() {
+    fn reasoning_is_removed() {
         let text = "<think>무엇을 쓸까</think>\n잘 지낸 한 주였어요.";
-        assert_eq!(tidy(text, false).as_deref(), Some("잘 지낸 한 주였어요."));
-        assert_eq!(tidy("<think>무엇을 쓸까", true), None);
-        assert_eq!(tidy(" \n", false), None);
+        assert_eq!(clean(text, false).as_deref(), Some("잘 지낸 한 주였어요."));
+        assert_eq!(clean("<think>무엇을 쓸까", true), None);
+        assert_eq!(clean(" \n", false), None);
     }
 
     proptest! {
         #[test]
-        fn tidied_text_is_a_beginning_within_the_limit(
-            text in "[가-힣a-z .!?\"👍🏽\n]{0,900}", broke_off: bool,
+        fn clean_text_is_a_prefix_within_the_limit(
+            text in "[가-힣a-z .!?\"👍🏽\n]{0,900}", is_incomplete: bool,
         ) {
-            if let Some(short) = tidy(&text, broke_off) {
+            if let Some(short) = clean(&text, is_incomplete) {
                 prop_assert!(short.chars().count() <= MAX_REFLECTION_CHARS);
                 let head = short.strip_suffix('…').unwrap_or(&short);
                 prop_assert!(text.trim().starts_with(head));
@@ -320,7 +344,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_is_sent_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        fn no_response_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = streamed(&bytes, 7);
             let mut whole = Answer::new("application/json");
             let _ = whole.push(&bytes);

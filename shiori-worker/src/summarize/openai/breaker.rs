@@ -1,4 +1,4 @@
-//! Leaves a provider that fails alone for a while.
+//! A circuit breaker: after repeated failures, requests to the provider are suspended for a while.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -7,13 +7,14 @@ use std::{
 
 use tokio::time::Instant;
 
-/// When a provider that fails is left alone.
+/// When requests to a failing provider are suspended.
 #[derive(Debug, Clone)]
 pub struct BreakerConfig {
-    /// Failures in a row, over all jobs, after which it is not asked any more. Default 5. Answers
-    /// that concern one job alone, such as a refusal or a rate limit, are none.
+    /// Consecutive failures, over all jobs, that open the circuit breaker. Default 5. Responses that
+    /// concern one job only, such as a refusal or a rate limit, do not count.
     pub failures: u32,
-    /// How long it is left alone; then one job tries it for all. Default 30 s.
+    /// How long requests are suspended; then one probe request decides for all. Default 30 s; at
+    /// most 24 h.
     pub open_for: Duration,
 }
 
@@ -23,17 +24,17 @@ impl Default for BreakerConfig {
     }
 }
 
-/// One for all requests to a provider.
+/// The circuit breaker of one provider, shared by all requests.
 #[derive(Debug)]
 pub(super) struct Breaker {
-    rules: BreakerConfig,
+    config: BreakerConfig,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Counts the phases; what was admitted in an earlier one has no say in this one.
-    era: u64,
+    /// Counts phase changes. Requests admitted in an earlier phase do not affect this one.
+    generation: u64,
     phase: Phase,
 }
 
@@ -44,41 +45,43 @@ enum Phase {
     Probing,
 }
 
-/// Leave to ask the provider. Dropped unsettled, it has learned nothing.
+/// Permission for one request. Dropped without [`BreakerPermit::record`], it counts neither as a
+/// success nor as a failure.
 #[derive(Debug)]
-pub(super) struct Pass<'a> {
+pub(super) struct BreakerPermit<'a> {
     breaker: &'a Breaker,
-    era: u64,
-    admitted: Instant,
+    generation: u64,
+    acquired: Instant,
 }
 
 impl Breaker {
-    pub(super) fn new(rules: BreakerConfig) -> Self {
-        Self { rules, state: Mutex::new(State { era: 0, phase: Phase::Closed { failures: 0 } }) }
+    pub(super) fn new(config: BreakerConfig) -> Self {
+        let state = State { generation: 0, phase: Phase::Closed { failures: 0 } };
+        Self { config, state: Mutex::new(state) }
     }
 
-    /// How long it would be refused; zero if it is not.
-    pub(super) fn refused_for(&self, now: Instant) -> Duration {
+    /// How long requests are still suspended; zero if they are not.
+    pub(super) fn open_for(&self, now: Instant) -> Duration {
         match self.state().phase {
             Phase::Closed { .. } => Duration::ZERO,
             Phase::Open { until } => until.saturating_duration_since(now),
-            // Should the probe fail, it will be this long.
-            Phase::Probing => self.rules.open_for,
+            // If the probe fails, it will be this long.
+            Phase::Probing => self.config.open_for,
         }
     }
 
-    /// Leave to ask, or how long there is none.
-    pub(super) fn admit(&self, now: Instant) -> Result<Pass<'_>, Duration> {
-        let refused_for = self.refused_for(now);
+    /// Permission for a request, or how long requests are still suspended.
+    pub(super) fn try_acquire(&self, now: Instant) -> Result<BreakerPermit<'_>, Duration> {
+        let open_for = self.open_for(now);
         let mut state = self.state();
         match state.phase {
             Phase::Closed { .. } => {}
-            Phase::Open { until } if until <= now => state.turn(Phase::Probing),
+            Phase::Open { until } if until <= now => state.enter(Phase::Probing),
             Phase::Open { .. } | Phase::Probing => {
-                return Err(refused_for.max(Duration::from_millis(1)));
+                return Err(open_for.max(Duration::from_millis(1)));
             }
         }
-        Ok(Pass { breaker: self, era: state.era, admitted: now })
+        Ok(BreakerPermit { breaker: self, generation: state.generation, acquired: now })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -87,49 +90,49 @@ impl Breaker {
 }
 
 impl State {
-    fn turn(&mut self, phase: Phase) {
-        self.era += 1;
+    fn enter(&mut self, phase: Phase) {
+        self.generation += 1;
         self.phase = phase;
     }
 }
 
-impl Pass<'_> {
-    /// Says whether the provider was well.
-    pub(super) fn settle(self, well: bool, now: Instant) {
-        let rules = &self.breaker.rules;
+impl BreakerPermit<'_> {
+    /// Records whether the request succeeded.
+    pub(super) fn record(self, succeeded: bool, now: Instant) {
+        let config = &self.breaker.config;
         let mut state = self.breaker.state();
-        if state.era != self.era {
+        if state.generation != self.generation {
             return;
         }
         let failures = match state.phase {
             Phase::Closed { failures } => failures,
-            Phase::Probing => rules.failures,
+            Phase::Probing => config.failures,
             Phase::Open { .. } => return,
         };
-        if well {
+        if succeeded {
             if matches!(state.phase, Phase::Probing) {
-                tracing::info!("the language model is asked again");
-                state.turn(Phase::Closed { failures: 0 });
+                tracing::info!("the language model has recovered, requests are resumed");
+                state.enter(Phase::Closed { failures: 0 });
             } else {
                 state.phase = Phase::Closed { failures: 0 };
             }
-        } else if failures.saturating_add(1) >= rules.failures {
-            let pause_ms = rules.open_for.as_millis();
-            tracing::warn!(pause_ms, "the language model keeps failing and is left alone");
-            state.turn(Phase::Open { until: now + rules.open_for });
+        } else if failures.saturating_add(1) >= config.failures {
+            let pause_ms = config.open_for.as_millis();
+            tracing::warn!(pause_ms, "the language model keeps failing, requests are suspended");
+            state.enter(Phase::Open { until: now + config.open_for });
         } else {
             state.phase = Phase::Closed { failures: failures + 1 };
         }
     }
 }
 
-impl Drop for Pass<'_> {
-    /// A probe that was cut off lets the next one try. After settling the era is over, or the
-    /// phase is not the probe's.
+impl Drop for BreakerPermit<'_> {
+    /// A cancelled probe lets the next request probe. After `record` either the generation or the
+    /// phase has changed.
     fn drop(&mut self) {
         let mut state = self.breaker.state();
-        if state.era == self.era && matches!(state.phase, Phase::Probing) {
-            state.turn(Phase::Open { until: self.admitted });
+        if state.generation == self.generation && matches!(state.phase, Phase::Probing) {
+            state.enter(Phase::Open { until: self.acquired });
         }
     }
 }
@@ -144,64 +147,64 @@ mod tests {
     fn open(now: Instant) -> Breaker {
         let breaker = Breaker::new(BreakerConfig::default());
         for _ in 0..5 {
-            breaker.admit(now).expect("closed").settle(false, now);
+            breaker.try_acquire(now).expect("closed").record(false, now);
         }
         breaker
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row_only() {
+    fn it_opens_after_consecutive_failures_only() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerConfig::default());
-        for well in [false, false, false, false, true, false, false, false, false] {
-            breaker.admit(now).expect("closed").settle(well, now);
+        for succeeded in [false, false, false, false, true, false, false, false, false] {
+            breaker.try_acquire(now).expect("closed").record(succeeded, now);
         }
-        assert_eq!(breaker.refused_for(now), Duration::ZERO);
-        breaker.admit(now).expect("closed").settle(false, now);
-        assert_eq!(breaker.refused_for(now), PAUSE);
-        assert_eq!(breaker.admit(now + SECOND).expect_err("open"), Duration::from_secs(29));
+        assert_eq!(breaker.open_for(now), Duration::ZERO);
+        breaker.try_acquire(now).expect("closed").record(false, now);
+        assert_eq!(breaker.open_for(now), PAUSE);
+        assert_eq!(breaker.try_acquire(now + SECOND).expect_err("open"), Duration::from_secs(29));
     }
 
     #[test]
-    fn one_probe_decides_for_all() {
+    fn one_probe_at_a_time_decides() {
         let now = Instant::now();
         let breaker = open(now);
         let later = now + PAUSE;
-        let probe = breaker.admit(later).expect("the probe");
-        assert_eq!(breaker.admit(later).expect_err("one is enough"), PAUSE);
-        probe.settle(false, later + SECOND);
-        assert_eq!(breaker.admit(later + SECOND).expect_err("open again"), PAUSE);
+        let probe = breaker.try_acquire(later).expect("the probe");
+        assert_eq!(breaker.try_acquire(later).expect_err("one probe at a time"), PAUSE);
+        probe.record(false, later + SECOND);
+        assert_eq!(breaker.try_acquire(later + SECOND).expect_err("open again"), PAUSE);
         let later = later + SECOND + PAUSE;
-        breaker.admit(later).expect("the next probe").settle(true, later);
+        breaker.try_acquire(later).expect("the next probe").record(true, later);
         for _ in 0..4 {
-            breaker.admit(later).expect("closed").settle(false, later);
+            breaker.try_acquire(later).expect("closed").record(false, later);
         }
-        assert!(breaker.admit(later).is_ok(), "the count begins anew");
+        assert!(breaker.try_acquire(later).is_ok(), "the count starts at zero");
     }
 
     #[test]
-    fn a_probe_that_is_cut_off_lets_the_next_one_try() {
+    fn a_cancelled_probe_lets_the_next_request_probe() {
         let now = Instant::now();
         let breaker = open(now);
         let later = now + PAUSE;
-        drop(breaker.admit(later).expect("the probe"));
-        breaker.admit(later).expect("the next").settle(true, later);
-        assert_eq!(breaker.refused_for(later), Duration::ZERO);
+        drop(breaker.try_acquire(later).expect("the probe"));
+        breaker.try_acquire(later).expect("the next").record(true, later);
+        assert_eq!(breaker.open_for(later), Duration::ZERO);
     }
 
     #[test]
-    fn what_was_asked_before_has_no_say_later() {
+    fn requests_of_an_earlier_phase_are_ignored() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerConfig::default());
-        let [slow, slower] = [(); 2].map(|()| breaker.admit(now).expect("closed"));
+        let [slow, slower] = [(); 2].map(|()| breaker.try_acquire(now).expect("closed"));
         for _ in 0..5 {
-            breaker.admit(now).expect("closed").settle(false, now);
+            breaker.try_acquire(now).expect("closed").record(false, now);
         }
-        slow.settle(true, now);
-        assert_eq!(breaker.refused_for(now), PAUSE);
+        slow.record(true, now);
+        assert_eq!(breaker.open_for(now), PAUSE);
         let later = now + PAUSE;
-        breaker.admit(later).expect("the probe").settle(true, later);
-        slower.settle(false, later);
-        assert_eq!(breaker.refused_for(later), Duration::ZERO);
+        breaker.try_acquire(later).expect("the probe").record(true, later);
+        slower.record(false, later);
+        assert_eq!(breaker.open_for(later), Duration::ZERO);
     }
 }

@@ -6,14 +6,18 @@ use tokio::sync::Semaphore;
 use super::BreakerConfig;
 use crate::Secret;
 
-/// The fewest tokens that [`OpenAiConfig::input_budget`] may be: the instructions and seven days
-/// with little text each fit into them.
+/// The minimum of [`OpenAiConfig::input_budget`], in tokens: enough for the instructions and seven
+/// days with little text each.
 pub const MIN_INPUT_BUDGET: u32 = 4_000;
 
-/// Characters of a model's name; with what is put around it, the server takes it as an engine.
+/// Maximum characters of a model's name. The engine name that contains it must fit the server's limit
+/// of 128.
 const MAX_MODEL_CHARS: usize = 100;
 
-/// The key as a header's value, which shows itself nowhere either.
+/// The longest timeout that can be configured. It keeps deadlines within the range of the clock.
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// The value of the `Authorization` header, marked as sensitive.
 pub(super) fn bearer(key: &Secret) -> Option<HeaderValue> {
     if key.reveal().is_empty() {
         return None;
@@ -23,60 +27,60 @@ pub(super) fn bearer(key: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// Under which name the provider is told how long an answer may be.
+/// The request field that limits the length of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitName {
-    /// `max_completion_tokens` at `api.openai.com`, whose newer models know no other, and
-    /// `max_tokens` elsewhere.
+    /// `max_completion_tokens` for `api.openai.com`, whose newer models accept no other field, and
+    /// `max_tokens` for other hosts.
     #[default]
     Auto,
-    /// `max_tokens`, which nearly every other server knows.
+    /// `max_tokens`, which nearly every other server supports.
     MaxTokens,
     /// `max_completion_tokens`.
     MaxCompletionTokens,
 }
 
-/// Where the language model is, and how it is asked. `Debug` shows no key.
+/// The settings of an [`OpenAiSummarizer`](super::OpenAiSummarizer). `Debug` does not show the key.
 #[derive(Clone)]
 pub struct OpenAiConfig {
-    /// Where the API is, up to and without `/chat/completions`. Default
-    /// `https://api.openai.com/v1`. It may have a query, which is kept, but no credentials.
+    /// Base URL of the API, without `/chat/completions`. Default `https://api.openai.com/v1`. A query
+    /// is kept; credentials are not allowed.
     pub base_url: String,
-    /// Sent as a bearer token. Default none, as local servers need none.
+    /// Sent as a bearer token. Default none.
     pub api_key: Option<Secret>,
     /// The model's name, at most 100 characters. Default `gpt-4o-mini`.
     pub model: String,
-    /// How freely the model writes, 0 to 2. Default 0.7; `None` leaves it to the provider, as
-    /// models that reason demand.
+    /// Sampling temperature, 0 to 2. Default 0.7. `None` sends no temperature, which reasoning models
+    /// require.
     pub temperature: Option<f32>,
-    /// Tokens that the model may write. Default 1,000: 500 Korean characters and some air. Models
-    /// that reason need more.
+    /// Maximum tokens of the response. Default 1,000, which is enough for 500 Korean characters.
+    /// Reasoning models need more.
     pub max_output_tokens: u32,
-    /// How the provider calls that number. Default [`LimitName::Auto`].
+    /// The field in which `max_output_tokens` is sent. Default [`LimitName::Auto`].
     pub limit_name: LimitName,
-    /// Tokens of the whole prompt, counted as one for every two bytes, which is more than
-    /// tokenisers make of Korean or English. Default 12,000, some 8,000 Korean syllables; at
-    /// least [`MIN_INPUT_BUDGET`]. A longer week is shortened to it. It must not be more than the
-    /// model's context less the output: some local servers cut what is too long silently.
+    /// Maximum tokens of the whole prompt, estimated as one per two bytes, which is more than
+    /// tokenisers count for Korean or English. Default 12,000, about 8,000 Korean syllables; at
+    /// least [`MIN_INPUT_BUDGET`]. A longer week is shortened. Prompt and output together must fit
+    /// the model's context: some local servers truncate prompts silently.
     pub input_budget: u32,
-    /// How long connecting may take. Default 5 s.
+    /// Timeout for connecting. Default 5 s; at most 24 h, as all timeouts here.
     pub connect_timeout: Duration,
-    /// How long the first byte of the answer may take, from the request on. Default 60 s.
+    /// Timeout for the first byte of the response, from the start of the request. Default 60 s.
     pub first_byte_timeout: Duration,
-    /// How long a request may take in total. Default 120 s.
+    /// Timeout for the whole request. Default 120 s.
     pub request_timeout: Duration,
-    /// Requests that are under way at once; others wait. Default 64.
+    /// Maximum concurrent requests; others wait. Default 64.
     pub max_in_flight: usize,
-    /// Requests a minute; others wait. A sixth of them may come at once. Default no limit.
+    /// Maximum requests per minute; others wait. The burst is a sixth of it. Default no limit.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute, of prompts and of what answers may be, as
-    /// [`input_budget`](Self::input_budget) counts them; requests beyond wait. A sixth of them may
-    /// come at once. Default no limit.
+    /// Maximum tokens per minute, of prompts (estimated as in
+    /// [`input_budget`](Self::input_budget)) and of `max_output_tokens`; other requests wait. The
+    /// burst is a sixth of it. Default no limit.
     pub tokens_per_minute: Option<NonZeroU32>,
-    /// Whether the provider is asked to tell the tokens that a streamed answer took
-    /// (`stream_options`). Default yes; servers that refuse fields they do not know need a no.
+    /// Whether to request the token usage of streamed responses (`stream_options`). Default true; set
+    /// to false for servers that reject unknown fields.
     pub ask_usage: bool,
-    /// When a provider that fails is left alone for a while.
+    /// When requests to a failing provider are suspended.
     pub breaker: BreakerConfig,
 }
 
@@ -104,7 +108,7 @@ impl Default for OpenAiConfig {
 
 impl fmt::Debug for OpenAiConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The base URL may have a key in its query, or be no URL at all.
+        // Only the origin: the query may contain a key.
         let origin = Url::parse(&self.base_url).ok().map(|url| url.origin().ascii_serialization());
         f.debug_struct("OpenAiConfig")
             .field("origin", &origin)
@@ -126,17 +130,17 @@ impl fmt::Debug for OpenAiConfig {
     }
 }
 
-/// A summariser cannot be made of this. It shows no key.
+/// The configuration is not valid. The key is not shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenAiConfigError {
-    /// The base URL is not an `http` or `https` URL, or holds a user name or password.
-    #[error("the language model's base URL must be http or https, and hold no credentials")]
+    /// The base URL is not an `http` or `https` URL, or contains a user name or password.
+    #[error("the language model's base URL must be http or https, without credentials")]
     InvalidBaseUrl,
-    /// The key is empty, or has characters that no header may have, such as a line feed.
+    /// The key is empty, or contains characters that are not allowed in a header, such as a line feed.
     #[error("the language model's API key cannot be sent")]
     InvalidApiKey,
-    /// The model's name is empty or too long, or has control characters.
+    /// The model's name is empty, too long, or contains control characters.
     #[error("the language model's name must have 1 to 100 printable characters")]
     InvalidModel,
     /// A number is out of its range.
@@ -145,13 +149,13 @@ pub enum OpenAiConfigError {
         /// The field of [`OpenAiConfig`].
         field: &'static str,
     },
-    /// The system gives no HTTP client, for instance because it has no certificates.
-    #[error("no HTTP client can be made")]
+    /// The HTTP client cannot be created, for instance because the system has no certificates.
+    #[error("cannot create an HTTP client")]
     NoClient,
 }
 
 impl OpenAiConfigError {
-    /// A name for programs that stays the same.
+    /// A stable name for programs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::InvalidBaseUrl => "invalid_base_url",
@@ -164,7 +168,7 @@ impl OpenAiConfigError {
 }
 
 impl OpenAiConfig {
-    /// The URL of the chat completions, and everything else checked.
+    /// Validates the configuration and returns the URL of the chat completions.
     pub(super) fn check(&self) -> Result<Url, OpenAiConfigError> {
         let mut url = Url::parse(&self.base_url).map_err(|_| OpenAiConfigError::InvalidBaseUrl)?;
         let has_credentials = !url.username().is_empty() || url.password().is_some();
@@ -181,16 +185,17 @@ impl OpenAiConfig {
         if blank || chars > MAX_MODEL_CHARS {
             return Err(OpenAiConfigError::InvalidModel);
         }
+        let is_timeout = |timeout: Duration| !timeout.is_zero() && timeout <= MAX_TIMEOUT;
         let in_range = [
             ("temperature", self.temperature.is_none_or(|t| (0.0..=2.0).contains(&t))),
             ("max_output_tokens", self.max_output_tokens > 0),
             ("input_budget", self.input_budget >= MIN_INPUT_BUDGET),
-            ("connect_timeout", !self.connect_timeout.is_zero()),
-            ("first_byte_timeout", !self.first_byte_timeout.is_zero()),
-            ("request_timeout", !self.request_timeout.is_zero()),
+            ("connect_timeout", is_timeout(self.connect_timeout)),
+            ("first_byte_timeout", is_timeout(self.first_byte_timeout)),
+            ("request_timeout", is_timeout(self.request_timeout)),
             ("max_in_flight", (1..=Semaphore::MAX_PERMITS).contains(&self.max_in_flight)),
             ("breaker.failures", self.breaker.failures > 0),
-            ("breaker.open_for", !self.breaker.open_for.is_zero()),
+            ("breaker.open_for", is_timeout(self.breaker.open_for)),
         ];
         match in_range.into_iter().find(|(_, holds)| !holds) {
             Some((field, _)) => Err(OpenAiConfigError::OutOfRange { field }),
@@ -198,8 +203,8 @@ impl OpenAiConfig {
         }
     }
 
-    /// Whether the limit goes by the name that newer models of `OpenAI` demand.
-    pub(super) fn says_max_completion_tokens(&self, url: &Url) -> bool {
+    /// Whether the limit is sent as `max_completion_tokens`.
+    pub(super) fn uses_max_completion_tokens(&self, url: &Url) -> bool {
         match self.limit_name {
             LimitName::Auto => url.host_str() == Some("api.openai.com"),
             LimitName::MaxTokens => false,
@@ -213,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_goes_behind_the_base() {
+    fn the_path_is_appended_to_the_base_url() {
         for (base, url) in [
             ("http://localhost:11434/v1", "http://localhost:11434/v1/chat/completions"),
             ("http://localhost:11434/v1/", "http://localhost:11434/v1/chat/completions"),
@@ -226,9 +231,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_refused_by_name() {
+    fn invalid_values_are_refused() {
         type Change = fn(&mut OpenAiConfig);
-        let changes: [(Change, &str); 9] = [
+        let changes: [(Change, &str); 11] = [
             (|c| c.base_url = "localhost:11434".to_owned(), "invalid_base_url"),
             (|c| c.base_url = "https://me:secret@a.example".to_owned(), "invalid_base_url"),
             (|c| c.api_key = Some("se\ncret".into()), "invalid_api_key"),
@@ -237,6 +242,8 @@ mod tests {
             (|c| c.temperature = Some(f32::NAN), "out_of_range"),
             (|c| c.input_budget = MIN_INPUT_BUDGET - 1, "out_of_range"),
             (|c| c.request_timeout = Duration::ZERO, "out_of_range"),
+            (|c| c.first_byte_timeout = Duration::MAX, "out_of_range"),
+            (|c| c.breaker.open_for = Duration::MAX, "out_of_range"),
             (|c| c.max_in_flight = 0, "out_of_range"),
         ];
         for (change, name) in changes {
@@ -249,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_key() {
+    fn debug_does_not_show_the_key() {
         let config = OpenAiConfig {
             base_url: "https://a.example/v1?key=hidden-in-query".to_owned(),
             api_key: Some("hidden-key".into()),

@@ -1,4 +1,4 @@
-//! How many requests, and how many tokens, a provider lets one ask for in a minute.
+//! Rate limits: requests and tokens per minute.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -24,7 +24,7 @@ struct Limit {
     burst: NonZeroU32,
 }
 
-/// The runtime's time, so that a test can move it.
+/// The runtime's time, which tests can advance.
 #[derive(Debug, Clone)]
 struct TokioClock(Instant);
 
@@ -47,8 +47,8 @@ impl Limits {
         }
     }
 
-    /// Waits until a request of so many tokens may be made. One that is larger than what may ever
-    /// come at once counts as that much.
+    /// Waits until a request of this many tokens may be sent. A request that exceeds the burst counts
+    /// as the burst.
     pub(super) async fn wait(&self, tokens: u32) {
         if let Some(requests) = &self.requests {
             requests.wait(1).await;
@@ -61,8 +61,8 @@ impl Limits {
 
 impl Limit {
     fn new(per_minute: NonZeroU32) -> Self {
-        // A whole minute's worth at once, and as much again while it fills up, would be twice what
-        // the provider allows.
+        // A burst of a whole minute's quota, followed by a minute of refills, would be twice the
+        // rate that the provider allows.
         let burst = NonZeroU32::new(per_minute.get() / 6).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
         let bucket = RateLimiter::direct_with_clock(quota, TokioClock(Instant::now()));
@@ -72,10 +72,10 @@ impl Limit {
     async fn wait(&self, cells: u32) {
         let cells = NonZeroU32::new(cells).unwrap_or(NonZeroU32::MIN).min(self.burst);
         loop {
-            // More than the burst would be an error, and is never asked for.
+            // The outer error means more cells than the burst, which `min` above excludes.
             let Ok(Err(not_until)) = self.bucket.check_n(cells) else { return };
             let wait = not_until.wait_time_from(self.bucket.clock().now());
-            // The runtime's timers tick in milliseconds.
+            // The runtime's timers have a resolution of a millisecond.
             sleep(wait.max(Duration::from_millis(1))).await;
         }
     }
@@ -86,22 +86,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_minute_holds_what_it_may_and_the_rest_waits() {
+    async fn requests_beyond_the_limit_wait() {
         let limits = Limits::new(NonZeroU32::new(60), None);
         let started = Instant::now();
         for _ in 0..10 {
             limits.wait(1_000_000).await;
         }
-        assert!(started.elapsed() < Duration::from_millis(100), "a sixth may come at once");
+        assert!(started.elapsed() < Duration::from_millis(100), "the burst is a sixth");
         for _ in 0..50 {
             limits.wait(1_000_000).await;
         }
         let took = started.elapsed();
-        assert!((49..=51).contains(&took.as_secs()), "one a second from there on: {took:?}");
+        assert!((49..=51).contains(&took.as_secs()), "then one per second: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tokens_are_counted_and_one_that_is_too_large_goes_alone() {
+    async fn a_request_larger_than_the_burst_counts_as_the_burst() {
         let limits = Limits::new(None, NonZeroU32::new(60_000));
         let started = Instant::now();
         limits.wait(10_000).await;

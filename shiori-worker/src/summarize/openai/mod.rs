@@ -1,5 +1,5 @@
-//! A summariser that asks any endpoint which speaks `OpenAI`'s chat completions: `OpenAI` itself,
-//! vLLM, Ollama, LM Studio, or a gateway.
+//! A summariser for any endpoint with `OpenAI`'s chat completions API: `OpenAI` itself, vLLM, Ollama,
+//! LM Studio, or a gateway.
 
 mod answer;
 mod breaker;
@@ -35,17 +35,17 @@ pub use breaker::BreakerConfig;
 pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError};
 pub use prompt::PROMPT_VERSION;
 
-/// Bytes of a refusal that are looked at for its code.
-const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+/// Maximum bytes of an error response that are read to find its error code.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// Writes reflections with a language model behind the chat completions API.
 ///
-/// The week goes to the model as data between marks that no diary can know. What does not fit the
-/// budget is shortened, the longest days first, and the model is told which. Each call is one
-/// request: when to try again is the server's to decide. One summariser should serve all jobs of
-/// a process, for they share its bound on requests and its memory of a provider that fails.
+/// The week is sent as data between random delimiters that no diary can contain. A week that exceeds
+/// the token budget is shortened, the longest days first, and the prompt names the shortened days.
+/// Each call sends one request; retries are scheduled by the server. Use one summariser for all jobs
+/// of a process: they share its concurrency limit, its rate limits and its circuit breaker.
 ///
-/// The requests follow no redirect and use no proxy of the environment.
+/// Requests follow no redirects and ignore the proxy settings of the environment.
 pub struct OpenAiSummarizer {
     config: OpenAiConfig,
     engine: String,
@@ -58,11 +58,11 @@ pub struct OpenAiSummarizer {
 }
 
 impl OpenAiSummarizer {
-    /// A summariser that asks as configured. Nothing is sent yet.
+    /// A summariser with this configuration. Nothing is sent yet.
     ///
     /// # Errors
     ///
-    /// [`OpenAiConfigError`] when the configuration cannot be used.
+    /// [`OpenAiConfigError`] when the configuration is not valid.
     pub fn new(config: OpenAiConfig) -> Result<Self, OpenAiConfigError> {
         let url = config.check()?;
         let bearer = config.api_key.as_ref().and_then(config::bearer);
@@ -87,15 +87,15 @@ impl OpenAiSummarizer {
         })
     }
 
-    /// Takes the time from this clock, where a provider says until when to wait.
+    /// Uses this clock for `Retry-After` headers that contain a date. Default [`SystemClock`].
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
-    /// Asks once, and reads the answer. `async-openai` gives the request's types only: its client
-    /// retries by itself, keeps `Retry-After` to itself, bounds no answer, and logs those that it
-    /// cannot read.
-    async fn ask(
+    /// Sends one request and reads the response. Only the types of `async-openai` are used: its
+    /// client retries by itself, hides `Retry-After`, reads responses of any size, and logs those
+    /// that it cannot parse.
+    async fn send(
         &self,
         request: &CreateChatCompletionRequest,
         progress: &(dyn Fn(u32) + Send + Sync),
@@ -103,12 +103,13 @@ impl OpenAiSummarizer {
         let first_byte = Instant::now() + self.config.first_byte_timeout;
         let sent = self.http.post(self.url.clone()).json(request).send();
         let response = timeout_at(first_byte, sent).await.map_err(|_| Failure::timed_out())?;
-        let mut response = response.map_err(|error| lost(&error, Failure::unreachable()))?;
+        let mut response =
+            response.map_err(|error| transport_failure(&error, Failure::unreachable()))?;
         let status = response.status();
         if !status.is_success() {
-            let told = response.headers().get(RETRY_AFTER).and_then(|told| told.to_str().ok());
-            let wait = told.and_then(|told| failure::retry_after(told, self.clock.now()));
-            return Err(Failure::of_status(status, &refusal(response).await, wait));
+            let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let wait = header.and_then(|value| failure::retry_after(value, self.clock.now()));
+            return Err(Failure::of_status(status, &error_body(response).await, wait));
         }
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -119,9 +120,9 @@ impl OpenAiSummarizer {
             match next {
                 Ok(Some(bytes)) => answer.push(&bytes)?,
                 Ok(None) => break,
-                // The model had said its last word.
+                // The text is complete; only the usage is lost.
                 Err(_) if answer.is_finished() => break,
-                Err(error) => return Err(lost(&error, Failure::broken_off())),
+                Err(error) => return Err(transport_failure(&error, Failure::interrupted())),
             }
             progress(answer.chars());
             if answer.is_done() {
@@ -132,8 +133,8 @@ impl OpenAiSummarizer {
         answer.reflection()
     }
 
-    /// Streamed, for progress and for a first byte that comes early; a server that answers in one
-    /// piece all the same is understood.
+    /// Asks for a streamed response, for progress and for an early first byte. A server that does
+    /// not stream is supported, too.
     fn request(&self, prompt: Prompt) -> CreateChatCompletionRequest {
         let mut request = CreateChatCompletionRequest {
             model: self.config.model.clone(),
@@ -150,10 +151,10 @@ impl OpenAiSummarizer {
             ..CreateChatCompletionRequest::default()
         };
         let limit = Some(self.config.max_output_tokens);
-        if self.config.says_max_completion_tokens(&self.url) {
+        if self.config.uses_max_completion_tokens(&self.url) {
             request.max_completion_tokens = limit;
         } else {
-            // Servers other than the one that deprecated it know no other name.
+            // `OpenAI` deprecated the field, but most other servers support no other.
             #[allow(deprecated)]
             let field = &mut request.max_tokens;
             *field = limit;
@@ -180,42 +181,42 @@ impl Summarizer for OpenAiSummarizer {
             retry_after: None,
         };
         if !has_text(&week) {
-            return Err(fault(FailureKind::NoText, "the week's diaries hold no text"));
+            return Err(fault(FailureKind::NoText, "the week's diaries contain no text"));
         }
-        // Those who would be refused must not wait behind those who hang.
-        let refused_for = self.breaker.refused_for(Instant::now());
-        if !refused_for.is_zero() {
-            return Err(Failure::left_alone(refused_for));
+        // Checked before queueing, so that a job does not wait for a request that cannot be sent.
+        let open_for = self.breaker.open_for(Instant::now());
+        if !open_for.is_zero() {
+            return Err(Failure::circuit_open(open_for));
         }
         let internal = |message| fault(FailureKind::Internal, message);
-        // Each of those under way ends within its timeout, so this wait does, too.
-        let permit = self.in_flight.acquire().await;
-        let _permit = permit.map_err(|_| internal("the summariser has ended"))?;
+        // Every request in flight ends within its timeout, so this wait is bounded.
+        let slot = self.in_flight.acquire().await;
+        let _slot = slot.map_err(|_| internal("the summariser was closed"))?;
 
         let days = week.days.len();
         let budget = self.config.input_budget;
         let boundary = Uuid::new_v4().simple().to_string();
         let prompt =
             tokio::task::spawn_blocking(move || Prompt::of(&week, budget, &boundary)).await;
-        let prompt = prompt.map_err(|_| internal("the prompt's making panicked"))?;
+        let prompt = prompt.map_err(|_| internal("building the prompt panicked"))?;
         let (tokens, truncated) = (prompt.tokens(), prompt.shortened.clone());
         let wanted = u32::try_from(tokens).unwrap_or(u32::MAX);
         self.limits.wait(wanted.saturating_add(self.config.max_output_tokens)).await;
-        let pass = self.breaker.admit(Instant::now()).map_err(Failure::left_alone)?;
+        let permit = self.breaker.try_acquire(Instant::now()).map_err(Failure::circuit_open)?;
         tracing::info!(
             engine = self.engine,
             days,
             shortened = truncated.len(),
             tokens,
-            "the language model is asked"
+            "sending a request to the language model"
         );
 
         let request = self.request(prompt);
-        let asked = timeout(self.config.request_timeout, self.ask(&request, progress)).await;
-        let answer = asked.unwrap_or_else(|_| Err(Failure::timed_out()));
-        let well = answer.as_ref().err().is_none_or(|failure| !failure.provider_unwell);
-        pass.settle(well, Instant::now());
-        let (reflection, usage) = answer.map_err(|failure| failure.error)?;
+        let response = timeout(self.config.request_timeout, self.send(&request, progress)).await;
+        let response = response.unwrap_or_else(|_| Err(Failure::timed_out()));
+        let succeeded = response.as_ref().err().is_none_or(|failure| !failure.is_outage);
+        permit.record(succeeded, Instant::now());
+        let (reflection, usage) = response.map_err(|failure| failure.error)?;
         Ok(Written { reflection, engine: self.engine.clone(), truncated, usage })
     }
 }
@@ -229,24 +230,24 @@ impl fmt::Debug for OpenAiSummarizer {
     }
 }
 
-/// Whether there is anything to write about.
 fn has_text(week: &WeekText) -> bool {
-    let written = |text: &String| !text.trim().is_empty();
-    week.days.iter().any(|day| written(&day.title) || day.blocks.iter().any(written))
+    let is_text = |text: &String| !text.trim().is_empty();
+    week.days.iter().any(|day| is_text(&day.title) || day.blocks.iter().any(is_text))
 }
 
-/// What a lost request means. The error itself is not told: it shows the URL.
-fn lost(error: &reqwest::Error, otherwise: Failure) -> Failure {
+/// The failure of a request without a complete response. The error itself is not shown, because it
+/// contains the URL.
+fn transport_failure(error: &reqwest::Error, otherwise: Failure) -> Failure {
     if error.is_timeout() { Failure::timed_out() } else { otherwise }
 }
 
-/// The beginning of a refusal's body, as far as it comes.
-async fn refusal(mut response: Response) -> Vec<u8> {
+/// The first [`MAX_ERROR_BYTES`] of the body, as far as they arrive.
+async fn error_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        let room = MAX_REFUSAL_BYTES - body.len();
+        let room = MAX_ERROR_BYTES - body.len();
         body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == MAX_REFUSAL_BYTES {
+        if body.len() == MAX_ERROR_BYTES {
             break;
         }
     }
