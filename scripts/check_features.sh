@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Features hold what they promise: the small sets build, and nothing pulls in what they leave out.
+# Checks the feature sets: the small ones build, and none contains what it is meant to leave out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,10 +12,19 @@ main() {
     without "the SDK's client without a server to test with" "hyper/server" -p shiori-sdk
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
     without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
+    without "a server of the distributed profile" "shiori-worker/models sqlx-sqlite libsqlite3-sys" \
+        -p shiori-server --no-default-features --features distributed
+    without "an embedded server" "mongodb redis sqlx-mysql" -p shiori-server --no-default-features --features embedded
+    without "the worker's types, queue and API client" "shiori-worker/models unicode-segmentation" \
+        -p shiori-worker --no-default-features
 
     cargo check --locked -p shiori-sdk --no-default-features
     cargo check --locked -p shiori-sdk --no-default-features --features client
     cargo check --locked -p shiori-sdk --no-default-features --features testing
+    cargo check --locked -p shiori-worker --no-default-features
+    cargo check --locked -p shiori-worker --no-default-features --features redis,process
+    cargo check --locked -p shiori-server --no-default-features --features distributed
+    cargo check --locked -p shiori-server --no-default-features --features embedded
 }
 
 tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"

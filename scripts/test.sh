@@ -24,6 +24,9 @@ main() {
     say "the BERT model, which no default build has"
     cargo test --locked -p shiori-worker --features bert --lib emotion
 
+    say "a server without a worker, which no default build is"
+    cargo test --locked -p shiori-server --no-default-features --features distributed --lib in_process_worker
+
     # Started from the workspace's root without `-p`, they share the features, and so the build, of
     # the tests.
     example quickstart

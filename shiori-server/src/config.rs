@@ -11,7 +11,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use shiori_sdk::{DocumentLimits, MAX_TITLE_CHARS};
-use shiori_worker::{Clock, Pipeline, Secret, SystemClock};
+use shiori_worker::{Clock, Secret, SystemClock};
 
 use crate::{
     auth::HashCost,
@@ -42,12 +42,13 @@ pub struct Config {
     pub internal_token: Secret,
     /// A listener of its own for the internal API. Default: none, the public one serves it.
     pub internal_listen: Option<SocketAddr>,
-    /// Who does the summaries.
+    /// Who does the summaries. Default [`WorkerMode::DEFAULT`].
     pub worker: WorkerMode,
     /// Summaries in flight in the in-process worker. Default 16.
     pub worker_concurrency: usize,
     /// The models of the in-process worker. Default: the built-in ones.
-    pub pipeline: Pipeline,
+    #[cfg(feature = "embedded")]
+    pub pipeline: shiori_worker::Pipeline,
     /// The numbers of a summary's life.
     pub summaries: SummaryPolicy,
     /// The numbers of sessions and logins.
@@ -90,9 +91,10 @@ impl Config {
             internal_token,
             data_dir,
             internal_listen: None,
-            worker: WorkerMode::InProcess,
+            worker: WorkerMode::DEFAULT,
             worker_concurrency: 16,
-            pipeline: Pipeline::builtin(),
+            #[cfg(feature = "embedded")]
+            pipeline: shiori_worker::Pipeline::builtin(),
             summaries: SummaryPolicy::default(),
             sessions: SessionPolicy::default(),
             limits: Limits::default(),
@@ -107,10 +109,15 @@ impl Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerMode {
-    /// A task in this server.
+    /// A task in this server. It needs the feature `embedded`.
     InProcess,
-    /// Nobody here; workers elsewhere do.
+    /// Separate worker processes.
     None,
+}
+
+impl WorkerMode {
+    /// [`WorkerMode::InProcess`], or [`WorkerMode::None`] in a build without the feature `embedded`.
+    pub const DEFAULT: Self = if cfg!(feature = "embedded") { Self::InProcess } else { Self::None };
 }
 
 /// The numbers of sessions and logins.
@@ -367,7 +374,7 @@ impl Settings {
         config.redis_prefix = self.redis_prefix.unwrap_or(config.redis_prefix);
         config.internal_listen = self.internal_listen;
         let elsewhere = config.redis_url.is_some();
-        let usual = if elsewhere { WorkerMode::None } else { WorkerMode::InProcess };
+        let usual = if elsewhere { WorkerMode::None } else { WorkerMode::DEFAULT };
         config.worker = self.worker.unwrap_or(usual);
         if let Some(concurrency) = self.worker_concurrency {
             if !(1..=10_000).contains(&concurrency) {

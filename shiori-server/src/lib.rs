@@ -29,6 +29,7 @@ mod app;
 mod auth;
 mod config;
 mod dispatcher;
+mod in_process_worker;
 mod metrics;
 mod profile;
 mod secrets;

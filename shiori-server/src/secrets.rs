@@ -52,6 +52,7 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 ///
 /// Any error of the file system.
+#[cfg(feature = "embedded")]
 pub(crate) fn create_private_file(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);

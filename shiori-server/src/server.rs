@@ -1,7 +1,6 @@
 use std::{future::IntoFuture, io, net::SocketAddr, time::Duration};
 
 use axum::{Router, serve::ListenerExt};
-use shiori_worker::{ServerApi, Worker, WorkerConfig};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -9,8 +8,8 @@ use crate::{
     api,
     app::{App, Parts},
     auth::{PasswordHasher, TokenKeys},
-    config::{Config, WorkerMode},
-    dispatcher,
+    config::Config,
+    dispatcher, in_process_worker,
     metrics::Metrics,
     profile::{Profile, ProfileError},
     summary::{Summaries, SummariesParts},
@@ -40,9 +39,15 @@ pub enum StartError {
     /// Passwords cannot be hashed at the configured cost.
     #[error("cannot hash passwords")]
     Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The in-process worker cannot be made.
-    #[error("cannot make the worker")]
+    /// The in-process worker cannot be created.
+    #[error("cannot create the worker")]
     Worker(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The configuration asks for an in-process worker, and this build has none.
+    #[error(
+        "SHIORI_WORKER=in-process needs a build with the feature embedded; \
+         set SHIORI_WORKER=none and run shiori-worker, or enable the feature"
+    )]
+    NoInProcessWorker,
 }
 
 /// The server stopped otherwise than it was asked to.
@@ -76,6 +81,7 @@ impl Server {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
+        in_process_worker::check(&config)?;
         let addr = listener.local_addr().map_err(StartError::Listen)?;
         let internal = match config.internal_listen {
             None => None,
@@ -87,13 +93,13 @@ impl Server {
         };
         let profile = Profile::open(&config).await?;
         let app = assemble(&config, &profile)?;
-        let worker = worker(&config, &profile, internal_addr)?;
+        let worker_stop = shutdown.clone();
+        let worker = in_process_worker::start(&config, &profile.queue, internal_addr, worker_stop)?;
 
         let closing = CancellationToken::new();
         let public = serve(listener, api::public(&app, internal.is_none()), &closing);
         let internal = internal.map(|listener| serve(listener, api::internal_only(&app), &closing));
         let dispatcher = tokio::spawn(dispatcher::run(app.clone(), closing.clone()));
-        let worker = worker.map(|worker| tokio::spawn(worker.run(shutdown.clone())));
         tracing::info!(%addr, %internal_addr, in_process_worker = worker.is_some(), "listening");
 
         let drain = config.drain_timeout;
@@ -190,25 +196,6 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
     }))
 }
 
-/// The in-process worker. It calls the internal API over the loopback, as any worker does.
-fn worker(
-    config: &Config,
-    profile: &Profile,
-    internal_addr: SocketAddr,
-) -> Result<Option<Worker>, StartError> {
-    if config.worker == WorkerMode::None {
-        return Ok(None);
-    }
-    let api = ServerApi::new(&local_url(internal_addr), config.internal_token.reveal())
-        .map_err(|error| StartError::Worker(error.into()))?;
-    let worker_config = WorkerConfig {
-        worker_id: format!("in-process-{}", std::process::id()),
-        concurrency: config.worker_concurrency,
-        drain_timeout: config.drain_timeout,
-    };
-    Ok(Some(Worker::new(worker_config, profile.queue.clone(), api, config.pipeline.clone())))
-}
-
 fn serve(
     listener: TcpListener,
     router: Router,
@@ -225,7 +212,7 @@ fn serve(
 
 /// The URL at which this machine reaches the address; a wildcard address is reached at the
 /// loopback.
-fn local_url(addr: SocketAddr) -> String {
+pub(crate) fn local_url(addr: SocketAddr) -> String {
     let mut addr = addr;
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr {

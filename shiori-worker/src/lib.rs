@@ -1,10 +1,22 @@
-//! Takes summary jobs and brings them to an end: emotion model, summariser, leases and the
-//! hand-over of results.
+//! Runs the summary jobs of the Shiori diary: claims a week of diaries, reads their emotions, writes a
+//! reflection, and submits the result.
 //!
-//! A worker knows no database. It takes a hint from a [`JobQueue`], claims the summary from the
-//! server over its internal API ([`protocol`]), runs the [`Pipeline`], and hands the result
-//! back. The server's row is the truth and the queue only a hint, so a worker may be killed at any
+//! A worker has no access to the databases. It takes a hint from a [`JobQueue`], claims the summary
+//! over the server's internal API ([`protocol`]), runs the [`Pipeline`], and submits the outcome. The
+//! server's record is authoritative and the queue holds only hints, so a worker may be killed at any
 //! moment.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! |---|---|---|
+//! | `models` | yes | [`Worker`] and [`Pipeline`] with the built-in models. Without it, the crate is what a server needs: [`protocol`], [`queue`], `redis` and [`ServerApi`] |
+//! | `openai` | yes | a summariser for any OpenAI-compatible endpoint; includes `models` |
+//! | `bert` | no | an emotion model for BERT checkpoints; includes `models` |
+//! | `redis` | yes | the Redis client and the queue in Redis |
+//! | `process` | yes | log and signals, for both binaries |
+//! | `rustls` | yes | TLS for all connections |
+//! | `cli` | yes | the worker's binary; includes `openai`, `redis` and `process` |
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -12,7 +24,9 @@ pub mod cli;
 mod clock;
 #[cfg(feature = "cli")]
 mod config;
+#[cfg(feature = "models")]
 pub mod emotion;
+#[cfg(feature = "models")]
 mod pipeline;
 #[cfg(feature = "process")]
 #[doc(hidden)]
@@ -23,14 +37,18 @@ pub mod queue;
 pub mod redis;
 mod secret;
 mod server_api;
+#[cfg(feature = "models")]
 pub mod summarize;
+#[cfg(feature = "models")]
 mod worker;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "cli")]
 pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperature};
+#[cfg(feature = "models")]
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
 pub use secret::Secret;
 pub use server_api::{ServerApi, ServerApiError};
+#[cfg(feature = "models")]
 pub use worker::{Worker, WorkerConfig};

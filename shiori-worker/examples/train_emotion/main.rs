@@ -2,7 +2,7 @@
 //! it has not seen. `docs/emotion-model.md` has the command that made the weights.
 //!
 //! ```console
-//! $ cargo run --release -p shiori-worker --no-default-features --example train_emotion -- \
+//! $ cargo run --release -p shiori-worker --no-default-features --features models --example train_emotion -- \
 //!       WEIGHTS.bin FILE.tsv:WEIGHT:BALANCE[:ACCURACY:MACRO_F1]…
 //! ```
 //!
