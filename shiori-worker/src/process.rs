@@ -1,24 +1,38 @@
-//! What the binaries do at their beginning and their end.
+//! Log, signals and error output of the binaries.
 
 use std::{error::Error, io::IsTerminal};
 
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-/// Logs to stderr what the filter lets through (default `info`), and panics by their place alone.
+/// The log cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The filter is not valid.
+    #[error("the log filter is not valid")]
+    Filter(#[from] ParseError),
+    /// The process has a log already.
+    #[error("the log has already been started")]
+    AlreadyStarted,
+}
+
+/// Starts the log, which goes to stderr. Default filter `info`. Panics are logged with their location
+/// only.
 ///
 /// # Errors
 ///
-/// [`ParseError`] when the filter is none.
-pub fn start_log(filter: Option<&str>) -> Result<(), ParseError> {
+/// [`LogError`] when the filter is not valid or the process has a log already.
+pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(filter.unwrap_or("info"))?)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
-        .init();
-    // Rust's own hook prints the message, and that of a failed slice quotes the text it cut.
+        .try_init()
+        .map_err(|_| LogError::AlreadyStarted)?;
+    // The default hook prints the message, which may quote diary text: that of a failed slice does.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(place, "panicked");
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "panicked");
     }));
     Ok(())
 }
@@ -27,7 +41,7 @@ pub fn start_log(filter: Option<&str>) -> Result<(), ParseError> {
 ///
 /// # Errors
 ///
-/// Any error of the system when it is to tell of signals.
+/// The error of the system when signal handlers cannot be installed.
 #[cfg(unix)]
 pub async fn stop_signal() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -44,14 +58,14 @@ pub async fn stop_signal() -> std::io::Result<()> {
 ///
 /// # Errors
 ///
-/// Any error of the system when it is to tell of it.
+/// The error of the system when the handler cannot be installed.
 #[cfg(not(unix))]
 pub async fn stop_signal() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 
-/// Prints the error and what led to it on one line.
-#[allow(clippy::print_stderr)] // the log may not have been set up
+/// Prints the error and its sources on one line to stderr.
+#[allow(clippy::print_stderr)] // the log may not have been started
 pub fn report(program: &str, error: &dyn Error) {
     let mut line = format!("{program}: {error}");
     let mut source = error.source();

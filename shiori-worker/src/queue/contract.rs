@@ -1,5 +1,5 @@
-//! What every [`JobQueue`] promises, as a test suite. Each promise is given a queue of its own,
-//! empty, and a clock that it may move.
+//! The contract of [`JobQueue`], as a test suite for every implementation. Each test gets an empty
+//! queue of its own and a clock that it may advance.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,19 +11,18 @@ use crate::{Clock, ManualClock};
 
 type Queue = Arc<dyn JobQueue>;
 
-/// Long enough for any delivery; only a broken queue makes a test wait for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any delivery takes; only a test that fails waits this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn take(queue: &Queue) -> SummaryId {
-    timeout(PATIENCE, queue.take()).await.expect("a hint is due").expect("the queue answers")
+    timeout(TIMEOUT, queue.take()).await.expect("a hint is due").expect("the queue answers")
 }
 
 async fn depth(queue: &Queue) -> usize {
     queue.depth().await.expect("the queue answers")
 }
 
-/// What is offered is taken, once, and then it is gone.
-pub async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
+pub(crate) async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
     let offered = SummaryId::new();
     queue.offer(offered, clock.now()).await.expect("offered");
     assert_eq!(depth(&queue).await, 1);
@@ -31,8 +30,7 @@ pub async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
     assert_eq!(depth(&queue).await, 0);
 }
 
-/// Offering a hint again while it waits changes nothing.
-pub async fn repeating_an_offer_is_harmless(queue: Queue, clock: ManualClock) {
+pub(crate) async fn offering_is_idempotent(queue: Queue, clock: ManualClock) {
     let offered = SummaryId::new();
     for _ in 0..5 {
         queue.offer(offered, clock.now()).await.expect("offered");
@@ -41,36 +39,36 @@ pub async fn repeating_an_offer_is_harmless(queue: Queue, clock: ManualClock) {
     take(&queue).await;
     assert_eq!(depth(&queue).await, 0);
     queue.offer(offered, clock.now()).await.expect("offered");
-    assert_eq!(take(&queue).await, offered, "once taken, it may come again");
+    assert_eq!(take(&queue).await, offered, "after it was taken it can be offered again");
 }
 
-/// A hint that waits keeps its due time, whatever a repeated offer says.
-pub async fn repeating_an_offer_does_not_hurry_it(queue: Queue, clock: ManualClock) {
-    let (hurried, other) = (SummaryId::new(), SummaryId::new());
-    queue.offer(hurried, clock.now() + Duration::from_secs(60)).await.expect("offered");
+pub(crate) async fn offering_again_does_not_change_the_due_time(queue: Queue, clock: ManualClock) {
+    let (repeated, other) = (SummaryId::new(), SummaryId::new());
+    queue.offer(repeated, clock.now() + Duration::from_secs(60)).await.expect("offered");
     queue.offer(other, clock.now() + Duration::from_secs(30)).await.expect("offered");
-    queue.offer(hurried, clock.now()).await.expect("offered");
+    queue.offer(repeated, clock.now()).await.expect("offered");
     clock.advance(Duration::from_secs(60));
     assert_eq!(take(&queue).await, other);
-    assert_eq!(take(&queue).await, hurried);
+    assert_eq!(take(&queue).await, repeated);
 }
 
-/// The earliest hint comes first, and none before it is due.
-pub async fn hints_come_in_the_order_in_which_they_are_due(queue: Queue, clock: ManualClock) {
+pub(crate) async fn hints_are_taken_in_the_order_of_their_due_times(
+    queue: Queue,
+    clock: ManualClock,
+) {
     let (soon, later, now) = (SummaryId::new(), SummaryId::new(), SummaryId::new());
     queue.offer(later, clock.now() + Duration::from_secs(60)).await.expect("offered");
     queue.offer(soon, clock.now() + Duration::from_secs(30)).await.expect("offered");
     queue.offer(now, clock.now()).await.expect("offered");
     assert_eq!(take(&queue).await, now);
     assert!(timeout(Duration::from_millis(500), queue.take()).await.is_err(), "none is due");
-    assert_eq!(depth(&queue).await, 2, "a taker that gave up took nothing");
+    assert_eq!(depth(&queue).await, 2, "a cancelled take took nothing");
     clock.advance(Duration::from_secs(60));
     assert_eq!(take(&queue).await, soon);
     assert_eq!(take(&queue).await, later);
 }
 
-/// Many who take share the hints; each hint goes to one of them.
-pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
+pub(crate) async fn each_hint_is_taken_by_one_of_many_takers(queue: Queue, clock: ManualClock) {
     let takers: Vec<_> = (0..8)
         .map(|_| {
             let queue = queue.clone();
@@ -98,35 +96,37 @@ pub async fn many_takers_share_the_hints(queue: Queue, clock: ManualClock) {
     assert_eq!(depth(&queue).await, 0);
 }
 
-/// Instantiates the suite: `$open` makes a fresh future of an `Arc` of the queue and its clock.
-/// Attributes in brackets before it go to every test.
-#[doc(hidden)]
-#[macro_export]
+/// Instantiates the suite. `$open` creates a future of an `Arc` of the queue and its clock;
+/// attributes in brackets are added to every test.
 macro_rules! queue_contract {
     ($open:expr) => {
-        $crate::queue_contract!([], $open);
+        $crate::queue::contract::queue_contract!([], $open);
     };
     ([$($attribute:meta),*], $open:expr) => {
         mod contract {
             use super::*;
 
-            $crate::queue_contract!(@test [$($attribute),*], $open, a_hint_is_taken_once);
-            $crate::queue_contract!(@test [$($attribute),*], $open, repeating_an_offer_is_harmless);
-            $crate::queue_contract!(
-                @test [$($attribute),*], $open, repeating_an_offer_does_not_hurry_it
+            $crate::queue::contract::queue_contract!(
+                @tests [$($attribute),*], $open,
+                a_hint_is_taken_once
+                offering_is_idempotent
+                offering_again_does_not_change_the_due_time
+                hints_are_taken_in_the_order_of_their_due_times
+                each_hint_is_taken_by_one_of_many_takers
             );
-            $crate::queue_contract!(
-                @test [$($attribute),*], $open, hints_come_in_the_order_in_which_they_are_due
-            );
-            $crate::queue_contract!(@test [$($attribute),*], $open, many_takers_share_the_hints);
         }
     };
-    (@test [$($attribute:meta),*], $open:expr, $promise:ident) => {
+    (@tests $attributes:tt, $open:expr, $($test:ident)*) => {
+        $($crate::queue::contract::queue_contract!(@test $attributes, $open, $test);)*
+    };
+    (@test [$($attribute:meta),*], $open:expr, $test:ident) => {
         #[tokio::test(flavor = "multi_thread")]
         $(#[$attribute])*
-        async fn $promise() {
+        async fn $test() {
             let (queue, clock) = $open.await;
-            $crate::queue::contract::$promise(queue, clock).await;
+            $crate::queue::contract::$test(queue, clock).await;
         }
     };
 }
+
+pub(crate) use queue_contract;

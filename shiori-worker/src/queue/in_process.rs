@@ -11,11 +11,10 @@ use tokio::sync::Notify;
 use super::{JobQueue, QueueError};
 use crate::Clock;
 
-/// A taker looks at the clock again at least this often: it may be one that is moved by hand.
+/// How often `take` reads the clock again, which may be a [`ManualClock`](crate::ManualClock).
 const RECHECK: Duration = Duration::from_millis(200);
 
-/// A queue in the memory of one process. It forgets everything when the process ends, which loses
-/// nothing: the dispatcher offers every hint again.
+/// A queue in memory. Hints that are lost when the process ends are offered again by the dispatcher.
 #[derive(Debug)]
 pub struct InProcessQueue {
     capacity: usize,
@@ -26,18 +25,18 @@ pub struct InProcessQueue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    /// The hints by the time they are due; the earliest is taken first.
+    /// The hints, ordered by due time.
     by_due: BTreeSet<(Timestamp, SummaryId)>,
     ids: HashSet<SummaryId>,
 }
 
 impl InProcessQueue {
-    /// An empty queue that holds at most `capacity` hints.
+    /// An empty queue of at most `capacity` hints.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
         Self { capacity, clock, waiting: Mutex::default(), offered: Notify::new() }
     }
 
-    /// The earliest hint if it is due, else how long to wait before looking again.
+    /// The earliest hint if it is due, else how long to wait before the next attempt.
     fn pop(&self) -> Result<SummaryId, Duration> {
         let now = self.clock.now();
         let mut waiting = self.lock();
@@ -77,12 +76,12 @@ impl JobQueue for InProcessQueue {
         loop {
             match self.pop() {
                 Ok(id) => {
-                    // One notice may stand for several offers: pass it on.
+                    // One notification may stand for several offers: wake the next taker.
                     self.offered.notify_one();
                     return Ok(id);
                 }
                 Err(pause) => {
-                    // A notice that comes between looking and waiting is kept for the waiter.
+                    // `Notify` stores a notification that is sent before `notified` is polled.
                     let _ = tokio::time::timeout(pause, self.offered.notified()).await;
                 }
             }
@@ -104,10 +103,10 @@ mod tests {
         (Arc::new(InProcessQueue::new(64, Arc::new(clock.clone()))), clock)
     }
 
-    crate::queue_contract!(async { open() });
+    crate::queue::contract::queue_contract!(async { open() });
 
     #[tokio::test]
-    async fn a_full_queue_says_so_and_loses_nothing() {
+    async fn a_full_queue_refuses_hints_and_loses_none() {
         let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let queue = InProcessQueue::new(1, Arc::new(clock));
         let (first, second) = (SummaryId::new(), SummaryId::new());

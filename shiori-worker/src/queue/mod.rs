@@ -1,7 +1,7 @@
 //! The queue of hints from servers to workers.
 
-#[doc(hidden)]
-pub mod contract;
+#[cfg(test)]
+mod contract;
 mod in_process;
 #[cfg(feature = "redis")]
 mod redis;
@@ -16,46 +16,44 @@ pub use redis::RedisQueue;
 /// The name of the queue that servers and workers share in Redis.
 pub const QUEUE_NAME: &str = "queue";
 
-/// Carries hints that a summary waits for a worker. A hint is the summary's id and nothing else:
-/// the diaries' texts, the attempt and the trace are had by claiming the summary.
+/// A queue of hints that a summary is ready to be claimed. A hint is only the id of the summary; the
+/// claim returns everything else.
 ///
-/// A queue holds no truth. A hint may be lost, for the server's dispatcher offers it again; and it
-/// may be delivered twice, for the second claim is refused.
+/// The queue is not authoritative. A lost hint is offered again by the server's dispatcher, and a
+/// duplicate is harmless, because the second claim is refused.
 #[async_trait]
 pub trait JobQueue: Send + Sync + std::fmt::Debug {
-    /// Puts a hint in, to be taken when it is `due`. A hint for the same summary that waits
-    /// already stays as it is, so repeating an offer is harmless.
+    /// Adds a hint that can be taken from `due` on. Idempotent: a hint for the same summary that is
+    /// already in the queue stays unchanged.
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue cannot be reached or is full. The dispatcher will offer the
-    /// hint again.
+    /// [`QueueError`] when the queue is unavailable or full. The dispatcher offers the hint again.
     async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError>;
 
-    /// Waits for a hint that is due, and takes it out. Dropping the future before it ends loses
-    /// no more than one hint.
+    /// Waits for a hint that is due and removes it. Cancelling the future loses at most one hint.
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue cannot be reached; call again after a pause.
+    /// [`QueueError`] when the queue is unavailable; retry after a pause.
     async fn take(&self) -> Result<SummaryId, QueueError>;
 
-    /// How many hints wait.
+    /// The number of hints in the queue, due or not.
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue cannot be reached.
+    /// [`QueueError`] when the queue is unavailable.
     async fn depth(&self) -> Result<usize, QueueError>;
 }
 
-/// The queue did not take or give a hint.
+/// An operation of the queue failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// As many hints wait as the queue holds.
+    /// The queue has reached its capacity.
     #[error("the queue is full")]
     Full,
-    /// The queue cannot be reached.
-    #[error("the queue cannot be reached")]
+    /// The queue is unavailable.
+    #[error("the queue is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }

@@ -14,34 +14,33 @@ use crate::{
     redis::{Connection, Redis, RedisError},
 };
 
-/// How long a taker waits at the queue before it looks at the clock again.
+/// How long `BZPOPMIN` blocks before the clock is read again.
 const BLOCK: Duration = Duration::from_secs(2);
 
-/// How much longer than [`BLOCK`] the answer may take before the connection counts as lost.
+/// How much longer than [`BLOCK`] a response may take before the connection is considered lost.
 const BLOCK_MARGIN: Duration = Duration::from_secs(3);
 
-/// While hints wait that are not due, a taker looks again at least this often: one that is due
-/// sooner may come.
+/// How often the queue is read again while its earliest hint is not due yet.
 const RECHECK: Duration = Duration::from_millis(200);
 
-/// A queue in Redis, shared by any number of servers and workers: one sorted set of summary ids,
-/// scored by the millisecond at which they are due. It may be flushed at any moment; the servers'
-/// dispatchers fill it again from their rows.
+/// A queue in Redis, shared by any number of servers and workers: a sorted set of summary ids, scored
+/// by their due time in milliseconds. It may be flushed at any moment; the servers' dispatchers fill
+/// it again.
 pub struct RedisQueue {
     redis: Redis,
     key: String,
     clock: Arc<dyn Clock>,
-    /// A blocking command holds up all that come after it on its connection.
-    taking: Mutex<Option<Connection>>,
+    /// The connection for blocking commands, which delay all later commands on their connection.
+    blocking: Mutex<Option<Connection>>,
 }
 
 impl RedisQueue {
     /// The queue of this name. No connection is made yet.
     pub fn new(redis: Redis, name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { key: redis.key(name), redis, clock, taking: Mutex::new(None) }
+        Self { key: redis.key(name), redis, clock, blocking: Mutex::new(None) }
     }
 
-    /// How long until the earliest hint is due; `None` if there is none.
+    /// The time until the earliest hint is due; `None` if the queue is empty.
     async fn next_due(&self) -> Result<Option<Duration>, RedisError> {
         let first = cmd("ZRANGE").arg(&self.key).arg(0).arg(0).arg("WITHSCORES").to_owned();
         let first: Vec<(String, f64)> = self.redis.query(&first).await?;
@@ -49,7 +48,7 @@ impl RedisQueue {
         Ok(first.first().map(|(_, score)| due(*score).duration_since(now)))
     }
 
-    /// Waits for a hint and takes the earliest, due or not.
+    /// Waits for a hint and removes the earliest, due or not.
     async fn pop(&self, connection: &mut Connection) -> Result<Option<(String, f64)>, RedisError> {
         let pop = cmd("BZPOPMIN").arg(&self.key).arg(BLOCK.as_secs_f64()).to_owned();
         let answer = timeout(BLOCK + BLOCK_MARGIN, pop.query_async(connection)).await;
@@ -76,24 +75,24 @@ impl JobQueue for RedisQueue {
     }
 
     async fn take(&self) -> Result<SummaryId, QueueError> {
-        // Whoever gives up waiting drops the connection with it, and Redis forgets that it waited:
-        // a hint that comes later is not given to nobody.
-        let mut taking = self.taking.lock().await;
+        // While `pop` runs, the future owns the connection. Cancelling it closes the connection, so
+        // that Redis does not pop a later hint for a client that no longer waits.
+        let mut blocking = self.blocking.lock().await;
         loop {
-            // What is not due is left where it is; popped and put back it would be lost with a
-            // taker that is killed in between.
+            // A hint that is not due stays in the queue: popped and added again, it would be lost
+            // if the process is killed in between.
             if let Some(wait) = self.next_due().await?.filter(|wait| !wait.is_zero()) {
                 sleep(wait.min(RECHECK)).await;
                 continue;
             }
-            let mut connection = match taking.take() {
+            let mut connection = match blocking.take() {
                 Some(connection) => connection,
                 None => self.redis.blocking().await?,
             };
             let popped = self.pop(&mut connection).await?;
-            *taking = Some(connection);
+            *blocking = Some(connection);
             let Some((member, score)) = popped else { continue };
-            // Somebody else's member; it is gone now, and nobody misses it.
+            // A member that is not a summary id is discarded.
             let Ok(id) = member.parse::<SummaryId>() else { continue };
             if due(score) <= self.clock.now() {
                 return Ok(id);
@@ -113,7 +112,7 @@ impl fmt::Debug for RedisQueue {
     }
 }
 
-/// Scores are doubles, which hold milliseconds exactly for some hundred thousand years.
+/// Scores are doubles, which represent milliseconds exactly for more than 200,000 years.
 #[allow(clippy::cast_possible_truncation)]
 fn due(score: f64) -> Timestamp {
     Timestamp::from_millis(score as i64)
@@ -135,12 +134,15 @@ mod tests {
         (Arc::new(queue(&clock)), clock)
     }
 
-    crate::queue_contract!([ignore = "needs Redis: SHIORI_TEST_REDIS_URL"], async { open() });
+    crate::queue::contract::queue_contract!(
+        [ignore = "needs Redis: SHIORI_TEST_REDIS_URL"],
+        async { open() }
+    );
 
-    /// Redis must not go on holding the place of one who has left: it would give him a hint.
+    /// Redis must not deliver a hint to a client that has stopped waiting.
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn a_taker_that_gave_up_takes_no_hint_that_comes_later() {
+    async fn a_cancelled_take_takes_no_later_hint() {
         let (queue, clock) = open();
         for _ in 0..20 {
             let waited = timeout(Duration::from_millis(20), queue.take()).await;
@@ -154,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn what_is_no_summary_is_passed_over() {
+    async fn a_member_that_is_not_a_summary_id_is_discarded() {
         let (queue, clock) = open();
         let add = cmd("ZADD").arg(&queue.key).arg(0).arg("not an id").to_owned();
         queue.redis.query::<()>(&add).await.expect("added");
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redis_that_is_not_there_is_an_error_and_not_a_wait() {
+    async fn an_unreachable_redis_is_an_error() {
         let redis = Redis::new("redis://127.0.0.1:1/", "shiori-test").expect("a URL");
         let queue = RedisQueue::new(redis, "queue", Arc::new(crate::SystemClock));
         assert!(matches!(queue.take().await, Err(QueueError::Unavailable(_))));

@@ -1,4 +1,4 @@
-//! The table of stems and expressions, `stems.tsv`, and how it is looked up.
+//! The table of stems and expressions, `stems.tsv`, and its lookup.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -6,11 +6,9 @@ use shiori_sdk::Emotion;
 
 use super::words::decomposed;
 
-/// The built-in table, parsed at its first use.
+/// The built-in table, parsed on first use.
 pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    Table::parse(include_str!("stems.tsv")).unwrap_or_else(|line| {
-        unreachable!("line {line} of the built-in table is malformed, which its tests rule out")
-    })
+    Table::parse(include_str!("stems.tsv")).expect("a test parses the same built-in table")
 });
 
 /// Stems and expressions by the first word that they need.
@@ -21,19 +19,19 @@ pub(super) struct Table {
     longest: usize,
 }
 
-/// Words that say something together; most often it is one word.
+/// One or more words with a meaning.
 #[derive(Debug, PartialEq)]
 struct Expression {
     words: Vec<Form>,
     sense: Sense,
 }
 
-/// What an expression says.
+/// The meaning of an expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sense {
     /// The emotion; none for what only looks like another expression (전화 is no 화).
     pub(super) emotion: Option<Emotion>,
-    /// How plainly it says so: 3 names the emotion, 1 hints at it.
+    /// How explicit it is: 3 names the emotion, 1 hints at it.
     pub(super) weight: f64,
 }
 
@@ -182,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_table_is_well_formed_and_names_nothing_twice() {
+    fn the_built_in_table_is_well_formed_and_has_no_duplicates() {
         let mut seen = HashSet::new();
         for (_, forms) in rows() {
             for form in forms.split(' ') {
-                assert!(seen.insert(form), "{form} stands twice");
+                assert!(seen.insert(form), "{form} is listed twice");
             }
         }
         Table::parse(include_str!("stems.tsv")).expect("is well formed");
