@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use shiori_sdk::Timestamp;
 
-/// Tells the time. Domain logic never reads the system's clock itself, so that tests can move
-/// time by hand.
+/// A source of the current time. Domain logic never reads the system clock directly, so that tests can
+/// control the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// The present moment.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The system's clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -23,17 +23,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved. Its clones show the same time.
+/// A clock that only advances when a test does it. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 
 impl ManualClock {
-    /// A clock that shows this moment.
+    /// A clock that starts at this time.
     pub fn at(moment: Timestamp) -> Self {
         Self(Arc::new(AtomicI64::new(moment.as_millis())))
     }
 
-    /// Moves the clock forward, to the millisecond.
+    /// Advances the clock, in whole milliseconds.
     pub fn advance(&self, by: Duration) {
         let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(millis, Ordering::SeqCst);

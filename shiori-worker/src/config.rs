@@ -1,5 +1,5 @@
-//! The settings of the worker's binary: flags, environment and file name the same ones, in this
-//! order of precedence.
+//! The settings of the worker's binary, from flags, the environment and a file, in this order of
+//! precedence.
 
 use std::{fs, io, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
@@ -14,29 +14,29 @@ use crate::{
     summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer},
 };
 
-/// The settings as flags, environment or a file give them; what is not given has its default.
+/// The settings of one source. A setting that is not set has its default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Base URL of the server's internal API [default: <http://127.0.0.1:8080>]
     #[arg(long, env = "SHIORI_SERVER_URL")]
     pub server_url: Option<String>,
-    /// The token that lets workers in; the server's setting of the same name
+    /// Token that authenticates workers; the server's setting of the same name
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
     /// Redis of the queue, redis://…, redis+cluster://… or redis+sentinel://…
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
-    /// What every key in Redis begins with [default: shiori]
+    /// Prefix of every key in Redis [default: shiori]
     #[arg(long, env = "SHIORI_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
-    /// Names this worker in the store and the logs [default: host and process id]
+    /// Name of this worker in the store and the logs [default: host and process id]
     #[arg(long, env = "SHIORI_WORKER_ID")]
     pub worker_id: Option<String>,
-    /// Summaries in flight [default: 64]
+    /// Maximum number of summaries in progress [default: 64]
     #[arg(long, env = "SHIORI_WORKER_CONCURRENCY")]
     pub worker_concurrency: Option<usize>,
-    /// Seconds that summaries in flight have to finish at SIGTERM before they are handed back
+    /// Seconds that running summaries have to finish at SIGTERM before they are released
     /// [default: 10]
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
@@ -44,47 +44,47 @@ pub struct Settings {
     /// the Hugging Face hub [default: linear]
     #[arg(long, env = "SHIORI_EMOTION_MODEL", global = true)]
     pub emotion_model: Option<String>,
-    /// The emotions that a checkpoint's labels stand for, in their order and parted by commas, Korean
+    /// The emotions of a checkpoint's labels, in the order of the labels, separated by commas, Korean
     /// or English [default: by the names in its config.json]
     #[arg(long, env = "SHIORI_EMOTION_LABELS", global = true)]
     pub emotion_labels: Option<String>,
-    /// Threads that BERT computes on [default: one for each core]
+    /// Threads of BERT [default: one per core]
     #[arg(long, env = "SHIORI_EMOTION_THREADS", global = true)]
     pub emotion_threads: Option<usize>,
-    /// The language model's name; without it the built-in summariser writes
+    /// Name of the language model [default: none, the built-in summariser is used]
     #[arg(long, env = "SHIORI_LLM_MODEL", global = true)]
     pub llm_model: Option<String>,
     /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
     #[arg(long, env = "OPENAI_BASE_URL", global = true)]
     pub openai_base_url: Option<String>,
-    /// Its key, if it needs one
+    /// API key [default: none]
     #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, global = true)]
     pub openai_api_key: Option<Secret>,
-    /// Seconds that the language model may take in total [default: 120]
+    /// Timeout of a request to the language model, in seconds [default: 120]
     #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
-    /// How freely the language model writes, 0 to 2, or provider to leave it to the provider, as
-    /// models that reason demand [default: 0.7]
+    /// Sampling temperature, 0 to 2, or provider to send none, which reasoning models require
+    /// [default: 0.7]
     #[arg(long, env = "SHIORI_LLM_TEMPERATURE", global = true)]
     pub llm_temperature: Option<Temperature>,
-    /// Tokens of a prompt; longer weeks are shortened to it. No more than the model's context less
-    /// the answer [default: 12000]
+    /// Maximum tokens of a prompt; longer weeks are shortened. Prompt and response must fit the
+    /// model's context [default: 12000]
     #[arg(long, env = "SHIORI_LLM_INPUT_TOKENS", global = true)]
     pub llm_input_tokens: Option<u32>,
-    /// Tokens that the language model may write, thoughts included [default: 1000]
+    /// Maximum tokens of a response, including reasoning [default: 1000]
     #[arg(long, env = "SHIORI_LLM_OUTPUT_TOKENS", global = true)]
     pub llm_output_tokens: Option<NonZeroU32>,
-    /// Whether the provider is asked what an answer took; servers that refuse fields they do not
-    /// know need a false [default: true]
+    /// Whether to request the token usage; set to false for servers that reject unknown fields
+    /// [default: true]
     #[arg(long, env = "SHIORI_LLM_ASK_USAGE", global = true)]
     pub llm_ask_usage: Option<bool>,
-    /// Requests a minute that the language model's provider allows [default: no limit]
+    /// Maximum requests per minute to the language model [default: no limit]
     #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE", global = true)]
     pub llm_requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute that it allows, of prompts and answers [default: no limit]
+    /// Maximum tokens per minute, of prompts and responses [default: no limit]
     #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE", global = true)]
     pub llm_tokens_per_minute: Option<NonZeroU32>,
-    /// What becomes of a summary that the language model fails for good [default: extractive]
+    /// What to do when the language model fails permanently [default: extractive]
     #[arg(long, env = "SHIORI_LLM_FALLBACK", global = true)]
     pub llm_fallback: Option<Fallback>,
     /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
@@ -99,24 +99,24 @@ pub struct Settings {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fallback {
-    /// The built-in summariser writes it; its name stands in the result.
+    /// The built-in summariser writes the reflection; the result names it as the engine.
     #[default]
     Extractive,
     /// The summary fails.
     Fail,
 }
 
-/// How freely the language model writes.
+/// The sampling temperature of the language model.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "toml::Value")]
 pub enum Temperature {
-    /// As the provider has it.
+    /// None is sent; the provider uses its default.
     Provider,
-    /// From 0, always the likeliest word, to 2.
+    /// 0 to 2.
     At(f32),
 }
 
-/// The text is no temperature.
+/// The text is not a temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a temperature is a number from 0 to 2, or provider")]
 pub struct InvalidTemperature;
@@ -138,7 +138,7 @@ impl TryFrom<toml::Value> for Temperature {
     }
 }
 
-/// A worker cannot be made of the settings. No value of a setting is shown.
+/// The settings are not valid. No value of a setting is shown.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
@@ -150,7 +150,7 @@ pub enum SettingsError {
         /// Why.
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is not valid.
     #[error("the settings file {path} is not valid: {reason}")]
     Parse {
         /// The file.
@@ -158,13 +158,13 @@ pub enum SettingsError {
         /// What is wrong with it, without its values.
         reason: String,
     },
-    /// A value is needed, and there is none.
-    #[error("the setting {name} is needed")]
+    /// A required setting is missing.
+    #[error("the setting {name} is required")]
     Required {
         /// The setting.
         name: &'static str,
     },
-    /// A value cannot be used.
+    /// A value is out of range or not valid.
     #[error("the setting {name} must be {rule}")]
     OutOfRange {
         /// The setting.
@@ -195,7 +195,7 @@ impl Settings {
             .map_err(|error| SettingsError::Parse { path, reason: error.message().to_owned() })
     }
 
-    /// These settings, with what they leave open taken from `others`.
+    /// These settings; those that are not set are taken from `others`.
     pub fn or(self, others: Self) -> Self {
         Self {
             server_url: self.server_url.or(others.server_url),
@@ -225,7 +225,7 @@ impl Settings {
         }
     }
 
-    /// The worker that the settings make, its emotion model loaded. Nothing is connected yet.
+    /// Creates the worker and loads its emotion model. Nothing is connected yet.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl Settings {
         engine: Option<EmotionEngine>,
     ) -> Result<Pipeline, SettingsError> {
         let mut pipeline = Pipeline::builtin();
-        // Compose files hand over variables that are not set as empty ones.
+        // Compose files pass unset variables as empty strings.
         if let Some(model) = self.llm_model.as_deref().filter(|model| !model.is_empty()) {
             let config = self.openai(model)?;
             let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
@@ -277,12 +277,12 @@ impl Settings {
                 pipeline.fallback = Some(builtin);
             }
         }
-        // Last, for it is what takes time.
+        // Last, because it may take long.
         pipeline.emotion = self.emotion(engine).await?;
         Ok(pipeline)
     }
 
-    /// How this language model is asked.
+    /// The configuration for this language model.
     fn openai(&self, model: &str) -> Result<OpenAiConfig, SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let mut config = OpenAiConfig {
@@ -346,7 +346,7 @@ impl Settings {
         let labels =
             labels.map(|labels| labels.split(',').map(|label| label.trim().parse()).collect());
         let labels = labels.transpose().map_err(|_| {
-            out_of_range("emotion_labels", "names of the seven emotions, parted by commas")
+            out_of_range("emotion_labels", "names of the seven emotions, separated by commas")
         })?;
         let options = EngineOptions { threads: self.emotion_threads, labels };
         engine.open(options).await.map_err(SettingsError::Emotion)
@@ -360,7 +360,7 @@ impl Settings {
     }
 }
 
-/// A name that tells this process from those of other machines.
+/// A name that is unique across machines.
 fn host_and_process() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().take(100).collect();
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_settings_that_are_needed_are_enough() {
+    async fn the_required_settings_are_sufficient() {
         assert!(complete().into_worker().await.is_ok());
         let with_model = Settings {
             llm_model: Some("gemma3".to_owned()),
@@ -391,23 +391,23 @@ mod tests {
     }
 
     #[test]
-    fn the_language_model_is_asked_as_the_file_says() {
-        let asked = |file: &str| {
+    fn the_file_configures_the_language_model() {
+        let config = |file: &str| {
             let settings: Settings = toml::from_str(file).expect("the file is valid");
             settings.openai("gemma3").expect("the settings can be used")
         };
-        let config = asked("");
-        assert_eq!((config.temperature, config.max_in_flight), (Some(0.7), 64));
-        let config = asked(
+        let defaults = config("");
+        assert_eq!((defaults.temperature, defaults.max_in_flight), (Some(0.7), 64));
+        let changed = config(
             "llm_temperature = 1\nllm_input_tokens = 4000\nllm_output_tokens = 5000\n\
              llm_ask_usage = false\nllm_timeout_seconds = 30",
         );
-        assert_eq!((config.temperature, config.ask_usage), (Some(1.0), false));
-        assert_eq!((config.input_budget, config.max_output_tokens), (4000, 5000));
-        assert_eq!(config.request_timeout, Duration::from_secs(30));
-        assert_eq!(config.first_byte_timeout, Duration::from_secs(30));
-        assert_eq!(asked("llm_temperature = 'provider'").temperature, None);
-        assert_eq!(asked("llm_temperature = 0.25").temperature, Some(0.25));
+        assert_eq!((changed.temperature, changed.ask_usage), (Some(1.0), false));
+        assert_eq!((changed.input_budget, changed.max_output_tokens), (4000, 5000));
+        assert_eq!(changed.request_timeout, Duration::from_secs(30));
+        assert_eq!(changed.first_byte_timeout, Duration::from_secs(30));
+        assert_eq!(config("llm_temperature = 'provider'").temperature, None);
+        assert_eq!(config("llm_temperature = 0.25").temperature, Some(0.25));
         for temperature in ["3", "-0.1", "nan", "'hot'", "true", "[]"] {
             let file = format!("llm_temperature = {temperature}");
             assert!(toml::from_str::<Settings>(&file).is_err(), "{temperature}");
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_missing_or_wrong_is_named_and_not_shown() {
+    async fn missing_and_invalid_settings_are_named_without_their_values() {
         let cases = [
             (Settings { internal_token: None, ..complete() }, "internal_token"),
             (Settings { redis_url: None, ..complete() }, "redis_url"),

@@ -1,5 +1,5 @@
-//! The worker's binary: reads the settings, takes summaries from the queue in Redis, and stops on
-//! SIGTERM or Ctrl-C. Its commands try the models without either.
+//! The worker's binary: takes summaries from the queue in Redis until SIGTERM or Ctrl-C. Its commands
+//! run the models without server or queue.
 
 use std::process::ExitCode;
 

@@ -9,19 +9,19 @@ use crate::{
     summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
 };
 
-/// The way from a week's texts to its result: emotions first, then the reflection.
+/// The models that turn a week of texts into a result: first the emotions, then the reflection.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// Reads emotions from blocks of text.
+    /// Detects the emotions of texts.
     pub emotion: Arc<dyn EmotionModel>,
     /// Writes the reflection.
     pub summarizer: Arc<dyn Summarizer>,
-    /// Writes it where the summariser has failed for good: where another attempt is pointless, or
-    /// there is none. Default: nobody, and the summary fails.
+    /// Writes the reflection after a failure of `summarizer` that is not retryable, or on the last
+    /// attempt. Default none: the summary fails.
     pub fallback: Option<Arc<dyn Summarizer>>,
 }
 
-/// What the pipeline made of a week.
+/// The result of the pipeline.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) written: Written,
@@ -29,22 +29,22 @@ pub(crate) struct Outcome {
     pub(crate) emotions: Vec<DayEmotion>,
 }
 
-/// The pipeline made nothing of a week. The message holds no diary text and no secret.
+/// The pipeline failed. The message contains no diary text and no secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct PipelineError {
-    /// What failed, for programs.
+    /// The kind of failure, for programs.
     pub kind: FailureKind,
-    /// What failed, for people.
+    /// A description, for people.
     pub message: String,
     /// Whether another attempt may succeed.
     pub retryable: bool,
-    /// How long to wait before another attempt.
+    /// How long to wait before the next attempt.
     pub retry_after: Option<Duration>,
 }
 
 impl Pipeline {
-    /// The models that need no weights and no network.
+    /// The built-in models, which need neither a network nor files.
     pub fn builtin() -> Self {
         Self {
             emotion: Arc::new(LinearModel::new()),
@@ -53,8 +53,7 @@ impl Pipeline {
         }
     }
 
-    /// Runs the week through both models. A model that panics has failed; it takes nothing else
-    /// with it.
+    /// Runs both models. A panic of a model is returned as an error.
     pub(crate) async fn run(
         &self,
         days: Vec<ClaimedDay>,
@@ -81,7 +80,7 @@ impl Pipeline {
         if days.iter().all(|day| texts(day).next().is_none()) {
             return Err(PipelineError {
                 kind: FailureKind::NoText,
-                message: "the week's diaries hold no text".to_owned(),
+                message: "the week's diaries contain no text".to_owned(),
                 retryable: false,
                 retry_after: None,
             });
@@ -111,7 +110,7 @@ impl Pipeline {
         Ok(Outcome { written, emotion_engine: self.emotion.engine().to_owned(), emotions })
     }
 
-    /// The reflection, if need be by the fallback.
+    /// The reflection, by the fallback if the summariser fails permanently.
     async fn write(
         &self,
         week: WeekText,
@@ -124,7 +123,7 @@ impl Pipeline {
         match self.summarizer.summarize(week.clone(), progress).await {
             Err(error) if is_last || !error.retryable => {
                 let (kind, engine) = (error.kind.as_str(), fallback.engine());
-                tracing::warn!(kind, %error, engine, "the summariser failed, the fallback writes");
+                tracing::warn!(kind, %error, engine, "the summariser failed, using the fallback");
                 progress(0);
                 fallback.summarize(week, progress).await
             }
@@ -132,7 +131,7 @@ impl Pipeline {
         }
     }
 
-    /// The emotion of each day. The whole week goes to the model at once, so that it can batch.
+    /// The emotion of each day. The model gets the whole week in one call, so that it can batch.
     async fn judge(&self, days: &[ClaimedDay]) -> Result<Vec<DayEmotion>, PipelineError> {
         let all: Vec<String> = days.iter().flat_map(texts).map(str::to_owned).collect();
         let expected = all.len();
@@ -145,7 +144,7 @@ impl Pipeline {
         let judged = self.emotion.judge(all).await;
         let judgements = judged.map_err(|error| failed(error.message, error.retryable))?;
         if judgements.len() != expected {
-            return Err(failed("the emotion model left out a text".to_owned(), false));
+            return Err(failed("the emotion model returned too few judgements".to_owned(), false));
         }
         let mut rest = judgements.as_slice();
         let emotion = |day: &ClaimedDay| {

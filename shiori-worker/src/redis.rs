@@ -1,4 +1,4 @@
-//! Redis as servers and workers reach it: one server, a cluster, or a group that sentinels watch.
+//! The Redis client of servers and workers: a single server, a cluster, or a master behind sentinels.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,26 +15,26 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::queue::QueueError;
 
-/// How long an answer may take.
+/// Timeout for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a connection may take to be made.
+/// Timeout for establishing a connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a peer that does not acknowledge keeps its connection.
+/// `TCP_USER_TIMEOUT`: how long sent data may stay unacknowledged before the connection is closed.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A Redis, its connection shared by clones and made anew when it is lost. `Debug` shows no
-/// password.
+/// A Redis client. Clones share one connection, which is re-established after it breaks. `Debug` does
+/// not show the password.
 ///
-/// | URL | what it names |
+/// | URL | target |
 /// |---|---|
-/// | `redis://[[user]:password@]host[:port][/db]` | one server |
-/// | `redis+cluster://[[user]:password@]host:port[,host:port…]` | a cluster, by some of its nodes |
-/// | `redis+sentinel://[[user]:password@]host:port[,host:port…]/master[/db]` | the master of this name, by its sentinels; user and password are the master's |
+/// | `redis://[[user]:password@]host[:port][/db]` | a single server |
+/// | `redis+cluster://[[user]:password@]host:port[,host:port…]` | a cluster, given some of its nodes |
+/// | `redis+sentinel://[[user]:password@]host:port[,host:port…]/master[/db]` | the master of this name, given its sentinels; user and password are the master's |
 ///
-/// With `rediss` instead of `redis` each is reached by TLS.
+/// The scheme `rediss` instead of `redis` selects TLS.
 #[derive(Clone)]
 pub struct Redis(Arc<Inner>);
 
@@ -50,15 +50,15 @@ enum Target {
     Sentinel(Box<Mutex<SentinelClient>>),
 }
 
-/// The URL names no Redis. The error does not show it, for it may hold a password.
+/// The URL is not valid. The error does not show it, because it may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the URL names no Redis")]
+#[error("not a valid Redis URL")]
 #[non_exhaustive]
 pub struct InvalidRedisUrl;
 
-/// Redis did not do what it was asked. Neither keys nor values are shown.
+/// A Redis command failed. Neither keys nor values are shown.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("Redis does not answer: {kind}")]
+#[error("Redis command failed: {kind}")]
 #[non_exhaustive]
 pub struct RedisError {
     kind: String,
@@ -76,7 +76,7 @@ impl RedisError {
 
 impl From<redis::RedisError> for RedisError {
     fn from(error: redis::RedisError) -> Self {
-        // The rest of the message may quote what was sent.
+        // The rest of the message may quote the command.
         Self::new(match (error.code(), error.is_timeout()) {
             (_, true) => "timed out".to_owned(),
             (Some(code), _) => code.to_owned(),
@@ -92,19 +92,19 @@ impl From<RedisError> for QueueError {
 }
 
 impl Redis {
-    /// The Redis of this URL. All keys begin with `prefix`, so that several systems can share it.
-    /// No connection is made yet.
+    /// A client for this URL. All keys start with `prefix`, so that several systems can share a Redis.
+    /// Connects on first use.
     ///
     /// # Errors
     ///
-    /// [`InvalidRedisUrl`] when the URL names none, or names TLS and this build has none.
+    /// [`InvalidRedisUrl`] when the URL is not valid, or requires TLS and this build has none.
     pub fn new(url: &str, prefix: &str) -> Result<Self, InvalidRedisUrl> {
         let target = Target::parse(url)?;
         let prefix = prefix.to_owned();
         Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::new(None) })))
     }
 
-    /// The key of this name. What stands between braces decides where a cluster keeps it.
+    /// The key of this name. A part in braces is the hash tag that selects the slot in a cluster.
     pub fn key(&self, name: &str) -> String {
         format!("{}:{name}", self.0.prefix)
     }
@@ -116,8 +116,8 @@ impl Redis {
     /// [`RedisError`].
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         let mut connection = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        self.check(answer).await
+        let response = command.query_async(&mut connection).await;
+        self.check(response).await
     }
 
     /// Runs a script over the shared connection.
@@ -130,17 +130,16 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
         let mut connection = self.connection().await?;
-        let answer = script.invoke_async(&mut connection).await;
-        self.check(answer).await
+        let response = script.invoke_async(&mut connection).await;
+        self.check(response).await
     }
 
-    /// A connection of one's own for commands that block. Its answers may take as long as they
-    /// like: the caller sets the limit.
+    /// A separate connection for blocking commands, without a response timeout: the caller sets one.
     pub(crate) async fn blocking(&self) -> Result<Connection, RedisError> {
         Ok(self.0.target.connect(None).await?)
     }
 
-    /// A connection that listens. In a cluster any node hears what is published at any other.
+    /// A connection for subscriptions. In a cluster, messages published on any node reach all nodes.
     ///
     /// # Errors
     ///
@@ -150,7 +149,7 @@ impl Redis {
             Target::One(client) => listen(client).await,
             Target::Sentinel(sentinel) => listen(&master(sentinel).await?).await,
             Target::Cluster { seeds, .. } => {
-                let mut failed = RedisError::new("no node answers");
+                let mut failed = RedisError::new("no node responds");
                 for seed in seeds {
                     match listen(seed).await {
                         Ok(listening) => return Ok(listening),
@@ -162,11 +161,11 @@ impl Redis {
         }
     }
 
-    /// Whether Redis answers.
+    /// Checks that Redis is available.
     ///
     /// # Errors
     ///
-    /// [`RedisError`] when it does not.
+    /// [`RedisError`] when it is not.
     pub async fn ping(&self) -> Result<(), RedisError> {
         self.query::<Value>(&redis::cmd("PING")).await.map(drop)
     }
@@ -181,16 +180,16 @@ impl Redis {
         Ok(connection)
     }
 
-    /// After a failover the master is another one, which the sentinels know.
-    async fn check<T>(&self, answer: RedisResult<T>) -> Result<T, RedisError> {
-        if let (Err(error), Target::Sentinel(_)) = (&answer, &self.0.target)
+    /// After a failover, the next command asks the sentinels for the new master.
+    async fn check<T>(&self, response: RedisResult<T>) -> Result<T, RedisError> {
+        if let (Err(error), Target::Sentinel(_)) = (&response, &self.0.target)
             && (error.is_unrecoverable_error()
                 || error.is_timeout()
                 || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
         {
             *self.0.shared.lock().await = None;
         }
-        Ok(answer?)
+        Ok(response?)
     }
 }
 
@@ -261,7 +260,7 @@ impl Target {
             Self::Cluster { client, .. } => {
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(CONNECTION_TIMEOUT)
-                    // The longest wait that is asked for, and some.
+                    // Longer than any blocking command; a cluster connection always has a timeout.
                     .set_response_timeout(response_timeout.unwrap_or(Duration::from_secs(60)));
                 let connection = client.get_async_connection_with_config(config).await?;
                 return Ok(Connection::Cluster(Box::new(connection)));
@@ -270,7 +269,7 @@ impl Target {
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECTION_TIMEOUT))
             .set_response_timeout(response_timeout)
-            // Whoever asks tries again; meanwhile a request should hear soon that it cannot be.
+            // Callers retry; requests should fail fast while Redis is unavailable.
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(100))
             .set_max_delay(Duration::from_millis(500));
@@ -307,9 +306,9 @@ fn sentinel(
 }
 
 async fn master(sentinel: &Mutex<SentinelClient>) -> RedisResult<Client> {
-    let asked = async { sentinel.lock().await.async_get_client().await };
-    timeout(CONNECTION_TIMEOUT, asked).await.unwrap_or_else(|_| {
-        Err(redis::RedisError::from((ErrorKind::Io, "no sentinel answers in time")))
+    let client = async { sentinel.lock().await.async_get_client().await };
+    timeout(CONNECTION_TIMEOUT, client).await.unwrap_or_else(|_| {
+        Err(redis::RedisError::from((ErrorKind::Io, "no sentinel responds in time")))
     })
 }
 
@@ -376,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_url_names_one_server_a_cluster_or_a_master() {
+    fn urls_select_a_server_a_cluster_or_a_master() {
         for (url, kind) in [
             ("redis://localhost", "one"),
             ("redis://:hunter2@localhost:6380/3", "one"),
@@ -391,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn other_urls_are_refused_without_being_shown() {
+    fn invalid_urls_are_refused_and_not_shown() {
         for url in [
             "",
             "localhost",

@@ -2,7 +2,7 @@ use std::{convert::Infallible, fmt, str::FromStr};
 
 use serde::Deserialize;
 
-/// A value that must not be seen: a token, a key, a URL with a password. `Debug` does not show it.
+/// A confidential value: a token, a key, a URL with a password. `Debug` does not show it.
 #[derive(Clone, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);

@@ -1,4 +1,4 @@
-//! The commands of the worker's binary, run as a person runs them.
+//! The commands of the worker's binary.
 #![allow(clippy::unwrap_used, missing_docs)]
 #![cfg(feature = "cli")]
 
@@ -26,12 +26,12 @@ fn run(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn told(output: &Output) -> String {
+fn stdout_of(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What a command that fails says. It prints nothing else, and no diary text.
+/// The error output of a command that fails. It prints nothing else, and no diary text.
 fn failure(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
@@ -62,7 +62,7 @@ impl File {
 fn eval_prints_the_figures_of_an_engine() {
     let file = File::new("공포\t정말 무서웠다\nhappiness\t너무 행복하다\n슬픔\t화가 치밀었다\n");
     for engine in ["lexicon", "linear"] {
-        let out = told(&run(&["emotion", "eval", file.path(), "--engine", engine], ""));
+        let out = stdout_of(&run(&["emotion", "eval", file.path(), "--engine", engine], ""));
         assert!(out.starts_with(&format!("{engine}/1 on {}, texts: 3\n", file.path())), "{out}");
         assert!(out.contains("accuracy  0.667\n"), "{out}");
         // Fear and happiness 1, anger and sadness 0, and the other emotions neither meant nor given.
@@ -86,7 +86,7 @@ fn eval_names_the_line_that_is_not_labelled() {
 
 #[test]
 fn tag_reads_lines() {
-    let out = told(&run(&["tag"], "정말 무서웠다\n\n너무 행복하다\n"));
+    let out = stdout_of(&run(&["tag"], "정말 무서웠다\n\n너무 행복하다\n"));
     let lines: Vec<_> = out.lines().collect();
     assert_eq!(lines.len(), 2, "{out}");
     assert!(lines[0].starts_with("공포") && lines[0].ends_with("정말 무서웠다"), "{out}");
@@ -99,7 +99,7 @@ fn tag_reads_a_document_and_prints_json() {
         {"type": "heading", "attrs": {"level": 1}, "content": [{"type": "text", "text": "무서운 밤"}]},
         {"type": "paragraph", "content": [{"type": "text", "text": "그래도 행복하다"}]},
     ]});
-    let out = told(&run(&["tag", "--json", "--engine", "lexicon"], &document.to_string()));
+    let out = stdout_of(&run(&["tag", "--json", "--engine", "lexicon"], &document.to_string()));
     let tagged: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(tagged["engine"], "lexicon/1");
     let texts = tagged["texts"].as_array().unwrap();
@@ -130,7 +130,7 @@ fn week() -> Value {
 #[test]
 fn summarize_runs_the_pipeline_without_server_or_queue() {
     let file = File::new(&week().to_string());
-    let out = told(&run(&["summarize", file.path(), "--json"], ""));
+    let out = stdout_of(&run(&["summarize", file.path(), "--json"], ""));
     let summary: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(summary["engine"], "extractive/1");
     assert_eq!(summary["emotion_engine"], "linear/1");
@@ -140,16 +140,16 @@ fn summarize_runs_the_pipeline_without_server_or_queue() {
     assert_eq!([&days[0]["date"], &days[1]["date"]], ["20260105", "20260107"], "in order");
     assert_eq!([&days[0]["label"], &days[1]["label"]], ["공포", "행복"]);
 
-    let text = told(&run(&["summarize", file.path(), "--engine", "lexicon"], ""));
+    let text = stdout_of(&run(&["summarize", file.path(), "--engine", "lexicon"], ""));
     assert!(text.contains("written by extractive/1, emotions by lexicon/1"), "{text}");
 }
 
 #[test]
-fn summarize_says_what_is_wrong_with_a_week() {
+fn summarize_reports_what_is_wrong_with_a_week() {
     let mut twice = week();
     twice[0]["date"] = twice[1]["date"].clone();
     for (week, wrong) in [
-        (twice, "20260105 is there twice"),
+        (twice, "two diaries are for 20260105"),
         (json!([]), "1 to 7 diaries"),
         (json!([{"date": "20260230", "title": "비밀", "content": {}}]), "not an array of diaries"),
         (json!({"비밀": 1}), "not an array of diaries"),
@@ -168,7 +168,7 @@ fn an_engine_that_is_not_there_is_named() {
     assert!(error.contains("linear, lexicon, bert"), "{error}");
     if cfg!(not(feature = "bert")) {
         let error = failure(&run(&["tag", "--engine", "bert:somewhere"], ""));
-        assert!(error.contains("without the feature bert"), "{error}");
+        assert!(error.contains("needs the feature bert"), "{error}");
     }
 }
 
@@ -185,6 +185,6 @@ fn a_setting_that_cannot_be_used_is_named() {
 }
 
 #[test]
-fn a_worker_without_a_server_is_told_what_it_needs() {
+fn a_worker_without_settings_reports_what_is_required() {
     assert!(failure(&run(&[], "")).contains("internal_token"));
 }

@@ -52,7 +52,7 @@ async fn evaluate(
     model: &dyn EmotionModel,
     texts: &[(Emotion, &str)],
 ) -> Result<Evaluation, Box<dyn Error>> {
-    /// Texts that are judged at once, which bounds the memory.
+    /// Texts per call, which bounds the memory.
     const GROUP: usize = 1024;
     let mut given = Vec::with_capacity(texts.len());
     for group in texts.chunks(GROUP) {
@@ -61,7 +61,7 @@ async fn evaluate(
         given.extend(judged.iter().map(|judgement| judgement.distribution.label()));
     }
     if given.len() != texts.len() {
-        return Err("the emotion model left out a text".into());
+        return Err("the emotion model returned too few judgements".into());
     }
     Ok(Evaluation::of(texts.iter().map(|(meant, _)| *meant).zip(given)))
 }

@@ -1,4 +1,4 @@
-//! The worker's command line: it works, unless a command asks for something else.
+//! The worker's command line. Without a command it runs the worker.
 
 mod emotion;
 mod summarize;
@@ -16,15 +16,15 @@ use crate::{
     process,
 };
 
-/// A worker of the Shiori diary: takes summary jobs from Redis, and hands results to the server.
+/// A worker of the Shiori diary: takes summary jobs from Redis, and submits results to the server.
 ///
-/// Any number of them may run, on any machine that reaches both. On SIGTERM it takes no more,
-/// finishes what it has, hands back what takes too long, and ends. The commands try its models
-/// without server or queue.
+/// Any number of workers may run, on any machine that reaches both. On SIGTERM a worker takes no more
+/// jobs, finishes those that are running, releases those that take too long, and exits. The commands
+/// run its models without server or queue.
 #[derive(Debug, Parser)]
 #[command(name = "shiori-worker", version)]
 pub struct Cli {
-    /// TOML file with the same settings, in `snake_case`; flags and environment go before it
+    /// TOML file with the same settings, in `snake_case`; flags and environment take precedence
     #[arg(long, env = "SHIORI_CONFIG", global = true)]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -35,12 +35,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Tell how good an emotion model is
+    /// Evaluate an emotion model
     #[command(subcommand)]
     Emotion(emotion::Command),
-    /// Read emotions off lines or a TipTap document on standard input
+    /// Detect the emotions of lines or of a TipTap document on standard input
     Tag(tag::Arguments),
-    /// Write the reflection on a week, and nothing else
+    /// Write the reflection on a week
     Summarize(summarize::Arguments),
 }
 
@@ -59,21 +59,21 @@ impl Engine {
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the worker or the command.
     ///
     /// # Errors
     ///
-    /// Whatever went wrong. No message holds diary text or a secret.
+    /// Any failure. No message contains diary text or a secret.
     pub async fn run(self) -> Result<(), Box<dyn Error>> {
         let mut settings = self.settings;
         if let Some(path) = self.config {
             settings = settings.or(Settings::from_file(path)?);
         }
-        // What a command prints is its result; the log is for what goes wrong on the way.
+        // The output of a command is its result, so its log has only warnings.
         let log = settings.log.as_deref().or(self.command.as_ref().map(|_| "warn"));
         process::start_log(log)?;
         match self.command {
-            None => work(settings).await,
+            None => run_worker(settings).await,
             Some(Command::Emotion(command)) => print(&command.run(&settings).await?),
             Some(Command::Tag(arguments)) => print(&arguments.run(&settings).await?),
             Some(Command::Summarize(arguments)) => print(&arguments.run(&settings).await?),
@@ -81,20 +81,20 @@ impl Cli {
     }
 }
 
-async fn work(settings: Settings) -> Result<(), Box<dyn Error>> {
+async fn run_worker(settings: Settings) -> Result<(), Box<dyn Error>> {
     let worker = settings.into_worker().await?;
     let shutdown = CancellationToken::new();
-    let working = tokio::spawn(worker.run(shutdown.clone()));
-    tracing::info!("working");
+    let worker = tokio::spawn(worker.run(shutdown.clone()));
+    tracing::info!("worker started");
     process::stop_signal().await?;
     tracing::info!("stopping");
     shutdown.cancel();
-    working.await?;
+    worker.await?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Prints the result of a command. A reader who has seen enough, such as `head`, is no error.
+/// Prints the result of a command. A closed pipe, as after `head`, is not an error.
 fn print(result: &str) -> Result<(), Box<dyn Error>> {
     match io::stdout().write_all(result.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),

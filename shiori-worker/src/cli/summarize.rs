@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// A diary as the API gives it; what else it has is left aside.
+/// A diary as the API returns it; other fields are ignored.
 #[derive(Deserialize)]
 struct Diary {
     date: Date,
@@ -64,7 +64,7 @@ impl Arguments {
     fn days(&self) -> Result<Vec<ClaimedDay>, Box<dyn Error>> {
         let file = self.file.display();
         let text = fs::read_to_string(&self.file).map_err(|error| format!("{file}: {error}"))?;
-        // The error itself would quote what it met.
+        // The error itself may quote the diary.
         let mut diaries: Vec<Diary> = serde_json::from_str(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             format!("{file}: line {line}, column {column}: not an array of diaries, each with date, title and content")
@@ -74,7 +74,7 @@ impl Arguments {
         }
         diaries.sort_by_key(|diary| diary.date);
         if let Some([twice, _]) = diaries.array_windows().find(|[a, b]| a.date == b.date) {
-            return Err(format!("{file}: {} is there twice", twice.date).into());
+            return Err(format!("{file}: two diaries are for {}", twice.date).into());
         }
         let day = |diary: Diary| ClaimedDay {
             date: diary.date,

@@ -4,12 +4,12 @@ use shiori_sdk::Emotion;
 
 use super::{EmotionModel, LexiconModel, LinearModel};
 
-/// The checkpoint that `bert` alone stands for.
+/// The checkpoint of the name `bert`.
 const DEFAULT_CHECKPOINT: &str = "dlckdfuf141/korean-emotion-kluebert-v2";
 
-/// Which emotion model is used, by the name that settings and commands give it: `linear`,
-/// `lexicon`, or `bert:` and the directory of a checkpoint or its id on the Hugging Face hub.
-/// `bert` alone is `dlckdfuf141/korean-emotion-kluebert-v2`.
+/// The choice of an emotion model, by its name in settings and commands: `linear`, `lexicon`, or
+/// `bert:` and the directory of a checkpoint or its id on the Hugging Face hub. `bert` alone is
+/// `dlckdfuf141/korean-emotion-kluebert-v2`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum EmotionEngine {
@@ -18,36 +18,36 @@ pub enum EmotionEngine {
     /// The built-in [`LinearModel`].
     #[default]
     Linear,
-    /// A BERT checkpoint: a directory, or else an id on the hub. It needs the feature `bert`.
+    /// A BERT checkpoint: a directory, or else an id on the hub. Requires the feature `bert`.
     Bert(String),
 }
 
-/// What an emotion model is opened with. The built-in ones need none of it.
+/// Options for [`EmotionEngine::open`]. The built-in models ignore them.
 #[derive(Debug, Clone, Default)]
 pub struct EngineOptions {
-    /// Threads that the model computes on. Default: one for each core.
+    /// Number of threads. Default: one per core.
     pub threads: Option<usize>,
-    /// The emotions that a checkpoint's labels stand for, in their order. Default: by the names that
-    /// it gives them.
+    /// The emotions of a checkpoint's labels, in the order of the labels. Default: by the names in the
+    /// checkpoint.
     pub labels: Option<Vec<Emotion>>,
 }
 
-/// There is no emotion model of this name.
+/// No emotion model has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an emotion model is {}", EmotionEngine::RULE)]
 pub struct UnknownEngine;
 
-/// An emotion model cannot be had.
+/// An emotion model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// This program was built without it.
-    #[error("this program was built without the feature {feature}, which the emotion model needs")]
+    /// This build does not include the model.
+    #[error("the emotion model needs the feature {feature}, which this build does not have")]
     NotBuilt {
         /// The feature of `shiori-worker`.
         feature: &'static str,
     },
-    /// The checkpoint cannot be used.
+    /// The checkpoint is not usable.
     #[cfg(feature = "bert")]
     #[error(transparent)]
     Bert(#[from] super::BertError),
@@ -80,14 +80,14 @@ impl FromStr for EmotionEngine {
 }
 
 impl EmotionEngine {
-    /// What an engine may be called.
+    /// The valid names.
     pub(crate) const RULE: &str = "one of linear, lexicon, bert, bert:DIRECTORY, bert:OWNER/NAME";
 
-    /// Loads the model. It may take seconds, or minutes if a checkpoint is downloaded.
+    /// Loads the model. This may take seconds, or minutes if a checkpoint is downloaded.
     ///
     /// # Errors
     ///
-    /// [`EngineError`] when the model is not in this build, or its checkpoint cannot be used.
+    /// [`EngineError`] when this build does not include the model, or its checkpoint is not usable.
     pub async fn open(self, options: EngineOptions) -> Result<Arc<dyn EmotionModel>, EngineError> {
         match self {
             Self::Lexicon => Ok(Arc::new(LexiconModel::new())),
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_are_known_by_the_name_they_show() {
+    fn names_round_trip() {
         let bert = |checkpoint: &str| Ok(EmotionEngine::Bert(checkpoint.to_owned()));
         assert_eq!("lexicon".parse(), Ok(EmotionEngine::Lexicon));
         assert_eq!("linear".parse(), Ok(EmotionEngine::Linear));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_built_in_ones_are_always_there() {
+    async fn the_built_in_models_can_always_be_loaded() {
         for (engine, edition) in
             [(EmotionEngine::Lexicon, "lexicon/1"), (EmotionEngine::default(), "linear/1")]
         {
@@ -158,14 +158,14 @@ mod tests {
 
     #[cfg(feature = "bert")]
     #[tokio::test]
-    async fn a_directory_is_a_checkpoint_and_anything_else_an_id() {
+    async fn a_checkpoint_is_a_directory_or_an_id() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-tiny");
         let labels = Some(vec![Emotion::Fear; 7]);
         let options = EngineOptions { threads: Some(1), labels };
         let model = EmotionEngine::Bert(dir.to_owned()).open(options).await.expect("it is there");
         assert_eq!(model.engine(), "bert:bert-tiny");
         let judged = model.judge(vec!["행복하다".to_owned()]).await.expect("judges");
-        assert_eq!(judged[0].distribution.label(), Emotion::Fear, "all labels stand for it");
+        assert_eq!(judged[0].distribution.label(), Emotion::Fear, "all labels have this emotion");
         let error = EmotionEngine::Bert(format!("{dir}/gone")).open(EngineOptions::default()).await;
         let error = error.expect_err("there is none").to_string();
         assert!(error.contains("neither a directory nor an id"), "{error}");
@@ -173,9 +173,9 @@ mod tests {
 
     #[cfg(not(feature = "bert"))]
     #[tokio::test]
-    async fn a_build_without_bert_says_so() {
+    async fn a_build_without_bert_is_an_error() {
         let engine = EmotionEngine::Bert("x".to_owned());
         let error = engine.open(EngineOptions::default()).await.expect_err("not built");
-        assert!(error.to_string().contains("the feature bert"), "{error}");
+        assert!(error.to_string().contains("the feature bert,"), "{error}");
     }
 }

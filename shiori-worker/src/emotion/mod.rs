@@ -1,4 +1,4 @@
-//! Emotion models: from a block of text to how likely each of the seven emotions is.
+//! Emotion models estimate the probability of each of the seven emotions for a text.
 
 #[cfg(feature = "bert")]
 mod bert;
@@ -18,42 +18,40 @@ pub use engine::{EmotionEngine, EngineError, EngineOptions, UnknownEngine};
 pub use lexicon::LexiconModel;
 pub use linear::LinearModel;
 
-/// Reads emotions from text.
+/// Detects emotions in texts.
 #[async_trait]
 pub trait EmotionModel: Send + Sync + std::fmt::Debug {
-    /// What the model is, with its edition, e.g. `lexicon/1`.
+    /// The name and version of the model, e.g. `lexicon/1`.
     fn engine(&self) -> &str;
 
-    /// Judges each text; the answer has one [`Judgement`] for each, in the same order.
-    /// Implementations keep CPU work off the async threads.
+    /// Returns one [`Judgement`] for each text, in the same order. Implementations must not block the
+    /// async threads.
     ///
     /// # Errors
     ///
-    /// [`EmotionError`] when the model cannot judge.
+    /// [`EmotionError`] when the model fails.
     async fn judge(&self, texts: Vec<String>) -> Result<Vec<Judgement>, EmotionError>;
 
-    /// The emotion of a day, from the judgements of its texts: [`day_emotion`], unless the model
-    /// has a rule of its own.
+    /// The emotion of a day, from the judgements of its texts. Default: [`day_emotion`].
     fn day(&self, date: Date, judgements: &[Judgement]) -> DayEmotion {
         day_emotion(date, judgements)
     }
 }
 
-/// What a model makes of one text.
+/// The emotion of one text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
-    /// How likely each emotion is. Its label is the text's emotion.
+    /// The probability of each emotion.
     pub distribution: Distribution,
-    /// How much there was to go by: 0 for none at all, growing without bound. It weighs a block
-    /// against the others of its day.
+    /// The weight of this text within its day: 0 if it contains no evidence, without upper bound.
     pub evidence: f64,
 }
 
-/// The emotion model cannot judge. The message holds no diary text.
+/// The emotion model failed. The message contains no diary text.
 #[derive(Debug, thiserror::Error)]
 #[error("the emotion model failed: {message}")]
 pub struct EmotionError {
-    /// What failed.
+    /// A description, for people.
     pub message: String,
     /// Whether another attempt may succeed.
     pub retryable: bool,

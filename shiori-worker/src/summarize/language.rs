@@ -11,7 +11,7 @@ impl Language {
         let (mut hangul, mut latin) = (0_usize, 0_usize);
         for c in texts.into_iter().flat_map(str::chars) {
             match c {
-                // A syllable says about as much as two or three letters.
+                // A syllable carries about as much text as two or three letters.
                 '가'..='힣' => hangul += 2,
                 c if c.is_ascii_alphabetic() => latin += 1,
                 _ => {}

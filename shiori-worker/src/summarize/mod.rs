@@ -1,4 +1,4 @@
-//! Summarisers: from a week of diaries and their emotions to a reflection.
+//! Summarisers write a reflection on a week of diaries and their emotions.
 
 mod extractive;
 mod language;
@@ -16,22 +16,21 @@ pub use extractive::ExtractiveSummarizer;
 #[cfg(feature = "openai")]
 pub use openai::{OpenAiConfig, OpenAiSummarizer};
 
-/// Characters that a reflection has at most.
+/// Maximum characters of a reflection.
 pub const MAX_REFLECTION_CHARS: usize = 500;
 
 /// Writes the reflection on a week.
 #[async_trait]
 pub trait Summarizer: Send + Sync + fmt::Debug {
-    /// What the summariser is, with its edition, e.g. `extractive/1`.
+    /// The name and version of the summariser, e.g. `extractive/1`.
     fn engine(&self) -> &str;
 
-    /// Writes the reflection. `progress` is called with the number of characters written so far,
-    /// as often as the implementation likes. Implementations keep CPU work off the async
-    /// threads.
+    /// Writes the reflection. Implementations may call `progress` at any rate with the number of
+    /// characters written so far, and must not block the async threads.
     ///
     /// # Errors
     ///
-    /// [`SummarizeError`] when there is none to be had now, or at all.
+    /// [`SummarizeError`], which says whether another attempt may succeed.
     async fn summarize(
         &self,
         week: WeekText,
@@ -39,21 +38,21 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     ) -> Result<Written, SummarizeError>;
 }
 
-/// What a summariser wrote. `Debug` does not show it.
+/// A reflection and its origin. `Debug` does not show the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Written {
     /// The reflection, at most [`MAX_REFLECTION_CHARS`] characters.
     pub reflection: String,
-    /// What wrote it; another than [`Summarizer::engine`] where a fallback stood in.
+    /// The engine that wrote it. Differs from [`Summarizer::engine`] if a fallback was used.
     pub engine: String,
-    /// The days of which the writer was given less than all, for they were too long.
+    /// The days whose text was shortened because it was too long.
     pub truncated: Vec<Date>,
-    /// What it took, where a language model tells.
+    /// Token usage, if a language model reported it.
     pub usage: Option<TokenUsage>,
 }
 
 impl Written {
-    /// A reflection on all of a week's text.
+    /// A reflection on a week that was not shortened, without usage.
     pub fn new(reflection: impl Into<String>, engine: impl Into<String>) -> Self {
         Self {
             reflection: reflection.into(),
@@ -100,16 +99,16 @@ impl fmt::Debug for DayText {
     }
 }
 
-/// There is no reflection to be had. The message holds no diary text and no secret.
+/// The summariser failed. The message contains no diary text and no secret.
 #[derive(Debug, thiserror::Error)]
 #[error("the summariser failed: {message}")]
 pub struct SummarizeError {
-    /// What failed, for programs.
+    /// The kind of failure, for programs.
     pub kind: FailureKind,
-    /// What failed, for people.
+    /// A description, for people.
     pub message: String,
     /// Whether another attempt may succeed.
     pub retryable: bool,
-    /// How long the provider asks to wait before another attempt.
+    /// How long the provider asks to wait before the next attempt.
     pub retry_after: Option<Duration>,
 }

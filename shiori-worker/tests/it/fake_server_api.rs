@@ -1,5 +1,5 @@
-//! The server's side of the wire: it grants every claim, writes down what it is told, and answers
-//! wrongly when asked to.
+//! A fake of the server's internal API: it grants every claim, records all requests, and fails when a
+//! test asks for it.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,13 +15,13 @@ use shiori_worker::{
 };
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
-/// The last part of a route's path.
+/// The last segments of the routes' paths.
 pub const CLAIM: &str = "claim";
 pub const HEARTBEAT: &str = "heartbeat";
 pub const RESULT: &str = "result";
 pub const FAILURE: &str = "failure";
 
-pub fn answer(status: u16, error: Option<&str>, data: &Value) -> ResponseTemplate {
+pub fn response(status: u16, error: Option<&str>, data: &Value) -> ResponseTemplate {
     let mut body = json!({"code": status, "message": "", "data": data});
     if let Some(error) = error {
         body["error"] = error.into();
@@ -29,24 +29,24 @@ pub fn answer(status: u16, error: Option<&str>, data: &Value) -> ResponseTemplat
     ResponseTemplate::new(status).set_body_json(body)
 }
 
-pub fn refusal(status: u16, error: &str) -> ResponseTemplate {
-    answer(status, Some(error), &Value::Null)
+pub fn error_response(status: u16, error: &str) -> ResponseTemplate {
+    response(status, Some(error), &Value::Null)
 }
 
-pub struct Desk {
-    wire: MockServer,
-    book: Book,
+pub struct FakeServerApi {
+    server: MockServer,
+    responder: Responder,
 }
 
 #[derive(Clone)]
-struct Book {
+struct Responder {
     lease: Duration,
-    pages: Arc<Mutex<Pages>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct Pages {
-    seen: Vec<(String, Vec<u8>)>,
+struct State {
+    requests: Vec<(String, Vec<u8>)>,
     faults: Vec<Fault>,
     is_last: bool,
 }
@@ -54,47 +54,47 @@ struct Pages {
 struct Fault {
     route: &'static str,
     times: u32,
-    answer: ResponseTemplate,
+    response: ResponseTemplate,
 }
 
-impl Desk {
-    pub async fn open(lease: Duration) -> Self {
-        let book = Book { lease, pages: Arc::default() };
-        let wire = MockServer::start().await;
-        Mock::given(any()).respond_with(book.clone()).mount(&wire).await;
-        Self { wire, book }
+impl FakeServerApi {
+    pub async fn start(lease: Duration) -> Self {
+        let responder = Responder { lease, state: Arc::default() };
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(responder.clone()).mount(&server).await;
+        Self { server, responder }
     }
 
     pub fn api(&self) -> ServerApi {
-        ServerApi::new(&self.wire.uri(), "service-token").unwrap()
+        ServerApi::new(&self.server.uri(), "service-token").unwrap()
     }
 
-    /// The next `times` calls of the route are written down all the same, and answered so.
-    pub fn fault(&self, route: &'static str, times: u32, answer: ResponseTemplate) {
-        self.book.pages.lock().unwrap().faults.push(Fault { route, times, answer });
+    /// Answers the next `times` requests to the route with this response. They are still recorded.
+    pub fn fail(&self, route: &'static str, times: u32, response: ResponseTemplate) {
+        self.responder.state.lock().unwrap().faults.push(Fault { route, times, response });
     }
 
-    /// From now on every claim is the last attempt.
-    pub fn make_last(&self) {
-        self.book.pages.lock().unwrap().is_last = true;
+    /// Marks all further claims as the last attempt.
+    pub fn set_last_attempt(&self) {
+        self.responder.state.lock().unwrap().is_last = true;
     }
 
-    /// From now on the route is answered rightly again.
-    pub fn mend(&self, route: &'static str) {
-        self.book.pages.lock().unwrap().faults.retain(|fault| fault.route != route);
+    /// Ends the failures of the route.
+    pub fn recover(&self, route: &'static str) {
+        self.responder.state.lock().unwrap().faults.retain(|fault| fault.route != route);
     }
 
-    pub fn claimed(&self) -> usize {
+    pub fn claims(&self) -> usize {
         self.bodies::<Value>(CLAIM).len()
     }
 
-    pub fn beats(&self) -> usize {
+    pub fn heartbeats(&self) -> usize {
         self.bodies::<Heartbeat>(HEARTBEAT).len()
     }
 
     pub fn progress(&self) -> Vec<Progress> {
-        let beats = self.bodies::<Heartbeat>(HEARTBEAT);
-        beats.into_iter().filter_map(|beat| beat.progress).collect()
+        let heartbeats = self.bodies::<Heartbeat>(HEARTBEAT);
+        heartbeats.into_iter().filter_map(|heartbeat| heartbeat.progress).collect()
     }
 
     pub fn results(&self) -> Vec<SummaryResult> {
@@ -106,21 +106,21 @@ impl Desk {
     }
 
     fn bodies<T: DeserializeOwned>(&self, route: &str) -> Vec<T> {
-        let pages = self.book.pages.lock().unwrap();
-        let of_route = pages.seen.iter().filter(|(path, _)| path.ends_with(route));
-        of_route.map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
+        let state = self.responder.state.lock().unwrap();
+        let matching = state.requests.iter().filter(|(path, _)| path.ends_with(route));
+        matching.map(|(_, body)| serde_json::from_slice(body).unwrap()).collect()
     }
 }
 
-impl Respond for Book {
+impl Respond for Responder {
     fn respond(&self, request: &Request) -> ResponseTemplate {
         let path = request.url.path();
-        let mut pages = self.pages.lock().unwrap();
-        pages.seen.push((path.to_owned(), request.body.clone()));
+        let mut state = self.state.lock().unwrap();
+        state.requests.push((path.to_owned(), request.body.clone()));
         let due = |fault: &&mut Fault| fault.times > 0 && path.ends_with(fault.route);
-        if let Some(fault) = pages.faults.iter_mut().find(due) {
+        if let Some(fault) = state.faults.iter_mut().find(due) {
             fault.times -= 1;
-            return fault.answer.clone();
+            return fault.response.clone();
         }
         if path.ends_with(CLAIM) {
             let claim = Claim {
@@ -128,7 +128,7 @@ impl Respond for Book {
                 lease_token: LeaseToken::new(),
                 lease_ms: self.lease.as_millis().try_into().unwrap(),
                 attempt: 1,
-                is_last: pages.is_last,
+                is_last: state.is_last,
                 days: vec![ClaimedDay {
                     date: Date::new(2026, 2, 16).unwrap(),
                     diary_id: DiaryId::new(),
@@ -137,8 +137,8 @@ impl Respond for Book {
                     texts: vec!["강가를 걸었다. 기뻤다.".to_owned()],
                 }],
             };
-            return answer(200, None, &json!(claim));
+            return response(200, None, &json!(claim));
         }
-        answer(200, None, &Value::Null)
+        response(200, None, &Value::Null)
     }
 }

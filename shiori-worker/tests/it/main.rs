@@ -1,9 +1,11 @@
-//! The worker at the wire: its client and its runner against a server that misbehaves on purpose.
-//! With an honest one the worker is tested in the server's crate.
+//! The worker's client and runner against a fake server and fake providers that fail on purpose.
+//! With a real server the worker is tested in the server's crate.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod desk;
+#[cfg(feature = "models")]
+mod fake_server_api;
 #[cfg(feature = "openai")]
 mod openai;
+#[cfg(feature = "models")]
 mod runner;
 mod server_api;

@@ -1,4 +1,4 @@
-//! The summariser that asks a language model, against providers in every mood.
+//! The summariser with a language model against fake providers that work, fail and hang.
 
 use std::{
     fmt::Debug,
@@ -64,45 +64,45 @@ fn completion(text: &str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_json(json!({"choices": [choice]}))
 }
 
-fn stream(pieces: &[Value]) -> ResponseTemplate {
-    let events: Vec<_> = pieces.iter().map(|piece| format!("data: {piece}\n\n")).collect();
+fn stream(chunks: &[Value]) -> ResponseTemplate {
+    let events: Vec<_> = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
     let events = events.concat();
     ResponseTemplate::new(200)
         .set_body_raw(format!("{events}data: [DONE]\n\n"), "text/event-stream")
 }
 
-fn piece(text: &str, finish_reason: Option<&str>) -> Value {
+fn chunk(text: &str, finish_reason: Option<&str>) -> Value {
     json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}]})
 }
 
-/// A provider that always answers so.
-async fn provider(answer: ResponseTemplate) -> MockServer {
+/// A provider that always sends this response.
+async fn provider(response: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/v1/chat/completions"))
-        .respond_with(answer)
+        .respond_with(response)
         .mount(&server)
         .await;
     server
 }
 
-/// What becomes of a week when the provider answers so. It is asked once, whatever it says.
-async fn asked(answer: ResponseTemplate) -> Result<Written, SummarizeError> {
-    let server = provider(answer).await;
+/// The outcome of a week when the provider sends this response. Exactly one request is sent.
+async fn outcome(response: ResponseTemplate) -> Result<Written, SummarizeError> {
+    let server = provider(response).await;
     let result = summarize(config(&server.uri())).await;
     assert_eq!(server.received_requests().await.unwrap().len(), 1);
     if let Err(error) = &result {
-        shows_nothing(error);
+        assert_confidential(error);
     }
     result
 }
 
-async fn refused(answer: ResponseTemplate) -> SummarizeError {
-    asked(answer).await.unwrap_err()
+async fn failed(response: ResponseTemplate) -> SummarizeError {
+    outcome(response).await.unwrap_err()
 }
 
-/// Neither key nor text, nor what the provider said.
-fn shows_nothing(error: &(impl Debug + ToString)) {
+/// Checks that neither the key, nor diary text, nor the provider's message is shown.
+fn assert_confidential(error: &(impl Debug + ToString)) {
     let shown = format!("{} {error:?}", error.to_string());
     for hidden in [KEY, DIARY, "very-secret", "provider's own words", "127.0.0.1"] {
         assert!(!shown.contains(hidden), "{shown}");
@@ -116,25 +116,26 @@ fn failure(status: u16, code: &str) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn the_week_goes_as_data_and_a_text_comes_back() {
+async fn the_week_is_sent_as_data_and_the_text_is_returned() {
     let server = MockServer::start().await;
-    let pieces = [piece("마음을 천천히 ", None), piece("들여다본 한 주였어요.", Some("stop"))];
+    let chunks = [chunk("마음을 천천히 ", None), chunk("들여다본 한 주였어요.", Some("stop"))];
     let agent = concat!("shiori-worker/", env!("CARGO_PKG_VERSION"));
     Mock::given(method("POST"))
         .and(path("/v1/chat/completions"))
         .and(header("authorization", format!("Bearer {KEY}").as_str()))
         .and(header("user-agent", agent))
-        .respond_with(stream(&pieces))
+        .respond_with(stream(&chunks))
         .expect(2)
         .mount(&server)
         .await;
     let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
-    let told = Mutex::new(Vec::new());
-    let written = summarizer.summarize(week(), &|n| told.lock().unwrap().push(n)).await.unwrap();
+    let progress = Mutex::new(Vec::new());
+    let written =
+        summarizer.summarize(week(), &|n| progress.lock().unwrap().push(n)).await.unwrap();
     assert_eq!(written.reflection, TEXT);
     assert_eq!(written.engine, "openai:test-model/1");
     assert_eq!(written.engine, summarizer.engine());
-    assert_eq!(told.into_inner().unwrap().last(), Some(&20));
+    assert_eq!(progress.into_inner().unwrap().last(), Some(&20));
     summarizer.summarize(week(), &|_| {}).await.unwrap();
 
     let requests = server.received_requests().await.unwrap();
@@ -166,24 +167,24 @@ fn days(body: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_it_took_is_told_where_the_provider_tells_it() {
-    // Streamed, it comes behind the last word, with no choice beside it.
+async fn usage_is_reported_if_the_provider_reports_it() {
+    // In a stream it follows the text, in a chunk without choices.
     let usage = json!({"choices": [], "usage": {"prompt_tokens": 812, "completion_tokens": 40,
         "total_tokens": 852}});
-    let pieces = [piece(TEXT, None), piece("", Some("stop")), usage];
-    let written = asked(stream(&pieces)).await.unwrap();
+    let chunks = [chunk(TEXT, None), chunk("", Some("stop")), usage];
+    let written = outcome(stream(&chunks)).await.unwrap();
     let expected = TokenUsage { prompt_tokens: 812, completion_tokens: 40 };
     assert_eq!((written.reflection.as_str(), written.usage), (TEXT, Some(expected)));
     assert!(written.truncated.is_empty());
 
-    // Nonsense is no reason to throw a text away.
-    let nonsense = json!({"choices": [], "usage": {"prompt_tokens": -1}});
-    let written = asked(stream(&[piece(TEXT, Some("stop")), nonsense])).await.unwrap();
+    // Invalid usage is no reason to discard the text.
+    let invalid = json!({"choices": [], "usage": {"prompt_tokens": -1}});
+    let written = outcome(stream(&[chunk(TEXT, Some("stop")), invalid])).await.unwrap();
     assert_eq!((written.reflection.as_str(), written.usage), (TEXT, None));
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_stream_options_is_sent_none() {
+async fn stream_options_can_be_turned_off() {
     let server = provider(completion(TEXT)).await;
     let config = OpenAiConfig { ask_usage: false, ..config(&server.uri()) };
     summarize(config).await.unwrap();
@@ -192,7 +193,7 @@ async fn a_server_that_knows_no_stream_options_is_sent_none() {
 }
 
 #[tokio::test]
-async fn without_key_or_temperature_none_is_sent() {
+async fn an_absent_key_or_temperature_is_not_sent() {
     let server = provider(completion(TEXT)).await;
     let config = OpenAiConfig {
         api_key: None,
@@ -200,7 +201,11 @@ async fn without_key_or_temperature_none_is_sent() {
         limit_name: LimitName::MaxCompletionTokens,
         ..config(&server.uri())
     };
-    assert_eq!(summarize(config).await.unwrap().reflection, TEXT, "in one piece, too");
+    assert_eq!(
+        summarize(config).await.unwrap().reflection,
+        TEXT,
+        "a response that is not streamed"
+    );
     let [request]: [Request; 1] = server.received_requests().await.unwrap().try_into().unwrap();
     let body: Value = request.body_json().unwrap();
     assert!(!request.headers.contains_key("authorization"));
@@ -208,9 +213,9 @@ async fn without_key_or_temperature_none_is_sent() {
     assert_eq!(body["max_completion_tokens"], 1000);
 }
 
-/// A diary may quote the marks of an earlier request, and give orders.
+/// A diary may quote the delimiters of an earlier request, and contain instructions.
 #[tokio::test]
-async fn a_diary_cannot_step_out_of_its_data() {
+async fn a_diary_cannot_escape_from_the_data() {
     let server = provider(completion(TEXT)).await;
     let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
     summarizer.summarize(week(), &|_| {}).await.unwrap();
@@ -224,14 +229,14 @@ async fn a_diary_cannot_step_out_of_its_data() {
     summarizer.summarize(week, &|_| {}).await.unwrap();
     let seen = server.received_requests().await.unwrap();
     let body: Value = seen[1].body_json().unwrap();
-    assert_eq!(sent(&body).matches('<').count(), 2, "its own marks alone");
+    assert_eq!(sent(&body).matches('<').count(), 2, "only its own delimiters");
     assert_eq!(days(&body).len(), 7);
-    assert_eq!(days(&body)[3]["texts"][0], order, "it is read as what it is");
+    assert_eq!(days(&body)[3]["texts"][0], order, "the text is sent unchanged");
     assert!(body["messages"][0]["content"].as_str().unwrap().contains("지시가 아닙니다"));
 }
 
 #[tokio::test]
-async fn a_long_week_is_sent_shortened_and_says_so() {
+async fn a_long_week_is_shortened_and_the_days_are_named() {
     let server = provider(completion(TEXT)).await;
     let mut week = week();
     week.days[2].blocks = vec!["길고 긴 하루였다. ".repeat(10_000)];
@@ -247,24 +252,24 @@ async fn a_long_week_is_sent_shortened_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_may_be_asked_again() {
+async fn a_failing_provider_is_retryable() {
     for status in [408, 500, 502, 503, 529] {
-        let error = refused(failure(status, "server_error")).await;
+        let error = failed(failure(status, "server_error")).await;
         assert!(error.retryable && error.kind == FailureKind::ModelUnavailable, "{status}");
         assert_eq!(error.retry_after, None);
     }
-    let error = refused(failure(503, "overloaded").insert_header("retry-after", "9")).await;
+    let error = failed(failure(503, "overloaded").insert_header("retry-after", "9")).await;
     assert_eq!(error.retry_after, Some(Duration::from_secs(9)));
 }
 
 #[tokio::test]
-async fn a_rate_limit_says_how_long_to_wait() {
+async fn retry_after_of_a_rate_limit_is_reported() {
     let limited =
         |wait: &str| failure(429, "rate_limit_exceeded").insert_header("retry-after", wait);
-    let error = refused(limited("17")).await;
+    let error = failed(limited("17")).await;
     assert!(error.retryable && error.kind == FailureKind::ModelUnavailable);
     assert_eq!(error.retry_after, Some(Duration::from_secs(17)));
-    assert_eq!(refused(limited("in a while")).await.retry_after, None);
+    assert_eq!(failed(limited("in a while")).await.retry_after, None);
 
     let server = provider(limited("Sun, 06 Nov 1994 08:49:37 GMT")).await;
     let clock = ManualClock::at(Timestamp::from_millis((784_111_777 - 42) * 1000));
@@ -275,7 +280,7 @@ async fn a_rate_limit_says_how_long_to_wait() {
 }
 
 #[tokio::test]
-async fn what_would_be_refused_again_is_not_asked_again() {
+async fn a_refused_request_is_not_retryable() {
     for (status, code) in [
         (429, "insufficient_quota"),
         (400, "invalid_request"),
@@ -285,56 +290,56 @@ async fn what_would_be_refused_again_is_not_asked_again() {
         (404, "model_not_found"),
         (422, "unprocessable"),
     ] {
-        let error = refused(failure(status, code)).await;
+        let error = failed(failure(status, code)).await;
         assert_eq!((error.kind, error.retryable), (FailureKind::ModelRejected, false), "{status}");
     }
     let html = ResponseTemplate::new(404).set_body_string("<html>the provider's own words</html>");
-    assert!(!refused(html).await.retryable);
+    assert!(!failed(html).await.retryable);
     let elsewhere = ResponseTemplate::new(307).insert_header("location", "http://127.0.0.1:9/");
-    assert!(refused(elsewhere).await.message.contains("base_url"), "no redirect is followed");
+    assert!(failed(elsewhere).await.message.contains("base_url"), "no redirect is followed");
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_may_be_better_the_next_time() {
+async fn an_invalid_response_is_retryable() {
     let kind = FailureKind::ModelAnswerInvalid;
-    for answer in [
+    for response in [
         ResponseTemplate::new(200).set_body_string("<html>the provider's own words</html>"),
         ResponseTemplate::new(200).set_body_raw("data: {\"choi\n\n", "text/event-stream"),
         ResponseTemplate::new(200).set_body_json(json!({"choices": []})),
         ResponseTemplate::new(200).set_body_json(json!({"choices": [{"message": {}}]})),
         completion(" \n "),
         stream(&[]),
-        stream(&[piece("", Some("stop"))]),
+        stream(&[chunk("", Some("stop"))]),
     ] {
-        let error = refused(answer).await;
+        let error = failed(response).await;
         assert_eq!((error.kind, error.retryable), (kind, true), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_filter_has_the_last_word() {
-    let filtered = stream(&[piece("그날은", None), piece("", Some("content_filter"))]);
-    let error = refused(filtered).await;
+async fn a_filtered_or_declined_response_is_not_retryable() {
+    let filtered = stream(&[chunk("그날은", None), chunk("", Some("content_filter"))]);
+    let error = failed(filtered).await;
     assert!(!error.retryable && error.message.contains("content filter"), "{error}");
     let refusal = json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]});
-    let error = refused(ResponseTemplate::new(200).set_body_json(refusal)).await;
+    let error = failed(ResponseTemplate::new(200).set_body_json(refusal)).await;
     assert!(!error.retryable && error.message.contains("declined"), "{error}");
 }
 
 #[tokio::test]
-async fn what_is_too_long_or_breaks_off_ends_with_a_sentence() {
-    let written = asked(completion(&format!("{TEXT} ").repeat(40))).await.unwrap();
+async fn a_long_or_incomplete_text_is_cut_after_a_sentence() {
+    let written = outcome(completion(&format!("{TEXT} ").repeat(40))).await.unwrap();
     let chars = written.reflection.chars().count();
     assert!(
         (400..=500).contains(&chars) && written.reflection.ends_with("한 주였어요."),
         "{chars}"
     );
-    let broken = stream(&[piece(TEXT, None), piece(" 그리고 다음", Some("length"))]);
-    assert_eq!(asked(broken).await.unwrap().reflection, TEXT);
+    let broken = stream(&[chunk(TEXT, None), chunk(" 그리고 다음", Some("length"))]);
+    assert_eq!(outcome(broken).await.unwrap().reflection, TEXT);
 }
 
-/// A provider of bytes: reads a request, sends these, and then hangs or hangs up.
-async fn raw(bytes: &'static [u8], hangs: bool) -> String {
+/// A provider that reads a request, sends these bytes, and then hangs or closes the connection.
+async fn raw_provider(bytes: &'static [u8], hangs: bool) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -369,28 +374,29 @@ const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n
     data: {\"choices\":[{\"delta\":{\"content\":\"half\"}}]}\n\n";
 
 #[tokio::test]
-async fn a_provider_that_hangs_is_given_up() {
+async fn a_hanging_provider_times_out() {
     let soon = Duration::from_millis(200);
     for silence in [b"".as_slice(), HEAD] {
-        let config = OpenAiConfig { first_byte_timeout: soon, ..config(&raw(silence, true).await) };
+        let config =
+            OpenAiConfig { first_byte_timeout: soon, ..config(&raw_provider(silence, true).await) };
         let error = summarize(config).await.unwrap_err();
         assert!(error.retryable && error.message.contains("in time"), "{error}");
-        shows_nothing(&error);
+        assert_confidential(&error);
     }
-    let config = OpenAiConfig { request_timeout: soon, ..config(&raw(HALF, true).await) };
+    let config = OpenAiConfig { request_timeout: soon, ..config(&raw_provider(HALF, true).await) };
     let error = summarize(config).await.unwrap_err();
     assert!(error.retryable && error.kind == FailureKind::ModelUnavailable, "{error}");
 }
 
 #[tokio::test]
-async fn an_answer_cut_in_the_middle_may_be_whole_the_next_time() {
+async fn an_interrupted_response_is_retryable() {
     let promised: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{\"choices\"";
     let chunked: &[u8] = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\
         content-type: text/event-stream\r\n\r\n5\r\ndata:\r\n";
     for cut in [b"".as_slice(), HEAD, HALF, promised, chunked] {
-        let error = summarize(config(&raw(cut, false).await)).await.unwrap_err();
+        let error = summarize(config(&raw_provider(cut, false).await)).await.unwrap_err();
         assert_eq!((error.kind, error.retryable), (FailureKind::ModelUnavailable, true), "{error}");
-        shows_nothing(&error);
+        assert_confidential(&error);
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = summarize(config(&format!("http://{closed}"))).await.unwrap_err();
@@ -398,7 +404,7 @@ async fn an_answer_cut_in_the_middle_may_be_whole_the_next_time() {
 }
 
 #[tokio::test]
-async fn an_answer_without_end_is_not_kept() {
+async fn an_endless_response_is_aborted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let endless = tokio::spawn(async move {
@@ -410,7 +416,7 @@ async fn an_answer_without_end_is_not_kept() {
     });
     let error = summarize(config(&url)).await.unwrap_err();
     assert_eq!((error.kind, error.retryable), (FailureKind::ModelAnswerInvalid, true));
-    tokio::time::timeout(LONG, endless).await.expect("it is hung up on").unwrap();
+    tokio::time::timeout(LONG, endless).await.expect("the connection is closed").unwrap();
 }
 
 #[tokio::test]
@@ -427,7 +433,7 @@ async fn a_week_without_text_is_not_sent() {
 }
 
 #[tokio::test]
-async fn nothing_shows_the_key() {
+async fn debug_and_errors_do_not_show_the_key() {
     let summarizer = OpenAiSummarizer::new(config("http://127.0.0.1:9")).unwrap();
     let shown = format!("{summarizer:?} {:?}", week());
     assert!(!shown.contains(KEY) && !shown.contains(DIARY), "{shown}");
@@ -435,63 +441,63 @@ async fn nothing_shows_the_key() {
         OpenAiConfig { api_key: Some(format!("{KEY}\n").into()), ..config("http://a.example") };
     let error = OpenAiSummarizer::new(bad).unwrap_err();
     assert_eq!(error.name(), "invalid_api_key");
-    shows_nothing(&error);
+    assert_confidential(&error);
 }
 
-/// Fails while it is told to, and counts.
-struct Moody {
+/// A provider that fails while `failing` is set.
+struct FlakyProvider {
     server: MockServer,
     failing: Arc<Mutex<bool>>,
 }
 
-impl Moody {
+impl FlakyProvider {
     async fn start() -> Self {
         let server = MockServer::start().await;
         let failing = Arc::new(Mutex::new(true));
-        let mood = failing.clone();
+        let is_failing = failing.clone();
         let answer = move |_: &Request| {
-            if *mood.lock().unwrap() { failure(500, "down") } else { completion(TEXT) }
+            if *is_failing.lock().unwrap() { failure(500, "down") } else { completion(TEXT) }
         };
         Mock::given(method("POST")).respond_with(answer).mount(&server).await;
         Self { server, failing }
     }
 
-    async fn asked(&self) -> usize {
+    async fn requests(&self) -> usize {
         self.server.received_requests().await.unwrap().len()
     }
 }
 
 #[tokio::test]
-async fn a_provider_that_keeps_failing_is_left_alone_until_a_probe_succeeds() {
-    let moody = Moody::start().await;
-    // Long enough that the test is over before, but for the one that waits for the probe.
+async fn the_breaker_stays_open_until_a_probe_succeeds() {
+    let flaky = FlakyProvider::start().await;
+    // Longer than this part of the test takes.
     let breaker = BreakerConfig { failures: 3, open_for: LONG * 10 };
-    let config = config(&moody.server.uri());
+    let config = config(&flaky.server.uri());
     let summarizer = OpenAiSummarizer::new(OpenAiConfig { breaker, ..config.clone() }).unwrap();
     for _ in 0..3 {
         let error = summarizer.summarize(week(), &|_| {}).await.unwrap_err();
         assert_eq!(error.retry_after, None);
     }
     let error = summarizer.summarize(week(), &|_| {}).await.unwrap_err();
-    assert!(error.retryable && error.message.contains("left alone"), "{error}");
+    assert!(error.retryable && error.message.contains("suspended"), "{error}");
     assert!(error.retry_after.is_some_and(|wait| wait <= LONG * 10 && wait > LONG));
-    assert_eq!(moody.asked().await, 3, "it was not asked");
+    assert_eq!(flaky.requests().await, 3, "no request was sent");
 
     let breaker = BreakerConfig { failures: 1, open_for: Duration::from_millis(100) };
     let summarizer = OpenAiSummarizer::new(OpenAiConfig { breaker, ..config }).unwrap();
     summarizer.summarize(week(), &|_| {}).await.unwrap_err();
-    *moody.failing.lock().unwrap() = false;
-    let healed = async {
+    *flaky.failing.lock().unwrap() = false;
+    let recovered = async {
         while let Err(error) = summarizer.summarize(week(), &|_| {}).await {
-            tokio::time::sleep(error.retry_after.expect("it is left alone")).await;
+            tokio::time::sleep(error.retry_after.expect("the breaker is open")).await;
         }
     };
-    tokio::time::timeout(LONG, healed).await.expect("the probe closes it");
+    tokio::time::timeout(LONG, recovered).await.expect("a probe closes the breaker");
     summarizer.summarize(week(), &|_| {}).await.unwrap();
 }
 
 #[tokio::test]
-async fn answers_that_concern_one_job_do_not_open_the_breaker() {
+async fn rate_limits_do_not_open_the_breaker() {
     let server = provider(failure(429, "rate_limit_exceeded")).await;
     let breaker = BreakerConfig { failures: 1, open_for: LONG };
     let config = OpenAiConfig { breaker, ..config(&server.uri()) };
@@ -503,7 +509,7 @@ async fn answers_that_concern_one_job_do_not_open_the_breaker() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_requests_than_allowed_are_under_way() {
+async fn concurrent_requests_are_limited() {
     const ALLOWED: usize = 3;
     const JOBS: usize = 9;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -519,7 +525,7 @@ async fn no_more_requests_than_allowed_are_under_way() {
                 read_request(&mut connection).await;
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 gate.acquire().await.unwrap().forget();
-                // Before it is told, for then the next may come.
+                // Before the response is sent, because then the next request may follow.
                 now.fetch_sub(1, Ordering::SeqCst);
                 let body = json!({"choices": [{"message": {"content": TEXT}}]}).to_string();
                 let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
@@ -540,7 +546,7 @@ async fn no_more_requests_than_allowed_are_under_way() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(LONG, full).await.expect("as many as allowed");
+    tokio::time::timeout(LONG, full).await.expect("the limit is reached");
     gate.add_permits(JOBS);
     assert_eq!(jobs.join_all().await.len(), JOBS);
     assert_eq!(most.load(Ordering::SeqCst), ALLOWED);

@@ -1,4 +1,4 @@
-//! The runner: leases kept and given up, outcomes handed over, and how it stops.
+//! The runner: heartbeats and lost leases, submitting outcomes, and shutdown.
 
 use std::{
     fmt,
@@ -20,144 +20,145 @@ use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wiremock::ResponseTemplate;
 
-use crate::desk::{CLAIM, Desk, FAILURE, HEARTBEAT, RESULT, refusal};
+use crate::fake_server_api::{CLAIM, FAILURE, FakeServerApi, HEARTBEAT, RESULT, error_response};
 
 const LONG: Duration = Duration::from_secs(30);
 const FOREVER: u32 = u32::MAX;
 
-/// Waits until it is so; only what is broken makes it wait to the end.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits for the condition, for up to [`LONG`].
+async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LONG;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "never: {what}");
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-type Verdict = Result<Written, SummarizeError>;
+type Outcome = Result<Written, SummarizeError>;
 
-/// Writes as many reflections as it is let, each as the test says.
-struct Model {
+/// A summariser that waits for a permit of the test and then returns the outcome of the test.
+struct GatedSummarizer {
     gate: Semaphore,
-    verdict: fn() -> Verdict,
-    /// Requests that are neither answered nor given up.
-    open: AtomicU32,
+    outcome: fn() -> Outcome,
+    /// Calls that have neither returned nor been cancelled.
+    running: AtomicU32,
 }
 
-/// Whoever may write, writes.
-const WRITES: fn() -> Verdict = || Ok(Written::new("강가의 한 주였어요.", "gate/1"));
+const SUCCEEDS: fn() -> Outcome = || Ok(Written::new("강가의 한 주였어요.", "gate/1"));
 
-impl Model {
-    fn shut() -> Arc<Self> {
-        Self::with(0, WRITES)
+impl GatedSummarizer {
+    fn closed() -> Arc<Self> {
+        Self::with(0, SUCCEEDS)
     }
 
-    fn with(let_through: usize, verdict: fn() -> Verdict) -> Arc<Self> {
-        Arc::new(Self { gate: Semaphore::new(let_through), verdict, open: AtomicU32::new(0) })
+    fn with(permits: usize, outcome: fn() -> Outcome) -> Arc<Self> {
+        Arc::new(Self { gate: Semaphore::new(permits), outcome, running: AtomicU32::new(0) })
     }
 
-    fn open(&self) -> u32 {
-        self.open.load(Ordering::SeqCst)
+    fn running(&self) -> u32 {
+        self.running.load(Ordering::SeqCst)
     }
 }
 
-impl fmt::Debug for Model {
+impl fmt::Debug for GatedSummarizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Model")
+        f.write_str("GatedSummarizer")
     }
 }
 
-struct Open<'a>(&'a Model);
+struct RunningGuard<'a>(&'a GatedSummarizer);
 
-impl Drop for Open<'_> {
+impl Drop for RunningGuard<'_> {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[async_trait]
-impl Summarizer for Model {
+impl Summarizer for GatedSummarizer {
     fn engine(&self) -> &'static str {
         "gate/1"
     }
 
-    async fn summarize(&self, _: WeekText, progress: &(dyn Fn(u32) + Send + Sync)) -> Verdict {
-        self.open.fetch_add(1, Ordering::SeqCst);
-        let _open = Open(self);
+    async fn summarize(&self, _: WeekText, progress: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let _guard = RunningGuard(self);
         progress(7);
         self.gate.acquire().await.unwrap().forget();
-        (self.verdict)()
+        (self.outcome)()
     }
 }
 
-/// A worker at work.
-struct Hand {
+/// A running worker.
+struct RunningWorker {
     queue: Arc<InProcessQueue>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
-    /// Tasks that were there before it.
+    /// Tasks of the runtime before the worker was started.
     tasks: usize,
 }
 
-impl Hand {
-    fn hire(desk: &Desk, model: &Arc<Model>, config: WorkerConfig) -> Self {
+impl RunningWorker {
+    fn start(server: &FakeServerApi, model: &Arc<GatedSummarizer>, config: WorkerConfig) -> Self {
         let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
-        Self::hire_at(queue.clone(), queue, desk, model.clone(), config)
+        Self::start_with_queue(queue.clone(), queue, server, model.clone(), config)
     }
 
     /// A worker whose fallback is the built-in summariser.
-    fn hire_with_fallback(desk: &Desk, model: &Arc<Model>) -> Self {
+    fn start_with_fallback(server: &FakeServerApi, model: &Arc<GatedSummarizer>) -> Self {
         let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
         let fallback = Some(Pipeline::builtin().summarizer);
         let pipeline = Pipeline { summarizer: model.clone(), fallback, ..Pipeline::builtin() };
-        Self::hire_pipeline(queue.clone(), queue, desk, pipeline, WorkerConfig::default())
+        Self::start_with_pipeline(queue.clone(), queue, server, pipeline, WorkerConfig::default())
     }
 
-    fn hire_at(
-        taken_from: Arc<dyn JobQueue>,
+    fn start_with_queue(
+        source: Arc<dyn JobQueue>,
         queue: Arc<InProcessQueue>,
-        desk: &Desk,
+        server: &FakeServerApi,
         summarizer: Arc<dyn Summarizer>,
         config: WorkerConfig,
     ) -> Self {
         let pipeline = Pipeline { summarizer, ..Pipeline::builtin() };
-        Self::hire_pipeline(taken_from, queue, desk, pipeline, config)
+        Self::start_with_pipeline(source, queue, server, pipeline, config)
     }
 
-    fn hire_pipeline(
-        taken_from: Arc<dyn JobQueue>,
+    fn start_with_pipeline(
+        source: Arc<dyn JobQueue>,
         queue: Arc<InProcessQueue>,
-        desk: &Desk,
+        server: &FakeServerApi,
         pipeline: Pipeline,
         config: WorkerConfig,
     ) -> Self {
         let tasks = Handle::current().metrics().num_alive_tasks();
         let shutdown = CancellationToken::new();
-        let worker = Worker::new(config, taken_from, desk.api(), pipeline);
+        let worker = Worker::new(config, source, server.api(), pipeline);
         let running = tokio::spawn(worker.run(shutdown.clone()));
         Self { queue, shutdown, running, tasks }
     }
 
-    async fn give(&self) -> SummaryId {
+    async fn offer(&self) -> SummaryId {
         let id = SummaryId::new();
         self.queue.offer(id, Timestamp::now()).await.unwrap();
         id
     }
 
-    /// The worker must end, and leave no task behind.
-    async fn dismiss(self) {
+    /// Shuts the worker down and checks that it leaves no task behind.
+    async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(LONG, self.running).await.expect("it ends").unwrap();
-        until("no task is left", || Handle::current().metrics().num_alive_tasks() <= self.tasks)
-            .await;
+        tokio::time::timeout(LONG, self.running).await.expect("the worker ends").unwrap();
+        wait_until("no task of the worker is left", || {
+            Handle::current().metrics().num_alive_tasks() <= self.tasks
+        })
+        .await;
     }
 }
 
-fn at_once() -> WorkerConfig {
+fn without_drain() -> WorkerConfig {
     WorkerConfig { drain_timeout: Duration::ZERO, ..WorkerConfig::default() }
 }
 
-fn fails(retryable: bool) -> Verdict {
+fn failure(retryable: bool) -> Outcome {
     Err(SummarizeError {
         kind: FailureKind::ModelUnavailable,
         message: "no answer".to_owned(),
@@ -167,166 +168,178 @@ fn fails(retryable: bool) -> Verdict {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_fallback_writes_where_the_model_fails_for_good_and_only_there() {
-    let desk = Desk::open(LONG).await;
-    let retryable = Model::with(usize::MAX >> 4, || fails(true));
-    let hand = Hand::hire_with_fallback(&desk, &retryable);
-    hand.give().await;
-    until("another attempt is asked for", || desk.failures().len() == 1).await;
-    assert!(desk.failures()[0].retryable && desk.results().is_empty());
+async fn the_fallback_is_used_after_a_permanent_failure_or_the_last_attempt_only() {
+    let server = FakeServerApi::start(LONG).await;
+    let retryable = GatedSummarizer::with(usize::MAX >> 4, || failure(true));
+    let worker = RunningWorker::start_with_fallback(&server, &retryable);
+    worker.offer().await;
+    wait_until("a retryable failure is reported", || server.failures().len() == 1).await;
+    assert!(server.failures()[0].retryable && server.results().is_empty());
 
-    desk.make_last();
-    hand.give().await;
-    until("there is none, and the fallback writes", || desk.results().len() == 1).await;
-    hand.dismiss().await;
+    server.set_last_attempt();
+    worker.offer().await;
+    wait_until("the fallback writes on the last attempt", || server.results().len() == 1).await;
+    worker.stop().await;
 
-    let desk = Desk::open(LONG).await;
-    let hopeless = Model::with(1, || fails(false));
-    let hand = Hand::hire_with_fallback(&desk, &hopeless);
-    hand.give().await;
-    until("it would be pointless, and the fallback writes", || desk.results().len() == 1).await;
-    hand.dismiss().await;
-    let result = desk.results().remove(0);
+    let server = FakeServerApi::start(LONG).await;
+    let permanent = GatedSummarizer::with(1, || failure(false));
+    let worker = RunningWorker::start_with_fallback(&server, &permanent);
+    worker.offer().await;
+    wait_until("the fallback writes after a permanent failure", || server.results().len() == 1)
+        .await;
+    worker.stop().await;
+    let result = server.results().remove(0);
     assert_eq!(result.engine, Pipeline::builtin().summarizer.engine());
     assert!(result.reflection.contains("강가"), "of the week's own text");
-    assert!(desk.failures().is_empty());
+    assert!(server.failures().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heartbeats_that_fail_are_repeated_while_the_lease_lasts() {
-    let desk = Desk::open(Duration::from_secs(3)).await;
-    let model = Model::shut();
-    let hand = Hand::hire(&desk, &model, WorkerConfig::default());
-    // At a third of a lease apart, no four of them would fit into it.
-    desk.fault(HEARTBEAT, 4, refusal(503, "unavailable"));
-    let id = hand.give().await;
-    until("the fifth is answered, and another", || desk.beats() >= 6).await;
-    assert_eq!(model.open(), 1);
+async fn failed_heartbeats_are_retried_while_the_lease_lasts() {
+    let server = FakeServerApi::start(Duration::from_secs(3)).await;
+    let model = GatedSummarizer::closed();
+    let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
+    // At the regular interval, a third of the lease, four of them would not fit into it.
+    server.fail(HEARTBEAT, 4, error_response(503, "unavailable"));
+    let id = worker.offer().await;
+    wait_until("the fifth heartbeat succeeds, and another follows", || server.heartbeats() >= 6)
+        .await;
+    assert_eq!(model.running(), 1);
     model.gate.add_permits(1);
-    until("the result is there", || !desk.results().is_empty()).await;
-    hand.dismiss().await;
-    assert_eq!((desk.claimed(), desk.results()[0].summary_id), (1, id));
+    wait_until("the result is submitted", || !server.results().is_empty()).await;
+    worker.stop().await;
+    assert_eq!((server.claims(), server.results()[0].summary_id), (1, id));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_cannot_be_extended_is_given_up_without_a_word() {
-    let desk = Desk::open(Duration::from_millis(600)).await;
-    let model = Model::shut();
-    let hand = Hand::hire(&desk, &model, WorkerConfig { concurrency: 1, ..at_once() });
-    desk.fault(HEARTBEAT, FOREVER, refusal(503, "unavailable"));
-    hand.give().await;
-    until("it is run", || model.open() == 1).await;
-    until("it is given up", || model.open() == 0).await;
-    assert!(desk.beats() >= 2);
-    desk.mend(HEARTBEAT);
+async fn a_job_is_aborted_when_its_lease_cannot_be_extended() {
+    let server = FakeServerApi::start(Duration::from_millis(600)).await;
+    let model = GatedSummarizer::closed();
+    let worker =
+        RunningWorker::start(&server, &model, WorkerConfig { concurrency: 1, ..without_drain() });
+    server.fail(HEARTBEAT, FOREVER, error_response(503, "unavailable"));
+    worker.offer().await;
+    wait_until("the job runs", || model.running() == 1).await;
+    wait_until("the job is aborted", || model.running() == 0).await;
+    assert!(server.heartbeats() >= 2);
+    server.recover(HEARTBEAT);
     model.gate.add_permits(1);
-    let next = hand.give().await;
-    until("the next is brought to its end", || desk.results().len() == 1).await;
-    hand.dismiss().await;
-    assert_eq!(desk.results()[0].summary_id, next);
-    assert!(desk.failures().is_empty());
+    let next = worker.offer().await;
+    wait_until("the next job completes", || server.results().len() == 1).await;
+    worker.stop().await;
+    assert_eq!(server.results()[0].summary_id, next);
+    assert!(server.failures().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_does_not_yield_does_not_stop_the_heart() {
+async fn a_model_that_blocks_its_thread_does_not_stop_the_heartbeats() {
     #[derive(Debug)]
-    struct Busy(Arc<AtomicUsize>);
+    struct BusySummarizer(Arc<AtomicUsize>);
 
     #[async_trait]
-    impl Summarizer for Busy {
+    impl Summarizer for BusySummarizer {
         fn engine(&self) -> &'static str {
             "busy/1"
         }
 
-        async fn summarize(&self, _: WeekText, _: &(dyn Fn(u32) + Send + Sync)) -> Verdict {
+        async fn summarize(&self, _: WeekText, _: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
             let deadline = std::time::Instant::now() + LONG;
             tokio::task::block_in_place(|| {
                 while self.0.load(Ordering::SeqCst) < 3 && std::time::Instant::now() < deadline {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             });
-            WRITES()
+            SUCCEEDS()
         }
     }
 
-    let desk = Desk::open(Duration::from_millis(1500)).await;
-    let beats = Arc::new(AtomicUsize::new(0));
+    let server = FakeServerApi::start(Duration::from_millis(1500)).await;
+    let heartbeats = Arc::new(AtomicUsize::new(0));
     let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
-    let busy = Arc::new(Busy(beats.clone()));
-    let hand = Hand::hire_at(queue.clone(), queue, &desk, busy, WorkerConfig::default());
-    hand.give().await;
-    until("the heart beats", || {
-        beats.store(desk.beats(), Ordering::SeqCst);
-        desk.beats() >= 3
+    let busy = Arc::new(BusySummarizer(heartbeats.clone()));
+    let worker = RunningWorker::start_with_queue(
+        queue.clone(),
+        queue,
+        &server,
+        busy,
+        WorkerConfig::default(),
+    );
+    worker.offer().await;
+    wait_until("heartbeats are sent", || {
+        heartbeats.store(server.heartbeats(), Ordering::SeqCst);
+        server.heartbeats() >= 3
     })
     .await;
-    until("the result is there", || desk.results().len() == 1).await;
-    hand.dismiss().await;
+    wait_until("the result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_is_told_before_a_heartbeat_is_due() {
-    let desk = Desk::open(LONG * 10).await;
-    let model = Model::shut();
-    let hand = Hand::hire(&desk, &model, at_once());
-    hand.give().await;
-    until("it is told", || {
-        let told = desk.progress();
-        told.last().is_some_and(|now| (now.phase, now.characters) == (ProgressPhase::Writing, 7))
+async fn progress_is_reported_before_the_next_regular_heartbeat() {
+    let server = FakeServerApi::start(LONG * 10).await;
+    let model = GatedSummarizer::closed();
+    let worker = RunningWorker::start(&server, &model, without_drain());
+    worker.offer().await;
+    wait_until("progress is reported", || {
+        let progress = server.progress();
+        progress
+            .last()
+            .is_some_and(|now| (now.phase, now.characters) == (ProgressPhase::Writing, 7))
     })
     .await;
-    hand.dismiss().await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_is_offered_until_it_is_taken_and_the_lease_is_kept_meanwhile() {
-    let desk = Desk::open(Duration::from_millis(1500)).await;
-    let model = Model::with(1, WRITES);
-    let hand = Hand::hire(&desk, &model, WorkerConfig::default());
-    desk.fault(RESULT, FOREVER, ResponseTemplate::new(502));
-    hand.give().await;
-    until("it is offered again", || desk.results().len() >= 2).await;
-    let beats = desk.beats();
-    until("the heart beats on", || desk.beats() >= beats + 3).await;
-    desk.mend(RESULT);
-    hand.dismiss().await;
-    let results = desk.results();
+async fn submitting_a_result_is_retried_under_the_lease() {
+    let server = FakeServerApi::start(Duration::from_millis(1500)).await;
+    let model = GatedSummarizer::with(1, SUCCEEDS);
+    let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
+    server.fail(RESULT, FOREVER, ResponseTemplate::new(502));
+    worker.offer().await;
+    wait_until("submitting is retried", || server.results().len() >= 2).await;
+    let heartbeats = server.heartbeats();
+    wait_until("heartbeats continue", || server.heartbeats() >= heartbeats + 3).await;
+    server.recover(RESULT);
+    worker.stop().await;
+    let results = server.results();
     assert!(results.iter().all(|result| result.lease_token == results[0].lease_token));
-    assert!(desk.failures().is_empty(), "it was taken in the end");
+    assert!(server.failures().is_empty(), "the result was accepted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_that_is_refused_becomes_a_failure() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::with(1, WRITES);
-    let hand = Hand::hire(&desk, &model, at_once());
-    desk.fault(RESULT, FOREVER, refusal(422, "invalid_request"));
-    hand.give().await;
-    until("it is given back", || !desk.failures().is_empty()).await;
-    hand.dismiss().await;
-    let failure = &desk.failures()[0];
+async fn a_refused_result_is_reported_as_a_failure() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::with(1, SUCCEEDS);
+    let worker = RunningWorker::start(&server, &model, without_drain());
+    server.fail(RESULT, FOREVER, error_response(422, "invalid_request"));
+    worker.offer().await;
+    wait_until("the failure is reported", || !server.failures().is_empty()).await;
+    worker.stop().await;
+    let failure = &server.failures()[0];
     assert_eq!((failure.kind, failure.retryable), (FailureKind::Internal, false));
-    assert_eq!((desk.results().len(), desk.failures().len()), (1, 1));
+    assert_eq!((server.results().len(), server.failures().len()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_under_a_lost_lease_is_dropped() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::with(2, WRITES);
-    let hand = Hand::hire(&desk, &model, WorkerConfig { concurrency: 1, ..at_once() });
-    desk.fault(RESULT, 1, refusal(409, "lease_lost"));
-    hand.give().await;
-    let next = hand.give().await;
-    until("the next is there", || desk.results().len() == 2).await;
-    hand.dismiss().await;
-    assert_eq!(desk.results()[1].summary_id, next);
-    assert!(desk.failures().is_empty());
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::with(2, SUCCEEDS);
+    let worker =
+        RunningWorker::start(&server, &model, WorkerConfig { concurrency: 1, ..without_drain() });
+    server.fail(RESULT, 1, error_response(409, "lease_lost"));
+    worker.offer().await;
+    let next = worker.offer().await;
+    wait_until("the next result is submitted", || server.results().len() == 2).await;
+    worker.stop().await;
+    assert_eq!(server.results()[1].summary_id, next);
+    assert!(server.failures().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_summariser_says_of_its_failure_reaches_the_server() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::with(1, || {
+async fn a_failure_of_the_summariser_is_reported_with_its_details() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::with(1, || {
         Err(SummarizeError {
             kind: FailureKind::ModelUnavailable,
             message: "길".repeat(600),
@@ -334,45 +347,49 @@ async fn what_the_summariser_says_of_its_failure_reaches_the_server() {
             retry_after: Some(Duration::from_secs(9)),
         })
     });
-    let hand = Hand::hire(&desk, &model, at_once());
-    desk.fault(FAILURE, 2, refusal(503, "unavailable"));
-    hand.give().await;
-    until("it is said until it is heard", || desk.failures().len() == 3).await;
-    hand.dismiss().await;
-    let failure = &desk.failures()[2];
+    let worker = RunningWorker::start(&server, &model, without_drain());
+    server.fail(FAILURE, 2, error_response(503, "unavailable"));
+    worker.offer().await;
+    wait_until("reporting is retried", || server.failures().len() == 3).await;
+    worker.stop().await;
+    let failure = &server.failures()[2];
     assert_eq!((failure.kind, failure.retryable), (FailureKind::ModelUnavailable, true));
     assert_eq!((failure.message.chars().count(), failure.retry_after_ms), (500, Some(9000)));
 }
 
-/// Whoever asks for an hour's patience must not get an hour of a worker's hands.
+/// A long `Retry-After` must not block a slot of the worker, and must not overflow a deadline.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_that_is_put_off_for_long_leaves_the_hands_free() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::with(1, WRITES);
-    let hand = Hand::hire(&desk, &model, WorkerConfig { concurrency: 1, ..at_once() });
-    let busy = refusal(503, "unavailable").insert_header("retry-after", "3600");
-    desk.fault(CLAIM, 1, busy);
-    hand.give().await;
-    let next = hand.give().await;
-    until("the next is there", || desk.results().len() == 1).await;
-    hand.dismiss().await;
-    assert_eq!((desk.results()[0].summary_id, desk.claimed()), (next, 2));
+async fn a_claim_with_a_long_retry_after_is_dropped() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::with(1, SUCCEEDS);
+    let worker =
+        RunningWorker::start(&server, &model, WorkerConfig { concurrency: 1, ..without_drain() });
+    let busy =
+        |retry_after| error_response(503, "unavailable").insert_header("retry-after", retry_after);
+    server.fail(CLAIM, 1, busy("3600"));
+    server.fail(CLAIM, 1, busy("18446744073709551615"));
+    worker.offer().await;
+    worker.offer().await;
+    let next = worker.offer().await;
+    wait_until("the next result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
+    assert_eq!((server.results()[0].summary_id, server.claims()), (next, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_fails_is_asked_again() {
+async fn taking_a_hint_is_retried() {
     #[derive(Debug)]
-    struct Moody(Arc<InProcessQueue>, AtomicU32);
+    struct FlakyQueue(Arc<InProcessQueue>, AtomicU32);
 
     #[async_trait]
-    impl JobQueue for Moody {
+    impl JobQueue for FlakyQueue {
         async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
             self.0.offer(id, due).await
         }
 
         async fn take(&self) -> Result<SummaryId, QueueError> {
             if self.1.fetch_add(1, Ordering::SeqCst) < 4 {
-                return Err(QueueError::Unavailable("out for lunch".into()));
+                return Err(QueueError::Unavailable("connection refused".into()));
             }
             self.0.take().await
         }
@@ -382,45 +399,83 @@ async fn a_queue_that_fails_is_asked_again() {
         }
     }
 
-    let desk = Desk::open(LONG).await;
+    let server = FakeServerApi::start(LONG).await;
     let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
-    let moody = Arc::new(Moody(queue.clone(), AtomicU32::new(0)));
-    let hand = Hand::hire_at(moody, queue, &desk, Model::with(1, WRITES), at_once());
-    hand.give().await;
-    until("the result is there", || desk.results().len() == 1).await;
-    hand.dismiss().await;
+    let flaky = Arc::new(FlakyQueue(queue.clone(), AtomicU32::new(0)));
+    let worker = RunningWorker::start_with_queue(
+        flaky,
+        queue,
+        &server,
+        GatedSummarizer::with(1, SUCCEEDS),
+        without_drain(),
+    );
+    worker.offer().await;
+    wait_until("the result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_stops_finishes_what_runs_and_takes_no_more() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::shut();
+async fn a_stopping_worker_finishes_running_jobs_and_takes_no_hints() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::closed();
     let config = WorkerConfig { drain_timeout: LONG, ..WorkerConfig::default() };
-    let hand = Hand::hire(&desk, &model, config);
-    let id = hand.give().await;
-    until("it is run", || model.open() == 1).await;
-    hand.shutdown.cancel();
-    hand.give().await;
+    let worker = RunningWorker::start(&server, &model, config);
+    let id = worker.offer().await;
+    wait_until("the job runs", || model.running() == 1).await;
+    worker.shutdown.cancel();
+    worker.offer().await;
     model.gate.add_permits(2);
-    let queue = hand.queue.clone();
-    hand.dismiss().await;
-    assert_eq!((desk.results().len(), desk.results()[0].summary_id), (1, id));
-    assert_eq!((desk.claimed(), desk.failures().len()), (1, 0));
+    let queue = worker.queue.clone();
+    worker.stop().await;
+    assert_eq!((server.results().len(), server.results()[0].summary_id), (1, id));
+    assert_eq!((server.claims(), server.failures().len()), (1, 0));
     assert_eq!(queue.depth().await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_without_time_to_drain_hands_back_what_runs() {
-    let desk = Desk::open(LONG).await;
-    let model = Model::shut();
-    let hand = Hand::hire(&desk, &model, at_once());
+async fn a_worker_without_drain_time_releases_running_jobs() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::closed();
+    let worker = RunningWorker::start(&server, &model, without_drain());
     for _ in 0..3 {
-        hand.give().await;
+        worker.offer().await;
     }
-    until("all run", || model.open() == 3).await;
-    hand.dismiss().await;
-    assert_eq!((model.open(), desk.failures().len(), desk.results().len()), (0, 3, 0));
-    for failure in desk.failures() {
+    wait_until("all jobs run", || model.running() == 3).await;
+    worker.stop().await;
+    assert_eq!((model.running(), server.failures().len(), server.results().len()), (0, 3, 0));
+    for failure in server.failures() {
         assert_eq!((failure.kind, failure.retryable), (FailureKind::WorkerLost, true));
     }
+}
+
+/// `lease_ms` comes from the server, and must not overflow a deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_lease_is_accepted() {
+    let server = FakeServerApi::start(Duration::from_millis(u64::MAX)).await;
+    let model = GatedSummarizer::closed();
+    let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
+    worker.offer().await;
+    wait_until("a heartbeat is sent", || server.heartbeats() >= 1).await;
+    model.gate.add_permits(1);
+    wait_until("the result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
+    assert!(server.failures().is_empty());
+}
+
+/// A server that asks for an endless wait is given up; the worker goes on with other jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_retry_after_of_a_submission_drops_the_outcome() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = GatedSummarizer::with(2, SUCCEEDS);
+    let config = WorkerConfig { concurrency: 1, ..without_drain() };
+    let worker = RunningWorker::start(&server, &model, config);
+    let busy =
+        error_response(503, "unavailable").insert_header("retry-after", "18446744073709551615");
+    server.fail(RESULT, 1, busy);
+    worker.offer().await;
+    let next = worker.offer().await;
+    wait_until("both results are sent", || server.results().len() == 2).await;
+    worker.stop().await;
+    assert_eq!(server.results()[1].summary_id, next);
+    assert!(server.failures().is_empty());
 }

@@ -1,4 +1,4 @@
-//! The internal API's client against answers that no honest server gives.
+//! The client of the internal API against invalid and failing responses.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use wiremock::{
 
 const TOKEN: &str = "service-token";
 
-/// What a claim is told when the server gives this answer.
-async fn claim(answer: ResponseTemplate) -> ServerApiError {
+/// The error of a claim that is answered with this response.
+async fn claim_error(response: ResponseTemplate) -> ServerApiError {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(header("authorization", "Bearer service-token"))
-        .respond_with(answer)
+        .respond_with(response)
         .expect(1)
         .mount(&server)
         .await;
@@ -38,21 +38,25 @@ fn envelope(status: u16, error: &str) -> ResponseTemplate {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
-    let error = claim(envelope(409, "not_claimable")).await;
+async fn errors_are_distinguished_by_their_code() {
+    let error = claim_error(envelope(409, "not_claimable")).await;
     assert!(matches!(error, ServerApiError::NotClaimable));
-    let error = claim(envelope(409, "lease_lost")).await;
+    let error = claim_error(envelope(409, "lease_lost")).await;
     assert!(matches!(error, ServerApiError::LeaseLost));
-    let error = claim(envelope(401, "unauthorized")).await;
+    let error = claim_error(envelope(401, "unauthorized")).await;
     assert!(matches!(error, ServerApiError::Refused { code: ErrorCode::Unauthorized }));
-    let error = claim(envelope(503, "unavailable").insert_header("retry-after", "7")).await;
+    let error = claim_error(envelope(503, "unavailable").insert_header("retry-after", "7")).await;
     let ServerApiError::Unavailable { retry_after } = error else { panic!("{error:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
+    let long = "18446744073709551615";
+    let error = claim_error(envelope(503, "unavailable").insert_header("retry-after", long)).await;
+    let ServerApiError::Unavailable { retry_after } = error else { panic!("{error:?}") };
+    assert_eq!(retry_after, Some(Duration::from_secs(24 * 60 * 60)), "clamped");
 }
 
 #[tokio::test]
-async fn what_is_no_answer_of_ours_may_be_better_the_next_time() {
-    for answer in [
+async fn an_invalid_response_is_retryable() {
+    for response in [
         ResponseTemplate::new(502).set_body_string("<html>bad gateway</html>"),
         ResponseTemplate::new(404).set_body_string("<html>not here</html>"),
         ResponseTemplate::new(200).set_body_string("garbage"),
@@ -62,13 +66,13 @@ async fn what_is_no_answer_of_ours_may_be_better_the_next_time() {
         ResponseTemplate::new(307).insert_header("location", "http://127.0.0.1:9/"),
         ResponseTemplate::new(429),
     ] {
-        let error = claim(answer).await;
+        let error = claim_error(response).await;
         assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_cut_in_the_middle_or_a_closed_port_is_unavailable() {
+async fn a_broken_or_refused_connection_is_retryable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -79,14 +83,14 @@ async fn an_answer_cut_in_the_middle_or_a_closed_port_is_unavailable() {
     });
     let api = ServerApi::new(&url, TOKEN).unwrap();
     for _ in 0..2 {
-        let beat = Heartbeat { lease_token: LeaseToken::new(), progress: None };
-        let error = api.heartbeat(SummaryId::new(), &beat).await.unwrap_err();
+        let heartbeat = Heartbeat { lease_token: LeaseToken::new(), progress: None };
+        let error = api.heartbeat(SummaryId::new(), &heartbeat).await.unwrap_err();
         assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
     }
 }
 
 #[tokio::test]
-async fn the_token_is_not_shown_and_goes_nowhere_else() {
+async fn the_token_is_not_shown_and_the_base_path_is_kept() {
     let server = MockServer::start().await;
     let id = SummaryId::new();
     Mock::given(path(format!("/base/api/internal/summaries/{id}/failure")))
@@ -107,7 +111,7 @@ async fn the_token_is_not_shown_and_goes_nowhere_else() {
 }
 
 #[test]
-fn what_could_never_be_sent_is_refused_at_once() {
+fn an_invalid_url_or_token_is_refused() {
     for url in ["ftp://127.0.0.1/", "not a url", "", "http://me:secret@127.0.0.1/"] {
         assert!(matches!(ServerApi::new(url, TOKEN), Err(ServerApiError::InvalidUrl)));
     }

@@ -54,14 +54,14 @@ pub enum BertError {
     },
     /// A label names none of the seven emotions.
     #[error(
-        "the checkpoint's label {label:?} names none of the seven emotions; say which is which"
+        "the checkpoint's label {label:?} names none of the seven emotions; set SHIORI_EMOTION_LABELS"
     )]
     Label {
         /// The label.
         label: String,
     },
     /// The labels are not numbered from 0 on.
-    #[error("the checkpoint's labels are not numbered from 0 on; say which is which")]
+    #[error("the checkpoint's labels are not numbered from 0 on; set SHIORI_EMOTION_LABELS")]
     Labels,
     /// `model.safetensors` is damaged, or something else.
     #[error("{file} is not valid: {reason}")]
@@ -107,8 +107,8 @@ pub enum BertError {
         /// Why.
         reason: String,
     },
-    /// The checkpoint cannot be had from the hub.
-    #[error("the checkpoint {id:?} cannot be had: {reason}")]
+    /// The checkpoint cannot be downloaded from the hub.
+    #[error("cannot download the checkpoint {id:?}: {reason}")]
     Hub {
         /// The checkpoint's id.
         id: String,
@@ -118,8 +118,8 @@ pub enum BertError {
     /// Loading was interrupted.
     #[error("loading the checkpoint was interrupted")]
     Interrupted,
-    /// The system gives no thread.
-    #[error("no thread for the model")]
+    /// A thread cannot be started.
+    #[error("cannot start a thread for the model")]
     Thread(#[source] io::Error),
 }
 
@@ -222,7 +222,7 @@ impl Config {
         Err(BertError::Config { file, reason: reason.to_owned() })
     }
 
-    /// The emotion that each of the model's answers stands for.
+    /// The emotion of each of the model's labels.
     pub(super) fn labels(&self) -> Result<Vec<Emotion>, BertError> {
         let labels = self.id2label.as_ref().ok_or(BertError::Labels)?;
         if labels.is_empty() || !labels.keys().copied().eq(0..labels.len()) {
@@ -269,7 +269,7 @@ pub(super) struct Weights {
     begin: u64,
 }
 
-/// Far more than any BERT needs, who has a few hundred tensors.
+/// Far more than a BERT checkpoint needs, which has a few hundred tensors.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 impl Weights {

@@ -15,7 +15,7 @@ const MAX_GROUP_TOKENS: usize = 448;
 /// A group is not made smaller than this to give each thread its share.
 const MIN_GROUP_TOKENS: usize = 128;
 
-/// Jobs that wait for a thread. Further ones wait to be let in.
+/// Capacity of the channel of jobs. Senders wait while it is full.
 const WAITING_JOBS: usize = 64;
 
 /// Threads that read sentences in groups, packed across jobs. They end with the group that they
@@ -24,7 +24,7 @@ pub(super) struct Pool {
     jobs: mpsc::Sender<Vec<Sentence>>,
 }
 
-/// The pool has no answer: a thread panicked over the group that the sentence was in.
+/// A thread panicked while it processed the group of the sentence.
 #[derive(Debug)]
 pub(super) struct Interrupted;
 
@@ -70,7 +70,7 @@ impl Pool {
     }
 }
 
-/// A thread's life.
+/// The loop of a thread.
 fn work(waiting: &Mutex<Waiting>, infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>>) {
     loop {
         let group = waiting.lock().unwrap_or_else(PoisonError::into_inner).next_group();
@@ -78,10 +78,10 @@ fn work(waiting: &Mutex<Waiting>, infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>>) {
         let (ids, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|sentence| (sentence.ids, sentence.answer)).unzip();
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        // A panic drops the senders, which is how those who wait learn of it.
+        // A panic drops the senders, which fails the calls that wait for them.
         let Ok(results) = catch_unwind(AssertUnwindSafe(|| infer(&ids))) else { continue };
         for (answer, result) in answers.into_iter().zip(results) {
-            // Whoever no longer waits needs no answer.
+            // The receiver is gone if the call was cancelled.
             let _ = answer.send(result);
         }
     }
@@ -97,7 +97,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Waits for sentences, and takes as many as make a group; none when the pool is gone.
+    /// Waits for sentences and takes a group of them; `None` when the pool was dropped.
     fn next_group(&mut self) -> Option<Vec<Sentence>> {
         loop {
             while self.tokens < 2 * self.threads * MAX_GROUP_TOKENS
@@ -114,7 +114,7 @@ impl Waiting {
                 && let Some(next) = self.sentences.pop_front()
             {
                 self.tokens -= next.ids.len();
-                // Nobody waits for a job that was given up.
+                // Sentences of cancelled calls are skipped.
                 if !next.answer.is_closed() {
                     tokens += next.ids.len();
                     group.push(next);

@@ -7,7 +7,7 @@ use super::{BertError, checkpoint::Config};
 /// No text is longer for the model, whatever its positions allow: BERT was trained on no more.
 const MAX_TOKENS: usize = 512;
 
-/// Takes texts apart as `tokenizer.json` says.
+/// Tokenizes texts as `tokenizer.json` specifies.
 pub(super) struct TextTokenizer {
     tokenizer: Tokenizer,
     /// What is put around every text.
@@ -45,7 +45,7 @@ impl TextTokenizer {
     /// The text's tokens and their frame, cut to what the model can read.
     pub(super) fn ids(&self, text: &str) -> Result<Vec<u32>, BertError> {
         let encoding = self.tokenizer.encode_fast(text, true);
-        // Not what the tokenizer says: it may name a piece of the text.
+        // Without the tokenizer's message, which may quote the text.
         let failed = |_| BertError::Tokenizer { reason: "it cannot read a text".to_owned() };
         Ok(encoding.map_err(failed)?.get_ids().to_vec())
     }

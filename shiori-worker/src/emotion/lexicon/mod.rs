@@ -13,17 +13,17 @@ use super::{EmotionError, EmotionModel, Judgement};
 pub(super) use reading::read;
 pub(super) use words::{Sentence, sentences};
 
-/// Reads emotions off the words of a text, Korean and English. It needs no weights, no network
-/// and no time to speak of, and says the same of the same text always.
+/// Detects emotions by the words of a text, Korean and English. It needs no weights and no network, and
+/// is deterministic.
 ///
-/// It finds the stems and expressions of its table, and weighs each by what stands around it:
+/// It finds the stems and expressions of its table, and weights each by its context:
 ///
-/// - 너무, 정말, very and their like strengthen it, 조금, slightly and their like weaken it.
-///   Exclamation marks, ㅠㅠ and ㅋㅋ strengthen their whole sentence.
-/// - Denied happiness (안 기쁘다, not happy) is mild sadness. Any other denied emotion (무섭지
-///   않다, no fear) says little: it leaves a quarter of its weight, as neutral.
+/// - Intensifiers (너무, 정말, very) increase the weight, diminishers (조금, slightly) decrease it.
+///   Exclamation marks, ㅠㅠ and ㅋㅋ increase the weight of their whole sentence.
+/// - Negated happiness (안 기쁘다, not happy) counts as mild sadness. Any other negated emotion (무섭지
+///   않다, no fear) counts as neutral with a quarter of its weight.
 ///
-/// A text with nothing to go by is [`Distribution::UNIFORM`] with evidence 0.
+/// A text without hits is [`Distribution::UNIFORM`] with evidence 0.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LexiconModel;
 
@@ -49,8 +49,8 @@ impl EmotionModel for LexiconModel {
     }
 }
 
-/// What every emotion weighs before a word is read. One hint, which weighs 1, then gives its
-/// emotion about four parts in ten, and ten of them more than eight.
+/// The prior weight of every emotion. With it, one hit of weight 1 has a probability of about 0.4, and
+/// ten of them of more than 0.8.
 const PRIOR: f64 = 0.3;
 
 fn judge(text: &str) -> Judgement {

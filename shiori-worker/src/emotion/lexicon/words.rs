@@ -5,7 +5,7 @@
 
 use std::iter;
 
-/// A sentence, or what stands between two ends of sentences.
+/// A sentence: the text between two sentence ends.
 #[derive(Default)]
 pub(in crate::emotion) struct Sentence {
     /// Its words, decomposed and in lower case. [`PAUSE`] stands for punctuation between them, an

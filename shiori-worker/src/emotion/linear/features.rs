@@ -1,36 +1,34 @@
-//! What the linear model sees of a text.
+//! The features of a text for the linear model.
 
 use shiori_sdk::Emotion;
 
 use crate::emotion::lexicon::{self, Sentence};
 
-/// Buckets that pieces of text are hashed into; a power of two. Pieces that meet in one bucket share
-/// its weights.
+/// Number of hash buckets for n-grams; a power of two. N-grams in the same bucket share its weights.
 pub const BUCKETS: usize = 1 << BUCKET_BITS;
 const BUCKET_BITS: u32 = 16;
 
-/// Numbers that tell what the lexicon says: one for each emotion, and one that is 1 where it says
-/// nothing.
+/// Number of lexicon features: one for each emotion, and one that is 1 if the lexicon finds nothing.
 pub const HINTS: usize = Emotion::ALL.len() + 1;
 
-/// A text as the linear model sees it.
+/// The features of a text.
 ///
-/// Its pieces are runs of 3 to 7 letters within a word, its ends included, and of 1 to 4 syllables
-/// across words. A letter is one of Hangul's (ㅁ ㅜ ㅅ ㅓ of 무서), so that the forms of a stem have
-/// pieces in common. A word whose emotion the lexicon finds denied counts as the same, whatever
-/// it is, and so 안 무섭다 has no piece of 무섭다.
+/// N-grams are 3 to 7 letters within a word, including its boundaries, and 1 to 4 syllables across
+/// words. Letters are the letters of Hangul (ㅁ ㅜ ㅅ ㅓ of 무서), so that the forms of a stem share
+/// n-grams. All words whose emotion the lexicon finds negated are replaced by the same letter, so
+/// that 안 무섭다 has no n-gram of 무섭다.
 #[derive(Debug, Clone)]
 pub struct Features {
-    /// The buckets of its pieces, each once, in order.
+    /// The buckets of its n-grams, without duplicates, in ascending order.
     pub buckets: Vec<u32>,
-    /// What the lexicon says, on a scale that flattens what is said often.
+    /// The lexicon features, on a logarithmic scale.
     pub hints: [f32; HINTS],
     /// The lexicon's evidence.
     pub evidence: f64,
 }
 
 impl Features {
-    /// What there is to see in the text.
+    /// Extracts the features of a text.
     pub fn of(text: &str) -> Self {
         let mut weights = [0.0; Emotion::ALL.len()];
         let mut buckets = Buckets::default();
@@ -40,7 +38,7 @@ impl Features {
             for (total, weight) in weights.iter_mut().zip(reading.weights) {
                 *total += weight;
             }
-            spell(&sentence, &reading.denied, &mut letters);
+            spell(&sentence, &reading.negated, &mut letters);
             pieces(&letters, &mut buckets);
         }
         let evidence: f64 = weights.iter().sum();
@@ -54,40 +52,40 @@ impl Features {
         Self { buckets: buckets.into_vec(), hints, evidence }
     }
 
-    /// Whether there is nothing to judge by.
+    /// Whether the text has no n-grams.
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
 
-    /// The value of each of the pieces, which makes long texts and short ones alike.
+    /// The value of each n-gram, which normalises the length of the text.
     #[allow(clippy::cast_precision_loss)] // there are at most `BUCKETS`
     pub fn share(&self) -> f32 {
         1.0 / (self.buckets.len().max(1) as f32).sqrt()
     }
 }
 
-/// Stands for a word that is denied.
-const DENIED: char = '¬';
+/// Replaces a negated word.
+const NEGATED: char = '¬';
 
 /// Writes down the sentence: its words and end marks between spaces. A sentence without a letter or
 /// an emoji is left blank.
-fn spell(sentence: &Sentence, denied: &[usize], letters: &mut Vec<char>) {
+fn spell(sentence: &Sentence, negated: &[usize], letters: &mut Vec<char>) {
     /// Equal end marks in a row that make a difference.
     const MARKS: u32 = 3;
     letters.clear();
-    let says =
+    let has_letter =
         |word: &String| word.chars().any(|letter| !letter.is_ascii() || letter.is_alphabetic());
-    if !sentence.words.iter().any(says) {
+    if !sentence.words.iter().any(has_letter) {
         return;
     }
-    let mut is_denied = vec![false; sentence.words.len()];
-    for at in denied {
-        is_denied[*at] = true;
+    let mut is_negated = vec![false; sentence.words.len()];
+    for at in negated {
+        is_negated[*at] = true;
     }
     letters.push(' ');
-    for (word, is_denied) in sentence.words.iter().zip(is_denied) {
-        if is_denied {
-            letters.push(DENIED);
+    for (word, is_negated) in sentence.words.iter().zip(is_negated) {
+        if is_negated {
+            letters.push(NEGATED);
         } else {
             letters.extend(word.chars());
         }

@@ -1,5 +1,5 @@
-//! The built-in model, second edition: weights for pieces of words, learnt from labelled sentences,
-//! and for what the lexicon says. `docs/emotion-model.md` tells where they come from.
+//! The built-in model: a linear classifier over n-grams of letters and the findings of the lexicon,
+//! trained on labelled sentences. `docs/emotion-model.md` documents the data and the training.
 
 #[doc(hidden)]
 pub mod features;
@@ -16,14 +16,14 @@ use shiori_sdk::{Distribution, Emotion};
 use self::{features::Features, weights::Weights};
 use super::{EmotionError, EmotionModel, Judgement};
 
-/// Reads emotions off the letters of a text and off what [`LexiconModel`](super::LexiconModel) says
-/// of it. It needs no network and next to no time, and says the same of the same text always.
+/// A linear classifier over the letters of a text and the findings of
+/// [`LexiconModel`](super::LexiconModel). It needs no network and is deterministic.
 ///
-/// The weights are part of the program (384 KiB, and as much memory). They know everyday Korean,
-/// and of English what the lexicon knows and little more.
+/// The weights are part of the program (384 KiB). They were trained on everyday Korean; for English
+/// they add little to the lexicon.
 ///
-/// The evidence is the lexicon's, and how far the distribution is from knowing nothing: at most
-/// ln 7 ≈ 1.95, in nats. A text without a letter or an emoji is [`Distribution::UNIFORM`] with
+/// The evidence is the lexicon's plus the relative entropy of the distribution to the uniform one, at
+/// most ln 7 ≈ 1.95 nats. A text without a letter or an emoji is [`Distribution::UNIFORM`] with
 /// evidence 0.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LinearModel;
@@ -50,10 +50,10 @@ impl EmotionModel for LinearModel {
     }
 }
 
-/// The built-in weights, read at their first use.
+/// The built-in weights, parsed on first use.
 static WEIGHTS: LazyLock<Weights> = LazyLock::new(|| {
     Weights::from_bytes(include_bytes!("weights.bin"))
-        .unwrap_or_else(|error| unreachable!("{error}, which the tests rule out"))
+        .expect("a test reads the same built-in weights")
 });
 
 fn judge(text: &str) -> Judgement {
@@ -64,12 +64,11 @@ fn judge(text: &str) -> Judgement {
     let scores = WEIGHTS.scores(&features).map(f64::from);
     let highest = scores.iter().copied().fold(f64::MIN, f64::max);
     let distribution = Distribution::from_weights(scores.map(|score| (score - highest).exp()));
-    Judgement { distribution, evidence: features.evidence + knowledge(&distribution) }
+    Judgement { distribution, evidence: features.evidence + relative_entropy(&distribution) }
 }
 
-/// How far a distribution is from knowing nothing: its relative entropy to the uniform one, in
-/// nats.
-fn knowledge(distribution: &Distribution) -> f64 {
+/// The relative entropy of a distribution to the uniform one, in nats.
+fn relative_entropy(distribution: &Distribution) -> f64 {
     let probabilities = distribution.probabilities().into_iter().filter(|p| *p > 0.0);
     let kinds = Emotion::ALL.iter().map(|_| 1.0).sum::<f64>();
     probabilities.map(|p| p * (p * kinds).ln()).sum::<f64>().max(0.0)

@@ -10,7 +10,7 @@ fn label(text: &str) -> Emotion {
 }
 
 #[tokio::test]
-async fn diary_sentences_that_it_never_learnt_from_are_read_well() {
+async fn diary_sentences_outside_the_training_data_are_classified_well() {
     let sentences = labelled(DIARY_SENTENCES).expect("the fixture is valid");
     let learnt = include_str!("../../../examples/train_emotion/diary.tsv");
     let learnt = labelled(learnt).expect("the sentences are valid");
@@ -26,7 +26,7 @@ async fn diary_sentences_that_it_never_learnt_from_are_read_well() {
 }
 
 #[test]
-fn what_is_denied_is_not_felt() {
+fn a_negated_emotion_is_not_the_label() {
     for (text, denied) in [
         ("하나도 안 무서웠다", Emotion::Fear),
         ("별로 슬프지 않았다", Emotion::Sadness),
@@ -61,8 +61,8 @@ fn spelling_makes_no_difference() {
 }
 
 #[test]
-fn a_long_text_is_read_in_linear_time() {
-    // Quadratic reading of it would not end while anybody waits.
+fn a_long_text_takes_linear_time() {
+    // In quadratic time the test would not finish.
     for piece in ["무서", "안 기쁘지 ", "a", "😱"] {
         assert!(judge(&piece.repeat((1 << 18) / piece.len())).evidence.is_finite());
     }

@@ -8,7 +8,7 @@ use super::{super::language::Language, MAX_REFLECTION_CHARS, arc::MoodArc, sente
 /// Characters of a quote; a longer sentence is shortened at a word.
 const MAX_QUOTE_CHARS: usize = 60;
 
-/// An opening that tells how the mood went, the quotes, and a closing; at most
+/// An opening that describes how the mood changed, the quotes, and a closing; at most
 /// [`MAX_REFLECTION_CHARS`] characters, with as many quotes as fit.
 pub(super) fn reflection(language: Language, arc: MoodArc, quoted: &[Sentence]) -> String {
     let (opening, closing) = match language {
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_arc_is_told_in_both_languages_within_the_limit() {
+    fn every_arc_has_a_text_within_the_limit_in_both_languages() {
         let sentence = Sentence {
             date: Date::new(2026, 2, 16).expect("real"),
             text: "가나다라 ".repeat(40),
@@ -250,15 +250,15 @@ mod tests {
                 arcs.push(MoodArc::Return { around: one, between: other });
             }
         }
-        let mut told = std::collections::BTreeSet::new();
+        let mut texts = std::collections::BTreeSet::new();
         for arc in arcs.iter().copied() {
             for language in [Language::Korean, Language::English] {
                 let text = reflection(language, arc, &quoted);
                 assert!(text.chars().count() <= MAX_REFLECTION_CHARS, "{text}");
                 assert!(text.matches('…').count() >= 2, "too few quotes: {text}");
-                told.insert(text);
+                texts.insert(text);
             }
         }
-        assert_eq!(told.len(), arcs.len() * 2, "each is told differently");
+        assert_eq!(texts.len(), arcs.len() * 2, "every arc has its own text");
     }
 }

@@ -1,5 +1,4 @@
-//! The built-in summariser: it chooses sentences that the person wrote and tells the week around
-//! them.
+//! The built-in summariser: it selects sentences of the diaries and quotes them in a short text.
 
 mod arc;
 mod compose;
@@ -20,8 +19,8 @@ const ENGINE: &str = "extractive/1";
 ///
 /// It ranks the week's sentences by TextRank (Mihalcea and Tarau, 2004) over what they share, and
 /// by how much they feel; picks a few from different days by maximal marginal relevance
-/// (Carbonell and Goldstein, 1998); and quotes them to the letter in a short reflection that tells
-/// how the week's mood went. Diaries in Korean get a Korean reflection, others an English one.
+/// (Carbonell and Goldstein, 1998); and quotes them unchanged in a short reflection that describes
+/// how the week's mood changed. Diaries in Korean get a Korean reflection, others an English one.
 /// The same week always gets the same text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExtractiveSummarizer;
@@ -53,7 +52,7 @@ impl Summarizer for ExtractiveSummarizer {
         };
         let reflection = reflection
             .map_err(|_| error(FailureKind::Internal, "the extractive summariser panicked"))?
-            .ok_or_else(|| error(FailureKind::NoText, "the week's diaries hold no text"))?;
+            .ok_or_else(|| error(FailureKind::NoText, "the week's diaries contain no text"))?;
         progress(u32::try_from(reflection.chars().count()).unwrap_or(u32::MAX));
         Ok(Written::new(reflection, ENGINE))
     }

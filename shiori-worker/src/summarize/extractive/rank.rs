@@ -1,4 +1,4 @@
-//! Which sentences stand for the week.
+//! Selects the sentences that represent the week.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,12 +54,12 @@ fn worth(sentences: &[Sentence], grams: &[BTreeSet<[char; 2]>]) -> Vec<f64> {
             61..=100 => 0.6,
             _ => 0.2,
         };
-        // A sentence that only announces what somebody said says nothing without it.
+        // A sentence that only introduces direct speech is meaningless without it.
         let announces = ["말했다.", "물었다.", "대답했다.", " said."]
             .iter()
             .any(|ending| sentence.text.ends_with(ending));
         let finished = sentence.text.ends_with(['.', '!', '?', '…', '~']) && !announces;
-        // The first sentence often says what the day was about.
+        // The first sentence often states the topic of the day.
         let first = if *nth == 0 { 1.0 } else { 0.0 };
         let prose = if finished && sentence.in_body { 1.0 } else { 0.0 };
         0.3 * rank / most + 0.2 * sentence.salience + 0.2 * length + 0.2 * prose + 0.1 * first

@@ -20,7 +20,7 @@ pub(super) struct Sentence {
     pub(super) text: String,
     /// How certain the day's emotion is, 0 for a neutral day.
     pub(super) salience: f64,
-    /// Whether it stands in the diary's text, not in its title.
+    /// Whether it is from the diary's text, not from its title.
     pub(super) in_body: bool,
 }
 
@@ -77,7 +77,7 @@ fn split(text: &str) -> Vec<&str> {
                 chars.next();
             }
             let ends = chars.peek().is_none_or(|(_, next)| next.is_whitespace());
-            // After what somebody said, the sentence goes on with who said it.
+            // After direct speech, the sentence continues with the speaker.
             let goes_on = speech && chars.peek().is_some();
             if ends && !goes_on && !is_abbreviation(&line[start..end]) {
                 sentences.push(&line[start..end]);

@@ -39,7 +39,7 @@ fn quotes(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_real_week_reads_like_this() {
+fn the_text_of_a_real_week() {
     let text = reflect(&real_week()).unwrap();
     assert_eq!(
         text,
@@ -68,7 +68,7 @@ fn the_same_week_gets_the_same_text_in_the_persons_own_words() {
 }
 
 #[test]
-fn an_english_week_is_told_in_english() {
+fn an_english_week_gets_an_english_text() {
     let blocks = vec!["I walked along the river for an hour. The light was lovely.".to_owned()];
     let days = vec![day(0, "River", blocks, Emotion::Happiness)];
     assert_eq!(
@@ -79,7 +79,7 @@ fn an_english_week_is_told_in_english() {
 }
 
 #[test]
-fn a_title_serves_where_there_is_no_text_and_nothing_is_no_week() {
+fn a_title_is_quoted_if_there_is_no_text_and_an_empty_week_has_no_text() {
     let titled = WeekText { days: vec![day(0, "그냥 하루", vec![], Emotion::Neutral)] };
     assert!(reflect(&titled).unwrap().contains("「그냥 하루」"));
     let empty = WeekText { days: vec![day(0, " ", vec![" \n".to_owned()], Emotion::Neutral)] };
@@ -125,7 +125,7 @@ fn any_week() -> impl Strategy<Value = WeekText> {
 
 proptest! {
     #[test]
-    fn any_week_is_told_within_the_limit(week in any_week()) {
+    fn any_week_gets_a_text_within_the_limit(week in any_week()) {
         if let Some(text) = reflect(&week) {
             prop_assert!((1..=MAX_REFLECTION_CHARS).contains(&text.chars().count()));
             prop_assert_eq!(reflect(&week), Some(text));

@@ -1,16 +1,16 @@
-//! What of a week's text fits into a prompt. Lengths are bytes of JSON.
+//! Shortens the texts of a week to the budget of a prompt. Lengths are bytes of JSON.
 
 use std::collections::BTreeSet;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What stands where text was left out.
+/// Replaces removed text.
 const MARK: &str = "…";
 
-/// Bytes of a text in a list beside its own: quotes and a comma.
+/// Bytes that a text in a JSON array needs in addition: quotes and a comma.
 const AROUND_TEXT: usize = 3;
 
-/// A day's texts within an allowance.
+/// A day's texts, shortened to an allowance.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fitted {
     pub(super) title: String,
@@ -18,8 +18,8 @@ pub(super) struct Fitted {
     pub(super) shortened: bool,
 }
 
-/// How much each may have at most, so that all of them stay within `available`: those that need
-/// less keep all they have, and the longest give first.
+/// The maximum for each need, so that the sum is within `available`. Needs below it are met in full;
+/// only the largest are cut.
 pub(super) fn fair_share(needs: &[usize], available: usize) -> usize {
     let mut sorted = needs.to_vec();
     sorted.sort_unstable();
@@ -34,7 +34,7 @@ pub(super) fn fair_share(needs: &[usize], available: usize) -> usize {
     usize::MAX
 }
 
-/// What a day's texts take.
+/// The length of a day's texts.
 pub(super) fn need(title: &str, texts: &[String]) -> usize {
     let texts: usize = texts.iter().map(|text| json_len(text) + AROUND_TEXT).sum();
     json_len(title) + texts
@@ -45,7 +45,7 @@ pub(super) fn fit(title: &str, texts: &[String], allowance: usize) -> Fitted {
     if need(title, texts) <= allowance {
         return Fitted { title: title.to_owned(), texts: texts.to_vec(), shortened: false };
     }
-    // A title says what a day was about, but must not take the day's place.
+    // The title gets at most half, so that it does not displace the text.
     let title = cut(title, allowance / 2);
     let mut left = allowance - json_len(&title);
     let mut kept = Vec::new();
@@ -64,9 +64,8 @@ pub(super) fn fit(title: &str, texts: &[String], allowance: usize) -> Fitted {
     Fitted { title, texts: kept, shortened: true }
 }
 
-/// The text, or as much of its beginning as fits with a mark behind it: up to a space, or for
-/// want of one up to a word's end, or for want of that up to what a reader sees as a character.
-/// Empty if not even that fits.
+/// The text, or the longest prefix that fits together with [`MARK`]: cut at a space, else at a word
+/// boundary, else between graphemes. Empty if nothing fits.
 fn cut(text: &str, room: usize) -> String {
     if json_len(text) <= room {
         return text.to_owned();
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_give_first() {
+    fn only_the_longest_are_cut() {
         assert_eq!(fair_share(&[10, 20, 30], 60), usize::MAX);
         assert_eq!(fair_share(&[10, 20, 300], 60), 30);
         assert_eq!(fair_share(&[10, 200, 300], 60), 25);
@@ -143,9 +142,9 @@ mod tests {
         assert_eq!(cut("강가를 오래 걸었다", 20), "강가를 오래…");
         assert_eq!(cut("강가를 오래 걸었다", 19), "강가를 오래…");
         assert_eq!(cut("강가를 오래 걸었다", 18), "강가를…");
-        assert_eq!(cut("강가를걸었다", 12), "강가를…", "for want of a space");
-        assert_eq!(cut(" \u{301} 가나다", 10), " \u{301} 가…", "a marked space is one, too");
-        assert_eq!(cut("👨‍👩‍👧", 10), "", "families stay together");
+        assert_eq!(cut("강가를걸었다", 12), "강가를…", "without a space");
+        assert_eq!(cut(" \u{301} 가나다", 10), " \u{301} 가…", "a space with a combining mark");
+        assert_eq!(cut("👨‍👩‍👧", 10), "", "a grapheme is not split");
     }
 
     fn words() -> impl Strategy<Value = String> {
