@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(day.distribution.label(), Happiness);
         assert!((day.confidence - 0.4).abs() < 1e-9);
 
-        // One each: the mean decides, in which a third that nobody chose is no candidate.
+        // A tie is decided by the mean, in which emotions without a vote are not candidates.
         let hidden = |emotion| torn([(emotion, 0.51), (Anger, 0.49)]);
         let tie = [hidden(Sadness), hidden(Happiness), torn([(Sadness, 0.6), (Anger, 0.4)])];
         assert_eq!(majority_emotion(date(), &tie).label, Sadness);

@@ -8,7 +8,7 @@ const EMOTIONS: usize = Emotion::ALL.len();
 ///
 /// # Errors
 ///
-/// [`UnlabelledLine`] for the first line that is not like that.
+/// [`UnlabelledLine`] for the first line in another format.
 pub fn labelled(file: &str) -> Result<Vec<(Emotion, &str)>, UnlabelledLine> {
     let texts = file.lines().zip(1..).map(|(line, number)| {
         let wrong = |reason| UnlabelledLine { line: number, reason };
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_are_those_of_the_books() {
+    fn metrics_match_their_definitions() {
         use Emotion::{Anger, Fear, Sadness};
         let pairs = [(Fear, Fear), (Fear, Fear), (Fear, Anger), (Anger, Anger), (Sadness, Fear)];
         let evaluation = Evaluation::of(pairs);

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use serde::Deserialize;
 use shiori_sdk::Emotion;
 
-/// The files of a checkpoint. The weights are last, for they are most of it.
+/// The files of a checkpoint. The weights, by far the largest, are last.
 pub(super) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
 
 /// A checkpoint cannot be used as an emotion model.
@@ -25,7 +25,7 @@ pub enum BertError {
         /// Why.
         source: io::Error,
     },
-    /// The weights are there as a pickle only, which can run any code.
+    /// The weights exist only as a pickle, which can execute arbitrary code.
     #[error(
         "{dir} has its weights in pytorch_model.bin, which is not read; convert them with Python: \
          BertForSequenceClassification.from_pretrained(DIR).save_pretrained(DIR)"
@@ -95,8 +95,8 @@ pub enum BertError {
         /// Its type.
         found: String,
     },
-    /// A tensor has a number in it that is infinite or none at all.
-    #[error("the tensor {name} has a number in it that is not finite")]
+    /// A tensor contains an infinity or NaN.
+    #[error("the tensor {name} contains a number that is not finite")]
     NotFinite {
         /// The tensor.
         name: String,
@@ -146,7 +146,7 @@ pub(super) struct Config {
     pub(super) layer_norm_eps: f32,
 }
 
-// The defaults of `transformers`, which leaves out of the file what equals them.
+// The defaults of `transformers`, which omits settings with these values from the file.
 fn gelu() -> String {
     "gelu".to_owned()
 }
@@ -244,7 +244,7 @@ fn unsupported(setting: &'static str, found: String, wanted: &'static str) -> Be
     BertError::Unsupported { setting, found, wanted }
 }
 
-/// The emotion by its Korean or English name, or another word for it that checkpoints use.
+/// The emotion with this Korean or English name, or with another name that checkpoints use.
 fn named(label: &str) -> Option<Emotion> {
     let label = label.trim().to_lowercase();
     match label.as_str() {
@@ -258,8 +258,8 @@ fn named(label: &str) -> Option<Emotion> {
     }
 }
 
-/// The tensors of `model.safetensors`. Each is read when it is asked for, so that the weights are
-/// never in memory twice.
+/// The tensors of `model.safetensors`. Each is read on demand, so that the weights are never in memory
+/// twice.
 #[derive(Debug)]
 pub(super) struct Weights {
     path: PathBuf,

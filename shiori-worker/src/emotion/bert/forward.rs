@@ -9,12 +9,12 @@
 //!    - attention for each sentence and head by itself: softmax(Q·Kᵀ / √size)·V;
 //!    - a product H×H over the result, added to the layer's input, normalised;
 //!    - a product to the wider inner rows, GELU, a product back, added, normalised.
-//! 3. The last layer asks, and goes on, with the first row of each sentence only, that of `[CLS]`,
-//!    for nothing else is read from it: S rows instead of T.
+//! 3. The last layer computes queries and outputs only for the first row of each sentence, that of
+//!    `[CLS]`, because only this row is used: S rows instead of T.
 //! 4. Pooler and classifier: a product and tanh, then a product to one number for each label.
 //!
 //! All is in `f32`. Rows do not depend on each other outside of attention, so what a sentence is
-//! packed with changes its answer by no more than rounding.
+//! packed with changes its result by no more than rounding errors.
 
 use std::{
     f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI},
@@ -30,11 +30,11 @@ use super::{
     checkpoint::{Config, Weights},
 };
 
-/// The network of a `BertForSequenceClassification`. It is never written to once it is read.
+/// The network of a `BertForSequenceClassification`, immutable after loading.
 #[derive(Debug)]
 pub(super) struct Network {
     words: Array2<f32>,
-    /// With the vector of the first segment, for a text alone is all in that, added to each.
+    /// Includes the vector of the first segment, in which a single text lies completely.
     positions: Array2<f32>,
     norm: Norm,
     layers: Vec<Layer>,
@@ -168,14 +168,14 @@ impl Layer {
                 let value = block(values, span, &columns);
                 general_mat_mul(scale, &query, &key.t(), 0.0, &mut scores);
                 scores.rows_mut().into_iter().for_each(softmax);
-                let mut learnt = block(context.view_mut(), rows, &columns);
-                general_mat_mul(1.0, &scores, &value, 0.0, &mut learnt);
+                let mut output = block(context.view_mut(), rows, &columns);
+                general_mat_mul(1.0, &scores, &value, 0.0, &mut output);
             }
         }
         context
     }
 
-    /// The layer's second half: `states` with what was learnt, row by row.
+    /// The second half of the layer: adds the attention's output to `states`, then the feed-forward part.
     fn finish(&self, mut states: Array2<f32>, context: &Array2<f32>) -> Array2<f32> {
         self.attention.add(context, &mut states);
         self.attention_norm.apply(&mut states);

@@ -28,9 +28,9 @@ pub use checkpoint::BertError;
 /// How a [`BertModel`] is loaded.
 #[derive(Debug, Clone)]
 pub struct BertOptions {
-    /// Threads that the model computes on, at least 1. Default: one for each core.
+    /// Number of threads, at least 1. Default: one per core.
     pub threads: usize,
-    /// The emotion that each of the model's labels stands for, in their order. Default: by the
+    /// The emotions of the model's labels, in the order of the labels. Default: by the
     /// names in the checkpoint's `id2label`, Korean or English.
     pub labels: Option<Vec<Emotion>>,
 }
@@ -41,10 +41,10 @@ impl Default for BertOptions {
     }
 }
 
-/// Reads emotions with a `BertForSequenceClassification` checkpoint, e.g. a KLUE-BERT that was
+/// Detects emotions with a `BertForSequenceClassification` checkpoint, e.g. a KLUE-BERT that was
 /// trained on the seven emotions.
 ///
-/// A text's distribution is the softmax of the model's answer; labels that stand for the same
+/// A text's distribution is the softmax of the model's logits; labels of the same
 /// emotion add up, and an emotion without a label has the probability 0. A text is cut to the
 /// first 512 tokens, or fewer if the checkpoint has fewer positions. A text of which the tokenizer
 /// leaves nothing is [`Distribution::UNIFORM`] without evidence, any other has the evidence 1. A
@@ -55,8 +55,8 @@ impl Default for BertOptions {
 ///
 /// # Memory
 ///
-/// The weights are there once, in `f32`: 4 bytes for each parameter, 440 MB for BERT-base with a
-/// vocabulary of 32,000, plus about 30 MB for each thread at work. Loading needs no more.
+/// The weights are in memory once, as `f32`: 4 bytes for each parameter, 440 MB for BERT-base with a
+/// vocabulary of 32,000, plus about 30 MB for each busy thread. Loading needs no more.
 pub struct BertModel {
     engine: String,
     labels: Vec<Emotion>,
@@ -77,7 +77,7 @@ impl BertModel {
     ///
     /// # Errors
     ///
-    /// [`BertError`] when the directory is not a checkpoint that this model reads rightly.
+    /// [`BertError`] when the directory is not a supported checkpoint.
     pub fn load(dir: impl AsRef<Path>, options: BertOptions) -> Result<Self, BertError> {
         let dir = dir.as_ref();
         let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -90,7 +90,7 @@ impl BertModel {
     ///
     /// # Errors
     ///
-    /// [`BertError`] when the checkpoint cannot be had, or is none that this model reads rightly.
+    /// [`BertError`] when the checkpoint cannot be downloaded or is not supported.
     pub async fn from_hub(id: &str, options: BertOptions) -> Result<Self, BertError> {
         Self::load_from(&Hub::from_env(), id, options).await
     }
@@ -139,8 +139,8 @@ impl EmotionModel for BertModel {
         let failed =
             |message: &str, retryable| EmotionError { message: message.to_owned(), retryable };
         let tokenizer = self.tokenizer.clone();
-        let take_apart = move || texts.iter().map(|text| tokenizer.ids(text)).collect();
-        let all: Result<Vec<_>, BertError> = spawn_blocking(take_apart)
+        let tokenize = move || texts.iter().map(|text| tokenizer.ids(text)).collect();
+        let all: Result<Vec<_>, BertError> = spawn_blocking(tokenize)
             .await
             .map_err(|_| failed("the tokenizer was interrupted", true))?;
         let all = all.map_err(|_| failed("the tokenizer cannot read a text", false))?;

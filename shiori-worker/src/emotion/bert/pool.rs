@@ -34,7 +34,7 @@ struct Sentence {
 }
 
 impl Pool {
-    /// A pool that does this: a row of numbers for each sentence of a group.
+    /// Starts the threads. `infer` returns a row of numbers for each sentence of a group.
     pub(super) fn start(
         threads: usize,
         infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>> + Send + Sync + 'static,
@@ -105,7 +105,8 @@ impl Waiting {
             {
                 self.add(job);
             }
-            // Towards the end the groups become smaller, so that all threads end at about one time.
+            // Towards the end the groups become smaller, so that all threads finish at about the same
+            // time.
             let limit = self.tokens / (2 * self.threads);
             let limit = limit.clamp(MIN_GROUP_TOKENS, MAX_GROUP_TOKENS);
             let (mut group, mut tokens) = (Vec::new(), 0);

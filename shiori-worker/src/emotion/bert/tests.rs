@@ -1,6 +1,6 @@
-//! Parity with `transformers`, whose answers `scripts/make_bert_fixture.py` wrote down, and what is
-//! refused.
-#![allow(clippy::float_cmp)] // Where numbers are compared, they are to be the same.
+//! Parity with `transformers`, whose results `scripts/make_bert_fixture.py` recorded, and the errors of
+//! unusable checkpoints.
+#![allow(clippy::float_cmp)] // Compared numbers must be identical.
 
 use std::{
     fs,
@@ -146,7 +146,7 @@ fn copy() -> TempDir {
     dir
 }
 
-fn refusal(dir: &Path) -> BertError {
+fn load_error(dir: &Path) -> BertError {
     BertModel::load(dir, two_threads()).expect_err("it is refused")
 }
 
@@ -157,7 +157,7 @@ fn edit(dir: &Path, name: &str, change: impl FnOnce(&mut Value)) {
     fs::write(path, json.to_string()).unwrap();
 }
 
-/// Writes the weights anew, each tensor as `change` makes it; without those it makes none of.
+/// Rewrites the weights: `change` replaces each tensor, or removes it by returning `None`.
 fn edit_weights(
     dir: &Path,
     mut change: impl FnMut(&str, Dtype, Vec<usize>, Vec<u8>) -> Option<(Dtype, Vec<usize>, Vec<u8>)>,
@@ -208,15 +208,15 @@ fn a_config_of_anything_else_is_refused() {
     for (key, value, check) in cases {
         let dir = copy();
         edit(dir.path(), "config.json", |config| config[key] = value.clone());
-        let error = refusal(dir.path());
+        let error = load_error(dir.path());
         assert!(check(&error), "{key} {value}: {error:?}");
     }
     let dir = copy();
     edit(dir.path(), "config.json", |config| config["num_hidden_layers"] = json!(4));
-    let error = refusal(dir.path()).to_string();
+    let error = load_error(dir.path()).to_string();
     assert!(error.contains("bert.encoder.layer.3.attention.self.query.weight"), "{error}");
     fs::write(dir.path().join("config.json"), "no JSON").unwrap();
-    assert!(config(&refusal(dir.path())));
+    assert!(config(&load_error(dir.path())));
 }
 
 #[test]
@@ -224,14 +224,14 @@ fn files_that_are_missing_or_damaged_are_refused() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         let dir = copy();
         fs::remove_file(dir.path().join(name)).unwrap();
-        let error = refusal(dir.path());
+        let error = load_error(dir.path());
         assert!(matches!(&error, BertError::Read { file, .. } if file.ends_with(name)), "{error}");
     }
 
     let dir = copy();
     let weights = dir.path().join("model.safetensors");
     fs::rename(&weights, dir.path().join("pytorch_model.bin")).unwrap();
-    let error = refusal(dir.path());
+    let error = load_error(dir.path());
     assert!(matches!(error, BertError::Pickled { .. }));
     assert!(error.to_string().contains("save_pretrained"));
 
@@ -244,7 +244,7 @@ fn files_that_are_missing_or_damaged_are_refused() {
     let cuts = [0, 7, 8, 100, whole.len() - 1].map(|length| whole[..length].to_vec());
     for bytes in cuts.into_iter().chain([huge, garbled, longer]) {
         fs::write(&weights, bytes).unwrap();
-        let error = refusal(dir.path());
+        let error = load_error(dir.path());
         assert!(matches!(error, BertError::Weights { .. }), "{error:?}");
     }
 }
@@ -256,7 +256,7 @@ fn tensors_that_do_not_fit_are_refused() {
     edit_weights(dir.path(), |name, dtype, shape, data| {
         (name != gone).then_some((dtype, shape, data))
     });
-    let error = refusal(dir.path());
+    let error = load_error(dir.path());
     assert!(matches!(&error, BertError::MissingTensor { name } if name == gone), "{error:?}");
 
     let dir = copy();
@@ -264,7 +264,7 @@ fn tensors_that_do_not_fit_are_refused() {
         let shape = if name == "classifier.weight" { vec![32, 7] } else { shape };
         Some((dtype, shape, data))
     });
-    let error = refusal(dir.path());
+    let error = load_error(dir.path());
     assert!(
         matches!(&error, BertError::Shape { expected, found, .. } if *expected == [7, 32] && *found == [32, 7]),
         "{error:?}"
@@ -275,7 +275,7 @@ fn tensors_that_do_not_fit_are_refused() {
         let dtype = if name == "classifier.bias" { Dtype::I32 } else { dtype };
         Some((dtype, shape, data))
     });
-    let error = refusal(dir.path());
+    let error = load_error(dir.path());
     assert!(matches!(&error, BertError::Dtype { found, .. } if found == "I32"), "{error:?}");
 
     for odd in [f32::NAN, f32::INFINITY] {
@@ -286,7 +286,7 @@ fn tensors_that_do_not_fit_are_refused() {
             }
             Some((dtype, shape, data))
         });
-        let error = refusal(dir.path());
+        let error = load_error(dir.path());
         assert!(matches!(error, BertError::NotFinite { .. }), "{error:?}");
     }
 }
@@ -295,13 +295,13 @@ fn tensors_that_do_not_fit_are_refused() {
 fn a_tokenizer_that_does_not_fit_is_refused() {
     let dir = copy();
     edit(dir.path(), "tokenizer.json", |json| json["model"]["vocab"]["먼"] = json!(708));
-    assert!(matches!(refusal(dir.path()), BertError::Tokenizer { .. }));
+    assert!(matches!(load_error(dir.path()), BertError::Tokenizer { .. }));
     let dir = copy();
     edit(dir.path(), "tokenizer.json", |json| json["post_processor"] = Value::Null);
-    assert!(matches!(refusal(dir.path()), BertError::Tokenizer { .. }));
+    assert!(matches!(load_error(dir.path()), BertError::Tokenizer { .. }));
     let dir = copy();
     fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
-    assert!(matches!(refusal(dir.path()), BertError::Tokenizer { .. }));
+    assert!(matches!(load_error(dir.path()), BertError::Tokenizer { .. }));
 }
 
 #[test]
@@ -335,7 +335,7 @@ async fn labels_are_known_by_name_in_either_language_or_by_the_setting() {
     assert_eq!(distribution.probability(Surprise), 0.0);
 
     edit(dir.path(), "config.json", |config| config["id2label"] = Value::Null);
-    assert!(matches!(refusal(dir.path()), BertError::Labels));
+    assert!(matches!(load_error(dir.path()), BertError::Labels));
     let labels = vec![Surprise; 7];
     let options = BertOptions { labels: Some(labels), ..two_threads() };
     let model = BertModel::load(dir.path(), options).unwrap();
@@ -426,7 +426,7 @@ async fn a_checkpoint_is_downloaded_once() {
 }
 
 #[tokio::test]
-async fn what_the_hub_does_not_give_is_an_error_and_leaves_nothing_behind() {
+async fn a_failed_download_is_an_error_and_leaves_no_file() {
     let (server, _cache, hub) = hub(0).await;
     for id in ["../tiny", "owner/..", "owner/tiny/more", "/owner", "", "a b", "o/t?x=1"] {
         let error = hub.fetch(id).await.expect_err(id).to_string();
@@ -439,7 +439,7 @@ async fn what_the_hub_does_not_give_is_an_error_and_leaves_nothing_behind() {
     // The connection ends before the file does.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let cutting = tokio::spawn(async move {
+    let interrupting = tokio::spawn(async move {
         let (mut connection, _) = listener.accept().await.unwrap();
         let mut request = [0; 4096];
         assert!(connection.read(&mut request).await.unwrap() > 0);
@@ -448,11 +448,11 @@ async fn what_the_hub_does_not_give_is_an_error_and_leaves_nothing_behind() {
     });
     let cut = Hub { url, cache: hub.cache.clone() };
     assert!(matches!(cut.fetch("owner/tiny").await, Err(BertError::Hub { .. })));
-    cutting.await.unwrap();
+    interrupting.await.unwrap();
     assert_eq!(fs::read_dir(hub.cache.join("owner--tiny")).unwrap().count(), 0);
 }
 
-/// How long a test waits for what happens at once unless it is broken.
+/// A timeout that only a failing test reaches.
 const LONG: Duration = Duration::from_secs(30);
 
 fn sentences(lengths: &[u16]) -> Vec<Vec<u32>> {
@@ -460,93 +460,93 @@ fn sentences(lengths: &[u16]) -> Vec<Vec<u32>> {
 }
 
 /// A pool of one thread whose groups wait until `hold` is dropped.
-struct Held {
+struct BlockedPool {
     pool: Pool,
-    /// The lengths of the sentences of each group, in the order in which they began.
+    /// The lengths of the sentences of each group, in the order in which the groups started.
     groups: Arc<Mutex<Vec<Vec<u16>>>>,
-    /// A permit for each group that has begun.
-    begun: Arc<Semaphore>,
+    /// A permit for each group that has started.
+    started: Arc<Semaphore>,
     hold: mpsc::Sender<()>,
 }
 
-impl Held {
+impl BlockedPool {
     fn start() -> Self {
         let groups = Arc::new(Mutex::new(Vec::new()));
-        let begun = Arc::new(Semaphore::new(0));
-        let (hold, held) = mpsc::channel();
-        let (seen, told, held) = (groups.clone(), begun.clone(), Mutex::new(held));
+        let started = Arc::new(Semaphore::new(0));
+        let (hold, blocked) = mpsc::channel();
+        let (recorded, notify, blocked) = (groups.clone(), started.clone(), Mutex::new(blocked));
         let infer = move |group: &[&[u32]]| {
             let lengths = group.iter().map(|ids| u16::try_from(ids.len()).unwrap());
             let lengths: Vec<_> = lengths.collect();
             let answers = lengths.iter().map(|length| vec![f32::from(*length)]).collect();
-            seen.lock().unwrap().push(lengths);
-            told.add_permits(1);
-            // An error, for nothing is ever sent.
-            let _ = held.lock().unwrap().recv();
+            recorded.lock().unwrap().push(lengths);
+            notify.add_permits(1);
+            // Returns an error when `hold` is dropped.
+            let _ = blocked.lock().unwrap().recv();
             answers
         };
-        Self { pool: Pool::start(1, infer).unwrap(), groups, begun, hold }
+        Self { pool: Pool::start(1, infer).unwrap(), groups, started, hold }
     }
 
-    async fn begun(&self) {
-        tokio::time::timeout(LONG, self.begun.acquire()).await.unwrap().unwrap().forget();
+    async fn started(&self) {
+        tokio::time::timeout(LONG, self.started.acquire()).await.unwrap().unwrap().forget();
     }
 }
 
-async fn answer<T>(run: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LONG, run).await.expect("an answer")
+async fn in_time<T>(run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, run).await.expect("in time")
 }
 
 #[tokio::test]
 async fn groups_are_packed_across_jobs_and_have_a_bound() {
-    let held = Held::start();
+    let blocked = BlockedPool::start();
     let jobs: [&[u16]; 3] = [&[3], &[100, 20], &[300, 200, 512]];
     let mut running = Vec::new();
     for job in jobs {
-        let mut run = Box::pin(held.pool.run(sentences(job)));
+        let mut run = Box::pin(blocked.pool.run(sentences(job)));
         assert!(poll!(&mut run).is_pending());
         // The first group has the first job alone; the others wait together.
         if running.is_empty() {
-            held.begun().await;
+            blocked.started().await;
         }
         running.push(run);
     }
-    assert!(answer(held.pool.run(vec![])).await.unwrap().is_empty());
-    drop(held.hold);
+    assert!(in_time(blocked.pool.run(vec![])).await.unwrap().is_empty());
+    drop(blocked.hold);
     for (run, job) in running.into_iter().zip(jobs) {
         let expected: Vec<_> = job.iter().map(|length| vec![f32::from(*length)]).collect();
-        assert_eq!(answer(run).await.unwrap(), expected);
+        assert_eq!(in_time(run).await.unwrap(), expected);
     }
     let expected: [&[u16]; 4] = [&[3], &[100, 20, 300], &[200], &[512]];
-    assert_eq!(*held.groups.lock().unwrap(), expected);
+    assert_eq!(*blocked.groups.lock().unwrap(), expected);
 }
 
 #[tokio::test]
-async fn a_panic_fails_its_group_and_nothing_else() {
+async fn a_panic_fails_only_its_group() {
     let infer = |group: &[&[u32]]| {
         assert!(group.iter().all(|ids| ids.len() != 13), "the test's own panic");
         group.iter().map(|_| vec![1.0]).collect()
     };
     let pool = Pool::start(1, infer).unwrap();
     for _ in 0..3 {
-        assert!(answer(pool.run(sentences(&[13]))).await.is_err());
-        assert_eq!(answer(pool.run(sentences(&[12]))).await.unwrap(), [[1.0]]);
+        assert!(in_time(pool.run(sentences(&[13]))).await.is_err());
+        assert_eq!(in_time(pool.run(sentences(&[12]))).await.unwrap(), [[1.0]]);
     }
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_not_computed_and_the_threads_end_with_the_pool() {
-    let Held { pool, groups, begun, hold } = Held::start();
+async fn cancelled_sentences_are_skipped_and_the_threads_end_with_the_pool() {
+    let BlockedPool { pool, groups, started, hold } = BlockedPool::start();
     let mut first = Box::pin(pool.run(sentences(&[1])));
     assert!(poll!(&mut first).is_pending());
-    answer(begun.acquire()).await.unwrap().forget();
+    in_time(started.acquire()).await.unwrap().forget();
     {
-        let mut given_up = Box::pin(pool.run(sentences(&[2, 2])));
-        assert!(poll!(&mut given_up).is_pending());
+        let mut cancelled = Box::pin(pool.run(sentences(&[2, 2])));
+        assert!(poll!(&mut cancelled).is_pending());
     }
     drop(hold);
-    answer(first).await.unwrap();
-    answer(pool.run(sentences(&[4]))).await.unwrap();
+    in_time(first).await.unwrap();
+    in_time(pool.run(sentences(&[4]))).await.unwrap();
     assert_eq!(*groups.lock().unwrap(), [[1], [4]]);
 
     drop(pool);
@@ -557,14 +557,14 @@ async fn what_was_given_up_is_not_computed_and_the_threads_end_with_the_pool() {
     }
 }
 
-/// On a runtime of one thread: while the model computes, this task goes on.
+/// On a runtime with one thread, this task continues while the model computes.
 #[tokio::test(flavor = "current_thread")]
 async fn async_threads_are_never_blocked() {
-    let held = Held::start();
-    let mut run = Box::pin(held.pool.run(sentences(&[1])));
+    let blocked = BlockedPool::start();
+    let mut run = Box::pin(blocked.pool.run(sentences(&[1])));
     assert!(poll!(&mut run).is_pending());
-    held.begun().await;
+    blocked.started().await;
     assert!(poll!(&mut run).is_pending());
-    drop(held.hold);
-    answer(run).await.unwrap();
+    drop(blocked.hold);
+    in_time(run).await.unwrap();
 }

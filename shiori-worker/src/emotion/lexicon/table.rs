@@ -29,7 +29,7 @@ struct Expression {
 /// The meaning of an expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sense {
-    /// The emotion; none for what only looks like another expression (전화 is no 화).
+    /// The emotion; none for a word that only looks like another expression (전화 is not 화).
     pub(super) emotion: Option<Emotion>,
     /// How explicit it is: 3 names the emotion, 1 hints at it.
     pub(super) weight: f64,
@@ -54,10 +54,10 @@ struct Form {
 }
 
 impl Table {
-    /// Reads lines of `emotion<TAB>weight<TAB>forms`; `#` begins a comment. Forms are parted by
+    /// Reads lines of `emotion<TAB>weight<TAB>forms`; `#` starts a comment. Forms are separated by
     /// spaces, and the words of a form by `_`.
     ///
-    /// Hangul, bare letters and emoji stand for every word that begins with them, unless a `.`
+    /// Hangul, bare letters and emoji match every word that starts with them, unless a `.`
     /// follows: then nothing but a particle may come after. The words of an expression before
     /// its last are read as if they had that `.`, and so is Latin script, unless a `*` follows.
     ///
@@ -99,7 +99,7 @@ impl Table {
         Some(())
     }
 
-    /// The expression that begins with the first of these words, `from` so many bytes into it.
+    /// The expression that starts in the first of these words, at the byte `from`.
     /// One of more words goes before one of fewer, then the longer one before the shorter.
     pub(super) fn find(&self, words: &[String], from: usize) -> Option<Hit> {
         let first = words.first()?.get(from..)?;

@@ -8,7 +8,7 @@ use std::iter;
 /// A sentence: the text between two sentence ends.
 #[derive(Default)]
 pub(in crate::emotion) struct Sentence {
-    /// Its words, decomposed and in lower case. [`PAUSE`] stands for punctuation between them, an
+    /// Its words, decomposed and in lower case. [`PAUSE`] represents punctuation between them, an
     /// emoji is a word of its own, and so is a run of bare letters such as ㅋㅋ.
     pub(in crate::emotion) words: Vec<String>,
     /// The exclamation marks that end it.
@@ -17,7 +17,7 @@ pub(in crate::emotion) struct Sentence {
     pub(in crate::emotion) questions: u32,
 }
 
-/// The word that stands for punctuation within a sentence.
+/// The word that represents punctuation within a sentence.
 pub(super) const PAUSE: &str = ",";
 
 /// The sentences of a text, one at a time.
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_parted_into_sentences_and_words() {
+    fn text_is_split_into_sentences_and_words() {
         assert_eq!(split(""), []);
         assert_eq!(
             split("좋아ㅋㅋ, 진짜!! It’s OK.\n👍🏽❤\u{fe0f}끝"),

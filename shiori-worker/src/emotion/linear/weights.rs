@@ -1,16 +1,16 @@
 //! The weights of the linear model, and the file that holds them.
 //!
 //! All numbers are little-endian. There is a row for each emotion but 중립, in the order of
-//! [`Emotion::ALL`]: a model of this kind only knows differences, and they are those to 중립, whose
+//! [`Emotion::ALL`]: only differences between scores matter, and all are relative to 중립, whose
 //! score is 0.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `shiori` and the edition |
 //! | 2 × 4 | [`BUCKETS`], [`HINTS`] |
-//! | 4 × [`SCORES`] | what each score begins with |
-//! | 4 × [`HINTS`] × [`SCORES`] | what each hint adds |
-//! | 4 × [`SCORES`] | what one step of a bucket's weight is worth |
+//! | 4 × [`SCORES`] | the bias of each score |
+//! | 4 × [`HINTS`] × [`SCORES`] | the weights of each lexicon feature |
+//! | 4 × [`SCORES`] | the size of a quantization step |
 //! | [`BUCKETS`] × [`SCORES`] | the steps, -127 to 127 |
 //! | 8 | FNV-1a of all before |
 
@@ -23,7 +23,7 @@ use super::features::{BUCKETS, Features, HINTS};
 /// Emotions that have a score: all but 중립.
 pub const SCORES: usize = Emotion::ALL.len() - 1;
 
-/// The first bytes of the file, which name its edition.
+/// The first bytes of the file, which contain its version.
 const MAGIC: [u8; 8] = *b"shiori\x00\x01";
 
 /// The scores of a text, in the order of [`Emotion::ALL`]; that of 중립 is 0.
@@ -38,19 +38,19 @@ pub struct Weights {
     buckets: Vec<[i8; SCORES]>,
 }
 
-/// The bytes are not a whole file of this edition.
+/// The bytes are not a complete file of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the weights of a linear emotion model of this edition")]
+#[error("not the weights of a linear emotion model of this version")]
 pub struct InvalidWeights;
 
 impl Weights {
-    /// The weights nearest to those that were learnt: for all seven emotions, of `BUCKETS` buckets
+    /// Quantizes trained weights: for all seven emotions, of `BUCKETS` buckets
     /// and then `HINTS` hints. The scores are multiplied by `sharpness` after `bias` is added.
-    pub fn quantize(learnt: &[Scores], bias: Scores, sharpness: f32) -> Self {
+    pub fn quantize(trained: &[Scores], bias: Scores, sharpness: f32) -> Self {
         let relative = |row: &Scores| {
             scored().map(|emotion| (row[emotion] - row[Emotion::Neutral.index()]) * sharpness)
         };
-        let (buckets, hints) = learnt.split_at(BUCKETS);
+        let (buckets, hints) = trained.split_at(BUCKETS);
         let buckets: Vec<[f32; SCORES]> = buckets.iter().map(relative).collect();
         let step = array::from_fn(|score| {
             let largest = buckets.iter().map(|row| row[score].abs()).fold(0.0, f32::max);

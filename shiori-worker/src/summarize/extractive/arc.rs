@@ -5,7 +5,7 @@ use shiori_sdk::Emotion;
 /// The shape of a week's moods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MoodArc {
-    /// One day is all there is.
+    /// There is only one day.
     OneDay(Emotion),
     /// Every day was calm.
     Calm,

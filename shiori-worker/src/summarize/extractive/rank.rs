@@ -38,7 +38,7 @@ pub(super) fn choose(sentences: &[Sentence]) -> Vec<Sentence> {
     chosen.into_iter().map(|at| sentences[at].clone()).collect()
 }
 
-/// How much each sentence is worth, 0 to 1: what it shares with the others, what its day felt,
+/// How much each sentence is worth, 0 to 1: what it shares with the others, the emotion of its day,
 /// and whether it is of a length that can be quoted.
 fn worth(sentences: &[Sentence], grams: &[BTreeSet<[char; 2]>]) -> Vec<f64> {
     let central = text_rank(grams);
