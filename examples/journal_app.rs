@@ -160,7 +160,7 @@ async fn ask(
 mod tests {
     use std::time::Duration;
 
-    use shiori_sdk::testing::{FakeShiori, Fault, RIVAL_LINE, Route};
+    use shiori_sdk::testing::{CONFLICTING_LINE, FakeShiori, Fault, Route};
 
     use super::*;
 
@@ -202,7 +202,7 @@ mod tests {
         let (status, _, answer) = note(&app, "둘").await;
         assert_eq!(
             (status, answer),
-            (StatusCode::CREATED, json!({"notes": ["하나", RIVAL_LINE, "둘"]}))
+            (StatusCode::CREATED, json!({"notes": ["하나", CONFLICTING_LINE, "둘"]}))
         );
     }
 
@@ -210,7 +210,7 @@ mod tests {
     async fn a_note_whose_answer_is_lost_is_written_once() {
         let fake = FakeShiori::start();
         let app = app_on(&fake).await;
-        fake.inject(Fault::lost_answer().on(Route::Save));
+        fake.inject(Fault::lost_response().on(Route::Save));
         assert_eq!(note(&app, "하나").await.0, StatusCode::CREATED);
         assert_eq!(get(&app, "/notes").await, json!({"notes": ["하나"]}));
         assert_eq!(fake.count(Route::Save), 2);

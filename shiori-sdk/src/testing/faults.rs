@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use hyper::StatusCode;
 use tokio::sync::watch;
 
-use super::wire::{Refusal, Reply, Route, seconds};
+use super::wire::{ApiError, ApiResponse, Route, seconds};
 use crate::ErrorCode;
 
 /// Something that goes wrong with a request, for [`FakeShiori::inject`](super::FakeShiori::inject).
@@ -40,7 +40,7 @@ impl Fault {
     }
 
     /// The request is applied, and the connection breaks before the answer.
-    pub fn lost_answer() -> Self {
+    pub fn lost_response() -> Self {
         Self::new(Kind::LostAnswer)
     }
 
@@ -97,7 +97,7 @@ impl Faults {
 }
 
 /// The answer of a fault with a status.
-pub(super) fn answer(status: u16, retry_after: Option<Duration>) -> Reply {
+pub(super) fn answer(status: u16, retry_after: Option<Duration>) -> ApiResponse {
     let code = match status {
         401 => Some(ErrorCode::Unauthorized),
         404 => Some(ErrorCode::NotFound),
@@ -106,8 +106,9 @@ pub(super) fn answer(status: u16, retry_after: Option<Duration>) -> Reply {
         503 => Some(ErrorCode::Unavailable),
         _ => None,
     };
-    let bare = || Reply::bare(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY));
-    let reply = code.map_or_else(bare, |code| Refusal::new(status, code).into());
+    let bare =
+        || ApiResponse::bare(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY));
+    let reply = code.map_or_else(bare, |code| ApiError::new(status, code).into());
     match retry_after {
         Some(wait) => reply.with_header(hyper::header::RETRY_AFTER, &seconds(wait)),
         None => reply,

@@ -9,7 +9,7 @@
 //! - **Summaries stand still** until [`SummaryClock`] moves them.
 //! - **Time stands still** until [`FakeShiori::advance`] moves it. Only a long-poll takes as long
 //!   as it asks for.
-//! - **Faults happen when they are injected**: lost requests and answers, refusals, held requests,
+//! - **Faults happen when they are injected**: lost requests and answers, errors, held requests,
 //!   and saves of another device that comes first. See [`Fault`].
 //!
 //! Dropping the fake closes its port, and the next request finds nobody there.
@@ -19,7 +19,7 @@
 //! ```
 //! use shiori_sdk::{
 //!     Client, Date, Draft, ErrorKind, Requested, Result, Saved, Week,
-//!     testing::{FakeShiori, Fault, RIVAL_LINE, Route},
+//!     testing::{FakeShiori, Fault, CONFLICTING_LINE, Route},
 //! };
 //!
 //! /// Adds a line to a day's diary. This is what is to be tested.
@@ -39,7 +39,7 @@
 //!
 //!     fake.inject_conflicts(1);
 //!     let saved = add_line(&client, date, "점심은 국수").await.unwrap();
-//!     assert_eq!(saved.draft.content.block_texts(), [RIVAL_LINE, "점심은 국수"]);
+//!     assert_eq!(saved.draft.content.block_texts(), [CONFLICTING_LINE, "점심은 국수"]);
 //!     assert_eq!(saved.report.conflicts, 1);
 //! }
 //!
@@ -49,7 +49,7 @@
 //!     let date = Date::new(2026, 2, 16).unwrap();
 //!     add_line(&client, date, "아침은 죽").await.unwrap();
 //!
-//!     fake.inject(Fault::lost_answer().on(Route::Save));
+//!     fake.inject(Fault::lost_response().on(Route::Save));
 //!     let saved = add_line(&client, date, "점심은 국수").await.unwrap();
 //!     assert_eq!(saved.draft.content.block_texts(), ["아침은 죽", "점심은 국수"]);
 //!     assert_eq!(fake.count(Route::Save), 3, "one was sent twice");
@@ -92,6 +92,8 @@
 //! real diaries into. It knows nothing of the internal API, of `/healthz`, `/readyz` and `/metrics`,
 //! and it bounds neither time nor sessions.
 
+mod accounts;
+mod diaries;
 mod faults;
 mod server;
 mod state;
@@ -109,15 +111,12 @@ use std::{
 use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
-use self::{
-    faults::Faults,
-    state::{ACCESS_TTL, State},
-};
+use self::{accounts::ACCESS_TTL, faults::Faults, state::State};
 use crate::{Client, ClientBuilder, NewAccount, Result, Timestamp};
 
 pub use self::{
+    diaries::CONFLICTING_LINE,
     faults::{Fault, Hold},
-    state::RIVAL_LINE,
     summaries::SummaryClock,
     wire::Route,
 };
@@ -205,9 +204,8 @@ impl FakeShiori {
             password: Person::PASSWORD.into(),
             nickname: "시험".to_owned(),
         };
-        if self.shared.lock().sign_up(account).is_err() {
-            unreachable!("the account is a good one, and new");
-        }
+        let created = self.shared.lock().accounts.create(account);
+        created.expect("the address is new, and every field keeps its rule");
         Person { url: self.url(), email }
     }
 
@@ -254,15 +252,17 @@ impl FakeShiori {
     }
 
     /// The next so many saves lose against another device: each finds that a paragraph,
-    /// [`RIVAL_LINE`], has just been added to the diary, and is answered 409 with the diary as it
+    /// [`CONFLICTING_LINE`], has just been added to the diary, and is answered 409 with the diary as it
     /// stands. Saves that would have failed anyhow do not count.
     pub fn inject_conflicts(&self, count: u32) {
-        self.shared.lock().rivals += count;
+        let mut state = self.shared.lock();
+        let pending = &mut state.diaries.pending_conflicts;
+        *pending = pending.saturating_add(count);
     }
 
     /// The next request is applied, and its answer is lost: [`Fault::lost_answer`].
     pub fn drop_response_once(&self) {
-        self.inject(Fault::lost_answer());
+        self.inject(Fault::lost_response());
     }
 
     /// The next request is answered with this status: [`Fault::status`].

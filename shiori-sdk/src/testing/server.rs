@@ -21,9 +21,9 @@ use uuid::Uuid;
 use super::{
     SeenRequest, Shared,
     faults::{self, Kind},
-    wire::{Asked, MAX_BODY_BYTES, Refusal, Reply, Route},
+    wire::{ApiError, ApiRequest, ApiResponse, MAX_BODY_BYTES, Route},
 };
-use crate::{Revision, Summary, SummaryId, UserId};
+use crate::{MAX_LONG_POLL, Revision, Summary, SummaryId, UserId};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -101,12 +101,12 @@ async fn exchange(
         Some(Kind::Held(gate)) => gate.pass().await,
     }
     let answer = match found {
-        Err(refusal) => Err(refusal),
+        Err(error) => Err(error),
         Ok((route, parameter)) => {
             let parameter = parameter.to_owned();
             let query = head.uri.query().map(str::to_owned);
-            let asked = Asked { route, parameter, query, headers: head.headers, body };
-            answer(shared, asked).await
+            let request = ApiRequest { route, parameter, query, headers: head.headers, body };
+            answer(shared, request).await
         }
     };
     if answer_is_lost {
@@ -115,32 +115,32 @@ async fn exchange(
     Ok(match answer {
         Ok(Answer::Whole(reply)) => whole(reply, id),
         Ok(Answer::Events(watch)) => events(watch, id),
-        Err(refusal) => whole(refusal.into(), id),
+        Err(error) => whole(error.into(), id),
     })
 }
 
 enum Answer {
-    Whole(Reply),
+    Whole(ApiResponse),
     Events(Watch),
 }
 
-async fn answer(shared: Arc<Shared>, asked: Asked) -> Result<Answer, Refusal> {
-    match asked.route {
+async fn answer(shared: Arc<Shared>, request: ApiRequest) -> Result<Answer, ApiError> {
+    match request.route {
         Route::Summary => {
-            let user = shared.lock().caller(&asked)?.user;
-            wait(&shared, user, &asked).await.map(Answer::Whole)
+            let user = shared.lock().caller(&request)?.user;
+            wait(&shared, user, &request).await.map(Answer::Whole)
         }
         Route::Events => {
-            let user = shared.lock().caller(&asked)?.user;
-            let id = asked.id()?;
+            let user = shared.lock().caller(&request)?.user;
+            let id = request.id()?;
             let changes = shared.subscribe();
             shared.lock().summaries.view(user, id)?;
-            let seen = asked.header("last-event-id").and_then(|text| text.parse().ok());
+            let seen = request.header("last-event-id").and_then(|text| text.parse().ok());
             let seen = seen.map(Revision::new);
             Ok(Answer::Events(Watch { shared, user, id, changes, seen, last: None, ended: false }))
         }
         _ => {
-            let reply = shared.lock().answer(&asked);
+            let reply = shared.lock().respond(&request);
             shared.changed();
             reply.map(Answer::Whole)
         }
@@ -149,20 +149,24 @@ async fn answer(shared: Arc<Shared>, asked: Asked) -> Result<Answer, Refusal> {
 
 /// The summary, as soon as its revision is past `after` or it has ended; as it stands when the
 /// wait is over. This wait is the only thing that takes real time.
-async fn wait(shared: &Shared, user: UserId, asked: &Asked) -> Result<Reply, Refusal> {
-    let id = asked.id()?;
-    let wait = asked.param::<f64>("wait")?.unwrap_or_default();
-    let after = Revision::new(asked.param("after")?.unwrap_or_default());
+async fn wait(
+    shared: &Shared,
+    user: UserId,
+    request: &ApiRequest,
+) -> Result<ApiResponse, ApiError> {
+    let id = request.id()?;
+    let wait = request.param::<f64>("wait")?.unwrap_or_default();
+    let after = Revision::new(request.param("after")?.unwrap_or_default());
     let wait = Duration::try_from_secs_f64(wait).ok();
-    let wait = wait.filter(|wait| *wait <= Duration::from_secs(30));
-    let wait = wait.ok_or_else(|| Refusal::field("wait", "0 to 30 seconds"))?;
+    let wait = wait.filter(|wait| *wait <= MAX_LONG_POLL);
+    let wait = wait.ok_or_else(|| ApiError::field("wait", "0 to 30 seconds"))?;
     let deadline = Instant::now() + wait;
     let mut changes = shared.subscribe();
     loop {
         let summary = shared.lock().summaries.view(user, id)?;
         let has_news = summary.revision > after || summary.status.is_final();
         if has_news || Instant::now() >= deadline {
-            return Ok(Reply::ok(&summary));
+            return Ok(ApiResponse::ok(&summary));
         }
         // At the deadline the summary is looked at once more.
         let _ = timeout_at(deadline, changes.changed()).await;
@@ -212,7 +216,7 @@ impl Watch {
     }
 }
 
-fn whole(reply: Reply, id: HeaderValue) -> Response<Body> {
+fn whole(reply: ApiResponse, id: HeaderValue) -> Response<Body> {
     let mut response = Response::new(Full::from(reply.body).boxed_unsync());
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
@@ -245,6 +249,5 @@ fn is_fit(id: &HeaderValue) -> bool {
 }
 
 fn new_request_id() -> HeaderValue {
-    HeaderValue::from_str(&Uuid::new_v4().to_string())
-        .unwrap_or_else(|_| unreachable!("a UUID is plain ASCII"))
+    HeaderValue::from_str(&Uuid::new_v4().to_string()).expect("a UUID is visible ASCII")
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{
     Shared,
-    state::{State, not_found},
-    wire::{Asked, Refusal, Reply, Route, date},
+    state::State,
+    wire::{ApiError, ApiRequest, ApiResponse, Route, date, not_found},
 };
 use crate::{
     Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode, FailureKind,
@@ -25,17 +25,17 @@ const MAX_UNFINISHED: usize = 32;
 /// What the fake calls itself where a server names its model.
 const ENGINE: &str = "fake/1";
 
-/// Every summary that was asked for.
+/// Every summary that was requested.
 #[derive(Default)]
 pub(super) struct Summaries {
-    rows: Vec<Row>,
+    rows: Vec<SummaryRecord>,
     /// Those that are completed, in the order in which they were.
     completed: Vec<SummaryId>,
-    /// What every summary is completed with as soon as it is asked for.
+    /// The reflection that completes every summary as soon as it is requested.
     auto: Option<String>,
 }
 
-struct Row {
+struct SummaryRecord {
     user: UserId,
     week: Week,
     versions_read: BTreeMap<Date, Version>,
@@ -52,52 +52,52 @@ struct WeekBody {
 }
 
 impl State {
-    pub(super) fn answer_about_summaries(
+    pub(super) fn respond_about_summaries(
         &mut self,
         user: UserId,
-        asked: &Asked,
-    ) -> Result<Reply, Refusal> {
-        match asked.route {
+        request: &ApiRequest,
+    ) -> Result<ApiResponse, ApiError> {
+        match request.route {
             Route::RequestSummary => {
-                let body: WeekBody = asked.body()?;
+                let body: WeekBody = request.body()?;
                 let week = week(DateRange::new(date(&body.start)?, date(&body.end)?).ok())?;
                 self.request(user, week, body.force)
             }
             Route::Cancel => {
                 let now = self.now;
-                let summary = &mut self.summaries.find(user, asked.id()?)?.summary;
+                let summary = &mut self.summaries.find(user, request.id()?)?.summary;
                 if summary.status.is_final() {
-                    return Err(Refusal::new(409, ErrorCode::SummaryFinal));
+                    return Err(ApiError::new(409, ErrorCode::SummaryFinal));
                 }
                 summary.end(SummaryStatus::Cancelled, now);
-                Ok(Reply::done())
+                Ok(ApiResponse::done())
             }
             Route::Reflection => {
-                let week = week(Some(asked.range()?))?;
-                Ok(Reply::ok(&self.reflection(user, week)))
+                let week = week(Some(request.range()?))?;
+                Ok(ApiResponse::ok(&self.reflection(user, week)))
             }
             _ => Err(not_found()),
         }
     }
 
-    fn request(&mut self, user: UserId, week: Week, force: bool) -> Result<Reply, Refusal> {
-        let versions = self.versions(user, week.dates());
+    fn request(&mut self, user: UserId, week: Week, force: bool) -> Result<ApiResponse, ApiError> {
+        let versions = self.diaries.versions(user, week.dates());
         if versions.len() < Week::DAYS {
             let missing_dates = week.dates().filter(|day| !versions.contains_key(day)).collect();
             let data = MissingDates { missing_dates };
-            return Err(Refusal::new(422, ErrorCode::WeekIncomplete).with_data(&data));
+            return Err(ApiError::new(422, ErrorCode::WeekIncomplete).with_data(&data));
         }
         let latest = self.summaries.latest(user, week);
         if let Some(done) = latest.filter(|row| !force && row.versions_read == versions) {
             return Ok(receipt(&done.summary, StatusCode::OK));
         }
-        let unfinished = |row: &&Row| row.user == user && !row.summary.status.is_final();
+        let unfinished = |row: &&SummaryRecord| row.user == user && !row.summary.status.is_final();
         let unfinished = || self.summaries.rows.iter().filter(unfinished);
         if let Some(row) = unfinished().find(|row| row.week == week) {
             return Ok(receipt(&row.summary, StatusCode::ACCEPTED));
         }
         if unfinished().count() >= MAX_UNFINISHED {
-            let refusal = Refusal::new(429, ErrorCode::TooManySummaries);
+            let refusal = ApiError::new(429, ErrorCode::TooManySummaries);
             return Err(refusal.with_retry_after(Duration::from_secs(10)));
         }
         let summary = Summary {
@@ -118,7 +118,12 @@ impl State {
             progress: None,
         };
         let (id, reply) = (summary.id, receipt(&summary, StatusCode::ACCEPTED));
-        self.summaries.rows.push(Row { user, week, versions_read: BTreeMap::new(), summary });
+        self.summaries.rows.push(SummaryRecord {
+            user,
+            week,
+            versions_read: BTreeMap::new(),
+            summary,
+        });
         if let Some(text) = self.summaries.auto.clone() {
             self.complete(id, text, |_| Emotion::Neutral);
         }
@@ -135,12 +140,12 @@ impl State {
             emotions: row.summary.emotions.clone(),
             truncated: Vec::new(),
             generated_at: row.summary.finished_at?,
-            stale: row.versions_read != self.versions(user, week.dates()),
+            stale: row.versions_read != self.diaries.versions(user, week.dates()),
             engine: row.summary.engine.clone()?,
         })
     }
 
-    /// A worker takes the summary, unless it has ended; whether it runs then.
+    /// Starts the summary unless it is final. Returns whether it is running.
     fn start(&mut self, id: SummaryId) -> bool {
         let Some(row) = self.summaries.rows.iter().find(|row| row.summary.id == id) else {
             return false;
@@ -150,7 +155,7 @@ impl State {
             SummaryStatus::Queued => {}
             _ => return false,
         }
-        let (now, versions) = (self.now, self.versions(row.user, row.week.dates()));
+        let (now, versions) = (self.now, self.diaries.versions(row.user, row.week.dates()));
         let Some(row) = self.summaries.row(id) else { return false };
         if versions.len() < Week::DAYS {
             row.summary.end(SummaryStatus::Failed, now);
@@ -191,40 +196,41 @@ impl State {
 }
 
 impl Summaries {
-    fn row(&mut self, id: SummaryId) -> Option<&mut Row> {
+    fn row(&mut self, id: SummaryId) -> Option<&mut SummaryRecord> {
         self.rows.iter_mut().find(|row| row.summary.id == id)
     }
 
-    /// The person's summary; another's is as good as none.
-    fn find(&mut self, user: UserId, id: SummaryId) -> Result<&mut Row, Refusal> {
+    /// The user's summary. Other users' summaries are not found.
+    fn find(&mut self, user: UserId, id: SummaryId) -> Result<&mut SummaryRecord, ApiError> {
         self.row(id).filter(|row| row.user == user).ok_or_else(not_found)
     }
 
-    /// The person's summary as it stands.
-    pub(super) fn view(&mut self, user: UserId, id: SummaryId) -> Result<Summary, Refusal> {
+    /// The user's summary.
+    pub(super) fn view(&mut self, user: UserId, id: SummaryId) -> Result<Summary, ApiError> {
         self.find(user, id).map(|row| row.summary.clone())
     }
 
-    /// The person's completed summaries, the newest first.
-    fn results(&self, user: UserId) -> impl Iterator<Item = &Row> {
+    /// The user's completed summaries, the newest first.
+    fn results(&self, user: UserId) -> impl Iterator<Item = &SummaryRecord> {
         let row = |id: &SummaryId| self.rows.iter().find(|row| row.summary.id == *id);
         self.completed.iter().rev().filter_map(row).filter(move |row| row.user == user)
     }
 
     /// The newest result on exactly this week.
-    fn latest(&self, user: UserId, week: Week) -> Option<&Row> {
+    fn latest(&self, user: UserId, week: Week) -> Option<&SummaryRecord> {
         self.results(user).find(|row| row.week == week)
     }
 
     /// The emotion that the day was last tagged with.
     pub(super) fn emotion(&self, user: UserId, date: Date) -> Option<Emotion> {
-        let tag = |row: &Row| row.summary.emotions.iter().find(|day| day.date == date).copied();
+        let tag =
+            |row: &SummaryRecord| row.summary.emotions.iter().find(|day| day.date == date).copied();
         self.results(user).find_map(tag).map(|day| day.label)
     }
 
-    /// Where the day stands, given the version of its diary: the newest request decides.
+    /// The summary status of a day at this version of its diary, by the newest request.
     pub(super) fn status(&self, user: UserId, date: Date, version: Version) -> DiarySummaryStatus {
-        let covers = |row: &&Row| {
+        let covers = |row: &&SummaryRecord| {
             row.user == user
                 && row.week.contains(date)
                 && row.summary.status != SummaryStatus::Cancelled
@@ -244,7 +250,7 @@ impl Summaries {
 }
 
 impl Summary {
-    /// The next status: a new revision, and nothing left of the run before.
+    /// Sets the next status under a new revision and clears progress and failure.
     fn step(&mut self, status: SummaryStatus) {
         self.status = status;
         self.revision = self.revision.next();
@@ -258,15 +264,15 @@ impl Summary {
     }
 }
 
-fn week(range: Option<DateRange>) -> Result<Week, Refusal> {
+fn week(range: Option<DateRange>) -> Result<Week, ApiError> {
     let week = range.and_then(|range| Week::from_range(range).ok());
-    week.ok_or_else(|| Refusal::new(400, ErrorCode::InvalidRange))
+    week.ok_or_else(|| ApiError::new(400, ErrorCode::InvalidRange))
 }
 
-fn receipt(summary: &Summary, status: StatusCode) -> Reply {
+fn receipt(summary: &Summary, status: StatusCode) -> ApiResponse {
     let receipt = SummaryReceipt { id: summary.id, status: summary.status, poll_after_ms: 1000 };
     let location = format!("/api/diary/summary/{}", summary.id);
-    let reply = Reply::with_status(&receipt, status).with_header(LOCATION, &location);
+    let reply = ApiResponse::with_status(&receipt, status).with_header(LOCATION, &location);
     if status == StatusCode::ACCEPTED { reply.with_header(RETRY_AFTER, "1") } else { reply }
 }
 

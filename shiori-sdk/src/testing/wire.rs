@@ -1,4 +1,4 @@
-//! What is asked and answered: the shape of requests, answers and refusals, and which route is
+//! What is asked and answered: the shape of requests, answers and errors, and which route is
 //! which.
 
 use std::{str::FromStr, time::Duration};
@@ -12,7 +12,7 @@ use reqwest::Url;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
-use crate::{Date, DateRange, Envelope, ErrorCode};
+use crate::{Date, DateRange, Envelope, ErrorCode, MAX_RANGE_DAYS};
 
 /// A route of the API, to say which requests a fault is meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ pub enum Route {
 
 impl Route {
     /// The route of a request, and the date or id in its path.
-    pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), Refusal> {
+    pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
             Archive, Cancel, Delete, Events, Get, List, LogIn, LogOut, Reflection, Refresh,
             RequestSummary, Revoke, Save, Sessions, SignUp, Summary, Verify,
@@ -83,10 +83,10 @@ impl Route {
                 (date, &[(GET, Get), (POST, Save), (DELETE, Delete)])
             }
             ["api", "diary", date, "archive"] => (date, &[(POST, Archive)]),
-            _ => return Err(Refusal::new(404, ErrorCode::NotFound)),
+            _ => return Err(ApiError::new(404, ErrorCode::NotFound)),
         };
         let found = routes.iter().find(|(known, _)| known == method);
-        let (_, route) = found.ok_or_else(|| Refusal::new(405, ErrorCode::MethodNotAllowed))?;
+        let (_, route) = found.ok_or_else(|| ApiError::new(405, ErrorCode::MethodNotAllowed))?;
         Ok((*route, parameter))
     }
 }
@@ -95,7 +95,7 @@ impl Route {
 pub(super) const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// A request whose route is known.
-pub(super) struct Asked {
+pub(super) struct ApiRequest {
     pub(super) route: Route,
     /// The date or id in the path.
     pub(super) parameter: String,
@@ -105,72 +105,72 @@ pub(super) struct Asked {
     pub(super) body: Option<Bytes>,
 }
 
-impl Asked {
+impl ApiRequest {
     pub(super) fn header(&self, name: impl hyper::header::AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+    pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let kind = self.header(CONTENT_TYPE).and_then(|value| value.split(';').next());
         if !kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
-            return Err(Refusal::new(415, ErrorCode::UnsupportedMediaType));
+            return Err(ApiError::new(415, ErrorCode::UnsupportedMediaType));
         }
         let body = self.body.as_ref();
-        let body = body.ok_or_else(|| Refusal::new(413, ErrorCode::BodyTooLarge))?;
+        let body = body.ok_or_else(|| ApiError::new(413, ErrorCode::BodyTooLarge))?;
         let mut deserializer = serde_json::Deserializer::from_slice(body);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let rule = if error.inner().is_data() { "type" } else { "json" };
-            Refusal::field(&error.path().to_string(), rule)
+            ApiError::field(&error.path().to_string(), rule)
         })?;
-        deserializer.end().map_err(|_| Refusal::field("body", "json"))?;
+        deserializer.end().map_err(|_| ApiError::field("body", "json"))?;
         Ok(value)
     }
 
     /// The date in the path.
-    pub(super) fn date(&self) -> Result<Date, Refusal> {
+    pub(super) fn date(&self) -> Result<Date, ApiError> {
         date(&self.parameter)
     }
 
     /// The id in the path. What is none names nothing that exists.
-    pub(super) fn id<T: FromStr>(&self) -> Result<T, Refusal> {
-        self.parameter.parse().map_err(|_| Refusal::new(404, ErrorCode::NotFound))
+    pub(super) fn id<T: FromStr>(&self) -> Result<T, ApiError> {
+        self.parameter.parse().map_err(|_| ApiError::new(404, ErrorCode::NotFound))
     }
 
     /// A parameter of the query.
-    pub(super) fn param<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
+    pub(super) fn param<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         let Ok(url) = Url::parse(&format!("http://fake/?{}", self.query.as_deref().unwrap_or("")))
         else {
-            return Err(Refusal::field("query", "type"));
+            return Err(ApiError::field("query", "type"));
         };
         let found = url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.parse());
-        found.transpose().map_err(|_| Refusal::field("query", "type"))
+        found.transpose().map_err(|_| ApiError::field("query", "type"))
     }
 
-    /// The range `?start&end`, 366 days at most.
-    pub(super) fn range(&self) -> Result<DateRange, Refusal> {
+    /// The range `?start&end`, at most [`MAX_RANGE_DAYS`].
+    pub(super) fn range(&self) -> Result<DateRange, ApiError> {
         let end = |name: &str| match self.param::<String>(name)? {
             Some(text) => date(&text),
-            None => Err(Refusal::field(name, "required")),
+            None => Err(ApiError::field(name, "required")),
         };
         let range = DateRange::new(end("start")?, end("end")?).ok();
-        let range = range.filter(|range| range.days() <= 366);
-        range.ok_or_else(|| Refusal::new(400, ErrorCode::InvalidRange))
+        let range = range.filter(|range| range.days() <= MAX_RANGE_DAYS);
+        range.ok_or_else(|| ApiError::new(400, ErrorCode::InvalidRange))
     }
 }
 
-pub(super) fn date(text: &str) -> Result<Date, Refusal> {
-    text.parse().map_err(|_| Refusal::new(422, ErrorCode::InvalidDate))
+pub(super) fn date(text: &str) -> Result<Date, ApiError> {
+    text.parse().map_err(|_| ApiError::new(422, ErrorCode::InvalidDate))
 }
 
 /// An answer, body and all.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct ApiResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-impl Reply {
+impl ApiResponse {
     /// 200 with data.
     pub(super) fn ok(data: &impl Serialize) -> Self {
         Self::envelope(StatusCode::OK, raw(data), None)
@@ -215,14 +215,14 @@ fn raw(data: &impl Serialize) -> Option<Box<RawValue>> {
 
 /// An answer that refuses.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ApiError {
     status: u16,
     code: ErrorCode,
     data: Option<Box<RawValue>>,
     retry_after: Option<Duration>,
 }
 
-impl Refusal {
+impl ApiError {
     pub(super) fn new(status: u16, code: ErrorCode) -> Self {
         Self { status, code, data: None, retry_after: None }
     }
@@ -244,12 +244,12 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
-        let status = StatusCode::from_u16(refusal.status);
+impl From<ApiError> for ApiResponse {
+    fn from(error: ApiError) -> Self {
+        let status = StatusCode::from_u16(error.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let reply = Self::envelope(status, refusal.data, Some(refusal.code));
-        match refusal.retry_after {
+        let reply = Self::envelope(status, error.data, Some(error.code));
+        match error.retry_after {
             Some(wait) => reply.with_header(RETRY_AFTER, &seconds(wait)),
             None => reply,
         }
@@ -259,4 +259,8 @@ impl From<Refusal> for Reply {
 /// Whole seconds, rounded up, as `Retry-After` wants them.
 pub(super) fn seconds(wait: Duration) -> String {
     wait.as_millis().div_ceil(1000).max(1).to_string()
+}
+
+pub(super) fn not_found() -> ApiError {
+    ApiError::new(404, ErrorCode::NotFound)
 }

@@ -8,7 +8,7 @@ use shiori_sdk::{
     Client, Date, DiarySummaryStatus, Document, Draft, Emotion, ErrorKind, FailureKind, Outcome,
     Precondition, Progress, ProgressPhase, Requested, Result, RetryPolicy, Saved, SummaryHandle,
     SummaryStatus, WasSent, Week,
-    testing::{FakeShiori, Fault, Person, RIVAL_LINE, Route},
+    testing::{CONFLICTING_LINE, FakeShiori, Fault, Person, Route},
 };
 
 use crate::scripted_server::day;
@@ -57,12 +57,12 @@ async fn injected_conflicts_are_lost_to_a_save_that_was_really_made() {
     fake.inject_conflicts(2);
     let error = save(&client, "우리").await.unwrap_err();
     let current = error.as_conflict().unwrap().current.clone().unwrap();
-    assert_eq!(current.content.block_texts(), [RIVAL_LINE]);
+    assert_eq!(current.content.block_texts(), [CONFLICTING_LINE]);
     assert_eq!(client.diaries().get(day()).await.unwrap(), Some(current));
 
     let saved = append(&client, day(), "우리").await.unwrap();
     assert_eq!((saved.report.conflicts, saved.version.get()), (1, 3));
-    assert_eq!(texts(&client).await, [RIVAL_LINE, RIVAL_LINE, "우리"]);
+    assert_eq!(texts(&client).await, [CONFLICTING_LINE, CONFLICTING_LINE, "우리"]);
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_save_that_fails_anyhow_uses_up_no_conflict() {
     assert!(save(&client, "둘").await.unwrap_err().is_conflict());
     assert_eq!(texts(&client).await, ["하나"]);
     append(&client, day(), "셋").await.unwrap();
-    assert_eq!(texts(&client).await, ["하나", RIVAL_LINE, "셋"]);
+    assert_eq!(texts(&client).await, ["하나", CONFLICTING_LINE, "셋"]);
 }
 
 #[tokio::test]
@@ -199,7 +199,7 @@ async fn expired_tokens_are_renewed_and_sessions_end_in_time() {
 async fn a_rotation_whose_answer_is_lost_signs_nobody_out() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
-    fake.inject(Fault::lost_answer().on(Route::Refresh));
+    fake.inject(Fault::lost_response().on(Route::Refresh));
     client.auth().refresh().await.unwrap();
     client.auth().refresh().await.unwrap();
     assert_eq!(fake.count(Route::Refresh), 3);
