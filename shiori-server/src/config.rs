@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use shiori_sdk::{DocumentLimits, MAX_TITLE_CHARS};
+use shiori_sdk::{DocumentLimits, MAX_LONG_POLL, MAX_RANGE_DAYS, MAX_TITLE_CHARS};
 use shiori_worker::{Clock, Secret, SystemClock};
 
 use crate::{
@@ -173,8 +173,8 @@ impl Default for Limits {
             body_bytes: 1024 * 1024,
             document: DocumentLimits::default(),
             title_chars: MAX_TITLE_CHARS,
-            range_days: 366,
-            wait: Duration::from_secs(30),
+            range_days: MAX_RANGE_DAYS,
+            wait: MAX_LONG_POLL,
             request_time: Duration::from_secs(15),
         }
     }

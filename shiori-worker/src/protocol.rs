@@ -127,7 +127,9 @@ pub struct SummaryResult {
     pub engine: String,
     /// What tagged the days, e.g. `lexicon/1`.
     pub emotion_engine: String,
-    /// The emotion of each day that was claimed.
+    /// The emotion of each day that was claimed. A day whose label the server does not know is
+    /// absent.
+    #[serde(deserialize_with = "shiori_sdk::known_days")]
     pub emotion_results: Vec<DayEmotion>,
     /// The days of which the summariser was given less than all.
     #[serde(default)]

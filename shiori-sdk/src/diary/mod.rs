@@ -16,6 +16,7 @@ use reqwest::{
 use serde::Deserialize;
 
 use crate::{
+    MAX_RANGE_DAYS,
     client::Client,
     transport::{
         deadline,
@@ -35,9 +36,6 @@ use conflict_retry::ConflictRetry;
 pub use entry::{Entry, FilledEntry};
 pub use save::{Outcome, RetryReport, Save, Saved};
 pub use week::{DayMeta, WeekMeta, Weeks};
-
-/// The most days that one request may list. Longer ranges take several requests.
-const MAX_LISTED_DAYS: i64 = 366;
 
 impl Client {
     /// Diaries.
@@ -227,7 +225,10 @@ impl Diaries {
         let mut entries = Vec::new();
         let mut next = Some(range.start());
         while let Some(start) = next.filter(|start| *start <= range.end()) {
-            let end = start.plus_days(MAX_LISTED_DAYS - 1).unwrap_or(range.end()).min(range.end());
+            let end = start
+                .plus_days(i64::from(MAX_RANGE_DAYS) - 1)
+                .unwrap_or(range.end())
+                .min(range.end());
             let request = Request::get("/api/diary").query("start", &start).query("end", &end);
             let page: Vec<DiaryEntry> = self.client.send(&request).await?.data()?;
             entries.extend(page);

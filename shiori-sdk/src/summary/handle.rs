@@ -4,6 +4,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{pacing::Pacing, watch::SummaryWatch};
 use crate::{
+    MAX_LONG_POLL,
     client::Client,
     transport::{
         deadline,
@@ -152,5 +153,5 @@ impl SummaryHandle {
 
 /// The policy's long-poll duration, within the server's limit.
 pub(super) fn long_poll(policy: &PollingPolicy) -> Duration {
-    policy.long_poll.min(PollingPolicy::MAX_LONG_POLL)
+    policy.long_poll.min(MAX_LONG_POLL)
 }

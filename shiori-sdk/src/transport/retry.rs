@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use crate::backoff::{Backoff, scale};
+use crate::{
+    MAX_LONG_POLL,
+    backoff::{Backoff, scale},
+};
 
 /// How failed requests are retried.
 ///
@@ -172,12 +175,9 @@ impl Default for PollingPolicy {
 }
 
 impl PollingPolicy {
-    /// The longest wait that the server accepts.
-    pub(crate) const MAX_LONG_POLL: Duration = Duration::from_secs(30);
-
     /// The same policy with another long-poll duration, at most 30 s.
     pub fn with_long_poll(self, long_poll: Duration) -> Self {
-        Self { long_poll: long_poll.min(Self::MAX_LONG_POLL), ..self }
+        Self { long_poll: long_poll.min(MAX_LONG_POLL), ..self }
     }
 
     /// The same policy with another deadline.

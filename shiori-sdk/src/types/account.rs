@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,31 @@ use super::{SessionId, Timestamp, UserId};
 pub struct Password(String);
 
 impl Password {
-    /// Characters a password has at least; a letter, a digit and a special character are among
-    /// them.
+    /// The fewest characters (Unicode scalar values) of a new password.
     pub const MIN_CHARS: usize = 8;
+
+    /// The most characters of a new password.
+    pub const MAX_CHARS: usize = 128;
+
+    /// Checks the rule for new passwords: [`Password::MIN_CHARS`] to [`Password::MAX_CHARS`]
+    /// characters, among them a letter, a digit and a special character. Letters and digits of
+    /// every script count. A character that is neither, and neither white space nor a control
+    /// character, is special.
+    ///
+    /// # Errors
+    ///
+    /// [`WeakPassword`] names the first part of the rule that is broken.
+    pub fn check(&self) -> Result<(), WeakPassword> {
+        let is_special = |c: char| !(c.is_alphanumeric() || c.is_whitespace() || c.is_control());
+        match self.0.chars().count() {
+            ..Self::MIN_CHARS => Err(WeakPassword::TooShort),
+            chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
+            _ if !self.0.contains(char::is_alphabetic) => Err(WeakPassword::NoLetter),
+            _ if !self.0.contains(char::is_numeric) => Err(WeakPassword::NoDigit),
+            _ if !self.0.contains(is_special) => Err(WeakPassword::NoSpecial),
+            _ => Ok(()),
+        }
+    }
 
     /// The password itself. Keep it out of logs.
     pub fn reveal(&self) -> &str {
@@ -32,6 +54,104 @@ impl fmt::Debug for Password {
         f.write_str("Password(…)")
     }
 }
+
+/// The part of the password rule that a new password breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WeakPassword {
+    /// It has fewer than [`Password::MIN_CHARS`] characters.
+    TooShort,
+    /// It has more than [`Password::MAX_CHARS`] characters.
+    TooLong,
+    /// It has no letter.
+    NoLetter,
+    /// It has no digit.
+    NoDigit,
+    /// It has no special character.
+    NoSpecial,
+}
+
+impl WeakPassword {
+    /// The rule's name in the data of an `invalid_request` error.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::TooShort => "at_least_8_characters",
+            Self::TooLong => "at_most_128_characters",
+            Self::NoLetter => "a_letter",
+            Self::NoDigit => "a_digit",
+            Self::NoSpecial => "a_special_character",
+        }
+    }
+}
+
+impl fmt::Display for WeakPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "the password is too short",
+            Self::TooLong => "the password is too long",
+            Self::NoLetter => "the password has no letter",
+            Self::NoDigit => "the password has no digit",
+            Self::NoSpecial => "the password has no special character",
+        })
+    }
+}
+
+impl Error for WeakPassword {}
+
+/// The most characters (Unicode scalar values) of a nickname.
+pub const MAX_NICKNAME_CHARS: usize = 30;
+
+/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`] characters, no control characters,
+/// not only white space.
+///
+/// # Errors
+///
+/// [`InvalidNickname`] names the part of the rule that is broken.
+pub fn check_nickname(nickname: &str) -> Result<(), InvalidNickname> {
+    match nickname.chars().count() {
+        1..=MAX_NICKNAME_CHARS if nickname.contains(char::is_control) => {
+            Err(InvalidNickname::ControlCharacter)
+        }
+        1..=MAX_NICKNAME_CHARS if nickname.trim().is_empty() => Err(InvalidNickname::Blank),
+        1..=MAX_NICKNAME_CHARS => Ok(()),
+        _ => Err(InvalidNickname::Length),
+    }
+}
+
+/// The part of the nickname rule that a nickname breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidNickname {
+    /// It is empty, or has more than [`MAX_NICKNAME_CHARS`] characters.
+    Length,
+    /// It has a control character.
+    ControlCharacter,
+    /// It has nothing but white space.
+    Blank,
+}
+
+impl InvalidNickname {
+    /// The rule's name in the data of an `invalid_request` error.
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::Length => "1_to_30_characters",
+            Self::ControlCharacter => "no_control_characters",
+            Self::Blank => "not_blank",
+        }
+    }
+}
+
+impl fmt::Display for InvalidNickname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Length => "the nickname is empty or too long",
+            Self::ControlCharacter => "the nickname has a control character",
+            Self::Blank => "the nickname has nothing but white space",
+        })
+    }
+}
+
+impl Error for InvalidNickname {}
 
 /// The body of `POST /api/user/signup`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -141,6 +141,9 @@ impl<'de> Deserialize<'de> for Date {
     }
 }
 
+/// The most days of a range in one request, unless the server is set otherwise.
+pub const MAX_RANGE_DAYS: u32 = 366;
+
 /// A span of dates, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DateRange {

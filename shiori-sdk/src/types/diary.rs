@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Date, DiaryId, Document, Emotion, SaveId, Timestamp};
+use super::{Date, DiaryId, Document, Emotion, SaveId, Timestamp, emotion::known_label};
 
 /// Characters (Unicode scalar values, not bytes) that a title may have, unless the server is
 /// set otherwise.
@@ -88,6 +88,9 @@ pub enum DiarySummaryStatus {
     Failed,
     /// The diary was saved after the summary had read it.
     Stale,
+    /// A status of a newer server that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One date's diary as it stands. `Debug` shows no text.
@@ -109,6 +112,7 @@ pub struct Diary {
     /// When this version was saved.
     pub updated_at: Timestamp,
     /// The emotion the last summary tagged the day with.
+    #[serde(default, deserialize_with = "known_label")]
     pub emotion: Option<Emotion>,
     /// Where the day stands in the weekly summaries.
     pub summary_status: DiarySummaryStatus,
@@ -155,6 +159,7 @@ pub struct DayView {
     /// When this version was saved.
     pub updated_at: Option<Timestamp>,
     /// The emotion the last summary tagged the day with.
+    #[serde(default, deserialize_with = "known_label")]
     pub emotion: Option<Emotion>,
     /// Where the day stands in the weekly summaries.
     pub summary_status: DiarySummaryStatus,
@@ -235,6 +240,7 @@ pub struct DiaryEntry {
     /// When this version was saved.
     pub updated_at: Timestamp,
     /// The emotion the last summary tagged the day with.
+    #[serde(default, deserialize_with = "known_label")]
     pub emotion: Option<Emotion>,
 }
 

@@ -71,6 +71,11 @@ impl Emotion {
         }
     }
 
+    /// The emotion with this Korean name, as on the wire.
+    fn from_korean(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|emotion| emotion.korean() == name)
+    }
+
     /// The place in [`Emotion::ALL`].
     pub fn index(self) -> usize {
         self as usize
@@ -175,11 +180,13 @@ impl Serialize for Distribution {
 
 impl<'de> Deserialize<'de> for Distribution {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named = BTreeMap::<Emotion, f64>::deserialize(deserializer)?;
+        // Labels that this version does not know are skipped; the rest is normalised again.
+        let named = BTreeMap::<String, f64>::deserialize(deserializer)?;
         if named.values().any(|p| !p.is_finite() || *p < 0.0) {
             return Err(de::Error::custom("a probability is negative or not finite"));
         }
-        Ok(Self::from_weights(Emotion::ALL.map(|e| named.get(&e).copied().unwrap_or(0.0))))
+        let weight = |emotion: Emotion| named.get(emotion.korean()).copied().unwrap_or(0.0);
+        Ok(Self::from_weights(Emotion::ALL.map(weight)))
     }
 }
 
@@ -195,6 +202,37 @@ pub struct DayEmotion {
     pub confidence: f64,
     /// How likely each of the seven is.
     pub distribution: Distribution,
+}
+
+/// Reads an optional label. One that this version does not know is absent.
+pub(super) fn known_label<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Emotion>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    Ok(name.and_then(|name| Emotion::from_korean(&name)))
+}
+
+/// Reads the emotions of days. A day whose label this version does not know is absent.
+///
+/// # Errors
+///
+/// Those of the deserializer.
+pub fn known_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DayEmotion>, D::Error> {
+    #[derive(Deserialize)]
+    struct Day {
+        date: Date,
+        #[serde(deserialize_with = "known_label")]
+        label: Option<Emotion>,
+        confidence: f64,
+        distribution: Distribution,
+    }
+
+    let days = Vec::<Day>::deserialize(deserializer)?.into_iter();
+    let known = |day: Day| {
+        let Day { date, label, confidence, distribution } = day;
+        Some(DayEmotion { date, label: label?, confidence, distribution })
+    };
+    Ok(days.filter_map(known).collect())
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Date, DayEmotion, SummaryId, Timestamp};
+use super::{Date, DayEmotion, SummaryId, Timestamp, emotion::known_days};
+
+/// The longest time that a server holds a request for a summary: 30 s, unless it is set otherwise.
+pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
 
 /// Where a summary is in its life: queued → running → completed, failed or cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,8 +21,11 @@ pub enum SummaryStatus {
     Completed,
     /// It has failed for good; `failure` says why.
     Failed,
-    /// The person called it off.
+    /// It was cancelled.
     Cancelled,
+    /// A status of a newer server that this version does not know. It counts as not final.
+    #[serde(other)]
+    Unknown,
 }
 
 impl SummaryStatus {
@@ -36,6 +42,7 @@ impl SummaryStatus {
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -95,8 +102,11 @@ pub enum FailureKind {
     EmotionModel,
     /// Workers took it and were not heard of again, as often as the server allows.
     WorkerLost,
-    /// A fault of the worker's own.
+    /// An internal error of the worker.
     Internal,
+    /// A reason of a newer server or worker that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 impl FailureKind {
@@ -111,6 +121,7 @@ impl FailureKind {
             Self::EmotionModel => "emotion_model",
             Self::WorkerLost => "worker_lost",
             Self::Internal => "internal",
+            Self::Unknown => "unknown",
         }
     }
 }
@@ -135,6 +146,9 @@ pub enum ProgressPhase {
     Emotions,
     /// The summariser writes.
     Writing,
+    /// A phase of a newer worker that this version does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How far a running summary is. It is forgotten when the run ends.
@@ -209,6 +223,7 @@ pub struct Summary {
     #[serde(default)]
     pub engine: Option<String>,
     /// The emotion of each day, once completed.
+    #[serde(deserialize_with = "known_days")]
     pub emotions: Vec<DayEmotion>,
     /// The days of which the language model was given less than all, for they were too long.
     #[serde(default)]
@@ -247,6 +262,7 @@ pub struct Reflection {
     /// The text.
     pub reflection: String,
     /// The emotion of each day.
+    #[serde(deserialize_with = "known_days")]
     pub emotions: Vec<DayEmotion>,
     /// The days of which the language model was given less than all, for they were too long.
     #[serde(default)]

@@ -5,7 +5,8 @@ use http::{StatusCode, header::SET_COOKIE};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use shiori_sdk::{
-    AccessToken, Credentials, Envelope, ErrorCode, NewAccount, SessionId, SignedUp, UserId,
+    AccessToken, Credentials, Envelope, ErrorCode, InvalidNickname, NewAccount, SessionId,
+    SignedUp, UserId, WeakPassword, check_nickname,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -18,16 +19,13 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{Email, NewPassword, WeakPassword},
+    auth::{Email, NewPassword},
     store::{Account, Creation, LoginGate, Session},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(log_in)).routes(routes!(log_out))
 }
-
-/// Characters of a nickname, at most.
-const NICKNAME_CHARS: usize = 30;
 
 /// Make an account.
 #[utoipa::path(
@@ -44,11 +42,11 @@ async fn sign_up(
 ) -> Result<Reply<SignedUp>, ApiError> {
     let email: Email = body.email.parse().map_err(|_| ApiError::invalid_field("email", "email"))?;
     let password = NewPassword::try_from(body.password)?;
-    let nickname = nickname(body.nickname)?;
+    check_nickname(&body.nickname)?;
     let account = Account {
         id: UserId::new(),
         email,
-        nickname,
+        nickname: body.nickname,
         password_hash: app.passwords.hash(password).await?,
         created_at: app.clock.now(),
     };
@@ -62,26 +60,15 @@ async fn sign_up(
     }
 }
 
-fn nickname(text: String) -> Result<String, ApiError> {
-    let rule = match text.chars().count() {
-        1..=NICKNAME_CHARS if text.chars().any(char::is_control) => "no_control_characters",
-        1..=NICKNAME_CHARS if text.trim().is_empty() => "not_blank",
-        1..=NICKNAME_CHARS => return Ok(text),
-        _ => "1_to_30_characters",
-    };
-    Err(ApiError::invalid_field("nickname", rule))
-}
-
 impl From<WeakPassword> for ApiError {
     fn from(weakness: WeakPassword) -> Self {
-        let rule = match weakness {
-            WeakPassword::TooShort => "at_least_8_characters",
-            WeakPassword::TooLong => "at_most_128_characters",
-            WeakPassword::NoLetter => "a_letter",
-            WeakPassword::NoDigit => "a_digit",
-            WeakPassword::NoSpecial => "a_special_character",
-        };
-        Self::invalid_field("password", rule)
+        Self::invalid_field("password", weakness.rule())
+    }
+}
+
+impl From<InvalidNickname> for ApiError {
+    fn from(fault: InvalidNickname) -> Self {
+        Self::invalid_field("nickname", fault.rule())
     }
 }
 

@@ -8,6 +8,6 @@ mod token;
 pub use password::HashCost;
 pub(crate) use {
     email::Email,
-    password::{NewPassword, PasswordError, PasswordHash, PasswordHasher, WeakPassword},
+    password::{NewPassword, PasswordError, PasswordHash, PasswordHasher},
     token::{RefreshClaims, TokenError, TokenKeys},
 };

@@ -4,7 +4,7 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
     password_hash::{self, phc},
 };
-use shiori_sdk::Password;
+use shiori_sdk::{Password, WeakPassword};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// Hashes and checks passwords with Argon2id, away from the async threads.
@@ -163,56 +163,17 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A password that fulfils the rule for new ones.
+/// A password that keeps the rule for new ones.
 #[derive(Debug, Clone)]
 pub(crate) struct NewPassword(Password);
-
-impl NewPassword {
-    /// Characters a password has at most.
-    pub(crate) const MAX_CHARS: usize = 128;
-}
 
 impl TryFrom<Password> for NewPassword {
     type Error = WeakPassword;
 
-    /// Letters and digits may be of any script: `한` is a letter. Whatever is neither, nor white
-    /// space nor a control character, is special.
     fn try_from(password: Password) -> Result<Self, WeakPassword> {
-        let text = password.reveal();
-        let has = |kind: fn(char) -> bool| text.chars().any(kind);
-        match text.chars().count() {
-            ..Password::MIN_CHARS => Err(WeakPassword::TooShort),
-            chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
-            _ if !has(char::is_alphabetic) => Err(WeakPassword::NoLetter),
-            _ if !has(char::is_numeric) => Err(WeakPassword::NoDigit),
-            _ if !has(is_special) => Err(WeakPassword::NoSpecial),
-            _ => Ok(Self(password)),
-        }
+        password.check()?;
+        Ok(Self(password))
     }
-}
-
-fn is_special(c: char) -> bool {
-    !(c.is_alphanumeric() || c.is_whitespace() || c.is_control())
-}
-
-/// What a new password lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum WeakPassword {
-    /// It has fewer than [`Password::MIN_CHARS`] characters.
-    #[error("the password is too short")]
-    TooShort,
-    /// It has more than [`NewPassword::MAX_CHARS`] characters.
-    #[error("the password is too long")]
-    TooLong,
-    /// No letter is in it.
-    #[error("the password has no letter")]
-    NoLetter,
-    /// No digit is in it.
-    #[error("the password has no digit")]
-    NoDigit,
-    /// No special character is in it.
-    #[error("the password has no special character")]
-    NoSpecial,
 }
 
 /// A password could not be hashed or checked.
