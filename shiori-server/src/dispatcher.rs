@@ -55,7 +55,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
 
 async fn purge(app: &App, now: Timestamp) {
     for _ in 0..PURGE_ROUNDS {
-        match app.sessions.purge(now, BATCH).await {
+        match app.sessions.purge_expired(now, BATCH).await {
             Ok(deleted) if deleted >= u64::from(BATCH) => {}
             Ok(_) => return,
             Err(error) => {

@@ -17,7 +17,7 @@ pub(crate) struct Metrics {
     saves: Family<OutcomeLabels, Counter>,
     requested: Counter,
     finished: Family<OutcomeLabels, Counter>,
-    taken_back: Counter,
+    leases_expired: Counter,
     queue_depth: Gauge,
 }
 
@@ -49,7 +49,7 @@ impl Metrics {
             saves: Family::default(),
             requested: Counter::default(),
             finished: Family::default(),
-            taken_back: Counter::default(),
+            leases_expired: Counter::default(),
             queue_depth: Gauge::default(),
             registry: Arc::new(Registry::default()),
         };
@@ -61,7 +61,11 @@ impl Metrics {
             "Summaries by final status",
             metrics.finished.clone(),
         );
-        registry.register("leases_taken_back", "Leases that ran out", metrics.taken_back.clone());
+        registry.register(
+            "leases_taken_back",
+            "Leases that ran out",
+            metrics.leases_expired.clone(),
+        );
         registry.register(
             "queue_depth",
             "Hints that wait in the queue",
@@ -87,8 +91,8 @@ impl Metrics {
         self.finished.get_or_create(&OutcomeLabels { outcome: status.as_str() }).inc();
     }
 
-    pub(crate) fn lease_taken_back(&self) {
-        self.taken_back.inc();
+    pub(crate) fn lease_expired(&self) {
+        self.leases_expired.inc();
     }
 
     pub(crate) fn queue_depth(&self, depth: usize) {

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     app::App,
     auth::{Email, NewPassword},
-    store::{Account, Creation, LoginGate, Session},
+    store::{Account, CreateOutcome, LoginAttempt, Session},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -51,12 +51,12 @@ async fn sign_up(
         created_at: app.clock.now(),
     };
     match app.accounts.create(&account).await? {
-        Creation::Created => {
+        CreateOutcome::Created => {
             let message = Message { ko: "가입되었습니다.", en: "The account is made." };
             let data = SignedUp { user_id: account.id };
             Ok(Reply::ok(message, data).with_status(StatusCode::CREATED))
         }
-        Creation::EmailTaken => Err(ApiError::new(ErrorCode::EmailTaken)),
+        CreateOutcome::EmailTaken => Err(ApiError::new(ErrorCode::EmailTaken)),
     }
 }
 
@@ -91,9 +91,9 @@ async fn log_in(
     let policy = &app.session_policy;
     let attempts = attempts_key(&body.email);
     let now = app.clock.now();
-    match app.sessions.admit_login(&attempts, now, policy.login_throttle).await? {
-        LoginGate::Open => {}
-        LoginGate::Closed(wait) => {
+    match app.sessions.record_login_attempt(&attempts, now, policy.login_throttle).await? {
+        LoginAttempt::Allowed => {}
+        LoginAttempt::Throttled(wait) => {
             return Err(ApiError::new(ErrorCode::TooManyAttempts).with_retry_after(wait));
         }
     }
@@ -108,7 +108,7 @@ async fn log_in(
     let Some(account) = account.filter(|_| is_right) else {
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };
-    app.sessions.forget_attempts(&attempts).await?;
+    app.sessions.clear_login_attempts(&attempts).await?;
 
     // Many may have waited for the password work.
     let now = app.clock.now();
@@ -122,7 +122,7 @@ async fn log_in(
         expires_at: now + policy.refresh_ttl,
         user_agent,
     };
-    app.sessions.open(&session, policy.sessions_per_user).await?;
+    app.sessions.create(&session, policy.sessions_per_user).await?;
     grant(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
 }
 
@@ -140,7 +140,7 @@ fn attempts_key(email: &str) -> [u8; 32] {
     )
 )]
 async fn log_out(State(app): State<App>, caller: Caller) -> Result<Reply<()>, ApiError> {
-    app.sessions.end(caller.user, caller.session).await?;
+    app.sessions.revoke(caller.user, caller.session).await?;
     let message = Message { ko: "로그아웃되었습니다.", en: "Signed out." };
     Ok(Reply::done(message).with_header(SET_COOKIE, cleared_cookie(&app.session_policy)))
 }

@@ -29,7 +29,7 @@ impl FromRequestParts<App> for Caller {
             .ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
         let session = app
             .sessions
-            .live(claims.user, claims.session, now)
+            .get(claims.user, claims.session, now)
             .await?
             .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
         if now.duration_since(session.last_seen_at) >= NOTE_PERIOD {

@@ -22,7 +22,7 @@ use crate::{
     app::App,
     auth::RefreshClaims,
     config::SessionPolicy,
-    store::{Rotation, Session},
+    store::{RotateOutcome, Session},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -70,14 +70,14 @@ async fn refresh(
         )
         .await?;
     match rotation {
-        Rotation::Rotated(session) | Rotation::Repeated(session) => {
+        RotateOutcome::Rotated(session) | RotateOutcome::Replayed(session) => {
             grant(&app, &session, now, Message { ko: "갱신되었습니다.", en: "Refreshed." })
         }
-        Rotation::Reused => {
+        RotateOutcome::Reused => {
             tracing::warn!(session = %presented.session, "refresh token used again; session ended");
             Err(ApiError::new(ErrorCode::RefreshReused))
         }
-        Rotation::Ended => Err(ApiError::new(ErrorCode::SessionExpired)),
+        RotateOutcome::NotFound => Err(ApiError::new(ErrorCode::SessionExpired)),
     }
 }
 
@@ -96,7 +96,7 @@ async fn verify(
     let refused = || ApiError::new(ErrorCode::TokenDecodeError);
     let now = app.clock.now();
     let claims = app.tokens.verify(&body.access_token, now).map_err(|_| refused())?;
-    app.sessions.live(claims.user, claims.session, now).await?.ok_or_else(refused)?;
+    app.sessions.get(claims.user, claims.session, now).await?.ok_or_else(refused)?;
     Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is good." }))
 }
 
@@ -141,7 +141,7 @@ async fn end_session(
     caller: Caller,
     IdInPath(id): IdInPath<SessionId>,
 ) -> Result<Reply<()>, ApiError> {
-    if app.sessions.end(caller.user, id).await? {
+    if app.sessions.revoke(caller.user, id).await? {
         Ok(Reply::done(Message {
             ko: "기기를 로그아웃했습니다.", en: "The device is signed out."
         }))

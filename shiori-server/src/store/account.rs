@@ -14,7 +14,7 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn create(&self, account: &Account) -> Result<Creation, StoreError>;
+    async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError>;
 
     /// The account of an e-mail address.
     ///
@@ -48,7 +48,7 @@ pub struct Account {
 
 /// What became of [`AccountStore::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Creation {
+pub enum CreateOutcome {
     /// The account is there.
     Created,
     /// The e-mail address has an account already; nothing was changed.

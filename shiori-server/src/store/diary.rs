@@ -37,7 +37,11 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn read(&self, user: UserId, range: DateRange) -> Result<Vec<DiaryRecord>, StoreError>;
+    async fn list_with_content(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<DiaryRecord>, StoreError>;
 
     /// Deletes if the version is the expected one. The text is gone; the version count stays, so
     /// that a version never names two texts.

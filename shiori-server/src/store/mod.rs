@@ -20,12 +20,14 @@ mod session;
 mod sql;
 mod summary;
 
-pub use account::{Account, AccountStore, Creation};
+pub use account::{Account, AccountStore, CreateOutcome};
 pub use diary::{
     ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
 };
-pub use session::{LoginGate, Rotation, Session, SessionStore, ThrottlePolicy};
-pub use summary::{Coverage, Due, Finding, RequestOutcome, ResultRecord, SummaryStore};
+pub use session::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
+pub use summary::{
+    CompletedSummary, DueKind, InsertOutcome, ResultRecord, SummaryStore, WeekStatus,
+};
 
 /// A store could not do its step. Nothing of it happened, or the caller cannot know.
 #[derive(Debug, thiserror::Error)]

@@ -288,7 +288,11 @@ impl DiaryStore for MongoStore {
         heads.into_iter().map(DiaryHead::try_from).collect()
     }
 
-    async fn read(&self, user: UserId, range: DateRange) -> Result<Vec<DiaryRecord>, StoreError> {
+    async fn list_with_content(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<DiaryRecord>, StoreError> {
         let found: Vec<DiaryDocument> = self.range(user, range, None).await?;
         found.into_iter().map(DiaryRecord::try_from).collect()
     }

@@ -12,7 +12,7 @@ use redis::{Script, cmd};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
 
-use super::{LoginGate, Rotation, Session, SessionStore, StoreError, ThrottlePolicy};
+use super::{LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy};
 
 /// How often a step is computed anew because another was first. A session has few who step it at
 /// once.
@@ -139,17 +139,17 @@ impl RedisSessions {
 
 #[async_trait]
 impl SessionStore for RedisSessions {
-    async fn open(&self, session: &Session, keep: usize) -> Result<(), StoreError> {
+    async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError> {
         let mut open = OPEN.key(self.sessions_key(session.user));
         open.arg(session.id.to_string())
             .arg(encode(session))
             .arg(session.created_at.as_millis())
-            .arg(keep.saturating_sub(1))
+            .arg(max_sessions.saturating_sub(1))
             .arg(session.expires_at.as_millis());
         Ok(self.redis.invoke(&open).await?)
     }
 
-    async fn live(
+    async fn get(
         &self,
         user: UserId,
         id: SessionId,
@@ -179,14 +179,18 @@ impl SessionStore for RedisSessions {
         now: Timestamp,
         grace: Duration,
         expires_at: Timestamp,
-    ) -> Result<Rotation, StoreError> {
+    ) -> Result<RotateOutcome, StoreError> {
         for _ in 0..STEP_TRIES {
-            let Some(field) = self.field(user, id).await? else { return Ok(Rotation::Ended) };
+            let Some(field) = self.field(user, id).await? else {
+                return Ok(RotateOutcome::NotFound);
+            };
             let rotation = decode(user, id, &field)?.rotate(presented, now, grace, expires_at);
             let is_done = match &rotation {
-                Rotation::Rotated(rotated) => self.swap(user, id, &field, Some(rotated)).await?,
-                Rotation::Reused => self.swap(user, id, &field, None).await?,
-                Rotation::Repeated(_) | Rotation::Ended => true,
+                RotateOutcome::Rotated(rotated) => {
+                    self.swap(user, id, &field, Some(rotated)).await?
+                }
+                RotateOutcome::Reused => self.swap(user, id, &field, None).await?,
+                RotateOutcome::Replayed(_) | RotateOutcome::NotFound => true,
             };
             if is_done {
                 return Ok(rotation);
@@ -209,33 +213,33 @@ impl SessionStore for RedisSessions {
         Ok(sessions)
     }
 
-    async fn end(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+    async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
         let delete = cmd("HDEL").arg(self.sessions_key(user)).arg(id.to_string()).to_owned();
         Ok(self.redis.query(&delete).await?)
     }
 
-    async fn admit_login(
+    async fn record_login_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
         policy: ThrottlePolicy,
-    ) -> Result<LoginGate, StoreError> {
+    ) -> Result<LoginAttempt, StoreError> {
         let window = u64::try_from(policy.window.as_millis()).unwrap_or(u64::MAX);
         let mut admit = ADMIT.key(self.attempts_key(key));
         admit.arg(now.as_millis()).arg(policy.attempts).arg(window);
         let closed_for: u64 = self.redis.invoke(&admit).await?;
         Ok(match closed_for {
-            0 => LoginGate::Open,
-            millis => LoginGate::Closed(Duration::from_millis(millis)),
+            0 => LoginAttempt::Allowed,
+            millis => LoginAttempt::Throttled(Duration::from_millis(millis)),
         })
     }
 
-    async fn forget_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
         Ok(self.redis.query(cmd("DEL").arg(self.attempts_key(key))).await?)
     }
 
     /// Redis does it by itself.
-    async fn purge(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
+    async fn purge_expired(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -314,10 +318,10 @@ mod tests {
         let store = open();
         let now = Timestamp::now();
         let session = new_session(UserId::new(), now);
-        store.open(&session, 5).await.expect("opened");
+        store.create(&session, 5).await.expect("opened");
         let key: [u8; 32] = rand::random();
         let policy = ThrottlePolicy { attempts: 1, window: Duration::from_secs(60) };
-        store.admit_login(&key, now, policy).await.expect("admitted");
+        store.record_login_attempt(&key, now, policy).await.expect("admitted");
         for (key, at_most) in
             [(store.sessions_key(session.user), 86_400_000), (store.attempts_key(&key), 60_000)]
         {
@@ -327,7 +331,7 @@ mod tests {
         let later = session.expires_at + Duration::from_secs(60);
         let grace = Duration::ZERO;
         let rotation = store.rotate(session.user, session.id, 1, now, grace, later).await;
-        assert!(matches!(rotation, Ok(Rotation::Rotated(_))));
+        assert!(matches!(rotation, Ok(RotateOutcome::Rotated(_))));
         let key = store.sessions_key(session.user);
         let ends: i64 = store.redis.query(cmd("PEXPIRETIME").arg(key)).await.expect("answered");
         assert_eq!(ends, later.as_millis());

@@ -14,14 +14,14 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn open(&self, session: &Session, keep: usize) -> Result<(), StoreError>;
+    async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError>;
 
     /// The user's session, if it has neither ended nor expired.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn live(
+    async fn get(
         &self,
         user: UserId,
         id: SessionId,
@@ -51,7 +51,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         now: Timestamp,
         grace: Duration,
         expires_at: Timestamp,
-    ) -> Result<Rotation, StoreError>;
+    ) -> Result<RotateOutcome, StoreError>;
 
     /// The user's live sessions, the most recently used first.
     ///
@@ -65,7 +65,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn end(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
+    async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
     /// Counts a login attempt for `key` before its password is checked, so that guesses made at
     /// once are counted too.
@@ -73,19 +73,19 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn admit_login(
+    async fn record_login_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
         policy: ThrottlePolicy,
-    ) -> Result<LoginGate, StoreError>;
+    ) -> Result<LoginAttempt, StoreError>;
 
     /// Forgets the attempts for `key` after a login has succeeded.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn forget_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
+    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
 
     /// Deletes at most `limit` sessions and login counts each that are past their time; how many
     /// there were.
@@ -93,7 +93,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn purge(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     ///
@@ -133,12 +133,12 @@ impl Session {
         now: Timestamp,
         grace: Duration,
         expires_at: Timestamp,
-    ) -> Rotation {
+    ) -> RotateOutcome {
         if now >= self.expires_at {
-            return Rotation::Ended;
+            return RotateOutcome::NotFound;
         }
         if self.generation == presented {
-            return Rotation::Rotated(Self {
+            return RotateOutcome::Rotated(Self {
                 generation: presented.saturating_add(1),
                 rotated_at: now,
                 last_seen_at: now.max(self.last_seen_at),
@@ -148,23 +148,23 @@ impl Session {
         }
         let is_the_one_before = self.generation.checked_sub(1) == Some(presented);
         if is_the_one_before && now.duration_since(self.rotated_at) <= grace {
-            return Rotation::Repeated(self);
+            return RotateOutcome::Replayed(self);
         }
-        Rotation::Reused
+        RotateOutcome::Reused
     }
 }
 
 /// What became of [`SessionStore::rotate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RotateOutcome {
     /// The session has a new generation.
     Rotated(Session),
     /// The rotation had happened just before; its answer is given again.
-    Repeated(Session),
+    Replayed(Session),
     /// An old token was used again; the session has been ended.
     Reused,
     /// There is no such session any more.
-    Ended,
+    NotFound,
 }
 
 /// How many failed logins are taken.
@@ -178,9 +178,9 @@ pub struct ThrottlePolicy {
 
 /// Whether a login may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginGate {
+pub enum LoginAttempt {
     /// It may.
-    Open,
+    Allowed,
     /// Too many were; the window ends after this time.
-    Closed(Duration),
+    Throttled(Duration),
 }

@@ -5,10 +5,10 @@ use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp
 use shiori_worker::protocol::LeaseToken;
 use sqlx::FromRow;
 
-use super::{Account, Coverage, ResultRecord, StoreError};
+use super::{Account, ResultRecord, StoreError, WeekStatus};
 use crate::{
     auth::PasswordHash,
-    summary::{Lease, Row},
+    summary::{Lease, SummaryJob},
 };
 
 impl From<sqlx::Error> for StoreError {
@@ -78,7 +78,7 @@ pub(super) struct SummaryRow {
     trace: Option<String>,
 }
 
-impl TryFrom<SummaryRow> for Row {
+impl TryFrom<SummaryRow> for SummaryJob {
     type Error = StoreError;
 
     fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
@@ -170,7 +170,7 @@ fn week(start: u32) -> Result<Week, StoreError> {
     Week::starting(start).map_err(|_| corrupt())
 }
 
-pub(super) fn revision(row: &Row) -> i64 {
+pub(super) fn revision(row: &SummaryJob) -> i64 {
     i64::try_from(row.revision.get()).unwrap_or(i64::MAX)
 }
 
@@ -187,16 +187,16 @@ pub(super) fn corrupt() -> StoreError {
 }
 
 #[derive(FromRow)]
-pub(super) struct CoverageRow {
+pub(super) struct WeekStatusRow {
     start: u32,
     status: String,
     versions_read: String,
 }
 
-impl TryFrom<CoverageRow> for Coverage {
+impl TryFrom<WeekStatusRow> for WeekStatus {
     type Error = StoreError;
 
-    fn try_from(row: CoverageRow) -> Result<Self, StoreError> {
+    fn try_from(row: WeekStatusRow) -> Result<Self, StoreError> {
         Ok(Self {
             week: week(row.start)?,
             status: to_status(&row.status)?,

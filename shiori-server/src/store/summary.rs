@@ -6,7 +6,7 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Vers
 use shiori_worker::protocol::TokenUsage;
 
 use super::StoreError;
-use crate::summary::Row;
+use crate::summary::SummaryJob;
 
 /// Owns the summaries' rows, the reflections and the emotion tags.
 ///
@@ -20,14 +20,18 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError>;
+    async fn insert(
+        &self,
+        job: &SummaryJob,
+        max_unfinished: u32,
+    ) -> Result<InsertOutcome, StoreError>;
 
     /// The row.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError>;
+    async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError>;
 
     /// Replaces `from` with `to` if the row's revision and lease are still those of `from`, and
     /// stores `result` with it, all in one transaction; whether it did. If not, somebody else was
@@ -36,10 +40,10 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn advance(
+    async fn compare_and_swap(
         &self,
-        from: &Row,
-        to: &Row,
+        from: &SummaryJob,
+        to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError>;
 
@@ -48,7 +52,11 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError>;
+    async fn latest_result(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<CompletedSummary>, StoreError>;
 
     /// The result that this summary stored.
     ///
@@ -63,14 +71,18 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError>;
+    async fn week_statuses(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<WeekStatus>, StoreError>;
 
     /// The newest emotion tag of each day in the range.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn tags(
+    async fn emotion_tags(
         &self,
         user: UserId,
         range: DateRange,
@@ -81,7 +93,12 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
-    async fn due(&self, due: Due, now: Timestamp, limit: u32) -> Result<Vec<Row>, StoreError>;
+    async fn list_due(
+        &self,
+        kind: DueKind,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryJob>, StoreError>;
 
     /// Whether the store answers.
     ///
@@ -91,13 +108,13 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// What became of [`SummaryStore::request`].
+/// What became of [`SummaryStore::insert`].
 #[derive(Debug, Clone)]
-pub enum RequestOutcome {
+pub enum InsertOutcome {
     /// The row is there.
     Inserted,
     /// The user has this unfinished one for the week.
-    Unfinished(Box<Row>),
+    Unfinished(Box<SummaryJob>),
     /// The user has too many unfinished ones.
     TooMany,
 }
@@ -133,16 +150,16 @@ impl fmt::Debug for ResultRecord {
 
 /// A result with the row that led to it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding {
+pub struct CompletedSummary {
     /// The completed row.
-    pub row: Row,
+    pub job: SummaryJob,
     /// What it made.
     pub result: ResultRecord,
 }
 
 /// What one request says of its week's days.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Coverage {
+pub struct WeekStatus {
     /// The week.
     pub week: Week,
     /// Where the request is in its life.
@@ -153,7 +170,7 @@ pub struct Coverage {
 
 /// Which rows the dispatcher asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
+pub enum DueKind {
     /// Queued, due, and not offered to the queue for a while.
     Hint,
     /// Running on a lease that has run out.

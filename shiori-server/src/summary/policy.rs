@@ -12,7 +12,7 @@ pub struct SummaryPolicy {
     /// Unfinished summaries that one user may have. Default 32.
     pub max_unfinished: u32,
     /// How long the queue has to deliver a hint before it is offered again. Default 10 s.
-    pub hint_patience: Duration,
+    pub hint_timeout: Duration,
     /// The first retry comes within this time. Default 2 s.
     pub first_backoff: Duration,
     /// No retry waits longer than this of itself. Default 5 min.
@@ -26,7 +26,7 @@ impl Default for SummaryPolicy {
             max_attempts: 5,
             required_days: 7,
             max_unfinished: 32,
-            hint_patience: Duration::from_secs(10),
+            hint_timeout: Duration::from_secs(10),
             first_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(300),
         }

@@ -12,12 +12,12 @@ use shiori_worker::{
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Completion, Row, SummaryPolicy, Wakeups, wakeups::Waiter};
+use super::{Completion, SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
     metrics::Metrics,
     store::{
-        Coverage, DiaryHead, DiaryRecord, DiaryStore, Due, RequestOutcome, ResultRecord,
-        StoreError, SummaryStore,
+        DiaryHead, DiaryRecord, DiaryStore, DueKind, InsertOutcome, ResultRecord, StoreError,
+        SummaryStore, WeekStatus,
     },
 };
 
@@ -28,7 +28,7 @@ const STEP_TRIES: u32 = 16;
 /// How long the queue may take to accept a hint before the dispatcher is left to offer it.
 const OFFER_PATIENCE: Duration = Duration::from_millis(500);
 
-/// Those who wait read the row again at least this often, should a wake have been lost.
+/// Those who wait read the job again at least this often, should a wake have been lost.
 const REREAD: Duration = Duration::from_secs(5);
 
 /// Asks for, steps and shows summaries.
@@ -83,7 +83,7 @@ impl Summaries {
         Self(Arc::new(parts))
     }
 
-    /// Asks for a week's summary: a row first, then a hint. Losing the hint loses nothing.
+    /// Asks for a week's summary: a job first, then a hint. Losing the hint loses nothing.
     pub(crate) async fn request(
         &self,
         user: UserId,
@@ -99,31 +99,31 @@ impl Summaries {
         }
         if !force
             && let Some(found) = parts.store.latest_result(user, week).await?
-            && found.row.versions_read == versions(&heads)
+            && found.job.versions_read == versions(&heads)
         {
-            return Ok(Requested::AlreadyDone(found.row.id));
+            return Ok(Requested::AlreadyDone(found.job.id));
         }
-        let row = Row::requested(user, week, trace, parts.clock.now(), &parts.policy);
-        match parts.store.request(&row, parts.policy.max_unfinished).await? {
-            RequestOutcome::Inserted => {
+        let job = SummaryJob::new(user, week, trace, parts.clock.now(), &parts.policy);
+        match parts.store.insert(&job, parts.policy.max_unfinished).await? {
+            InsertOutcome::Inserted => {
                 parts.metrics.summary_requested();
-                self.offer(&row).await;
-                Ok(Requested::Accepted(row.id, row.status))
+                self.offer(&job).await;
+                Ok(Requested::Accepted(job.id, job.status))
             }
-            RequestOutcome::Unfinished(row) => Ok(Requested::Accepted(row.id, row.status)),
-            RequestOutcome::TooMany => Err(SummaryError::TooMany),
+            InsertOutcome::Unfinished(job) => Ok(Requested::Accepted(job.id, job.status)),
+            InsertOutcome::TooMany => Err(SummaryError::TooMany),
         }
     }
 
     /// The user's summary as it stands; another person's is as good as none.
     pub(crate) async fn view(&self, user: UserId, id: SummaryId) -> Result<Summary, SummaryError> {
-        let row = self.row(id).await?.filter(|row| row.user == user);
-        let row = row.ok_or(SummaryError::NotFound)?;
-        let result = match row.status {
+        let job = self.job(id).await?.filter(|job| job.user == user);
+        let job = job.ok_or(SummaryError::NotFound)?;
+        let result = match job.status {
             SummaryStatus::Completed => self.0.store.result(id).await?,
             _ => None,
         };
-        Ok(to_summary(row, result))
+        Ok(to_summary(job, result))
     }
 
     /// The user's summary as soon as its revision is past `after`, or as it stands when the time
@@ -169,11 +169,11 @@ impl Summaries {
     /// Calls the user's summary off.
     pub(crate) async fn cancel(&self, user: UserId, id: SummaryId) -> Result<(), SummaryError> {
         let now = self.0.clock.now();
-        self.step(id, |row| {
-            if row.user != user {
+        self.step(id, |job| {
+            if job.user != user {
                 return Err(SummaryError::NotFound);
             }
-            row.cancel(now).map(Some).map_err(|_| SummaryError::Final)
+            job.cancel(now).map(Some).map_err(|_| SummaryError::Final)
         })
         .await
     }
@@ -188,25 +188,25 @@ impl Summaries {
         let parts = &*self.0;
         for _ in 0..STEP_TRIES {
             let now = parts.clock.now();
-            let row = self.row(id).await?.ok_or(SummaryError::NotClaimable)?;
-            if !row.is_claimable(token, now, &parts.policy) {
+            let job = self.job(id).await?.ok_or(SummaryError::NotClaimable)?;
+            if !job.is_claimable(token, now, &parts.policy) {
                 return Err(SummaryError::NotClaimable);
             }
-            let records = parts.diaries.read(row.user, row.week.into()).await?;
+            let records = parts.diaries.list_with_content(job.user, job.week.into()).await?;
             if records.len() < parts.policy.required_days as usize {
                 let failure = SummaryFailure {
                     kind: FailureKind::WeekIncomplete,
                     message: "a diary of the week was deleted".to_owned(),
                 };
-                let rejected = row.reject(failure, now).map_err(|_| SummaryError::NotClaimable)?;
-                self.advance(&row, &rejected, None).await?;
+                let rejected = job.reject(failure, now).map_err(|_| SummaryError::NotClaimable)?;
+                self.compare_and_swap(&job, &rejected, None).await?;
                 return Err(SummaryError::NotClaimable);
             }
             let read = versions(records.iter().map(|record| &record.head));
-            let claimed = row
+            let claimed = job
                 .claim(worker.to_owned(), token, read, now, &parts.policy)
                 .map_err(|_| SummaryError::NotClaimable)?;
-            if self.advance(&row, &claimed, None).await? {
+            if self.compare_and_swap(&job, &claimed, None).await? {
                 return Ok(Claim {
                     lease_token: token,
                     lease_ms: millis(parts.policy.lease),
@@ -226,9 +226,9 @@ impl Summaries {
         id: SummaryId,
         beat: &Heartbeat,
     ) -> Result<(), SummaryError> {
-        self.step(id, |row| {
+        self.step(id, |job| {
             let now = self.0.clock.now();
-            row.heartbeat(beat.lease_token, beat.progress, now, &self.0.policy)
+            job.heartbeat(beat.lease_token, beat.progress, now, &self.0.policy)
                 .map(Some)
                 .map_err(|_| SummaryError::LeaseLost)
         })
@@ -240,10 +240,10 @@ impl Summaries {
         let id = result.summary_id;
         for _ in 0..STEP_TRIES {
             let now = self.0.clock.now();
-            let row = self.row(id).await?.ok_or(SummaryError::LeaseLost)?;
-            let next = match row.complete(result.lease_token, now) {
-                Ok(Completion::Completes(next)) => next,
-                Ok(Completion::Already) => return Ok(()),
+            let job = self.job(id).await?.ok_or(SummaryError::LeaseLost)?;
+            let next = match job.complete(result.lease_token, now) {
+                Ok(Completion::Completed(next)) => next,
+                Ok(Completion::AlreadyCompleted) => return Ok(()),
                 Err(_) => return Err(SummaryError::LeaseLost),
             };
             let record = ResultRecord {
@@ -255,7 +255,7 @@ impl Summaries {
                 usage: result.usage,
                 generated_at: now,
             };
-            if self.advance(&row, &next, Some(&record)).await? {
+            if self.compare_and_swap(&job, &next, Some(&record)).await? {
                 return Ok(());
             }
         }
@@ -268,10 +268,10 @@ impl Summaries {
         let jitter = rand::random();
         let told = SummaryFailure { kind: failure.kind, message: failure.message.clone() };
         let retry_after = failure.retry_after_ms.map(Duration::from_millis);
-        self.step(id, |row| {
+        self.step(id, |job| {
             let now = parts.clock.now();
             let (token, retryable) = (failure.lease_token, failure.retryable);
-            row.fail(token, told.clone(), retryable, retry_after, jitter, now, &parts.policy)
+            job.fail(token, told.clone(), retryable, retry_after, jitter, now, &parts.policy)
                 .map(Some)
                 .map_err(|_| SummaryError::LeaseLost)
         })
@@ -287,10 +287,10 @@ impl Summaries {
         let Some(found) = self.0.store.latest_result(user, week).await? else { return Ok(None) };
         let heads = self.0.diaries.list(user, week.into()).await?;
         Ok(Some(Reflection {
-            summary_id: found.row.id,
+            summary_id: found.job.id,
             start: week.start(),
             end: week.end(),
-            stale: found.row.versions_read != versions(&heads),
+            stale: found.job.versions_read != versions(&heads),
             reflection: found.result.reflection,
             emotions: found.result.emotions,
             truncated: found.result.truncated,
@@ -305,8 +305,8 @@ impl Summaries {
         user: UserId,
         range: DateRange,
     ) -> Result<Annotations, StoreError> {
-        let coverage = self.0.store.coverage(user, range).await?;
-        let tags = self.0.store.tags(user, range).await?;
+        let coverage = self.0.store.week_statuses(user, range).await?;
+        let tags = self.0.store.emotion_tags(user, range).await?;
         Ok(Annotations { coverage, tags })
     }
 
@@ -314,24 +314,24 @@ impl Summaries {
     /// how many there were. Any number of servers may do so at once.
     pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
         let parts = &*self.0;
-        let expired = parts.store.due(Due::Lease, parts.clock.now(), limit).await?;
+        let expired = parts.store.list_due(DueKind::Lease, parts.clock.now(), limit).await?;
         let mut found = expired.len();
-        for row in expired {
-            let taken = row.take_back(rand::random(), parts.clock.now(), &parts.policy);
+        for job in expired {
+            let taken = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
             if let Some(next) = taken
-                && self.advance(&row, &next, None).await?
+                && self.compare_and_swap(&job, &next, None).await?
             {
-                parts.metrics.lease_taken_back();
-                tracing::warn!(summary_id = %row.id, attempts = row.attempts, "lease ran out");
+                parts.metrics.lease_expired();
+                tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease ran out");
             }
         }
-        let overdue = parts.store.due(Due::Hint, parts.clock.now(), limit).await?;
+        let overdue = parts.store.list_due(DueKind::Hint, parts.clock.now(), limit).await?;
         found += overdue.len();
-        for row in overdue {
-            if let Some(next) = row.hint(parts.clock.now(), &parts.policy)
-                && parts.store.advance(&row, &next, None).await?
+        for job in overdue {
+            if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
+                && parts.store.compare_and_swap(&job, &next, None).await?
             {
-                self.offer(&row).await;
+                self.offer(&job).await;
             }
         }
         Ok(found)
@@ -345,7 +345,7 @@ impl Summaries {
         self.0.store.ping().await
     }
 
-    async fn row(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
+    async fn job(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
         self.0.store.get(id).await
     }
 
@@ -353,27 +353,27 @@ impl Summaries {
     async fn step(
         &self,
         id: SummaryId,
-        compute: impl Fn(&Row) -> Result<Option<Row>, SummaryError>,
+        compute: impl Fn(&SummaryJob) -> Result<Option<SummaryJob>, SummaryError>,
     ) -> Result<(), SummaryError> {
         for _ in 0..STEP_TRIES {
-            let row = self.row(id).await?.ok_or(SummaryError::NotFound)?;
-            let Some(next) = compute(&row)? else { return Ok(()) };
-            if self.advance(&row, &next, None).await? {
+            let job = self.job(id).await?.ok_or(SummaryError::NotFound)?;
+            let Some(next) = compute(&job)? else { return Ok(()) };
+            if self.compare_and_swap(&job, &next, None).await? {
                 return Ok(());
             }
         }
         Err(SummaryError::Contended)
     }
 
-    /// One compare-and-swap, and what follows from it: those who wait are woken, and a row that
+    /// One compare-and-swap, and what follows from it: those who wait are woken, and a job that
     /// is queued again gets its hint.
-    async fn advance(
+    async fn compare_and_swap(
         &self,
-        from: &Row,
-        to: &Row,
+        from: &SummaryJob,
+        to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
-        if !self.0.store.advance(from, to, result).await? {
+        if !self.0.store.compare_and_swap(from, to, result).await? {
             return Ok(false);
         }
         self.0.wakeups.wake(to.id);
@@ -389,14 +389,14 @@ impl Summaries {
         Ok(true)
     }
 
-    async fn offer(&self, row: &Row) {
-        match timeout(OFFER_PATIENCE, self.0.queue.offer(row.id, row.not_before)).await {
+    async fn offer(&self, job: &SummaryJob) {
+        match timeout(OFFER_PATIENCE, self.0.queue.offer(job.id, job.not_before)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(summary_id = %row.id, %error, "hint not offered; the dispatcher will");
+                tracing::warn!(summary_id = %job.id, %error, "hint not offered; the dispatcher will");
             }
             Err(_) => {
-                tracing::warn!(summary_id = %row.id, "queue too slow; the dispatcher will offer the hint");
+                tracing::warn!(summary_id = %job.id, "queue too slow; the dispatcher will offer the hint");
             }
         }
     }
@@ -405,7 +405,7 @@ impl Summaries {
 /// What the summaries say of some days.
 #[derive(Debug)]
 pub(crate) struct Annotations {
-    coverage: Vec<Coverage>,
+    coverage: Vec<WeekStatus>,
     tags: BTreeMap<Date, DayEmotion>,
 }
 
@@ -458,7 +458,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn to_summary(row: Row, result: Option<ResultRecord>) -> Summary {
+fn to_summary(job: SummaryJob, result: Option<ResultRecord>) -> Summary {
     let (reflection, engine, emotions, truncated) = match result {
         Some(result) => {
             (Some(result.reflection), Some(result.engine), result.emotions, result.truncated)
@@ -466,20 +466,20 @@ fn to_summary(row: Row, result: Option<ResultRecord>) -> Summary {
         None => (None, None, Vec::new(), Vec::new()),
     };
     Summary {
-        id: row.id,
-        start: row.week.start(),
-        end: row.week.end(),
-        status: row.status,
-        revision: row.revision,
-        attempts: row.attempts,
-        requested_at: row.requested_at,
-        started_at: row.started_at,
-        finished_at: row.finished_at,
+        id: job.id,
+        start: job.week.start(),
+        end: job.week.end(),
+        status: job.status,
+        revision: job.revision,
+        attempts: job.attempts,
+        requested_at: job.requested_at,
+        started_at: job.started_at,
+        finished_at: job.finished_at,
         reflection,
         engine,
         emotions,
         truncated,
-        failure: row.failure,
-        progress: row.progress,
+        failure: job.failure,
+        progress: job.progress,
     }
 }

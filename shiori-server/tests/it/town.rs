@@ -69,7 +69,7 @@ impl Town {
         config.hash_cost = HashCost::MINIMAL;
         config.worker = WorkerMode::None;
         config.summaries.required_days = 1;
-        config.summaries.hint_patience = Duration::from_secs(1);
+        config.summaries.hint_timeout = Duration::from_secs(1);
         config.summaries.first_backoff = Duration::from_millis(100);
         config
     }

@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::{
     auth::{Email, PasswordHash},
-    store::{Account, AccountStore, Creation},
+    store::{Account, AccountStore, CreateOutcome},
 };
 
 pub async fn an_account_is_found_by_its_email(store: Arc<dyn AccountStore>) {
     let (account, other) = (new_account(), new_account());
     assert_eq!(store.find_by_email(&account.email).await.expect("read"), None);
     for account in [&account, &other] {
-        assert_eq!(store.create(account).await.expect("written"), Creation::Created);
+        assert_eq!(store.create(account).await.expect("written"), CreateOutcome::Created);
     }
     for account in [account, other] {
         assert_eq!(store.find_by_email(&account.email).await.expect("read"), Some(account));
@@ -25,8 +25,8 @@ pub async fn an_account_is_found_by_its_email(store: Arc<dyn AccountStore>) {
 pub async fn a_taken_email_stays_with_its_first_account(store: Arc<dyn AccountStore>) {
     let first = new_account();
     let second = Account { email: first.email.clone(), ..new_account() };
-    assert_eq!(store.create(&first).await.expect("written"), Creation::Created);
-    assert_eq!(store.create(&second).await.expect("refused"), Creation::EmailTaken);
+    assert_eq!(store.create(&first).await.expect("written"), CreateOutcome::Created);
+    assert_eq!(store.create(&second).await.expect("refused"), CreateOutcome::EmailTaken);
     assert_eq!(store.find_by_email(&first.email).await.expect("read"), Some(first));
 }
 
@@ -43,7 +43,7 @@ pub async fn one_of_many_creates_at_once_wins(store: Arc<dyn AccountStore>) {
     let winners: Vec<_> = rivals
         .iter()
         .zip(&outcomes)
-        .filter(|(_, outcome)| **outcome == Creation::Created)
+        .filter(|(_, outcome)| **outcome == CreateOutcome::Created)
         .map(|(account, _)| account)
         .collect();
     let [winner] = winners[..] else { panic!("{} of 32 won", winners.len()) };

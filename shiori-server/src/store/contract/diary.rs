@@ -228,7 +228,7 @@ pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
     let dates: Vec<_> = heads.iter().map(|head| head.date).collect();
     assert_eq!(dates, [day(16), day(18), day(20)]);
     assert_eq!(heads[0].title, "제목 16일");
-    let records = store.read(user, range).await.expect("the store answers");
+    let records = store.list_with_content(user, range).await.expect("the store answers");
     assert!(records.iter().map(|record| &record.head).eq(&heads));
     assert_eq!(records[1].content.block_texts(), ["18일"]);
 }

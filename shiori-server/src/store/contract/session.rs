@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
-use crate::store::{LoginGate, Rotation, Session, SessionStore, ThrottlePolicy};
+use crate::store::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
 
 /// The throttle of these tests.
 pub const POLICY: ThrottlePolicy = ThrottlePolicy { attempts: 10, window: Duration::from_mins(5) };
@@ -20,14 +20,14 @@ pub async fn an_open_session_is_live_until_it_expires(store: Arc<dyn SessionStor
     let now = Timestamp::now();
     for user_agent in [Some("일기장/1.0 (test)".to_owned()), None] {
         let session = Session { user_agent, ..new_session(UserId::new(), now) };
-        assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
-        store.open(&session, MANY).await.expect("opened");
+        assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
+        store.create(&session, MANY).await.expect("opened");
         for moment in [now, session.expires_at - MILLISECOND] {
-            let found = store.live(session.user, session.id, moment).await.expect("read");
+            let found = store.get(session.user, session.id, moment).await.expect("read");
             assert_eq!(found.as_ref(), Some(&session));
         }
         assert_eq!(
-            store.live(session.user, session.id, session.expires_at).await.expect("read"),
+            store.get(session.user, session.id, session.expires_at).await.expect("read"),
             None
         );
         assert!(listed(&*store, session.user, session.expires_at).await.is_empty());
@@ -47,24 +47,24 @@ pub async fn the_sessions_of_a_user_are_listed_by_last_use(store: Arc<dyn Sessio
 pub async fn an_ended_session_is_gone(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let (session, other) = (opened(&*store, user, now).await, opened(&*store, user, now).await);
-    assert!(store.end(user, session.id).await.expect("ended"));
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
-    assert_eq!(rotate(&*store, &session, 1, now).await, Rotation::Ended);
+    assert!(store.revoke(user, session.id).await.expect("ended"));
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
+    assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::NotFound);
     store.touch(session.user, session.id, now + SECOND).await.expect("a touch too late is none");
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(listed(&*store, user, now).await, [other.id]);
-    assert!(!store.end(user, session.id).await.expect("nothing to end"));
+    assert!(!store.revoke(user, session.id).await.expect("nothing to end"));
 }
 
 pub async fn nobody_uses_the_session_of_another(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let stranger = Session { user: UserId::new(), ..session.clone() };
-    assert!(!store.end(stranger.user, session.id).await.expect("refused"));
-    assert_eq!(store.live(stranger.user, session.id, now).await.expect("read"), None);
+    assert!(!store.revoke(stranger.user, session.id).await.expect("refused"));
+    assert_eq!(store.get(stranger.user, session.id, now).await.expect("read"), None);
     store.touch(stranger.user, session.id, now + SECOND).await.expect("touches nothing");
-    assert_eq!(rotate(&*store, &stranger, 1, now).await, Rotation::Ended);
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), Some(session));
+    assert_eq!(rotate(&*store, &stranger, 1, now).await, RotateOutcome::NotFound);
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(session));
 }
 
 pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionStore>) {
@@ -77,31 +77,31 @@ pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionSt
     // The oldest has been used last.
     store.touch(user, sessions[0], now + 3 * SECOND).await.expect("touched");
     let newest = new_session(user, now + 4 * SECOND);
-    store.open(&newest, 2).await.expect("opened");
+    store.create(&newest, 2).await.expect("opened");
     assert_eq!(listed(&*store, user, newest.created_at).await, [newest.id, sessions[0]]);
     for gone in &sessions[1..] {
-        assert_eq!(store.live(user, *gone, newest.created_at).await.expect("read"), None);
+        assert_eq!(store.get(user, *gone, newest.created_at).await.expect("read"), None);
     }
     let alone = new_session(user, now + 5 * SECOND);
-    store.open(&alone, 1).await.expect("opened");
+    store.create(&alone, 1).await.expect("opened");
     assert_eq!(listed(&*store, user, alone.created_at).await, [alone.id]);
-    assert!(store.live(stranger.user, stranger.id, now).await.expect("read").is_some());
+    assert!(store.get(stranger.user, stranger.id, now).await.expect("read").is_some());
 }
 
 pub async fn an_expired_session_takes_up_no_room(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let live = opened(&*store, user, now).await;
     let expired = Session { expires_at: now + 2 * SECOND, ..new_session(user, now + SECOND) };
-    store.open(&expired, MANY).await.expect("opened");
+    store.create(&expired, MANY).await.expect("opened");
     let newest = new_session(user, now + 2 * SECOND);
-    store.open(&newest, 2).await.expect("opened");
+    store.create(&newest, 2).await.expect("opened");
     assert_eq!(listed(&*store, user, newest.created_at).await, [newest.id, live.id]);
 }
 
 pub async fn concurrent_logins_keep_to_the_limit(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     at_once(&store, 32, move |store| async move {
-        store.open(&new_session(user, now), 5).await.expect("opened");
+        store.create(&new_session(user, now), 5).await.expect("opened");
     })
     .await;
     assert_eq!(listed(&*store, user, now).await.len(), 5);
@@ -114,7 +114,7 @@ pub async fn being_seen_never_moves_back(store: Arc<dyn SessionStore>) {
         store.touch(session.user, session.id, moment).await.expect("touched");
     }
     let expected = Session { last_seen_at: now + 2 * SECOND, ..session.clone() };
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), Some(expected));
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(expected));
 }
 
 pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>) {
@@ -132,31 +132,31 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
             ..expected
         };
         let rotation = rotate(&*store, &session, presented, moment).await;
-        assert_eq!(rotation, Rotation::Rotated(expected.clone()));
+        assert_eq!(rotation, RotateOutcome::Rotated(expected.clone()));
         assert_eq!(
-            store.live(session.user, session.id, moment).await.expect("read").as_ref(),
+            store.get(session.user, session.id, moment).await.expect("read").as_ref(),
             Some(&expected)
         );
     }
     let moment = session.expires_at;
-    assert_eq!(store.live(session.user, session.id, moment).await.expect("read"), Some(expected));
+    assert_eq!(store.get(session.user, session.id, moment).await.expect("read"), Some(expected));
 }
 
 pub async fn a_rotation_is_repeated_within_the_grace_alone(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let rotated_at = now + SECOND;
-    let Rotation::Rotated(rotated) = rotate(&*store, &session, 1, rotated_at).await else {
+    let RotateOutcome::Rotated(rotated) = rotate(&*store, &session, 1, rotated_at).await else {
         panic!("the current token rotates")
     };
     for moment in [rotated_at, rotated_at + GRACE] {
         let rotation = rotate(&*store, &session, 1, moment).await;
-        assert_eq!(rotation, Rotation::Repeated(rotated.clone()), "nothing is changed by it");
+        assert_eq!(rotation, RotateOutcome::Replayed(rotated.clone()), "nothing is changed by it");
     }
     let too_late = rotated_at + GRACE + MILLISECOND;
-    assert_eq!(rotate(&*store, &session, 1, too_late).await, Rotation::Reused);
-    assert_eq!(store.live(session.user, session.id, too_late).await.expect("read"), None);
-    assert_eq!(rotate(&*store, &session, 2, too_late).await, Rotation::Ended);
+    assert_eq!(rotate(&*store, &session, 1, too_late).await, RotateOutcome::Reused);
+    assert_eq!(store.get(session.user, session.id, too_late).await.expect("read"), None);
+    assert_eq!(rotate(&*store, &session, 2, too_late).await, RotateOutcome::NotFound);
 }
 
 pub async fn an_old_refresh_token_ends_the_session(store: Arc<dyn SessionStore>) {
@@ -164,24 +164,24 @@ pub async fn an_old_refresh_token_ends_the_session(store: Arc<dyn SessionStore>)
     let session = opened(&*store, UserId::new(), now).await;
     for presented in [1, 2] {
         let rotation = rotate(&*store, &session, presented, now).await;
-        assert!(matches!(rotation, Rotation::Rotated(_)), "{rotation:?}");
+        assert!(matches!(rotation, RotateOutcome::Rotated(_)), "{rotation:?}");
     }
     // Two rotations ago is too old, however short a time ago that was.
-    assert_eq!(rotate(&*store, &session, 1, now).await, Rotation::Reused);
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
+    assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::Reused);
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert!(listed(&*store, session.user, now).await.is_empty());
 
     // A token that was never handed out, as when the store was put back to an earlier state.
     let session = opened(&*store, UserId::new(), now).await;
-    assert_eq!(rotate(&*store, &session, 5, now).await, Rotation::Reused);
-    assert_eq!(store.live(session.user, session.id, now).await.expect("read"), None);
+    assert_eq!(rotate(&*store, &session, 5, now).await, RotateOutcome::Reused);
+    assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
 }
 
 pub async fn an_expired_session_is_not_rotated(store: Arc<dyn SessionStore>) {
     let session = opened(&*store, UserId::new(), Timestamp::now()).await;
-    assert_eq!(rotate(&*store, &session, 1, session.expires_at).await, Rotation::Ended);
+    assert_eq!(rotate(&*store, &session, 1, session.expires_at).await, RotateOutcome::NotFound);
     let missing = new_session(UserId::new(), session.created_at);
-    assert_eq!(rotate(&*store, &missing, 1, session.created_at).await, Rotation::Ended);
+    assert_eq!(rotate(&*store, &missing, 1, session.created_at).await, RotateOutcome::NotFound);
 }
 
 pub async fn one_of_many_rotations_at_once_wins(store: Arc<dyn SessionStore>) {
@@ -195,30 +195,30 @@ pub async fn one_of_many_rotations_at_once_wins(store: Arc<dyn SessionStore>) {
         }
     })
     .await;
-    let winner = store.live(session.user, session.id, now).await.expect("read").expect("live");
+    let winner = store.get(session.user, session.id, now).await.expect("read").expect("live");
     assert_eq!(winner.generation, 2);
-    let count = |expected: Rotation| rotations.iter().filter(|r| **r == expected).count();
-    assert_eq!(count(Rotation::Rotated(winner.clone())), 1);
-    assert_eq!(count(Rotation::Repeated(winner)), 31);
+    let count = |expected: RotateOutcome| rotations.iter().filter(|r| **r == expected).count();
+    assert_eq!(count(RotateOutcome::Rotated(winner.clone())), 1);
+    assert_eq!(count(RotateOutcome::Replayed(winner)), 31);
 }
 
 pub async fn logins_are_throttled_until_their_window_ends(store: Arc<dyn SessionStore>) {
     let (key, now) = (random_key(), Timestamp::now());
     for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, now).await, LoginGate::Open);
+        assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
     }
-    assert_eq!(admit(&*store, &key, now).await, LoginGate::Closed(POLICY.window));
-    assert_eq!(admit(&*store, &random_key(), now).await, LoginGate::Open);
+    assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Throttled(POLICY.window));
+    assert_eq!(admit(&*store, &random_key(), now).await, LoginAttempt::Allowed);
     // Being refused does not prolong the window.
     let last = now + POLICY.window - MILLISECOND;
-    assert_eq!(admit(&*store, &key, last).await, LoginGate::Closed(MILLISECOND));
+    assert_eq!(admit(&*store, &key, last).await, LoginAttempt::Throttled(MILLISECOND));
     let next = now + POLICY.window;
     for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, next).await, LoginGate::Open);
+        assert_eq!(admit(&*store, &key, next).await, LoginAttempt::Allowed);
     }
     assert_eq!(
         admit(&*store, &key, next + SECOND).await,
-        LoginGate::Closed(Duration::from_secs(299))
+        LoginAttempt::Throttled(Duration::from_secs(299))
     );
 }
 
@@ -229,19 +229,19 @@ pub async fn a_successful_login_forgets_the_attempts(store: Arc<dyn SessionStore
             admit(&*store, key, now).await;
         }
     }
-    store.forget_attempts(&key).await.expect("forgotten");
-    store.forget_attempts(&random_key()).await.expect("nothing to forget");
+    store.clear_login_attempts(&key).await.expect("forgotten");
+    store.clear_login_attempts(&random_key()).await.expect("nothing to forget");
     for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, now).await, LoginGate::Open);
+        assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
     }
-    assert_eq!(admit(&*store, &other, now).await, LoginGate::Closed(POLICY.window));
+    assert_eq!(admit(&*store, &other, now).await, LoginAttempt::Throttled(POLICY.window));
 }
 
 pub async fn concurrent_attempts_are_all_counted(store: Arc<dyn SessionStore>) {
     let (key, now) = (random_key(), Timestamp::now());
     let gates =
         at_once(&store, 32, move |store| async move { admit(&*store, &key, now).await }).await;
-    let open = gates.iter().filter(|gate| **gate == LoginGate::Open).count();
+    let open = gates.iter().filter(|gate| **gate == LoginAttempt::Allowed).count();
     assert_eq!(open, POLICY.attempts as usize);
 }
 
@@ -255,11 +255,11 @@ pub async fn purging_takes_the_expired_alone(store: Arc<dyn SessionStore>) {
         admit(&*store, &random_key(), past).await;
         admit(&*store, &throttled, now).await;
     }
-    while store.purge(now, 100).await.expect("purged") > 0 {}
+    while store.purge_expired(now, 100).await.expect("purged") > 0 {}
     // Not even to one who lives in the past.
-    assert_eq!(store.live(expired.user, expired.id, past).await.expect("read"), None);
-    assert_eq!(store.live(live.user, live.id, now).await.expect("read"), Some(live));
-    assert_eq!(admit(&*store, &throttled, now).await, LoginGate::Closed(POLICY.window));
+    assert_eq!(store.get(expired.user, expired.id, past).await.expect("read"), None);
+    assert_eq!(store.get(live.user, live.id, now).await.expect("read"), Some(live));
+    assert_eq!(admit(&*store, &throttled, now).await, LoginAttempt::Throttled(POLICY.window));
 }
 
 pub async fn the_store_answers(store: Arc<dyn SessionStore>) {
@@ -287,7 +287,7 @@ pub fn random_key() -> [u8; 32] {
 
 async fn opened(store: &dyn SessionStore, user: UserId, moment: Timestamp) -> Session {
     let session = new_session(user, moment);
-    store.open(&session, MANY).await.expect("opened");
+    store.create(&session, MANY).await.expect("opened");
     session
 }
 
@@ -301,15 +301,15 @@ async fn rotate(
     session: &Session,
     presented: u64,
     now: Timestamp,
-) -> Rotation {
+) -> RotateOutcome {
     store
         .rotate(session.user, session.id, presented, now, GRACE, now + LIFE)
         .await
         .expect("answered")
 }
 
-async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginGate {
-    store.admit_login(key, now, POLICY).await.expect("answered")
+async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginAttempt {
+    store.record_login_attempt(key, now, POLICY).await.expect("answered")
 }
 
 /// Runs the step `times` times at once, each in a task of its own.

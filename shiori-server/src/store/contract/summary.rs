@@ -9,8 +9,8 @@ use shiori_sdk::{
 use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
-    store::{Due, RequestOutcome, ResultRecord, SummaryStore},
-    summary::{Completion, Row, SummaryPolicy},
+    store::{DueKind, InsertOutcome, ResultRecord, SummaryStore},
+    summary::{Completion, SummaryJob, SummaryPolicy},
 };
 
 type Store = Arc<dyn SummaryStore>;
@@ -27,37 +27,37 @@ fn policy() -> SummaryPolicy {
     SummaryPolicy::default()
 }
 
-fn row(user: UserId, start: u8, now: i64) -> Row {
-    Row::requested(user, week(start), None, at(now), &policy())
+fn job(user: UserId, start: u8, now: i64) -> SummaryJob {
+    SummaryJob::new(user, week(start), None, at(now), &policy())
 }
 
-async fn insert(store: &Store, row: &Row) {
-    let outcome = store.request(row, 100).await.expect("the store answers");
-    assert!(matches!(outcome, RequestOutcome::Inserted), "{outcome:?}");
+async fn insert(store: &Store, job: &SummaryJob) {
+    let outcome = store.insert(job, 100).await.expect("the store answers");
+    assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
-async fn get(store: &Store, row: &Row) -> Row {
-    store.get(row.id).await.expect("the store answers").expect("there")
+async fn get(store: &Store, job: &SummaryJob) -> SummaryJob {
+    store.get(job.id).await.expect("the store answers").expect("there")
 }
 
-async fn step(store: &Store, from: &Row, to: &Row) {
-    assert!(store.advance(from, to, None).await.expect("the store answers"));
+async fn step(store: &Store, from: &SummaryJob, to: &SummaryJob) {
+    assert!(store.compare_and_swap(from, to, None).await.expect("the store answers"));
 }
 
 fn versions(week: Week) -> BTreeMap<Date, Version> {
     week.dates().map(|date| (date, Version::new(3))).collect()
 }
 
-fn claimed(row: &Row, now: i64) -> (Row, LeaseToken) {
+fn claimed(job: &SummaryJob, now: i64) -> (SummaryJob, LeaseToken) {
     let token = LeaseToken::new();
     let worker = "계약".to_owned();
-    let row = row.claim(worker, token, versions(row.week), at(now), &policy()).expect("claimable");
-    (row, token)
+    let job = job.claim(worker, token, versions(job.week), at(now), &policy()).expect("claimable");
+    (job, token)
 }
 
-fn completed(row: &Row, token: LeaseToken, now: i64) -> Row {
-    match row.complete(token, at(now)) {
-        Ok(Completion::Completes(row)) => *row,
+fn completed(job: &SummaryJob, token: LeaseToken, now: i64) -> SummaryJob {
+    match job.complete(token, at(now)) {
+        Ok(Completion::Completed(job)) => *job,
         other => panic!("{other:?}"),
     }
 }
@@ -79,20 +79,20 @@ fn result(week: Week, label: Emotion, now: i64) -> ResultRecord {
     }
 }
 
-/// Inserts a row and brings it to completion.
-async fn finish(store: &Store, row: &Row, label: Emotion, now: i64) -> Row {
-    insert(store, row).await;
-    let (running, token) = claimed(row, now);
-    step(store, row, &running).await;
+/// Inserts a job and brings it to completion.
+async fn finish(store: &Store, job: &SummaryJob, label: Emotion, now: i64) -> SummaryJob {
+    insert(store, job).await;
+    let (running, token) = claimed(job, now);
+    step(store, job, &running).await;
     let done = completed(&running, token, now);
-    let stored = store.advance(&running, &done, Some(&result(row.week, label, now))).await;
+    let stored = store.compare_and_swap(&running, &done, Some(&result(job.week, label, now))).await;
     assert!(stored.expect("the store answers"));
     done
 }
 
-/// A row comes back as it went in, in each state.
+/// A job comes back as it went in, in each state.
 pub async fn every_field_of_a_row_is_kept(store: Store) {
-    let mut first = row(UserId::new(), 16, 0);
+    let mut first = job(UserId::new(), 16, 0);
     first.trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     assert_eq!(store.get(first.id).await.expect("the store answers"), None);
     insert(&store, &first).await;
@@ -114,55 +114,55 @@ pub async fn every_field_of_a_row_is_kept(store: Store) {
     assert_eq!(get(&store, &first).await, cancelled);
 }
 
-/// Of 16 requests for one week at once one is inserted, and all others are told of it.
+/// Of 16 requests for one week at once one is inserted, and all others are seen of it.
 pub async fn of_racing_requests_for_a_week_one_is_inserted(store: Store) {
     let user = UserId::new();
     let tasks: Vec<_> = (0..16)
         .map(|_| {
-            let (store, row) = (store.clone(), row(user, 16, 0));
+            let (store, job) = (store.clone(), job(user, 16, 0));
             tokio::spawn(async move {
-                match store.request(&row, 100).await.expect("the store answers") {
-                    RequestOutcome::Inserted => (row.id, true),
-                    RequestOutcome::Unfinished(other) => (other.id, false),
-                    RequestOutcome::TooMany => panic!("one is not too many"),
+                match store.insert(&job, 100).await.expect("the store answers") {
+                    InsertOutcome::Inserted => (job.id, true),
+                    InsertOutcome::Unfinished(other) => (other.id, false),
+                    InsertOutcome::TooMany => panic!("one is not too many"),
                 }
             })
         })
         .collect();
-    let mut told = Vec::new();
+    let mut seen = Vec::new();
     for task in tasks {
-        told.push(task.await.expect("no panic"));
+        seen.push(task.await.expect("no panic"));
     }
-    assert_eq!(told.iter().filter(|(_, inserted)| *inserted).count(), 1, "{told:?}");
-    assert!(told.iter().all(|(id, _)| *id == told[0].0), "{told:?}");
+    assert_eq!(seen.iter().filter(|(_, inserted)| *inserted).count(), 1, "{seen:?}");
+    assert!(seen.iter().all(|(id, _)| *id == seen[0].0), "{seen:?}");
 }
 
 /// A user has no more unfinished summaries than allowed; finished ones do not count.
 pub async fn unfinished_requests_are_bounded(store: Store) {
     let user = UserId::new();
-    let first = row(user, 1, 0);
+    let first = job(user, 1, 0);
     insert(&store, &first).await;
-    insert(&store, &row(user, 2, 0)).await;
-    let third = row(user, 3, 0);
-    let outcome = store.request(&third, 2).await.expect("the store answers");
-    assert!(matches!(outcome, RequestOutcome::TooMany), "{outcome:?}");
-    let outcome = store.request(&row(user, 2, 0), 2).await.expect("the store answers");
-    assert!(matches!(outcome, RequestOutcome::Unfinished(_)), "{outcome:?}");
+    insert(&store, &job(user, 2, 0)).await;
+    let third = job(user, 3, 0);
+    let outcome = store.insert(&third, 2).await.expect("the store answers");
+    assert!(matches!(outcome, InsertOutcome::TooMany), "{outcome:?}");
+    let outcome = store.insert(&job(user, 2, 0), 2).await.expect("the store answers");
+    assert!(matches!(outcome, InsertOutcome::Unfinished(_)), "{outcome:?}");
     step(&store, &first, &first.cancel(at(1)).expect("unfinished")).await;
-    let outcome = store.request(&third, 2).await.expect("the store answers");
-    assert!(matches!(outcome, RequestOutcome::Inserted), "{outcome:?}");
+    let outcome = store.insert(&third, 2).await.expect("the store answers");
+    assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
-/// Of 16 steps computed from the same row one is applied.
+/// Of 16 steps computed from the same job one is applied.
 pub async fn of_racing_steps_one_wins(store: Store) {
-    let queued = row(UserId::new(), 16, 0);
+    let queued = job(UserId::new(), 16, 0);
     insert(&store, &queued).await;
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let (store, queued) = (store.clone(), queued.clone());
             tokio::spawn(async move {
                 let (running, token) = claimed(&queued, 1);
-                let won = store.advance(&queued, &running, None).await;
+                let won = store.compare_and_swap(&queued, &running, None).await;
                 won.expect("the store answers").then_some(token)
             })
         })
@@ -179,21 +179,21 @@ pub async fn of_racing_steps_one_wins(store: Store) {
 /// A lease that was extended is not taken back by one who saw it run out, although the revision
 /// is the same.
 pub async fn a_heartbeat_defeats_a_step_computed_before_it(store: Store) {
-    let queued = row(UserId::new(), 16, 0);
+    let queued = job(UserId::new(), 16, 0);
     insert(&store, &queued).await;
     let (running, token) = claimed(&queued, 0);
     step(&store, &queued, &running).await;
-    let taken = running.take_back(0.5, at(30), &policy()).expect("ran out");
+    let taken = running.expire_lease(0.5, at(30), &policy()).expect("ran out");
     let beaten = running.heartbeat(token, None, at(30), &policy()).expect("held");
     step(&store, &running, &beaten).await;
-    assert!(!store.advance(&running, &taken, None).await.expect("the store answers"));
+    assert!(!store.compare_and_swap(&running, &taken, None).await.expect("the store answers"));
     assert_eq!(get(&store, &queued).await, beaten);
 }
 
 /// The result of a step that lost is not stored either.
 pub async fn a_result_is_stored_with_its_step_or_not_at_all(store: Store) {
     let user = UserId::new();
-    let queued = row(user, 16, 0);
+    let queued = job(user, 16, 0);
     insert(&store, &queued).await;
     let (running, token) = claimed(&queued, 0);
     step(&store, &queued, &running).await;
@@ -201,23 +201,25 @@ pub async fn a_result_is_stored_with_its_step_or_not_at_all(store: Store) {
     step(&store, &running, &cancelled).await;
     let late = completed(&running, token, 2);
     let record = result(queued.week, Emotion::Happiness, 2);
-    assert!(!store.advance(&running, &late, Some(&record)).await.expect("the store answers"));
+    assert!(
+        !store.compare_and_swap(&running, &late, Some(&record)).await.expect("the store answers")
+    );
     assert_eq!(store.result(queued.id).await.expect("the store answers"), None);
     let found = store.latest_result(user, queued.week).await.expect("the store answers");
     assert_eq!(found, None);
-    let tags = store.tags(user, queued.week.into()).await.expect("the store answers");
+    let tags = store.emotion_tags(user, queued.week.into()).await.expect("the store answers");
     assert!(tags.is_empty());
 }
 
 /// Of several results on a week the newest is found, whole.
 pub async fn the_newest_result_is_found(store: Store) {
     let user = UserId::new();
-    finish(&store, &row(user, 16, 0), Emotion::Sadness, 1).await;
-    let newer = finish(&store, &row(user, 16, 2), Emotion::Happiness, 3).await;
-    finish(&store, &row(user, 15, 4), Emotion::Anger, 5).await;
+    finish(&store, &job(user, 16, 0), Emotion::Sadness, 1).await;
+    let newer = finish(&store, &job(user, 16, 2), Emotion::Happiness, 3).await;
+    finish(&store, &job(user, 15, 4), Emotion::Anger, 5).await;
     let found = store.latest_result(user, week(16)).await.expect("the store answers");
     let found = found.expect("there");
-    assert_eq!(found.row, newer);
+    assert_eq!(found.job, newer);
     let expected = result(week(16), Emotion::Happiness, 3);
     assert_eq!(found.result.reflection, expected.reflection);
     assert_eq!(found.result.engine, expected.engine);
@@ -237,68 +239,70 @@ pub async fn the_newest_result_is_found(store: Store) {
     assert_eq!(foreign, None);
 }
 
-/// Weeks that touch the range are told of, each by its newest request that was not cancelled.
+/// Weeks that touch the range are seen of, each by its newest request that was not cancelled.
 pub async fn coverage_tells_the_newest_request_of_each_week(store: Store) {
     let user = UserId::new();
-    finish(&store, &row(user, 16, 0), Emotion::Sadness, 1).await;
-    let again = row(user, 16, 2);
+    finish(&store, &job(user, 16, 0), Emotion::Sadness, 1).await;
+    let again = job(user, 16, 2);
     insert(&store, &again).await;
-    let called_off = row(user, 9, 3);
+    let called_off = job(user, 9, 3);
     insert(&store, &called_off).await;
     step(&store, &called_off, &called_off.cancel(at(4)).expect("unfinished")).await;
-    let overlapping = finish(&store, &row(user, 14, 5), Emotion::Sadness, 6).await;
-    insert(&store, &row(user, 1, 7)).await;
+    let overlapping = finish(&store, &job(user, 14, 5), Emotion::Sadness, 6).await;
+    insert(&store, &job(user, 1, 7)).await;
     let day = |day| Date::new(2026, 2, day).expect("a real day");
     let range = DateRange::new(day(15), day(16)).expect("ordered");
-    let coverage = store.coverage(user, range).await.expect("the store answers");
-    let told: Vec<_> = coverage.iter().map(|one| (one.week, one.status)).collect();
-    assert_eq!(told, [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]);
+    let coverage = store.week_statuses(user, range).await.expect("the store answers");
+    let seen: Vec<_> = coverage.iter().map(|one| (one.week, one.status)).collect();
+    assert_eq!(seen, [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]);
     assert_eq!(coverage[1].versions_read, overlapping.versions_read);
 }
 
-/// Of several tags of a day the newest is told.
+/// Of several tags of a day the newest is seen.
 pub async fn the_newest_tag_of_a_day_wins(store: Store) {
     let user = UserId::new();
-    finish(&store, &row(user, 10, 0), Emotion::Sadness, 1).await;
-    finish(&store, &row(user, 14, 2), Emotion::Happiness, 3).await;
+    finish(&store, &job(user, 10, 0), Emotion::Sadness, 1).await;
+    finish(&store, &job(user, 14, 2), Emotion::Happiness, 3).await;
     let day = |day| Date::new(2026, 2, day).expect("a real day");
     let range = DateRange::new(day(13), day(14)).expect("ordered");
-    let tags = store.tags(user, range).await.expect("the store answers");
+    let tags = store.emotion_tags(user, range).await.expect("the store answers");
     let labels: Vec<_> = tags.values().map(|tag| tag.label).collect();
     assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
 }
 
-/// The dispatcher is told of overdue hints and of leases that ran out, the oldest first, and of
+/// The dispatcher is seen of overdue hints and of leases that ran out, the oldest first, and of
 /// nothing else.
 pub async fn what_is_due_is_found_and_nothing_else(store: Store) {
     let user = UserId::new();
-    // Far in the past, so that rows of other tests in a shared store come later.
+    // Far in the past, so that jobs of other tests in a shared store come later.
     let long_ago = -1_000_000_000;
-    let overdue = row(user, 1, long_ago);
-    let fresh = row(user, 2, long_ago + 100);
-    let lost = row(user, 3, long_ago);
-    for row in [&overdue, &fresh, &lost] {
-        insert(&store, row).await;
+    let overdue = job(user, 1, long_ago);
+    let fresh = job(user, 2, long_ago + 100);
+    let lost = job(user, 3, long_ago);
+    for job in [&overdue, &fresh, &lost] {
+        insert(&store, job).await;
     }
     let (running, _) = claimed(&lost, long_ago);
     step(&store, &lost, &running).await;
-    finish(&store, &row(user, 4, long_ago), Emotion::Neutral, long_ago).await;
-    let mine = |rows: Vec<Row>| -> Vec<_> {
-        rows.into_iter().filter(|row| row.user == user).map(|row| row.id).collect()
+    finish(&store, &job(user, 4, long_ago), Emotion::Neutral, long_ago).await;
+    let mine = |jobs: Vec<SummaryJob>| -> Vec<_> {
+        jobs.into_iter().filter(|job| job.user == user).map(|job| job.id).collect()
     };
-    let patience = i64::try_from(policy().hint_patience.as_secs()).expect("short");
-    let hints = store.due(Due::Hint, at(long_ago + patience), 1000).await.expect("answers");
+    let patience = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
+    let hints =
+        store.list_due(DueKind::Hint, at(long_ago + patience), 1000).await.expect("answers");
     assert_eq!(mine(hints), [overdue.id]);
     let lease = i64::try_from(policy().lease.as_secs()).expect("short");
-    let early = store.due(Due::Lease, at(long_ago + lease - 1), 1000).await.expect("answers");
+    let early =
+        store.list_due(DueKind::Lease, at(long_ago + lease - 1), 1000).await.expect("answers");
     assert!(mine(early).is_empty());
-    let leases = store.due(Due::Lease, at(long_ago + lease), 1000).await.expect("answers");
+    let leases = store.list_due(DueKind::Lease, at(long_ago + lease), 1000).await.expect("answers");
     assert_eq!(mine(leases), [lost.id]);
-    let all = store.due(Due::Hint, at(long_ago + 10_000), 1).await.expect("answers");
+    let all = store.list_due(DueKind::Hint, at(long_ago + 10_000), 1).await.expect("answers");
     assert_eq!(all.len(), 1, "the limit holds");
     // Nothing of this test is left for a dispatcher to find.
-    for row in [&overdue, &fresh, &running] {
+    for job in [&overdue, &fresh, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
-        step(&store, row, &row.cancel(now).expect("unfinished")).await;
+        step(&store, job, &job.cancel(now).expect("unfinished")).await;
     }
 }

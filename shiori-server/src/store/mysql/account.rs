@@ -3,12 +3,12 @@ use async_trait::async_trait;
 use super::{MySqlStore, is_duplicate};
 use crate::{
     auth::Email,
-    store::{Account, AccountStore, Creation, StoreError, sql::AccountRow},
+    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
 };
 
 #[async_trait]
 impl AccountStore for MySqlStore {
-    async fn create(&self, account: &Account) -> Result<Creation, StoreError> {
+    async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError> {
         self.step(|mut connection| async move {
             let inserted = sqlx::query(
                 "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
@@ -22,8 +22,8 @@ impl AccountStore for MySqlStore {
             .execute(connection.raw())
             .await;
             match inserted {
-                Ok(_) => Ok(Creation::Created),
-                Err(error) if is_duplicate(&error) => Ok(Creation::EmailTaken),
+                Ok(_) => Ok(CreateOutcome::Created),
+                Err(error) if is_duplicate(&error) => Ok(CreateOutcome::EmailTaken),
                 Err(error) => Err(error.into()),
             }
         })

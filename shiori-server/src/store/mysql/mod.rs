@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::{
         store::SummaryStore,
-        summary::{Row, SummaryPolicy},
+        summary::{SummaryJob, SummaryPolicy},
     };
 
     #[tokio::test(flavor = "multi_thread")]
@@ -268,10 +268,10 @@ mod tests {
                 let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
                 for _ in 0..100 {
                     let policy = SummaryPolicy::default();
-                    let row = Row::requested(UserId::new(), week, None, Timestamp::now(), &policy);
+                    let row = SummaryJob::new(UserId::new(), week, None, Timestamp::now(), &policy);
                     let moment = || Duration::from_micros(rand::random_range(0..8000));
-                    let _ = timeout(moment(), store.request(&row, 3)).await;
-                    let _ = timeout(moment(), store.advance(&row, &row, None)).await;
+                    let _ = timeout(moment(), store.insert(&row, 3)).await;
+                    let _ = timeout(moment(), store.compare_and_swap(&row, &row, None)).await;
                     let found = store.get(row.id).await.expect("answered");
                     assert!(found.is_none_or(|found| found.id == row.id));
                 }

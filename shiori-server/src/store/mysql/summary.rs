@@ -7,15 +7,20 @@ use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
 use super::{Failed, MySqlStore};
 use crate::{
     store::{
-        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
-        sql::{CoverageRow, ReflectionRow, SummaryRow, TagRow, json, revision},
+        CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
+        WeekStatus,
+        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, revision},
     },
-    summary::Row,
+    summary::SummaryJob,
 };
 
 #[async_trait]
 impl SummaryStore for MySqlStore {
-    async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError> {
+    async fn insert(
+        &self,
+        row: &SummaryJob,
+        max_unfinished: u32,
+    ) -> Result<InsertOutcome, StoreError> {
         self.step(|mut connection| async move {
             let mut transaction = connection.raw().begin().await?;
             // Whoever asks for the same user waits here until this transaction has ended.
@@ -34,7 +39,7 @@ impl SummaryStore for MySqlStore {
             .fetch_optional(&mut *transaction)
             .await?;
             if let Some(unfinished) = unfinished {
-                return Ok(RequestOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+                return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
             }
             let count: i64 = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM summary WHERE user_id = ? AND unfinished = 1",
@@ -43,16 +48,16 @@ impl SummaryStore for MySqlStore {
             .fetch_one(&mut *transaction)
             .await?;
             if count >= i64::from(max_unfinished) {
-                return Ok(RequestOutcome::TooMany);
+                return Ok(InsertOutcome::TooMany);
             }
             insert_row(&mut transaction, row).await?;
             transaction.commit().await?;
-            Ok(RequestOutcome::Inserted)
+            Ok(InsertOutcome::Inserted)
         })
         .await
     }
 
-    async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
+    async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
         let row: Option<SummaryRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as("SELECT * FROM summary WHERE id = ?")
@@ -61,13 +66,13 @@ impl SummaryStore for MySqlStore {
                     .await?)
             })
             .await?;
-        row.map(Row::try_from).transpose()
+        row.map(SummaryJob::try_from).transpose()
     }
 
-    async fn advance(
+    async fn compare_and_swap(
         &self,
-        from: &Row,
-        to: &Row,
+        from: &SummaryJob,
+        to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
@@ -86,7 +91,11 @@ impl SummaryStore for MySqlStore {
         .await
     }
 
-    async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError> {
+    async fn latest_result(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<CompletedSummary>, StoreError> {
         let row: Option<SummaryRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
@@ -101,9 +110,9 @@ impl SummaryStore for MySqlStore {
             })
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let row = Row::try_from(row)?;
+        let row = SummaryJob::try_from(row)?;
         let result = self.result(row.id).await?;
-        Ok(result.map(|result| Finding { row, result }))
+        Ok(result.map(|result| CompletedSummary { job: row, result }))
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
@@ -133,9 +142,13 @@ impl SummaryStore for MySqlStore {
         found.with_tags(tags).map(Some)
     }
 
-    async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
+    async fn week_statuses(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<WeekStatus>, StoreError> {
         let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<CoverageRow> = self
+        let rows: Vec<WeekStatusRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT start, status, versions_read FROM (
@@ -152,10 +165,10 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        rows.into_iter().map(Coverage::try_from).collect()
+        rows.into_iter().map(WeekStatus::try_from).collect()
     }
 
-    async fn tags(
+    async fn emotion_tags(
         &self,
         user: UserId,
         range: DateRange,
@@ -180,13 +193,18 @@ impl SummaryStore for MySqlStore {
         rows.into_iter().map(tag).collect()
     }
 
-    async fn due(&self, due: Due, now: Timestamp, limit: u32) -> Result<Vec<Row>, StoreError> {
-        let statement = match due {
-            Due::Hint => {
+    async fn list_due(
+        &self,
+        kind: DueKind,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryJob>, StoreError> {
+        let statement = match kind {
+            DueKind::Hint => {
                 "SELECT * FROM summary
                  WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
             }
-            Due::Lease => {
+            DueKind::Lease => {
                 "SELECT * FROM summary
                  WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
             }
@@ -200,7 +218,7 @@ impl SummaryStore for MySqlStore {
                     .await?)
             })
             .await?;
-        rows.into_iter().map(Row::try_from).collect()
+        rows.into_iter().map(SummaryJob::try_from).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -209,7 +227,10 @@ impl SummaryStore for MySqlStore {
 }
 
 /// The compare-and-swap of a row.
-fn swap<'q>(from: &'q Row, to: &'q Row) -> Result<Query<'q, MySql, MySqlArguments>, StoreError> {
+fn swap<'q>(
+    from: &'q SummaryJob,
+    to: &'q SummaryJob,
+) -> Result<Query<'q, MySql, MySqlArguments>, StoreError> {
     let lease = to.lease.as_ref();
     Ok(sqlx::query(
         "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
@@ -237,7 +258,10 @@ fn swap<'q>(from: &'q Row, to: &'q Row) -> Result<Query<'q, MySql, MySqlArgument
     .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
 }
 
-async fn insert_row(transaction: &mut Transaction<'_, MySql>, row: &Row) -> Result<(), Failed> {
+async fn insert_row(
+    transaction: &mut Transaction<'_, MySql>,
+    row: &SummaryJob,
+) -> Result<(), Failed> {
     sqlx::query(
         "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
             not_before, next_hint_at, versions_read, trace)
@@ -261,7 +285,7 @@ async fn insert_row(transaction: &mut Transaction<'_, MySql>, row: &Row) -> Resu
 
 async fn insert_result(
     transaction: &mut Transaction<'_, MySql>,
-    row: &Row,
+    row: &SummaryJob,
     result: &ResultRecord,
 ) -> Result<(), Failed> {
     sqlx::query(
@@ -319,7 +343,7 @@ mod tests {
         let store = open_for_tests().await;
         let (user, now) = (UserId::new(), Timestamp::now());
         let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
-        let row = || Row::requested(user, week, None, now, &SummaryPolicy::default());
+        let row = || SummaryJob::new(user, week, None, now, &SummaryPolicy::default());
         let mut transaction = store.pool.begin().await.expect("begun");
         assert!(insert_row(&mut transaction, &row()).await.is_ok());
         let Err(Failed::Sql(error)) = insert_row(&mut transaction, &row()).await else {

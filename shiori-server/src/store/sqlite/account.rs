@@ -3,12 +3,12 @@ use async_trait::async_trait;
 use super::SqliteStore;
 use crate::{
     auth::Email,
-    store::{Account, AccountStore, Creation, StoreError, sql::AccountRow},
+    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
 };
 
 #[async_trait]
 impl AccountStore for SqliteStore {
-    async fn create(&self, account: &Account) -> Result<Creation, StoreError> {
+    async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError> {
         let inserted = sqlx::query(
             "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
              VALUES (?, ?, ?, ?, ?)
@@ -21,7 +21,11 @@ impl AccountStore for SqliteStore {
         .bind(account.created_at.as_millis())
         .execute(&self.writer)
         .await?;
-        Ok(if inserted.rows_affected() == 1 { Creation::Created } else { Creation::EmailTaken })
+        Ok(if inserted.rows_affected() == 1 {
+            CreateOutcome::Created
+        } else {
+            CreateOutcome::EmailTaken
+        })
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {

@@ -71,7 +71,11 @@ impl DiaryStore for SqliteStore {
         rows.into_iter().map(DiaryHead::try_from).collect()
     }
 
-    async fn read(&self, user: UserId, range: DateRange) -> Result<Vec<DiaryRecord>, StoreError> {
+    async fn list_with_content(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<DiaryRecord>, StoreError> {
         let statement = format!(
             "SELECT {HEAD}, content FROM diary
              WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date"

@@ -5,11 +5,13 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{SqliteStore, id_bytes};
-use crate::store::{LoginGate, Rotation, Session, SessionStore, StoreError, ThrottlePolicy};
+use crate::store::{
+    LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy,
+};
 
 #[async_trait]
 impl SessionStore for SqliteStore {
-    async fn open(&self, session: &Session, keep: usize) -> Result<(), StoreError> {
+    async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError> {
         let (id, user) = (&session.id.as_bytes()[..], &session.user.as_bytes()[..]);
         let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::query(
@@ -37,14 +39,14 @@ impl SessionStore for SqliteStore {
         .bind(user)
         .bind(id)
         .bind(session.created_at.as_millis())
-        .bind(i64::try_from(keep.saturating_sub(1)).unwrap_or(i64::MAX))
+        .bind(i64::try_from(max_sessions.saturating_sub(1)).unwrap_or(i64::MAX))
         .execute(&mut *step)
         .await?;
         step.commit().await?;
         Ok(())
     }
 
-    async fn live(
+    async fn get(
         &self,
         user: UserId,
         id: SessionId,
@@ -80,7 +82,7 @@ impl SessionStore for SqliteStore {
         now: Timestamp,
         grace: Duration,
         expires_at: Timestamp,
-    ) -> Result<Rotation, StoreError> {
+    ) -> Result<RotateOutcome, StoreError> {
         let key = &id.as_bytes()[..];
         let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query("SELECT * FROM sessions WHERE id = ? AND user_id = ?")
@@ -89,11 +91,11 @@ impl SessionStore for SqliteStore {
             .fetch_optional(&mut *step)
             .await?;
         let Some(found) = row.map(|row| session(&row)).transpose()? else {
-            return Ok(Rotation::Ended);
+            return Ok(RotateOutcome::NotFound);
         };
         let rotation = found.rotate(presented, now, grace, expires_at);
         match &rotation {
-            Rotation::Rotated(rotated) => {
+            RotateOutcome::Rotated(rotated) => {
                 sqlx::query(
                     "UPDATE sessions
                      SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
@@ -107,11 +109,11 @@ impl SessionStore for SqliteStore {
                 .execute(&mut *step)
                 .await?;
             }
-            Rotation::Reused => {
+            RotateOutcome::Reused => {
                 let delete = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(key);
                 delete.execute(&mut *step).await?;
             }
-            Rotation::Repeated(_) | Rotation::Ended => {}
+            RotateOutcome::Replayed(_) | RotateOutcome::NotFound => {}
         }
         step.commit().await?;
         Ok(rotation)
@@ -131,7 +133,7 @@ impl SessionStore for SqliteStore {
         .collect()
     }
 
-    async fn end(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
+    async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
         let ended = sqlx::query("DELETE FROM sessions WHERE id = ? AND user_id = ?")
             .bind(&id.as_bytes()[..])
             .bind(&user.as_bytes()[..])
@@ -140,12 +142,12 @@ impl SessionStore for SqliteStore {
         Ok(ended.rows_affected() > 0)
     }
 
-    async fn admit_login(
+    async fn record_login_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
         policy: ThrottlePolicy,
-    ) -> Result<LoginGate, StoreError> {
+    ) -> Result<LoginAttempt, StoreError> {
         let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query(
             "INSERT INTO login_attempts (key, attempts, window_ends_at) VALUES (?1, 1, ?2)
@@ -162,13 +164,13 @@ impl SessionStore for SqliteStore {
         step.commit().await?;
         let attempts: i64 = row.try_get("attempts")?;
         if attempts <= i64::from(policy.attempts) {
-            return Ok(LoginGate::Open);
+            return Ok(LoginAttempt::Allowed);
         }
         let window_ends_at = Timestamp::from_millis(row.try_get("window_ends_at")?);
-        Ok(LoginGate::Closed(window_ends_at.duration_since(now)))
+        Ok(LoginAttempt::Throttled(window_ends_at.duration_since(now)))
     }
 
-    async fn forget_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM login_attempts WHERE key = ?")
             .bind(&key[..])
             .execute(&self.writer)
@@ -176,7 +178,7 @@ impl SessionStore for SqliteStore {
         Ok(())
     }
 
-    async fn purge(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         let mut purged = 0;
         for statement in [
             "DELETE FROM sessions WHERE id IN
@@ -234,15 +236,15 @@ mod tests {
         let now = Timestamp::now();
         for _ in 0..5 {
             let expired = Session { expires_at: now, ..new_session(UserId::new(), now) };
-            SessionStore::open(&store, &expired, 10).await.expect("opened");
+            SessionStore::create(&store, &expired, 10).await.expect("opened");
             let earlier = now - POLICY.window;
-            store.admit_login(&random_key(), earlier, POLICY).await.expect("admitted");
+            store.record_login_attempt(&random_key(), earlier, POLICY).await.expect("admitted");
         }
         let live = new_session(UserId::new(), now);
-        SessionStore::open(&store, &live, 10).await.expect("opened");
+        SessionStore::create(&store, &live, 10).await.expect("opened");
         for expected in [4, 4, 2, 0] {
-            assert_eq!(store.purge(now, 2).await.expect("purged"), expected);
+            assert_eq!(store.purge_expired(now, 2).await.expect("purged"), expected);
         }
-        assert_eq!(store.live(live.user, live.id, now).await.expect("read"), Some(live));
+        assert_eq!(store.get(live.user, live.id, now).await.expect("read"), Some(live));
     }
 }

@@ -7,15 +7,20 @@ use sqlx::{Sqlite, Transaction};
 use super::SqliteStore;
 use crate::{
     store::{
-        Coverage, Due, Finding, RequestOutcome, ResultRecord, StoreError, SummaryStore,
-        sql::{CoverageRow, ReflectionRow, SummaryRow, TagRow, json, revision},
+        CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
+        WeekStatus,
+        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, revision},
     },
-    summary::Row,
+    summary::SummaryJob,
 };
 
 #[async_trait]
 impl SummaryStore for SqliteStore {
-    async fn request(&self, row: &Row, max_unfinished: u32) -> Result<RequestOutcome, StoreError> {
+    async fn insert(
+        &self,
+        row: &SummaryJob,
+        max_unfinished: u32,
+    ) -> Result<InsertOutcome, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let unfinished: Option<SummaryRow> = sqlx::query_as(
             "SELECT * FROM summary
@@ -26,7 +31,7 @@ impl SummaryStore for SqliteStore {
         .fetch_optional(&mut *transaction)
         .await?;
         if let Some(unfinished) = unfinished {
-            return Ok(RequestOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+            return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
         }
         let count: u32 = sqlx::query_scalar(
             "SELECT count(*) FROM summary WHERE user_id = ? AND status IN ('queued', 'running')",
@@ -35,7 +40,7 @@ impl SummaryStore for SqliteStore {
         .fetch_one(&mut *transaction)
         .await?;
         if count >= max_unfinished {
-            return Ok(RequestOutcome::TooMany);
+            return Ok(InsertOutcome::TooMany);
         }
         sqlx::query(
             "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
@@ -56,21 +61,21 @@ impl SummaryStore for SqliteStore {
         .execute(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        Ok(RequestOutcome::Inserted)
+        Ok(InsertOutcome::Inserted)
     }
 
-    async fn get(&self, id: SummaryId) -> Result<Option<Row>, StoreError> {
+    async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
         let row: Option<SummaryRow> = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
             .bind(&id.as_bytes()[..])
             .fetch_optional(&self.readers)
             .await?;
-        row.map(Row::try_from).transpose()
+        row.map(SummaryJob::try_from).transpose()
     }
 
-    async fn advance(
+    async fn compare_and_swap(
         &self,
-        from: &Row,
-        to: &Row,
+        from: &SummaryJob,
+        to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
@@ -112,7 +117,11 @@ impl SummaryStore for SqliteStore {
         Ok(true)
     }
 
-    async fn latest_result(&self, user: UserId, week: Week) -> Result<Option<Finding>, StoreError> {
+    async fn latest_result(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<CompletedSummary>, StoreError> {
         let row: Option<SummaryRow> = sqlx::query_as(
             "SELECT * FROM summary WHERE id = (
                 SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
@@ -123,9 +132,9 @@ impl SummaryStore for SqliteStore {
         .fetch_optional(&self.readers)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let row = Row::try_from(row)?;
+        let row = SummaryJob::try_from(row)?;
         let result = self.result(row.id).await?;
-        Ok(result.map(|result| Finding { row, result }))
+        Ok(result.map(|result| CompletedSummary { job: row, result }))
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
@@ -147,9 +156,13 @@ impl SummaryStore for SqliteStore {
         found.with_tags(tags).map(Some)
     }
 
-    async fn coverage(&self, user: UserId, range: DateRange) -> Result<Vec<Coverage>, StoreError> {
+    async fn week_statuses(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Vec<WeekStatus>, StoreError> {
         let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<CoverageRow> = sqlx::query_as(
+        let rows: Vec<WeekStatusRow> = sqlx::query_as(
             "SELECT start, status, versions_read FROM (
                 SELECT start, status, versions_read, requested_at, id, row_number() OVER (
                     PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
@@ -162,10 +175,10 @@ impl SummaryStore for SqliteStore {
         .bind(range.end().as_number())
         .fetch_all(&self.readers)
         .await?;
-        rows.into_iter().map(Coverage::try_from).collect()
+        rows.into_iter().map(WeekStatus::try_from).collect()
     }
 
-    async fn tags(
+    async fn emotion_tags(
         &self,
         user: UserId,
         range: DateRange,
@@ -186,13 +199,18 @@ impl SummaryStore for SqliteStore {
         rows.into_iter().map(tag).collect()
     }
 
-    async fn due(&self, due: Due, now: Timestamp, limit: u32) -> Result<Vec<Row>, StoreError> {
-        let statement = match due {
-            Due::Hint => {
+    async fn list_due(
+        &self,
+        kind: DueKind,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryJob>, StoreError> {
+        let statement = match kind {
+            DueKind::Hint => {
                 "SELECT * FROM summary
                  WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
             }
-            Due::Lease => {
+            DueKind::Lease => {
                 "SELECT * FROM summary
                  WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
             }
@@ -202,7 +220,7 @@ impl SummaryStore for SqliteStore {
             .bind(limit)
             .fetch_all(&self.readers)
             .await?;
-        rows.into_iter().map(Row::try_from).collect()
+        rows.into_iter().map(SummaryJob::try_from).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -212,7 +230,7 @@ impl SummaryStore for SqliteStore {
 
 async fn insert_result(
     transaction: &mut Transaction<'_, Sqlite>,
-    row: &Row,
+    row: &SummaryJob,
     result: &ResultRecord,
 ) -> Result<(), StoreError> {
     sqlx::query(

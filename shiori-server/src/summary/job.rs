@@ -1,5 +1,5 @@
-//! The state machine. Each step is a pure function from a row to the row that follows, or to the
-//! reason why nothing follows. The store applies a step only to the very row it was computed from.
+//! The state machine. Each step is a pure function from a job to the job that follows, or to the
+//! reason why nothing follows. The store applies a step only to the very job it was computed from.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use super::SummaryPolicy;
 
 /// All that is known of one summary, but for its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct SummaryJob {
     /// Names the summary.
     pub id: SummaryId,
     /// Who asked for it.
@@ -65,7 +65,7 @@ pub struct Lease {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotClaimable;
 
-/// The lease is no longer the row's.
+/// The lease is no longer the job's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseLost;
 
@@ -76,15 +76,15 @@ pub struct SummaryFinal;
 /// What follows from a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
-    /// The row is to become this one, and the result to be stored with it.
-    Completes(Box<Row>),
+    /// The job is to become this one, and the result to be stored with it.
+    Completed(Box<SummaryJob>),
     /// This very lease has completed it before; there is nothing to do.
-    Already,
+    AlreadyCompleted,
 }
 
-impl Row {
+impl SummaryJob {
     /// A request just made.
-    pub fn requested(
+    pub fn new(
         user: UserId,
         week: Week,
         trace: Option<String>,
@@ -102,7 +102,7 @@ impl Row {
             started_at: None,
             finished_at: None,
             not_before: now,
-            next_hint_at: now + policy.hint_patience,
+            next_hint_at: now + policy.hint_timeout,
             lease: None,
             completed_by: None,
             versions_read: BTreeMap::new(),
@@ -115,23 +115,23 @@ impl Row {
     /// Whether a worker may take it now under this token: it is queued and due, its lease has run
     /// out, or it is this very lease, whose claim is made again because its answer was lost.
     pub fn is_claimable(&self, token: LeaseToken, now: Timestamp, policy: &SummaryPolicy) -> bool {
-        if self.is_held_by(token, now) {
+        if self.is_leased_under(token, now) {
             return true;
         }
         let free = match self.status {
             SummaryStatus::Queued => self.not_before <= now,
-            SummaryStatus::Running => self.lease_ran_out(now),
+            SummaryStatus::Running => self.is_lease_expired(now),
             _ => false,
         };
         free && self.attempts < policy.max_attempts
     }
 
-    fn is_held_by(&self, token: LeaseToken, now: Timestamp) -> bool {
+    fn is_leased_under(&self, token: LeaseToken, now: Timestamp) -> bool {
         let held = self.lease.as_ref().is_some_and(|lease| lease.token == token);
-        self.status == SummaryStatus::Running && held && !self.lease_ran_out(now)
+        self.status == SummaryStatus::Running && held && !self.is_lease_expired(now)
     }
 
-    fn lease_ran_out(&self, now: Timestamp) -> bool {
+    fn is_lease_expired(&self, now: Timestamp) -> bool {
         self.lease.as_ref().is_none_or(|lease| lease.expires_at <= now)
     }
 
@@ -139,7 +139,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`NotClaimable`] unless [`Row::is_claimable`].
+    /// [`NotClaimable`] unless [`SummaryJob::is_claimable`].
     pub fn claim(
         &self,
         worker: String,
@@ -151,7 +151,7 @@ impl Row {
         if !self.is_claimable(token, now, policy) {
             return Err(NotClaimable);
         }
-        let is_repeated = self.is_held_by(token, now);
+        let is_repeated = self.is_leased_under(token, now);
         Ok(Self {
             status: SummaryStatus::Running,
             attempts: self.attempts + u32::from(!is_repeated),
@@ -160,7 +160,7 @@ impl Row {
             versions_read,
             progress: None,
             failure: None,
-            ..self.stepped()
+            ..self.next_revision()
         })
     }
 
@@ -168,7 +168,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the row has another lease or none.
+    /// [`LeaseLost`] when the job has another lease or none.
     pub fn heartbeat(
         &self,
         token: LeaseToken,
@@ -176,7 +176,7 @@ impl Row {
         now: Timestamp,
         policy: &SummaryPolicy,
     ) -> Result<Self, LeaseLost> {
-        let lease = self.held_by(token)?;
+        let lease = self.lease_under(token)?;
         let lease = Lease { expires_at: lease.expires_at.max(now + policy.lease), ..lease.clone() };
         Ok(Self { lease: Some(lease), progress: progress.or(self.progress), ..self.clone() })
     }
@@ -185,15 +185,15 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the row has another lease or none.
+    /// [`LeaseLost`] when the job has another lease or none.
     pub fn complete(&self, token: LeaseToken, now: Timestamp) -> Result<Completion, LeaseLost> {
         if self.completed_by == Some(token) {
-            return Ok(Completion::Already);
+            return Ok(Completion::AlreadyCompleted);
         }
-        self.held_by(token)?;
-        Ok(Completion::Completes(Box::new(Self {
+        self.lease_under(token)?;
+        Ok(Completion::Completed(Box::new(Self {
             completed_by: Some(token),
-            ..self.ended(SummaryStatus::Completed, now)
+            ..self.finished(SummaryStatus::Completed, now)
         })))
     }
 
@@ -202,7 +202,7 @@ impl Row {
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the row has another lease or none.
+    /// [`LeaseLost`] when the job has another lease or none.
     #[allow(clippy::too_many_arguments)] // each is a fact of its own
     pub fn fail(
         &self,
@@ -214,7 +214,7 @@ impl Row {
         now: Timestamp,
         policy: &SummaryPolicy,
     ) -> Result<Self, LeaseLost> {
-        self.held_by(token)?;
+        self.lease_under(token)?;
         if !retryable {
             return Ok(self.failed(failure, now));
         }
@@ -232,8 +232,13 @@ impl Row {
 
     /// A lease has run out: the summary is queued again, or has failed if this was the last
     /// attempt. `None` if no lease has.
-    pub fn take_back(&self, jitter: f64, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
-        if self.status != SummaryStatus::Running || !self.lease_ran_out(now) {
+    pub fn expire_lease(
+        &self,
+        jitter: f64,
+        now: Timestamp,
+        policy: &SummaryPolicy,
+    ) -> Option<Self> {
+        if self.status != SummaryStatus::Running || !self.is_lease_expired(now) {
             return None;
         }
         let failure = SummaryFailure {
@@ -251,11 +256,11 @@ impl Row {
     }
 
     /// The hint is offered again. No revision: nothing has happened. `None` if it need not be.
-    pub fn hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
+    pub fn reschedule_hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
         let due = self.status == SummaryStatus::Queued
             && self.not_before <= now
             && self.next_hint_at <= now;
-        due.then(|| Self { next_hint_at: now + policy.hint_patience, ..self.clone() })
+        due.then(|| Self { next_hint_at: now + policy.hint_timeout, ..self.clone() })
     }
 
     /// The person calls it off.
@@ -267,7 +272,7 @@ impl Row {
         if self.status.is_final() {
             return Err(SummaryFinal);
         }
-        Ok(self.ended(SummaryStatus::Cancelled, now))
+        Ok(self.finished(SummaryStatus::Cancelled, now))
     }
 
     /// The input turned out to be unfit before any worker took it.
@@ -282,7 +287,7 @@ impl Row {
         Ok(self.failed(failure, now))
     }
 
-    fn held_by(&self, token: LeaseToken) -> Result<&Lease, LeaseLost> {
+    fn lease_under(&self, token: LeaseToken) -> Result<&Lease, LeaseLost> {
         match &self.lease {
             Some(lease) if lease.token == token && self.status == SummaryStatus::Running => {
                 Ok(lease)
@@ -291,7 +296,7 @@ impl Row {
         }
     }
 
-    fn stepped(&self) -> Self {
+    fn next_revision(&self) -> Self {
         Self { revision: self.revision.next(), ..self.clone() }
     }
 
@@ -299,26 +304,26 @@ impl Row {
         Self {
             status: SummaryStatus::Queued,
             not_before: due,
-            next_hint_at: due + policy.hint_patience,
+            next_hint_at: due + policy.hint_timeout,
             lease: None,
             progress: None,
             failure: Some(failure),
-            ..self.stepped()
+            ..self.next_revision()
         }
     }
 
     fn failed(&self, failure: SummaryFailure, now: Timestamp) -> Self {
-        Self { failure: Some(failure), ..self.ended(SummaryStatus::Failed, now) }
+        Self { failure: Some(failure), ..self.finished(SummaryStatus::Failed, now) }
     }
 
-    fn ended(&self, status: SummaryStatus, now: Timestamp) -> Self {
+    fn finished(&self, status: SummaryStatus, now: Timestamp) -> Self {
         Self {
             status,
             finished_at: Some(now),
             lease: None,
             progress: None,
             failure: None,
-            ..self.stepped()
+            ..self.next_revision()
         }
     }
 }
@@ -333,7 +338,7 @@ mod tests {
         max_attempts: 3,
         required_days: 7,
         max_unfinished: 32,
-        hint_patience: Duration::from_secs(10),
+        hint_timeout: Duration::from_secs(10),
         first_backoff: Duration::from_secs(2),
         max_backoff: Duration::from_secs(60),
     };
@@ -342,16 +347,16 @@ mod tests {
         Timestamp::from_millis(1_771_200_000_000 + seconds * 1000)
     }
 
-    fn requested() -> Row {
+    fn requested() -> SummaryJob {
         let monday = Date::new(2026, 2, 16).expect("real");
         let week = Week::starting(monday).expect("a week");
-        Row::requested(UserId::new(), week, None, at(0), &POLICY)
+        SummaryJob::new(UserId::new(), week, None, at(0), &POLICY)
     }
 
-    fn claimed(row: &Row, now: Timestamp) -> (Row, LeaseToken) {
+    fn claimed(job: &SummaryJob, now: Timestamp) -> (SummaryJob, LeaseToken) {
         let token = LeaseToken::new();
-        let row = row.claim("w".into(), token, BTreeMap::new(), now, &POLICY).expect("claimable");
-        (row, token)
+        let job = job.claim("w".into(), token, BTreeMap::new(), now, &POLICY).expect("claimable");
+        (job, token)
     }
 
     fn model_down() -> SummaryFailure {
@@ -364,10 +369,10 @@ mod tests {
         let again =
             |now| running.claim("x".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY);
         assert_eq!(again(at(29)), Err(NotClaimable));
-        assert!(running.take_back(0.5, at(29), &POLICY).is_none());
-        assert_eq!(again(at(30)).map(|row| row.attempts), Ok(2));
+        assert!(running.expire_lease(0.5, at(29), &POLICY).is_none());
+        assert_eq!(again(at(30)).map(|job| job.attempts), Ok(2));
         assert_eq!(
-            running.take_back(0.5, at(30), &POLICY).map(|row| row.status),
+            running.expire_lease(0.5, at(30), &POLICY).map(|job| job.status),
             Some(SummaryStatus::Queued)
         );
     }
@@ -377,8 +382,8 @@ mod tests {
         let (running, token) = claimed(&requested(), at(0));
         let beaten = running.heartbeat(token, None, at(20), &POLICY).expect("held");
         assert_eq!(beaten.revision, running.revision);
-        assert!(beaten.take_back(0.5, at(49), &POLICY).is_none());
-        assert!(beaten.take_back(0.5, at(50), &POLICY).is_some());
+        assert!(beaten.expire_lease(0.5, at(49), &POLICY).is_none());
+        assert!(beaten.expire_lease(0.5, at(50), &POLICY).is_some());
         assert_eq!(running.heartbeat(LeaseToken::new(), None, at(1), &POLICY), Err(LeaseLost));
     }
 
@@ -387,11 +392,11 @@ mod tests {
         let (first, old) = claimed(&requested(), at(0));
         let (second, new) = claimed(&first, at(31));
         assert_eq!(second.complete(old, at(32)), Err(LeaseLost));
-        let Ok(Completion::Completes(done)) = second.complete(new, at(33)) else {
+        let Ok(Completion::Completed(done)) = second.complete(new, at(33)) else {
             panic!("the lease is current");
         };
         assert_eq!(done.status, SummaryStatus::Completed);
-        assert_eq!(done.complete(new, at(34)), Ok(Completion::Already));
+        assert_eq!(done.complete(new, at(34)), Ok(Completion::AlreadyCompleted));
         assert_eq!(done.complete(old, at(34)), Err(LeaseLost));
         assert_eq!(done.cancel(at(35)), Err(SummaryFinal));
     }
@@ -425,12 +430,12 @@ mod tests {
 
     #[test]
     fn a_hint_is_offered_again_only_when_it_is_overdue() {
-        let row = requested();
-        assert!(row.hint(at(9), &POLICY).is_none());
-        let hinted = row.hint(at(10), &POLICY).expect("overdue");
-        assert_eq!(hinted.revision, row.revision);
-        assert!(hinted.hint(at(19), &POLICY).is_none());
-        assert!(hinted.hint(at(20), &POLICY).is_some());
+        let job = requested();
+        assert!(job.reschedule_hint(at(9), &POLICY).is_none());
+        let hinted = job.reschedule_hint(at(10), &POLICY).expect("overdue");
+        assert_eq!(hinted.revision, job.revision);
+        assert!(hinted.reschedule_hint(at(19), &POLICY).is_none());
+        assert!(hinted.reschedule_hint(at(20), &POLICY).is_some());
     }
 
     #[derive(Debug, Clone)]
@@ -439,7 +444,7 @@ mod tests {
         Heartbeat,
         Complete,
         Fail { retryable: bool },
-        TakeBack,
+        ExpireLease,
         Stale,
         Wait(u16),
     }
@@ -450,7 +455,7 @@ mod tests {
             1 => Just(Event::Heartbeat),
             1 => Just(Event::Complete),
             1 => any::<bool>().prop_map(|retryable| Event::Fail { retryable }),
-            2 => Just(Event::TakeBack),
+            2 => Just(Event::ExpireLease),
             1 => Just(Event::Stale),
             3 => (0u16..120).prop_map(Event::Wait),
         ]
@@ -462,7 +467,7 @@ mod tests {
         /// never changes.
         #[test]
         fn every_history_is_sound(events in prop::collection::vec(event(), 0..80), jitter in 0.0..1.0f64) {
-            let mut row = requested();
+            let mut job = requested();
             let mut now = at(0);
             let mut tokens = vec![LeaseToken::new()];
             for event in events {
@@ -474,52 +479,52 @@ mod tests {
                     }
                     Event::Claim => {
                         let token = LeaseToken::new();
-                        let next = row.claim("w".into(), token, BTreeMap::new(), now, &POLICY).ok();
+                        let next = job.claim("w".into(), token, BTreeMap::new(), now, &POLICY).ok();
                         if next.is_some() {
                             tokens.push(token);
                         }
                         next
                     }
-                    Event::Heartbeat => row.heartbeat(current, None, now, &POLICY).ok(),
-                    Event::Complete => match row.complete(current, now) {
-                        Ok(Completion::Completes(next)) => Some(*next),
+                    Event::Heartbeat => job.heartbeat(current, None, now, &POLICY).ok(),
+                    Event::Complete => match job.complete(current, now) {
+                        Ok(Completion::Completed(next)) => Some(*next),
                         _ => None,
                     },
-                    Event::Fail { retryable } => row
+                    Event::Fail { retryable } => job
                         .fail(current, model_down(), retryable, None, jitter, now, &POLICY)
                         .ok(),
-                    Event::TakeBack => row.take_back(jitter, now, &POLICY),
+                    Event::ExpireLease => job.expire_lease(jitter, now, &POLICY),
                     Event::Stale => {
                         for old in &tokens[..tokens.len() - 1] {
-                            prop_assert_eq!(row.heartbeat(*old, None, now, &POLICY), Err(LeaseLost));
-                            prop_assert_eq!(row.complete(*old, now), Err(LeaseLost));
+                            prop_assert_eq!(job.heartbeat(*old, None, now, &POLICY), Err(LeaseLost));
+                            prop_assert_eq!(job.complete(*old, now), Err(LeaseLost));
                         }
                         None
                     }
                 };
                 if let Some(next) = next {
-                    prop_assert!(!row.status.is_final());
-                    prop_assert!(next.revision >= row.revision);
-                    prop_assert!(next.revision > row.revision || next.status == row.status);
-                    row = next;
+                    prop_assert!(!job.status.is_final());
+                    prop_assert!(next.revision >= job.revision);
+                    prop_assert!(next.revision > job.revision || next.status == job.status);
+                    job = next;
                 }
-                prop_assert!(row.attempts <= POLICY.max_attempts);
-                prop_assert_eq!(row.lease.is_some(), row.status == SummaryStatus::Running);
-                prop_assert_eq!(row.finished_at.is_some(), row.status.is_final());
+                prop_assert!(job.attempts <= POLICY.max_attempts);
+                prop_assert_eq!(job.lease.is_some(), job.status == SummaryStatus::Running);
+                prop_assert_eq!(job.finished_at.is_some(), job.status.is_final());
             }
             // And it always comes to an end: with no worker heard of again, taking back and
             // claiming alone reach a final status.
             for _ in 0..=POLICY.max_attempts {
                 now = now + POLICY.max_backoff + POLICY.lease;
-                if let Ok(next) = row.claim("w".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY) {
-                    row = next;
+                if let Ok(next) = job.claim("w".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY) {
+                    job = next;
                 }
                 now = now + POLICY.lease;
-                if let Some(next) = row.take_back(jitter, now, &POLICY) {
-                    row = next;
+                if let Some(next) = job.expire_lease(jitter, now, &POLICY) {
+                    job = next;
                 }
             }
-            prop_assert!(row.status.is_final(), "{row:?}");
+            prop_assert!(job.status.is_final(), "{job:?}");
         }
     }
 }
