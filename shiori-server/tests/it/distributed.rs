@@ -8,22 +8,23 @@ use shiori_sdk::{Document, SaveId, SummaryStatus, Week};
 use tokio::time::timeout;
 
 use crate::{
-    house::{Raw, day, until, week, write_week},
-    llm::{Llm, Mood},
+    fake_llm::{Behavior, FakeLlm},
+    fixtures::{day, wait_until, week, write_week},
     proxy::Proxy,
+    raw_client::RawClient,
     saves,
-    town::{OwnRedis, Town, person, request},
+    test_cluster::{PrivateRedis, TestCluster, request_summaries, sign_up_on},
 };
 
-const AT_ONCE: Mood = Mood::Slow(Duration::from_millis(50));
+const FAST: Behavior = Behavior::Slow(Duration::from_millis(50));
 
-/// Whether a worker has been told that its lease is lost.
-async fn has_refused(url: &str) -> bool {
-    let metrics = Raw::stranger(url).get("/metrics").await.text;
+/// Whether a worker has been is_worker_call that its lease is lost.
+async fn has_rejected_a_lease(url: &str) -> bool {
+    let metrics = RawClient::anonymous(url).get("/metrics").await.text;
     metrics.lines().any(|line| {
-        let told = line.contains("/summarize/result\"") || line.contains("/heartbeat\"");
+        let is_worker_call = line.contains("/summarize/result\"") || line.contains("/heartbeat\"");
         line.starts_with("shiori_http_request_duration_seconds_count")
-            && told
+            && is_worker_call
             && line.contains("\"409\"")
     })
 }
@@ -31,16 +32,16 @@ async fn has_refused(url: &str) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn saves_race_over_two_server_processes() {
-    let town = Town::found().await;
-    let (one, two) = (town.server_process(30).await, town.server_process(30).await);
+    let cluster = TestCluster::create().await;
+    let (one, two) = (cluster.server_process(30).await, cluster.server_process(30).await);
     let servers = [one.url(), two.url()];
-    saves::race_over_versions(&person(&servers).await, 20).await;
-    saves::race_to_be_first(&person(&servers).await, 20).await;
-    saves::race_in_chains(&person(&servers).await, 50).await;
-    saves::append_a_line_each(&person(&servers.repeat(16)).await).await;
+    saves::race_over_versions(&sign_up_on(&servers).await, 20).await;
+    saves::race_to_be_first(&sign_up_on(&servers).await, 20).await;
+    saves::race_in_chains(&sign_up_on(&servers).await, 50).await;
+    saves::append_a_line_each(&sign_up_on(&servers.repeat(16)).await).await;
     one.terminate().await;
     two.terminate().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// Signed in at one server, known at the other; asked for at one, waited for at the other, written
@@ -48,20 +49,20 @@ async fn saves_race_over_two_server_processes() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_summary_crosses_servers_and_worker() {
-    let town = Town::found().await;
-    let llm = Llm::start(Mood::Gated).await;
-    let (one, two) = (town.server(|_| {}).await, town.server(|_| {}).await);
-    let worker = town.worker(&one.url(), &llm).await;
-    let devices = person(&[&one.url(), &two.url()]).await;
+    let cluster = TestCluster::create().await;
+    let llm = FakeLlm::start(Behavior::Gated).await;
+    let (one, two) = (cluster.server(|_| {}).await, cluster.server(|_| {}).await);
+    let worker = cluster.worker(&one.url(), &llm).await;
+    let devices = sign_up_on(&[&one.url(), &two.url()]).await;
     write_week(&devices[0], "비가 왔지만 마음은 맑았다").await;
     let handle = devices[0].summaries().request(week()).await.unwrap().into_handle().unwrap();
     let elsewhere = devices[1].summaries().handle(handle.id());
     let waiting = tokio::spawn(async move { elsewhere.wait().await });
-    until("the model is asked", async || llm.open() == 1).await;
+    wait_until("the model is asked", async || llm.open() == 1).await;
     // What a thief of the queue would find: no text, no name.
-    let redis = redis::Client::open(town.redis.as_str()).unwrap();
+    let redis = redis::Client::open(cluster.redis.as_str()).unwrap();
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
-    let pattern = format!("{}:*", town.prefix());
+    let pattern = format!("{}:*", cluster.prefix());
     let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
     assert!(keys.iter().any(|key| key.contains("sessions")), "{keys:?}");
     for key in keys {
@@ -69,7 +70,7 @@ async fn a_summary_crosses_servers_and_worker() {
         let shown = format!("{key} {}", String::from_utf8_lossy(&dump));
         assert!(!shown.contains("마음") && !shown.contains("제목"), "{shown}");
     }
-    llm.answer(1);
+    llm.release(1);
     let summary = waiting.await.unwrap().unwrap();
     assert_eq!(summary.status, SummaryStatus::Completed);
     assert_eq!(summary.reflection.as_deref(), Some("1번째로 쓴 글이에요."));
@@ -78,36 +79,36 @@ async fn a_summary_crosses_servers_and_worker() {
     worker.terminate().await;
     one.stop().await;
     two.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// SIGKILL of a worker with 50 jobs in flight: another completes them all, each with one result.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_killed_workers_jobs_are_completed_by_another() {
-    let town = Town::found().await;
+    let cluster = TestCluster::create().await;
     let lease = Duration::from_secs(2);
-    let server = town.server(|config| config.summaries.lease = lease).await;
-    let stuck = Llm::start(Mood::Gated).await;
-    let first = town.worker(&server.url(), &stuck).await;
+    let server = cluster.server(|config| config.summaries.lease = lease).await;
+    let gated = FakeLlm::start(Behavior::Gated).await;
+    let first = cluster.worker(&server.url(), &gated).await;
     let mut handles = Vec::new();
     for _ in 0..2 {
-        let client = person(&[&server.url()]).await.remove(0);
-        handles.extend(request(&client, 25).await);
+        let client = sign_up_on(&[&server.url()]).await.remove(0);
+        handles.extend(request_summaries(&client, 25).await);
     }
-    until("all are in flight", async || stuck.open() == 50).await;
+    wait_until("all are in flight", async || gated.open() == 50).await;
     first.kill().await;
-    let llm = Llm::start(AT_ONCE).await;
-    let second = town.worker(&server.url(), &llm).await;
+    let llm = FakeLlm::start(FAST).await;
+    let second = cluster.worker(&server.url(), &llm).await;
     for handle in &handles {
         let summary = handle.wait().await.unwrap();
         assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 2));
     }
     assert_eq!(llm.calls(), 50, "none is run twice by the second");
-    assert_eq!(town.count("SELECT COUNT(*) FROM reflection").await, 50);
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 50);
     second.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// SIGSTOP for longer than the lease, then SIGCONT: what the worker brings late is refused, and
@@ -115,42 +116,42 @@ async fn a_killed_workers_jobs_are_completed_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_late_result_is_refused() {
-    let town = Town::found().await;
-    let server = town.server(|config| config.summaries.lease = Duration::from_secs(2)).await;
-    let gated = Llm::start(Mood::Gated).await;
-    let sleeper = town.worker(&server.url(), &gated).await;
-    let client = person(&[&server.url()]).await.remove(0);
-    let handle = request(&client, 1).await.remove(0);
-    until("the model is asked", async || gated.open() == 1).await;
-    sleeper.signal("-STOP").await;
-    let llm = Llm::start(AT_ONCE).await;
-    let waker = town.worker(&server.url(), &llm).await;
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|config| config.summaries.lease = Duration::from_secs(2)).await;
+    let gated = FakeLlm::start(Behavior::Gated).await;
+    let stopped_worker = cluster.worker(&server.url(), &gated).await;
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    let handle = request_summaries(&client, 1).await.remove(0);
+    wait_until("the model is asked", async || gated.open() == 1).await;
+    stopped_worker.signal("-STOP").await;
+    let llm = FakeLlm::start(FAST).await;
+    let other_worker = cluster.worker(&server.url(), &llm).await;
     let stored = handle.wait().await.unwrap();
     assert_eq!((stored.status, stored.attempts), (SummaryStatus::Completed, 2));
-    // The model has answered the sleeper, too, who does not know what time it is.
-    gated.answer(1);
-    until("the answer is sent", async || gated.open() == 0).await;
-    sleeper.signal("-CONT").await;
-    until("it is refused", async || has_refused(&server.url()).await).await;
-    sleeper.terminate().await;
+    // The model has answered the stopped_worker, too, who does not know what time it is.
+    gated.release(1);
+    wait_until("the response is sent", async || gated.open() == 0).await;
+    stopped_worker.signal("-CONT").await;
+    wait_until("it is refused", async || has_rejected_a_lease(&server.url()).await).await;
+    stopped_worker.terminate().await;
     assert_eq!(handle.poll().await.unwrap(), stored);
-    assert_eq!(town.count("SELECT COUNT(*) FROM reflection").await, 1);
-    waker.terminate().await;
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 1);
+    other_worker.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// A job that takes three times its lease is run once, for its worker lives.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_job_longer_than_its_lease_is_run_once() {
-    let town = Town::found().await;
-    let server = town.server(|config| config.summaries.lease = Duration::from_secs(1)).await;
-    let llm = Llm::start(Mood::Slow(Duration::from_secs(3))).await;
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|config| config.summaries.lease = Duration::from_secs(1)).await;
+    let llm = FakeLlm::start(Behavior::Slow(Duration::from_secs(3))).await;
     let (one, two) =
-        (town.worker(&server.url(), &llm).await, town.worker(&server.url(), &llm).await);
-    let client = person(&[&server.url()]).await.remove(0);
-    for handle in request(&client, 5).await {
+        (cluster.worker(&server.url(), &llm).await, cluster.worker(&server.url(), &llm).await);
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    for handle in request_summaries(&client, 5).await {
         let summary = handle.wait().await.unwrap();
         assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
     }
@@ -158,26 +159,26 @@ async fn a_job_longer_than_its_lease_is_run_once() {
     one.terminate().await;
     two.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// SIGTERM of a worker with 100 in flight: it finishes them, and none is run twice because of it.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_terminated_worker_finishes_what_it_has() {
-    let town = Town::found().await;
-    let server = town.server(|_| {}).await;
-    let llm = Llm::start(Mood::Gated).await;
-    let first = town.worker(&server.url(), &llm).await;
+async fn a_terminated_worker_finishes_its_jobs() {
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|_| {}).await;
+    let llm = FakeLlm::start(Behavior::Gated).await;
+    let first = cluster.worker(&server.url(), &llm).await;
     let mut handles = Vec::new();
     for _ in 0..4 {
-        let client = person(&[&server.url()]).await.remove(0);
-        handles.extend(request(&client, 25).await);
+        let client = sign_up_on(&[&server.url()]).await.remove(0);
+        handles.extend(request_summaries(&client, 25).await);
     }
-    until("all are in flight", async || llm.open() == 100).await;
-    let second = town.worker(&server.url(), &llm).await;
+    wait_until("all are in flight", async || llm.open() == 100).await;
+    let second = cluster.worker(&server.url(), &llm).await;
     let ending = tokio::spawn(first.terminate());
-    llm.answer(100);
+    llm.release(100);
     ending.await.unwrap();
     for handle in &handles {
         let summary = handle.wait().await.unwrap();
@@ -186,7 +187,7 @@ async fn a_terminated_worker_finishes_what_it_has() {
     assert_eq!(llm.calls(), 100);
     second.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// The server is killed after it has inserted the row and before the queue has taken the hint:
@@ -194,39 +195,43 @@ async fn a_terminated_worker_finishes_what_it_has() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_server_killed_between_row_and_hint_loses_nothing() {
-    let mut town = Town::found().await;
-    let redis = reqwest::Url::parse(&town.redis).unwrap();
+    let mut cluster = TestCluster::create().await;
+    let redis = reqwest::Url::parse(&cluster.redis).unwrap();
     let engine = format!("{}:{}", redis.host_str().unwrap(), redis.port().unwrap());
-    let before_redis = Proxy::before(&engine).await;
+    let redis_proxy = Proxy::start(&engine).await;
     let direct = std::mem::replace(
-        &mut town.redis,
-        format!("redis://{}{}", before_redis.addr(), redis.path()),
+        &mut cluster.redis,
+        format!("redis://{}{}", redis_proxy.addr(), redis.path()),
     );
-    let server = town.server_process(30).await;
-    let client = person(&[server.url()]).await.remove(0);
-    request(&client, 0).await;
-    let gate = town.lock_summaries().await;
-    let asking =
+    let server = cluster.server_process(30).await;
+    let client = sign_up_on(&[server.url()]).await.remove(0);
+    request_summaries(&client, 0).await;
+    let lock = cluster.lock_summaries().await;
+    let requesting =
         tokio::spawn(
             async move { client.summaries().request(Week::starting(day(1)).unwrap()).await },
         );
-    until("the request is before the row", async || town.waiting().await == 1).await;
-    before_redis.set_frozen(true);
-    drop(gate);
-    until("the row is there", async || town.count("SELECT COUNT(*) FROM summary").await == 1).await;
+    wait_until("the request is before the row", async || cluster.blocked_requests().await == 1)
+        .await;
+    redis_proxy.set_stalled(true);
+    drop(lock);
+    wait_until("the row is there", async || {
+        cluster.count("SELECT COUNT(*) FROM summary").await == 1
+    })
+    .await;
     server.kill().await;
-    asking.abort();
-    town.redis = direct;
-    let server = town.server_process(30).await;
-    let llm = Llm::start(AT_ONCE).await;
-    let worker = town.worker(server.url(), &llm).await;
-    until("it is completed", async || {
-        town.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 1
+    requesting.abort();
+    cluster.redis = direct;
+    let server = cluster.server_process(30).await;
+    let llm = FakeLlm::start(FAST).await;
+    let worker = cluster.worker(server.url(), &llm).await;
+    wait_until("it is completed", async || {
+        cluster.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 1
     })
     .await;
     worker.terminate().await;
     server.terminate().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// Servers and workers are killed again and again while summaries are asked for: each that was
@@ -234,15 +239,15 @@ async fn a_server_killed_between_row_and_hint_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn servers_and_workers_killed_at_random_lose_nothing() {
-    let town = Town::found().await;
-    let llm = Llm::start(AT_ONCE).await;
+    let cluster = TestCluster::create().await;
+    let llm = FakeLlm::start(FAST).await;
     let mut accepted = Vec::new();
     for _ in 0..5 {
-        let server = town.server_process(1).await;
-        let worker = town.worker(server.url(), &llm).await;
-        let client = person(&[server.url()]).await.remove(0);
-        let asking = tokio::spawn(async move {
-            request(&client, 0).await;
+        let server = cluster.server_process(1).await;
+        let worker = cluster.worker(server.url(), &llm).await;
+        let client = sign_up_on(&[server.url()]).await.remove(0);
+        let requesting = tokio::spawn(async move {
+            request_summaries(&client, 0).await;
             let mut ids = Vec::new();
             // Until the server dies under it.
             for nth in 0..28 {
@@ -252,77 +257,77 @@ async fn servers_and_workers_killed_at_random_lose_nothing() {
             }
             ids
         });
-        let before = town.count("SELECT COUNT(*) FROM summary").await;
+        let before = cluster.count("SELECT COUNT(*) FROM summary").await;
         let some = rand::random_range(1..=12);
-        until("some are accepted", async || {
-            town.count("SELECT COUNT(*) FROM summary").await >= before + some
+        wait_until("some are accepted", async || {
+            cluster.count("SELECT COUNT(*) FROM summary").await >= before + some
         })
         .await;
         worker.kill().await;
         server.kill().await;
-        accepted.extend(asking.await.unwrap());
+        accepted.extend(requesting.await.unwrap());
     }
     assert!(!accepted.is_empty());
-    let server = town.server_process(1).await;
-    let worker = town.worker(server.url(), &llm).await;
-    until("all are completed", async || {
-        town.count("SELECT COUNT(*) FROM summary WHERE status <> 'completed'").await == 0
+    let server = cluster.server_process(1).await;
+    let worker = cluster.worker(server.url(), &llm).await;
+    wait_until("all are completed", async || {
+        cluster.count("SELECT COUNT(*) FROM summary WHERE status <> 'completed'").await == 0
     })
     .await;
-    let completed = town.count("SELECT COUNT(*) FROM summary").await;
+    let completed = cluster.count("SELECT COUNT(*) FROM summary").await;
     assert!(usize::try_from(completed).unwrap() >= accepted.len());
-    assert_eq!(town.count("SELECT COUNT(*) FROM reflection").await, completed);
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, completed);
     worker.terminate().await;
     server.terminate().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// Redis is flushed, and then killed and started empty, with 200 summaries queued: all finish.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_redis_that_forgets_everything_loses_no_summary() {
-    let mut town = Town::found().await;
-    let mut redis = OwnRedis::start().await;
-    town.redis = redis.url();
-    let server = town.server(|_| {}).await;
-    let mut asked = 0;
-    while asked < 200 {
-        let client = person(&[&server.url()]).await.remove(0);
-        asked += request(&client, 25).await.len();
+async fn a_redis_that_loses_its_data_loses_no_summary() {
+    let mut cluster = TestCluster::create().await;
+    let mut redis = PrivateRedis::start().await;
+    cluster.redis = redis.url();
+    let server = cluster.server(|_| {}).await;
+    let mut requested = 0;
+    while requested < 200 {
+        let client = sign_up_on(&[&server.url()]).await.remove(0);
+        requested += request_summaries(&client, 25).await.len();
     }
     let mut connection =
         redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
-    let llm = Llm::start(Mood::Slow(Duration::from_millis(500))).await;
-    let worker = town.worker(&server.url(), &llm).await;
-    until("some have begun", async || llm.calls() > 20).await;
+    let llm = FakeLlm::start(Behavior::Slow(Duration::from_millis(500))).await;
+    let worker = cluster.worker(&server.url(), &llm).await;
+    wait_until("some have begun", async || llm.calls() > 20).await;
     redis.kill().await;
-    until("what was taken is completed", async || llm.open() == 0).await;
+    wait_until("what was taken is completed", async || llm.open() == 0).await;
     redis.restart().await;
-    until("all are completed", async || {
-        town.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 200
+    wait_until("all are completed", async || {
+        cluster.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 200
     })
     .await;
-    assert_eq!(town.count("SELECT COUNT(*) FROM reflection").await, 200);
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 200);
     // Everybody has to sign in again, and can.
-    person(&[&server.url()]).await;
+    sign_up_on(&[&server.url()]).await;
     worker.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }
 
 /// Each engine is cut off under load. Meanwhile answers are 503 with a time to wait, and never
 /// late; afterwards everything goes on by itself, and what was acknowledged is there.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn an_engine_that_is_cut_off_is_survived() {
-    let mut town = Town::found().await;
-    let (mut mysql, mut mongodb) = (town.mysql.clone(), town.mongodb.clone());
-    let mut redis = reqwest::Url::parse(&town.redis).unwrap();
+async fn the_server_recovers_from_engine_outages() {
+    let mut cluster = TestCluster::create().await;
+    let (mut mysql, mut mongodb) = (cluster.mysql.clone(), cluster.mongodb.clone());
+    let mut redis = reqwest::Url::parse(&cluster.redis).unwrap();
     let mut proxies = Vec::new();
     for url in [&mut mysql, &mut mongodb, &mut redis] {
         let engine = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        let proxy = Proxy::before(&engine).await;
+        let proxy = Proxy::start(&engine).await;
         let (host, port) = proxy.addr().split_once(':').unwrap();
         url.set_host(Some(host)).unwrap();
         url.set_port(Some(port.parse().unwrap())).unwrap();
@@ -330,35 +335,35 @@ async fn an_engine_that_is_cut_off_is_survived() {
     }
     // Else the driver would find the replica set's members behind the proxy's back.
     mongodb.set_query(Some("directConnection=true"));
-    (town.mysql, town.mongodb, town.redis) = (mysql, mongodb, redis.into());
-    let server = town
+    (cluster.mysql, cluster.mongodb, cluster.redis) = (mysql, mongodb, redis.into());
+    let server = cluster
         .server(|config| {
             config.worker = shiori_server::WorkerMode::InProcess;
             config.limits.request_time = Duration::from_secs(8);
         })
         .await;
-    let raw = Raw::person(&server.url()).await;
+    let raw = RawClient::sign_up(&server.url()).await;
     let mut version = 0;
     let mut accepted = 0;
-    for (outage, frozen) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
-        save(&raw, &mut version).await.expect("saved");
-        accepted += i64::from(ask(&raw, &mut 0).await);
+    for (outage, stalled) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+        save_next_version(&raw, &mut version).await.expect("saved");
+        accepted += i64::from(request_summary(&raw, &mut 0).await);
         let set = |off: bool| {
-            if frozen { proxies[outage].set_frozen(off) } else { proxies[outage].set_down(off) }
+            if stalled { proxies[outage].set_stalled(off) } else { proxies[outage].set_down(off) }
         };
         set(true);
         let mut refusals = 0;
         for _ in 0..2 {
-            if save(&raw, &mut version).await.is_err() {
+            if save_next_version(&raw, &mut version).await.is_err() {
                 refusals += 1;
             }
-            accepted += i64::from(ask(&raw, &mut refusals).await);
+            accepted += i64::from(request_summary(&raw, &mut refusals).await);
         }
         assert!(refusals > 0, "nobody noticed that engine {outage} was cut off");
         set(false);
         let recovered = async {
-            while save(&raw, &mut version).await.is_err() {}
-            while !ask(&raw, &mut 0).await {}
+            while save_next_version(&raw, &mut version).await.is_err() {}
+            while !request_summary(&raw, &mut 0).await {}
         };
         timeout(Duration::from_secs(60), recovered).await.expect("it recovers");
     }
@@ -366,19 +371,19 @@ async fn an_engine_that_is_cut_off_is_survived() {
     assert_eq!(current["data"]["version"], version);
     assert_eq!(current["data"]["title"], format!("{version} 번째"));
     assert!(accepted > 0);
-    until("all are completed", async || {
-        town.count("SELECT COUNT(*) FROM summary WHERE status <> 'completed'").await == 0
+    wait_until("all are completed", async || {
+        cluster.count("SELECT COUNT(*) FROM summary WHERE status <> 'completed'").await == 0
     })
     .await;
     server.stop().await;
     drop(proxies);
-    town.mongodb.set_query(None);
-    town.count("SELECT COUNT(*) FROM summary").await;
+    cluster.mongodb.set_query(None);
+    cluster.count("SELECT COUNT(*) FROM summary").await;
 }
 
-/// Saves the next version, repeating until an answer is known; an error is a refusal as it should
+/// Saves the next version, repeating until an response is known; an error is a refusal as it should
 /// be. What was acknowledged is the version.
-async fn save(raw: &Raw, version: &mut u64) -> Result<(), ()> {
+async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()> {
     let title = format!("{} 번째", *version + 1);
     let body = json!({
         "title": title,
@@ -386,14 +391,14 @@ async fn save(raw: &Raw, version: &mut u64) -> Result<(), ()> {
         "version": (*version > 0).then_some(*version),
         "save_id": SaveId::new(),
     });
-    let answer = raw.post("/api/diary/20260216", &body).await;
-    match answer.status {
+    let response = raw.post("/api/diary/20260216", &body).await;
+    match response.status {
         200 | 201 => {
             *version += 1;
             Ok(())
         }
         503 => {
-            assert!(answer.headers.contains_key("retry-after"), "{}", answer.text);
+            assert!(response.headers.contains_key("retry-after"), "{}", response.text);
             // It may have been applied all the same; then it is the current one.
             let current = raw.get("/api/diary/20260216").await;
             if current.status == 200 && current.json()["data"]["title"] == title {
@@ -401,27 +406,27 @@ async fn save(raw: &Raw, version: &mut u64) -> Result<(), ()> {
             }
             Err(())
         }
-        // Applied after the look above: the answer was lost, not the save.
-        409 if answer.json()["data"]["current"]["title"] == title => {
+        // Applied after the look above: the response was lost, not the save.
+        409 if response.json()["data"]["current"]["title"] == title => {
             *version += 1;
             Ok(())
         }
-        other => panic!("{other}: {}", answer.text),
+        other => panic!("{other}: {}", response.text),
     }
 }
 
 /// Asks for a summary; whether it was accepted. A refusal is as it should be.
-async fn ask(raw: &Raw, refusals: &mut u32) -> bool {
+async fn request_summary(raw: &RawClient, refusals: &mut u32) -> bool {
     let body = json!({"start": "20260216", "end": "20260222", "force": true});
-    let answer = raw.post("/api/diary/summary", &body).await;
-    match answer.status {
+    let response = raw.post("/api/diary/summary", &body).await;
+    match response.status {
         202 => true,
         503 => {
-            assert!(answer.headers.contains_key("retry-after"), "{}", answer.text);
+            assert!(response.headers.contains_key("retry-after"), "{}", response.text);
             *refusals += 1;
             false
         }
-        other => panic!("{other}: {}", answer.text),
+        other => panic!("{other}: {}", response.text),
     }
 }
 
@@ -429,25 +434,25 @@ async fn ask(raw: &Raw, refusals: &mut u32) -> bool {
 /// and it goes on with others.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn the_result_of_a_deleted_person_is_refused() {
-    let town = Town::found().await;
-    let server = town.server(|_| {}).await;
-    let llm = Llm::start(Mood::Gated).await;
-    let worker = town.worker(&server.url(), &llm).await;
-    let gone = person(&[&server.url()]).await.remove(0);
-    let handle = request(&gone, 1).await.remove(0);
-    until("the model is asked", async || llm.open() == 1).await;
-    town.run("DELETE FROM summary").await;
-    town.run("DELETE FROM accounts").await;
-    llm.answer(1);
-    until("it is refused", async || has_refused(&server.url()).await).await;
+async fn the_result_for_a_deleted_user_is_rejected() {
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|_| {}).await;
+    let llm = FakeLlm::start(Behavior::Gated).await;
+    let worker = cluster.worker(&server.url(), &llm).await;
+    let deleted = sign_up_on(&[&server.url()]).await.remove(0);
+    let handle = request_summaries(&deleted, 1).await.remove(0);
+    wait_until("the model is asked", async || llm.open() == 1).await;
+    cluster.run("DELETE FROM summary").await;
+    cluster.run("DELETE FROM accounts").await;
+    llm.release(1);
+    wait_until("it is refused", async || has_rejected_a_lease(&server.url()).await).await;
     assert_eq!(handle.poll().await.unwrap_err().status_code(), Some(404));
-    assert_eq!(town.count("SELECT COUNT(*) FROM reflection").await, 0);
-    let other = person(&[&server.url()]).await.remove(0);
-    let handle = request(&other, 1).await.remove(0);
-    llm.answer(1);
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 0);
+    let other = sign_up_on(&[&server.url()]).await.remove(0);
+    let handle = request_summaries(&other, 1).await.remove(0);
+    llm.release(1);
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     worker.terminate().await;
     server.stop().await;
-    town.abandon().await;
+    cluster.drop_databases().await;
 }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use shiori_sdk::{Document, Draft, Precondition};
 
-use crate::house::{House, Raw, day};
+use crate::fixtures::day;
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 /// The documents of the examples' week: real TipTap JSON.
 const WEEK: [&str; 7] = [
@@ -30,9 +32,9 @@ const EVERYTHING: &str = r#"{"type":"doc","x-editor":{"v":2.50,"flags":[]},"cont
 ]}"#;
 
 #[tokio::test]
-async fn what_an_editor_sends_is_what_it_gets_back() {
-    let house = House::start().await;
-    let client = house.client().await;
+async fn documents_round_trip_byte_for_byte() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
     let documents = WEEK.iter().map(|json| {
         let sample: Value = serde_json::from_str(json).unwrap();
         // The letter of the file, not of a parsed and printed copy.
@@ -51,7 +53,7 @@ async fn what_an_editor_sends_is_what_it_gets_back() {
         assert_eq!(diary.content.as_json(), json);
         assert_eq!(diary.title, title);
     }
-    house.stop().await;
+    server.stop().await;
 }
 
 fn nested(depth: usize) -> Value {
@@ -67,9 +69,9 @@ fn body(title: &str, content: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn what_is_too_much_is_refused_and_leaves_nothing_behind() {
-    let house = House::start().await;
-    let raw = Raw::person(&house.url()).await;
+async fn oversized_input_is_rejected_and_not_stored() {
+    let server = TestServer::start().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     let fine = json!({"type": "doc", "content": []});
     let many: Vec<Value> = vec![json!({"type": "paragraph"}); 10_000];
     let cases = [
@@ -103,8 +105,8 @@ async fn what_is_too_much_is_refused_and_leaves_nothing_behind() {
         ("2026-02-16", body("글", &fine), 422, "invalid_date"),
     ];
     for (date, body, status, error) in cases {
-        let answer = raw.post(&format!("/api/diary/{date}"), &body).await;
-        assert_eq!((answer.status, answer.error().as_str()), (status, error), "{date}");
+        let response = raw.post(&format!("/api/diary/{date}"), &body).await;
+        assert_eq!((response.status, response.error().as_str()), (status, error), "{date}");
     }
     for (body, status, error) in [
         (format!(r#"{{"title":"글","content":{{"type":"doc"}},"x":"{}"}}"#, "x".repeat(10 << 20)), 413, "body_too_large"),
@@ -113,23 +115,23 @@ async fn what_is_too_much_is_refused_and_leaves_nothing_behind() {
         ("[".repeat(100_000), 422, "invalid_request"),
         (r#"{"title":"글","content":{"type":"doc","content":[{"type":"text","text":"\ud800"}]}}"#.to_owned(), 422, "invalid_document"),
     ] {
-        let answer = raw.send(reqwest::Method::POST, "/api/diary/20260216", Some(body)).await;
-        assert_eq!((answer.status, answer.error().as_str()), (status, error));
+        let response = raw.send(reqwest::Method::POST, "/api/diary/20260216", Some(body)).await;
+        assert_eq!((response.status, response.error().as_str()), (status, error));
     }
     let list = raw.get("/api/diary?start=20250101&end=20251231").await;
     assert_eq!(list.json()["data"], json!([]));
     let day = raw.get("/api/diary/20260216").await.json();
     assert_eq!((&day["data"]["content"], &day["data"]["version"]), (&Value::Null, &Value::Null));
     // The limits themselves are within the limits.
-    let answer = raw.post("/api/diary/20260216", &body(&"가".repeat(50), &nested(64))).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    house.stop().await;
+    let response = raw.post("/api/diary/20260216", &body(&"가".repeat(50), &nested(64))).await;
+    assert_eq!(response.status, 201, "{}", response.text);
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn the_sdk_reads_what_is_at_the_limit() {
-    let house = House::start().await;
-    let client = house.client().await;
+async fn the_sdk_reads_documents_at_the_limit() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
     let deepest = Document::from_value(&nested(64)).unwrap();
     let saved = client
         .diaries()
@@ -147,5 +149,5 @@ async fn the_sdk_reads_what_is_at_the_limit() {
         .unwrap_err();
     let current = error.as_conflict().unwrap().current.clone().unwrap();
     assert_eq!((current.version, current.content), (saved.version, deepest));
-    house.stop().await;
+    server.stop().await;
 }

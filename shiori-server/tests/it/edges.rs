@@ -3,12 +3,14 @@
 use serde_json::json;
 use shiori_sdk::{Date, DateRange, Precondition};
 
-use crate::house::{House, Raw, day, draft, write_week};
+use crate::fixtures::{day, draft, write_week};
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 #[tokio::test]
 async fn every_refusal_is_an_envelope() {
-    let house = House::start().await;
-    let raw = Raw::person(&house.url()).await;
+    let server = TestServer::start().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     for (path, status, error) in [
         ("/api/diary?start=20260217&end=20260216", 400, "invalid_range"),
         ("/api/diary?start=20250101&end=20260102", 400, "invalid_range"),
@@ -22,40 +24,40 @@ async fn every_refusal_is_an_envelope() {
         ("/api/nowhere", 404, "not_found"),
         ("/", 404, "not_found"),
     ] {
-        let answer = raw.get(path).await;
-        assert_eq!((answer.status, answer.error().as_str()), (status, error), "{path}");
+        let response = raw.get(path).await;
+        assert_eq!((response.status, response.error().as_str()), (status, error), "{path}");
     }
-    let answer = raw.delete("/api/diary").await;
-    assert_eq!((answer.status, answer.error().as_str()), (405, "method_not_allowed"));
-    let answer = raw.delete("/api/diary/20260216").await;
-    assert_eq!((answer.status, answer.error().as_str()), (422, "invalid_request"));
-    house.stop().await;
+    let response = raw.delete("/api/diary").await;
+    assert_eq!((response.status, response.error().as_str()), (405, "method_not_allowed"));
+    let response = raw.delete("/api/diary/20260216").await;
+    assert_eq!((response.status, response.error().as_str()), (422, "invalid_request"));
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn messages_are_korean_or_english() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let http = reqwest::Client::new();
-    let url = format!("{}/api/diary/20260216", house.url());
+    let url = format!("{}/api/diary/20260216", server.url());
     let message = |language: &'static str| {
         let request = http.get(&url).header("accept-language", language);
         async move {
-            let answer: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
-            answer["message"].as_str().unwrap().to_owned()
+            let response: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
+            response["message"].as_str().unwrap().to_owned()
         }
     };
     assert_eq!(message("en-US,en;q=0.9").await, "Sign in first.");
     assert_eq!(message("ko").await, "로그인이 필요합니다.");
     assert_eq!(message("fr").await, "로그인이 필요합니다.");
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn a_request_id_is_echoed_or_made() {
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let http = reqwest::Client::new();
     let id = |sent: &'static str| {
-        let request = http.get(format!("{}/healthz", house.url())).header("x-request-id", sent);
+        let request = http.get(format!("{}/healthz", server.url())).header("x-request-id", sent);
         async move {
             let response = request.send().await.unwrap();
             response.headers()["x-request-id"].to_str().unwrap().to_owned()
@@ -64,23 +66,23 @@ async fn a_request_id_is_echoed_or_made() {
     assert_eq!(id("my-id.7").await, "my-id.7");
     assert_ne!(id("two words").await, "two words", "unfit for a log line");
     assert_eq!(id("").await.len(), 36);
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn an_unchanged_diary_is_not_sent_again() {
-    let house = House::start().await;
-    let raw = Raw::person(&house.url()).await;
+    let server = TestServer::start().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc"}});
     let created = raw.post("/api/diary/20260216", &body).await;
     assert_eq!((created.status, created.headers["etag"].to_str().unwrap()), (201, "\"1\""));
     let read = raw.get("/api/diary/20260216").await;
     assert_eq!(read.headers["etag"], "\"1\"");
     assert_eq!(read.json()["data"]["summary_status"], "none");
-    house.stop().await;
+    server.stop().await;
 
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     let diaries = client.diaries();
     let saved = diaries.save(day(16), draft("하나"), Precondition::IfAbsent).send().await.unwrap();
     let diary = diaries.get(day(16)).await.unwrap().unwrap();
@@ -88,55 +90,61 @@ async fn an_unchanged_diary_is_not_sent_again() {
     let over = Precondition::IfVersion(saved.version);
     diaries.save(day(16), draft("둘"), over).send().await.unwrap();
     assert!(!diaries.get_if_changed(&diary).await.unwrap().is_unchanged());
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn listings_and_week_metadata() {
-    let house = House::start().await;
-    let client = house.client().await;
-    let meta = client.weeks().meta(crate::house::week()).await.unwrap();
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let meta = client.weeks().meta(crate::fixtures::week()).await.unwrap();
     assert_eq!(meta.missing().len(), 7);
     write_week(&client, "글").await;
-    let meta = client.weeks().meta(crate::house::week()).await.unwrap();
+    let meta = client.weeks().meta(crate::fixtures::week()).await.unwrap();
     assert!(meta.is_complete() && meta.missing().is_empty());
     // More than the server lists at once.
     let start = Date::new(2024, 1, 1).unwrap();
     let range = DateRange::new(start, Date::new(2026, 12, 31).unwrap()).unwrap();
     let entries = client.diaries().list(range).await.unwrap();
     let dates: Vec<_> = entries.iter().map(|entry| entry.date).collect();
-    assert_eq!(dates, crate::house::week().dates().collect::<Vec<_>>());
-    house.stop().await;
+    assert_eq!(dates, crate::fixtures::week().dates().collect::<Vec<_>>());
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn strangers_get_nothing() {
-    let house = House::start().await;
-    let mine = Raw::person(&house.url()).await;
+async fn other_users_and_anonymous_requests_see_nothing() {
+    let server = TestServer::start().await;
+    let mine = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "비밀", "content": {"type": "doc"}});
     assert_eq!(mine.post("/api/diary/20260216", &body).await.status, 201);
 
-    let theirs = Raw::person(&house.url()).await;
+    let theirs = RawClient::sign_up(&server.url()).await;
     let day = theirs.get("/api/diary/20260216").await.json();
     assert!(day["data"]["version"].is_null() && day["data"]["title"].is_null(), "{day}");
-    let answer = theirs.delete("/api/diary/20260216?version=1").await;
-    assert_eq!((answer.status, answer.error().as_str()), (404, "not_found"));
+    let response = theirs.delete("/api/diary/20260216?version=1").await;
+    assert_eq!((response.status, response.error().as_str()), (404, "not_found"));
 
-    for raw in [Raw::stranger(&house.url()), Raw::with_token(&house.url(), "not.a.token")] {
+    for raw in
+        [RawClient::anonymous(&server.url()), RawClient::with_token(&server.url(), "not.a.token")]
+    {
         for path in
             ["/api/diary/20260216", "/api/diary?start=20260216&end=20260217", "/api/auth/sessions"]
         {
-            let answer = raw.get(path).await;
-            assert_eq!((answer.status, answer.error().as_str()), (401, "unauthorized"), "{path}");
+            let response = raw.get(path).await;
+            assert_eq!(
+                (response.status, response.error().as_str()),
+                (401, "unauthorized"),
+                "{path}"
+            );
         }
     }
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn the_internal_api_says_nothing_without_its_token() {
-    let house = House::start().await;
-    let person = Raw::person(&house.url()).await;
+async fn the_internal_api_requires_its_token() {
+    let server = TestServer::start().await;
+    let person = RawClient::sign_up(&server.url()).await;
     let id = "0190a7c4-0000-7000-8000-000000000000";
     let paths = [
         format!("/api/internal/summaries/{id}/claim"),
@@ -145,31 +153,35 @@ async fn the_internal_api_says_nothing_without_its_token() {
         "/api/internal/summarize/result".to_owned(),
         "/api/internal/anything/else".to_owned(),
     ];
-    for raw in [&Raw::stranger(&house.url()), &Raw::with_token(&house.url(), "guess"), &person] {
+    for raw in [
+        &RawClient::anonymous(&server.url()),
+        &RawClient::with_token(&server.url(), "guess"),
+        &person,
+    ] {
         for path in &paths {
             let posted = raw.post(path, &json!({"garbage": true})).await;
             let got = raw.get(path).await;
-            for answer in [posted, got] {
+            for response in [posted, got] {
                 assert_eq!(
-                    (answer.status, answer.error().as_str()),
+                    (response.status, response.error().as_str()),
                     (401, "unauthorized"),
                     "{path}"
                 );
-                assert!(answer.json()["data"].is_null());
+                assert!(response.json()["data"].is_null());
             }
         }
     }
-    let worker = Raw::with_token(&house.url(), &house.internal_token());
-    let answer = worker.post(&paths[0], &json!({"worker_id": "w"})).await;
-    assert_eq!((answer.status, answer.error().as_str()), (409, "not_claimable"));
+    let worker = RawClient::with_token(&server.url(), &server.internal_token());
+    let response = worker.post(&paths[0], &json!({"worker_id": "w"})).await;
+    assert_eq!((response.status, response.error().as_str()), (409, "not_claimable"));
     assert_eq!(worker.post(&paths[4], &json!({})).await.status, 404);
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn operations_are_served() {
-    let house = House::start().await;
-    let raw = Raw::person(&house.url()).await;
+    let server = TestServer::start().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     assert_eq!(raw.get("/healthz").await.status, 200);
     let ready = raw.get("/readyz").await;
     assert_eq!((ready.status, &ready.json()["data"]["diaries"]), (200, &json!("ok")));
@@ -183,5 +195,5 @@ async fn operations_are_served() {
     for path in ["/api/user/login", "/api/diary/{date}", "/api/diary/summary/{id}/events"] {
         assert!(openapi["paths"][path].is_object(), "{path}");
     }
-    house.stop().await;
+    server.stop().await;
 }

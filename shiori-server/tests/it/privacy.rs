@@ -9,7 +9,9 @@ use serde_json::json;
 use shiori_sdk::{Document, Draft, Precondition};
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-use crate::house::{House, PASSWORD, Raw, day, device, fresh_email, week, write_week};
+use crate::fixtures::{PASSWORD, day, fresh_email, new_client, week, write_week};
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -45,9 +47,9 @@ async fn the_log_holds_no_text_and_no_secret() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let house = House::start().await;
+    let server = TestServer::start().await;
     let email = fresh_email();
-    let client = device(&house.url());
+    let client = new_client(&server.url());
     client.auth().signup(&email, PASSWORD, "별명비밀").await.unwrap();
     client.auth().login(&email, PASSWORD).await.unwrap();
     client.auth().login(&email, "틀린비밀 pass-1").await.unwrap_err();
@@ -64,7 +66,7 @@ async fn the_log_holds_no_text_and_no_secret() {
     let reflection = summary.reflection.clone().unwrap();
     let shown = format!("{summary:?}");
     assert!(!shown.contains(&reflection), "{shown}");
-    let raw = Raw::person(&house.url()).await;
+    let raw = RawClient::sign_up(&server.url()).await;
     for body in [
         json!({"title": "제목비밀".repeat(50), "content": {"type": "doc"}}),
         json!({"title": "제목비밀", "content": {"type": "본문비밀"}}),
@@ -72,8 +74,8 @@ async fn the_log_holds_no_text_and_no_secret() {
     ] {
         assert!(raw.post("/api/diary/20260216", &body).await.status >= 400);
     }
-    let internal = house.internal_token();
-    house.stop().await;
+    let internal = server.internal_token();
+    server.stop().await;
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("answered"), "something was logged");

@@ -69,12 +69,12 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
         .spawn()
         .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-    let mut told = String::new();
+    let mut output = String::new();
     let line = loop {
         match log.next_line().await.unwrap() {
             Some(line) if line.contains(ready) => break line,
-            Some(line) => told = format!("{told}{line}\n"),
-            None => panic!("it ended before it was {ready}:\n{told}"),
+            Some(line) => output = format!("{output}{line}\n"),
+            None => panic!("it ended before it was {ready}:\n{output}"),
         }
     };
     // The pipe must not fill up.

@@ -1,4 +1,4 @@
-//! A provider of language models in a bad mood: tried again within bounds, then a failure with a
+//! A provider of language models in a bad behavior: tried again within bounds, then a failure with a
 //! reason that the person may see, and never a summary that is unfinished for ever.
 
 use std::{sync::Arc, time::Duration};
@@ -10,61 +10,62 @@ use shiori_worker::{
 };
 
 use crate::{
-    house::{House, week, write_week},
-    llm::{Llm, Mood},
+    fake_llm::{Behavior, FakeLlm},
+    fixtures::{week, write_week},
+    test_server::TestServer,
 };
 
 /// What becomes of a summary, and how often the provider was asked for it.
-async fn ending(mood: Mood) -> (FailureKind, u32) {
-    let llm = Llm::start(mood).await;
+async fn ending(behavior: Behavior) -> (FailureKind, u32) {
+    let llm = FakeLlm::start(behavior).await;
     let config = OpenAiConfig {
         base_url: llm.url().to_owned(),
         request_timeout: Duration::from_millis(500),
         ..OpenAiConfig::default()
     };
     let summarizer = OpenAiSummarizer::new(config).unwrap();
-    let house = House::with(|config| {
+    let server = TestServer::with_config(|config| {
         config.pipeline = Pipeline { summarizer: Arc::new(summarizer), ..Pipeline::builtin() };
         config.summaries.max_attempts = 3;
         config.summaries.first_backoff = Duration::from_millis(1);
     })
     .await;
-    let client = house.client().await;
+    let client = server.client().await;
     write_week(&client, "조용한 하루였다").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let summary = handle.wait().await.unwrap();
-    assert_eq!(summary.status, SummaryStatus::Failed, "{mood:?}");
+    assert_eq!(summary.status, SummaryStatus::Failed, "{behavior:?}");
     let failure = summary.failure.expect("a reason");
-    assert!(!failure.message.is_empty(), "{mood:?}");
-    house.stop().await;
+    assert!(!failure.message.is_empty(), "{behavior:?}");
+    server.stop().await;
     (failure.kind, llm.calls())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
+async fn transient_provider_errors_are_retried_a_bounded_number_of_times() {
     use FailureKind::{ModelAnswerInvalid, ModelUnavailable};
-    for (mood, kind) in [
-        (Mood::Refuses(500), ModelUnavailable),
-        (Mood::Refuses(503), ModelUnavailable),
-        (Mood::Gated, ModelUnavailable),
-        (Mood::Drips, ModelUnavailable),
-        (Mood::BreaksOff, ModelUnavailable),
-        (Mood::Babbles, ModelAnswerInvalid),
-        (Mood::Empty, ModelAnswerInvalid),
+    for (behavior, kind) in [
+        (Behavior::Status(500), ModelUnavailable),
+        (Behavior::Status(503), ModelUnavailable),
+        (Behavior::Gated, ModelUnavailable),
+        (Behavior::NeverEnds, ModelUnavailable),
+        (Behavior::Disconnect, ModelUnavailable),
+        (Behavior::Garbage, ModelAnswerInvalid),
+        (Behavior::Empty, ModelAnswerInvalid),
     ] {
-        assert_eq!(ending(mood).await, (kind, 3), "{mood:?}");
+        assert_eq!(ending(behavior).await, (kind, 3), "{behavior:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_is_too_busy_is_given_the_time_it_asks_for() {
-    assert_eq!(ending(Mood::Refuses(429)).await, (FailureKind::ModelUnavailable, 3));
+async fn a_retry_after_of_the_provider_is_respected() {
+    assert_eq!(ending(Behavior::Status(429)).await, (FailureKind::ModelUnavailable, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_provider_that_refuses_for_good_is_asked_once() {
-    let moods = [400, 401, 404].map(Mood::Refuses);
-    for mood in moods.into_iter().chain([Mood::Filters]) {
-        assert_eq!(ending(mood).await, (FailureKind::ModelRejected, 1), "{mood:?}");
+async fn a_permanent_provider_error_is_not_retried() {
+    let behaviors = [400, 401, 404].map(Behavior::Status);
+    for behavior in behaviors.into_iter().chain([Behavior::ContentFilter]) {
+        assert_eq!(ending(behavior).await, (FailureKind::ModelRejected, 1), "{behavior:?}");
     }
 }

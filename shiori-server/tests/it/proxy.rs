@@ -14,60 +14,60 @@ use tokio::{
 /// Stands between a client and a server.
 pub struct Proxy {
     url: String,
-    state: Arc<State>,
+    state: Arc<Faults>,
 }
 
 #[derive(Default)]
-struct State {
-    /// Whose answers are swallowed, and the connection cut.
-    swallow: Mutex<Swallow>,
+struct Faults {
+    /// Whose answers are dropped, and the connection cut.
+    drop_rule: Mutex<DropRule>,
     /// Connections are refused.
     down: AtomicBool,
     /// Bytes are held back; connections stay as they are.
-    frozen: AtomicBool,
+    stalled: AtomicBool,
     /// Told when one of the two changes.
     changed: Notify,
 }
 
 #[derive(Default)]
-struct Swallow {
+struct DropRule {
     /// Requests that contain this.
     part: Option<&'static str>,
     /// One in so many of them; 0 for the next one alone.
     every: usize,
     count: usize,
-    swallowed: Vec<Swallowed>,
+    dropped: Vec<DroppedResponse>,
 }
 
-/// A request whose answer did not arrive.
+/// A request whose response did not arrive.
 #[derive(Clone)]
-pub struct Swallowed {
+pub struct DroppedResponse {
     pub request: String,
-    pub answer: String,
+    pub response: String,
 }
 
-impl State {
-    fn is_to_be_swallowed(&self, request: &str) -> bool {
-        let mut swallow = self.swallow.lock().unwrap();
-        if !swallow.part.is_some_and(|part| request.contains(part)) {
+impl Faults {
+    fn should_drop(&self, request: &str) -> bool {
+        let mut drop_rule = self.drop_rule.lock().unwrap();
+        if !drop_rule.part.is_some_and(|part| request.contains(part)) {
             return false;
         }
-        if swallow.every == 0 {
-            swallow.part = None;
+        if drop_rule.every == 0 {
+            drop_rule.part = None;
             return true;
         }
-        swallow.count += 1;
-        swallow.count.is_multiple_of(swallow.every)
+        drop_rule.count += 1;
+        drop_rule.count.is_multiple_of(drop_rule.every)
     }
 }
 
 impl Proxy {
     /// Before a server of which this is the URL or the address.
-    pub async fn before(server: &str) -> Self {
+    pub async fn start(server: &str) -> Self {
         let target = server.strip_prefix("http://").unwrap_or(server).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(State::default());
+        let state = Arc::new(Faults::default());
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -77,7 +77,7 @@ impl Proxy {
                 let (state, target) = (shared.clone(), target.clone());
                 tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(target).await {
-                        carry(client, server, &state).await;
+                        forward(client, server, &state).await;
                     }
                 });
             }
@@ -89,25 +89,25 @@ impl Proxy {
         &self.url
     }
 
-    /// Lets the next request that contains `part` through, and cuts its answer off.
-    pub fn swallow_answer_to(&self, part: &'static str) {
-        self.swallow_one_answer_in(0, part);
+    /// Lets the next request that contains `part` through, and cuts its response off.
+    pub fn drop_response_to(&self, part: &'static str) {
+        self.drop_one_response_in(0, part);
     }
 
-    /// Lets all requests that contain `part` through, and cuts off the answer to one in so many.
-    pub fn swallow_one_answer_in(&self, every: usize, part: &'static str) {
-        *self.state.swallow.lock().unwrap() =
-            Swallow { part: Some(part), every, ..Swallow::default() };
+    /// Lets all requests that contain `part` through, and cuts off the response to one in so many.
+    pub fn drop_one_response_in(&self, every: usize, part: &'static str) {
+        *self.state.drop_rule.lock().unwrap() =
+            DropRule { part: Some(part), every, ..DropRule::default() };
     }
 
-    /// Whether the answer that was to be swallowed has been.
-    pub fn has_swallowed(&self) -> bool {
-        self.state.swallow.lock().unwrap().part.is_none()
+    /// Whether the response that was to be dropped has been.
+    pub fn has_dropped(&self) -> bool {
+        self.state.drop_rule.lock().unwrap().part.is_none()
     }
 
-    /// What has been swallowed.
-    pub fn swallowed(&self) -> Vec<Swallowed> {
-        self.state.swallow.lock().unwrap().swallowed.clone()
+    /// What has been dropped.
+    pub fn dropped(&self) -> Vec<DroppedResponse> {
+        self.state.drop_rule.lock().unwrap().dropped.clone()
     }
 
     /// The host and port at which the proxy listens.
@@ -122,14 +122,14 @@ impl Proxy {
     }
 
     /// Holds back every byte, as a network does that has lost its way.
-    pub fn set_frozen(&self, frozen: bool) {
-        self.state.frozen.store(frozen, Ordering::SeqCst);
+    pub fn set_stalled(&self, stalled: bool) {
+        self.state.stalled.store(stalled, Ordering::SeqCst);
         self.state.changed.notify_waiters();
     }
 }
 
 /// Carries bytes both ways until one side closes or the state says to cut.
-async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
+async fn forward(mut client: TcpStream, mut server: TcpStream, state: &Faults) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let (mut cut, mut request) = (false, String::new());
     loop {
@@ -139,7 +139,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
         if state.down.load(Ordering::SeqCst) {
             return;
         }
-        if state.frozen.load(Ordering::SeqCst) {
+        if state.stalled.load(Ordering::SeqCst) {
             changed.await;
             continue;
         }
@@ -147,7 +147,7 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
             read = client.read(&mut up) => {
                 let Ok(length @ 1..) = read else { return };
                 let text = String::from_utf8_lossy(&up[..length]);
-                cut |= state.is_to_be_swallowed(&text);
+                cut |= state.should_drop(&text);
                 request.push_str(&text);
                 if server.write_all(&up[..length]).await.is_err() {
                     return;
@@ -156,8 +156,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, state: &State) {
             read = server.read(&mut down) => {
                 let Ok(length @ 1..) = read else { return };
                 if cut {
-                    let answer = String::from_utf8_lossy(&down[..length]).into_owned();
-                    state.swallow.lock().unwrap().swallowed.push(Swallowed { request, answer });
+                    let response = String::from_utf8_lossy(&down[..length]).into_owned();
+                    state.drop_rule.lock().unwrap().dropped.push(DroppedResponse { request, response });
                     return;
                 }
                 if client.write_all(&down[..length]).await.is_err() {

@@ -7,11 +7,12 @@ use serde_json::json;
 use shiori_sdk::{Client, Document, Draft, Precondition, SummaryStatus, Week};
 
 use crate::{
-    house::{PASSWORD, Raw, day, device, fresh_email, until},
+    fixtures::{PASSWORD, day, fresh_email, new_client, wait_until},
     process::Process,
+    raw_client::RawClient,
 };
 
-async fn start(dir: &Path, worker: &str) -> Process {
+async fn start_server(dir: &Path, worker: &str) -> Process {
     let dir = dir.to_str().unwrap();
     Process::server(&[
         ("SHIORI_DATA_DIR", dir),
@@ -23,7 +24,7 @@ async fn start(dir: &Path, worker: &str) -> Process {
 }
 
 async fn sign_in(url: &str, email: &str, new: bool) -> Client {
-    let client = device(url);
+    let client = new_client(url);
     if new {
         client.auth().signup(email, PASSWORD, "시오리").await.unwrap();
     }
@@ -47,10 +48,10 @@ async fn write_days(client: &Client, days: i64) {
 /// Twenty summaries are queued, eight of them running on leases of a worker that is never heard
 /// of again, when the server is killed. The next server finishes them all by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
+async fn a_killed_server_loses_neither_queued_nor_running_summaries() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = start(dir.path(), "none").await;
+    let server = start_server(dir.path(), "none").await;
     let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 26).await;
     let mut ids = Vec::new();
@@ -58,14 +59,14 @@ async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
         ids.push(client.summaries().request(week).await.unwrap().into_handle().unwrap().id());
     }
     let token = std::fs::read_to_string(dir.path().join("internal.secret")).unwrap();
-    let worker = Raw::with_token(server.url(), &token);
+    let worker = RawClient::with_token(server.url(), &token);
     for id in &ids[..8] {
         let path = format!("/api/internal/summaries/{id}/claim");
         assert_eq!(worker.post(&path, &json!({"worker_id": "사라질 사람"})).await.status, 200);
     }
     server.kill().await;
 
-    let server = start(dir.path(), "in-process").await;
+    let server = start_server(dir.path(), "in-process").await;
     let client = sign_in(server.url(), &email, false).await;
     for (index, id) in ids.iter().enumerate() {
         let summary = client.summaries().handle(*id).wait().await.unwrap();
@@ -78,10 +79,10 @@ async fn a_killed_server_loses_neither_what_is_queued_nor_what_runs() {
 /// The server is killed again and again, at random moments while its worker runs. Every request
 /// that was accepted is completed in the end, and every acknowledged save is there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_killed_at_random_moments_keeps_its_promises() {
+async fn a_server_killed_at_random_moments_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = start(dir.path(), "in-process").await;
+    let server = start_server(dir.path(), "in-process").await;
     let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 30).await;
     let mut server = Some(server);
@@ -90,7 +91,7 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
     for round in 0..6 {
         let running = match server.take() {
             Some(running) => running,
-            None => start(dir.path(), "in-process").await,
+            None => start_server(dir.path(), "in-process").await,
         };
         let client = sign_in(running.url(), &email, false).await;
         let busy = {
@@ -126,7 +127,7 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
     accepted.sort();
     accepted.dedup();
 
-    let server = start(dir.path(), "in-process").await;
+    let server = start_server(dir.path(), "in-process").await;
     let client = sign_in(server.url(), &email, false).await;
     for id in &accepted {
         let handle = client.summaries().handle(*id);
@@ -141,28 +142,28 @@ async fn a_server_killed_at_random_moments_keeps_its_promises() {
 
 /// SIGTERM while a long-poll waits: it is answered, and the server ends with success.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_server_answers_those_who_wait() {
+async fn a_terminated_server_answers_long_polls() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
-    let server = start(dir.path(), "none").await;
+    let server = start_server(dir.path(), "none").await;
     let client = sign_in(server.url(), &email, true).await;
     write_days(&client, 7).await;
     let handle = client.summaries().request(weeks(1)[0]).await.unwrap().into_handle().unwrap();
-    let raw = Raw::stranger(server.url());
+    let raw = RawClient::anonymous(server.url());
     let login = raw.post("/api/user/login", &json!({"email": email, "password": PASSWORD})).await;
     let token = login.json()["data"]["token"].as_str().unwrap().to_owned();
-    let waiting = Raw::with_token(server.url(), &token);
+    let waiting = RawClient::with_token(server.url(), &token);
     let path = format!("/api/diary/summary/{}?wait=30&after=1", handle.id());
     let poll = tokio::spawn(async move { waiting.get(&path).await });
-    let metrics = Raw::stranger(server.url());
-    until("the server is up and the poll has been sent", async || {
+    let metrics = RawClient::anonymous(server.url());
+    wait_until("the server is up and the poll has been sent", async || {
         metrics.get("/healthz").await.status == 200
     })
     .await;
     server.terminate().await;
     // Whether the poll had arrived before the signal or not, it does not hang.
     match poll.await {
-        Ok(answer) => assert_eq!(answer.status, 200),
+        Ok(response) => assert_eq!(response.status, 200),
         Err(refused) => assert!(refused.is_panic(), "the connection was refused"),
     }
 }

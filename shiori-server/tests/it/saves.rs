@@ -12,8 +12,9 @@ use shiori_sdk::{
 };
 
 use crate::{
-    house::{House, day, device, draft},
+    fixtures::{day, draft, new_client},
     proxy::Proxy,
+    test_server::TestServer,
 };
 
 /// How many save at once.
@@ -56,9 +57,9 @@ async fn race(clients: &[Client], date: Date, precondition: Precondition, round:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_saves_over_one_version_one_wins() {
-    let house = House::start().await;
-    race_over_versions(&[house.client().await], ROUNDS).await;
-    house.stop().await;
+    let server = TestServer::start().await;
+    race_over_versions(&[server.client().await], ROUNDS).await;
+    server.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
@@ -75,9 +76,9 @@ pub async fn race_over_versions(clients: &[Client], rounds: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_128_first_saves_one_wins() {
-    let house = House::start().await;
-    race_to_be_first(&[house.client().await], ROUNDS).await;
-    house.stop().await;
+    let server = TestServer::start().await;
+    race_to_be_first(&[server.client().await], ROUNDS).await;
+    server.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
@@ -92,9 +93,9 @@ pub async fn race_to_be_first(clients: &[Client], rounds: usize) {
 /// no hole and no fork, and every stored title belongs to its content.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_chains_lose_no_acknowledged_save() {
-    let house = House::start().await;
-    race_in_chains(&[house.client().await], 2 * ROUNDS).await;
-    house.stop().await;
+    let server = TestServer::start().await;
+    race_in_chains(&[server.client().await], 2 * ROUNDS).await;
+    server.stop().await;
 }
 
 /// The clients are one person's, each at a server of its own or all at one.
@@ -149,38 +150,38 @@ pub async fn race_in_chains(clients: &[Client], rounds: usize) {
 /// 32 devices each append a line to the same day: all lines are there, each once.
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_devices_append_a_line_each() {
-    let house = House::start().await;
-    let (first, email) = house.person().await;
+    let server = TestServer::start().await;
+    let (first, email) = server.sign_up().await;
     let mut devices = vec![first];
     for _ in 1..32 {
-        let device = device(&house.url());
-        device.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+        let device = new_client(&server.url());
+        device.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
         devices.push(device);
     }
     append_a_line_each(&devices).await;
-    house.stop().await;
+    server.stop().await;
 }
 
 /// Under the default policy nobody gives up, however many there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
-    let house = House::start().await;
-    append_a_line_each(&vec![house.client().await; SAVERS]).await;
-    house.stop().await;
+    let server = TestServer::start().await;
+    append_a_line_each(&vec![server.client().await; SAVERS]).await;
+    server.stop().await;
 }
 
-/// Of the saves that were applied one answer in ten is lost on the way back; still every line is
+/// Of the saves that were applied one response in ten is lost on the way back; still every line is
 /// there once, and the writers are told.
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_answers_lose_no_line_and_double_none() {
-    let house = House::start().await;
-    let (_, email) = house.person().await;
-    let proxy = Proxy::before(&house.url()).await;
+async fn lost_responses_neither_lose_nor_repeat_lines() {
+    let server = TestServer::start().await;
+    let (_, email) = server.sign_up().await;
+    let proxy = Proxy::start(&server.url()).await;
     // One save in a thousand would lose three answers in a row.
     let patient = RetryPolicy::default().with_attempts(10);
     let client = Client::builder(proxy.url()).retry_policy(patient).build().unwrap();
-    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
-    proxy.swallow_one_answer_in(10, "POST /api/diary/2026");
+    client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
+    proxy.drop_one_response_in(10, "POST /api/diary/2026");
 
     let writers: Vec<_> = (0..16)
         .map(|writer| {
@@ -208,14 +209,14 @@ async fn lost_answers_lose_no_line_and_double_none() {
     assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), 16 * 8);
 
     let applied: BTreeSet<String> = proxy
-        .swallowed()
+        .dropped()
         .iter()
-        .filter(|swallowed| swallowed.answer.starts_with("HTTP/1.1 2"))
-        .map(|swallowed| swallowed.request.split("save_id").nth(1).unwrap()[3..39].to_owned())
+        .filter(|dropped| dropped.response.starts_with("HTTP/1.1 2"))
+        .map(|dropped| dropped.request.split("save_id").nth(1).unwrap()[3..39].to_owned())
         .collect();
     assert!(!applied.is_empty());
     assert_eq!(replayed, applied.len());
-    house.stop().await;
+    server.stop().await;
 }
 
 /// The devices are one person's.
@@ -250,8 +251,8 @@ pub async fn append_a_line_each(devices: &[Client]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_and_archiving_are_compare_and_swap_too() {
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     let diaries = client.diaries();
     let saved = diaries.save(day(16), draft("하나"), Precondition::IfAbsent).send().await.unwrap();
     assert_eq!(saved.outcome, Outcome::Created);
@@ -271,5 +272,5 @@ async fn deleting_and_archiving_are_compare_and_swap_too() {
     assert!(error.as_conflict().is_some_and(|conflict| conflict.current.is_none()), "{error:?}");
     let again = diaries.save(day(16), draft("다시"), Precondition::IfAbsent).send().await.unwrap();
     assert!(again.version > archived, "a version never names two texts");
-    house.stop().await;
+    server.stop().await;
 }

@@ -6,12 +6,14 @@ use serde_json::json;
 use shiori_sdk::Timestamp;
 use shiori_worker::ManualClock;
 
-use crate::house::{House, PASSWORD, Raw, day, device, fresh_email};
+use crate::fixtures::{PASSWORD, day, fresh_email, new_client};
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 #[tokio::test]
 async fn accounts_are_checked_field_by_field() {
-    let house = House::start().await;
-    let raw = Raw::stranger(&house.url());
+    let server = TestServer::start().await;
+    let raw = RawClient::anonymous(&server.url());
     let account = |email: &str, password: &str, nickname: &str| json!({"email": email, "password": password, "nickname": nickname});
     for (body, field) in [
         (account("no-at-sign", PASSWORD, "가"), "email"),
@@ -24,23 +26,27 @@ async fn accounts_are_checked_field_by_field() {
         (account("a@example.com", PASSWORD, ""), "nickname"),
         (account("a@example.com", PASSWORD, &"가".repeat(31)), "nickname"),
     ] {
-        let answer = raw.post("/api/user/signup", &body).await;
-        assert_eq!((answer.status, answer.error().as_str()), (422, "invalid_request"), "{body}");
-        assert_eq!(answer.json()["data"]["field"], field, "{}", answer.text);
+        let response = raw.post("/api/user/signup", &body).await;
+        assert_eq!(
+            (response.status, response.error().as_str()),
+            (422, "invalid_request"),
+            "{body}"
+        );
+        assert_eq!(response.json()["data"]["field"], field, "{}", response.text);
     }
     let email = fresh_email();
     assert_eq!(raw.post("/api/user/signup", &account(&email, PASSWORD, "가")).await.status, 201);
     let shouted = account(&email.to_uppercase(), PASSWORD, "나");
-    let answer = raw.post("/api/user/signup", &shouted).await;
-    assert_eq!((answer.status, answer.error().as_str()), (409, "email_taken"));
-    house.stop().await;
+    let response = raw.post("/api/user/signup", &shouted).await;
+    assert_eq!((response.status, response.error().as_str()), (409, "email_taken"));
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_told_alike_and_throttled() {
-    let house = House::start().await;
-    let raw = Raw::stranger(&house.url());
-    let (_, email) = house.person().await;
+async fn wrong_credentials_are_indistinguishable_and_throttled() {
+    let server = TestServer::start().await;
+    let raw = RawClient::anonymous(&server.url());
+    let (_, email) = server.sign_up().await;
     let login = |email: &str, password: &str| {
         let body = json!({"email": email, "password": password});
         let raw = &raw;
@@ -58,19 +64,19 @@ async fn wrong_credentials_are_told_alike_and_throttled() {
     let wait: u64 = last.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=300).contains(&wait));
     assert_eq!(login(&email, PASSWORD).await.status, 429, "the right one waits as well");
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn each_device_is_a_session_and_ends_alone() {
-    let house = House::start().await;
-    let (phone, email) = house.person().await;
-    let laptop = device(&house.url());
+    let server = TestServer::start().await;
+    let (phone, email) = server.sign_up().await;
+    let laptop = new_client(&server.url());
     laptop.auth().login(&email, PASSWORD).await.unwrap();
     let sessions = phone.auth().sessions().await.unwrap();
     assert_eq!(sessions.len(), 2);
     assert_eq!(sessions.iter().filter(|session| session.current).count(), 1);
-    let stranger = house.client().await;
+    let stranger = server.client().await;
     let theirs = sessions.iter().find(|session| !session.current).unwrap().id;
     assert_eq!(stranger.auth().revoke(theirs).await.unwrap_err().status_code(), Some(404));
     laptop.diaries().get(day(16)).await.unwrap();
@@ -80,15 +86,16 @@ async fn each_device_is_a_session_and_ends_alone() {
     phone.diaries().get(day(16)).await.unwrap();
     phone.auth().logout().await.unwrap();
     assert!(!phone.auth().is_signed_in());
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn an_expired_access_token_is_refreshed_by_itself() {
     let clock = ManualClock::at(Timestamp::now());
     let injected = clock.clone();
-    let house = House::with(move |config| config.clock = std::sync::Arc::new(injected)).await;
-    let client = house.client().await;
+    let server =
+        TestServer::with_config(move |config| config.clock = std::sync::Arc::new(injected)).await;
+    let client = server.client().await;
     client.auth().verify().await.unwrap();
     clock.advance(Duration::from_secs(16 * 60));
     client.diaries().get(day(16)).await.unwrap();
@@ -96,19 +103,20 @@ async fn an_expired_access_token_is_refreshed_by_itself() {
     let error = client.diaries().get(day(16)).await.unwrap_err();
     assert_eq!(error.status_code(), Some(401), "{error:?}");
     assert!(!client.auth().is_signed_in());
-    house.stop().await;
+    server.stop().await;
 }
 
-/// Rotation by hand: a lost answer may be asked for again within the grace, a stolen token ends
+/// Rotation by hand: a lost response may be asked for again within the grace, a stolen token ends
 /// the session.
 #[tokio::test]
 async fn a_refresh_token_used_twice_ends_the_session() {
     let clock = ManualClock::at(Timestamp::now());
     let injected = clock.clone();
-    let house = House::with(move |config| config.clock = std::sync::Arc::new(injected)).await;
-    let (_, email) = house.person().await;
+    let server =
+        TestServer::with_config(move |config| config.clock = std::sync::Arc::new(injected)).await;
+    let (_, email) = server.sign_up().await;
     let http = reqwest::Client::new();
-    let url = house.url();
+    let url = server.url();
     let login = http
         .post(format!("{url}/api/user/login"))
         .json(&json!({"email": email, "password": PASSWORD}))
@@ -145,11 +153,11 @@ async fn a_refresh_token_used_twice_ends_the_session() {
     let (status, _, second) = refresh(first.clone(), access.clone()).await;
     assert_eq!(status, 200);
     let (status, _, again) = refresh(first.clone(), access.clone()).await;
-    assert_eq!((status, &again), (200, &second), "the lost answer, asked for again");
+    assert_eq!((status, &again), (200, &second), "the lost response, asked for again");
     clock.advance(Duration::from_secs(11));
     let (status, error, _) = refresh(first, access.clone()).await;
     assert_eq!((status, error.as_str()), (401, "refresh_reused"));
     let (status, error, _) = refresh(second.unwrap(), access).await;
     assert_eq!((status, error.as_str()), (401, "session_expired"), "the whole session has ended");
-    house.stop().await;
+    server.stop().await;
 }

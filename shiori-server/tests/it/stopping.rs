@@ -5,24 +5,26 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use shiori_sdk::SummaryStatus;
 
-use crate::house::{House, Raw, until, week, write_week};
+use crate::fixtures::{wait_until, week, write_week};
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_wait_are_answered_when_the_server_stops() {
-    let house = House::without_worker().await;
-    let client = house.client().await;
+async fn waiting_requests_are_answered_on_shutdown() {
+    let server = TestServer::without_worker().await;
+    let client = server.client().await;
     write_week(&client, "기다림").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let mut watch = Box::pin(handle.watch());
     let first = watch.next().await.unwrap().unwrap();
     assert_eq!(first.status, SummaryStatus::Queued);
     // `stop` fails if anything had to be cut off, such as the stream that is still open.
-    house.stop().await;
+    server.stop().await;
     drop(watch);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stopping_server_finishes_what_runs_or_hands_it_back() {
+async fn a_stopping_server_finishes_or_requeues_running_summaries() {
     let dir = tempfile::tempdir().unwrap();
     let config = |worker| {
         let mut config = shiori_server::Config::embedded(dir.path()).unwrap();
@@ -33,18 +35,18 @@ async fn a_stopping_server_finishes_what_runs_or_hands_it_back() {
         }
         config
     };
-    let hung = crate::models::hung();
+    let hung = crate::fake_model::hanging_pipeline();
     let shutdown = tokio_util::sync::CancellationToken::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server =
         shiori_server::Server::start(config(Some(hung)), listener, shutdown.clone()).await.unwrap();
-    let email = crate::house::fresh_email();
-    let client = crate::house::device(&server.url());
-    client.auth().signup(&email, crate::house::PASSWORD, "시오리").await.unwrap();
-    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    let email = crate::fixtures::fresh_email();
+    let client = crate::fixtures::new_client(&server.url());
+    client.auth().signup(&email, crate::fixtures::PASSWORD, "시오리").await.unwrap();
+    client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
     write_week(&client, "넘겨줄 주").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
-    until("the summary runs", async || {
+    wait_until("the summary runs", async || {
         handle.poll().await.unwrap().status == SummaryStatus::Running
     })
     .await;
@@ -55,8 +57,8 @@ async fn a_stopping_server_finishes_what_runs_or_hands_it_back() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server =
         shiori_server::Server::start(config(None), listener, shutdown.clone()).await.unwrap();
-    let client = crate::house::device(&server.url());
-    client.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    let client = crate::fixtures::new_client(&server.url());
+    client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
     let summary = client.summaries().handle(handle.id()).wait().await.unwrap();
     assert_eq!(summary.status, SummaryStatus::Completed);
     assert_eq!(summary.attempts, 1, "the attempt was given back");
@@ -77,7 +79,7 @@ async fn a_data_directory_is_made_for_its_owner_alone_and_survives_a_restart() {
     let shutdown = tokio_util::sync::CancellationToken::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = shiori_server::Server::start(config, listener, shutdown.clone()).await.unwrap();
-    assert_eq!(Raw::stranger(&server.url()).get("/readyz").await.status, 200);
+    assert_eq!(RawClient::anonymous(&server.url()).get("/readyz").await.status, 200);
     assert_eq!(mode(""), 0o700);
     for file in std::fs::read_dir(&home).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();

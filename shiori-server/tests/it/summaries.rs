@@ -9,12 +9,14 @@ use shiori_sdk::{
     SummaryId, SummaryStatus, Week,
 };
 
-use crate::house::{House, Raw, day, device, draft, week, write_week};
+use crate::fixtures::{day, draft, new_client, week, write_week};
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
 
 #[tokio::test]
-async fn a_week_becomes_a_reflection_with_seven_emotions() {
-    let house = House::start().await;
-    let client = house.client().await;
+async fn a_week_is_summarised_with_seven_emotions() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
     write_week(&client, "오늘은 정말 행복하고 즐거웠다. 친구와 웃으며 걸었다.").await;
     assert_eq!(client.reflections().get(week()).await.unwrap(), None);
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
@@ -48,13 +50,13 @@ async fn a_week_becomes_a_reflection_with_seven_emotions() {
         };
         assert_eq!(entry.summary_status, expected, "{}", entry.date);
     }
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn a_finished_summary_is_returned_until_a_diary_changes() {
-    let house = House::start().await;
-    let client = house.client().await;
+async fn a_finished_summary_is_reused_until_a_diary_changes() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
     write_week(&client, "조용한 하루였다.").await;
     let summaries = client.summaries();
     let first = summaries.request(week()).await.unwrap().into_handle().unwrap();
@@ -73,13 +75,13 @@ async fn a_finished_summary_is_returned_until_a_diary_changes() {
     }
     client.diaries().save(day(16), draft("다시"), Precondition::IfAbsent).send().await.unwrap();
     assert!(matches!(summaries.request(week()).await.unwrap(), Requested::Accepted(_)));
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_identical_requests_are_one_summary_and_one_run() {
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     write_week(&client, "같은 요청").await;
     let requests: Vec<_> = (0..10)
         .map(|_| {
@@ -99,13 +101,13 @@ async fn ten_identical_requests_are_one_summary_and_one_run() {
     assert_eq!(ids.len(), 1);
     let summary = handles[0].wait().await.unwrap();
     assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn a_week_with_missing_days_is_refused_with_the_dates() {
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     for date in [16, 17, 19, 20, 22] {
         client.diaries().save(day(date), draft("글"), Precondition::IfAbsent).send().await.unwrap();
     }
@@ -113,21 +115,21 @@ async fn a_week_with_missing_days_is_refused_with_the_dates() {
         Requested::Incomplete { missing } => assert_eq!(missing, [day(18), day(21)]),
         other => panic!("{other:?}"),
     }
-    house.stop().await;
+    server.stop().await;
 
-    let house = House::with(|config| config.summaries.required_days = 1).await;
-    let client = house.client().await;
+    let server = TestServer::with_config(|config| config.summaries.required_days = 1).await;
+    let client = server.client().await;
     client.diaries().save(day(20), draft("하루뿐"), Precondition::IfAbsent).send().await.unwrap();
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let summary = handle.wait().await.unwrap();
     assert_eq!((summary.status, summary.emotions.len()), (SummaryStatus::Completed, 1));
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn a_week_of_empty_diaries_fails_clearly() {
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     for date in week().dates() {
         let empty = Draft::new("", Document::empty());
         client.diaries().save(date, empty, Precondition::IfAbsent).send().await.unwrap();
@@ -139,16 +141,16 @@ async fn a_week_of_empty_diaries_fails_clearly() {
     assert_eq!(summary.attempts, 1, "it is not tried again");
     let entries = client.diaries().list(week().into()).await.unwrap();
     assert!(entries.iter().all(|entry| entry.summary_status == DiarySummaryStatus::Failed));
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn a_foreign_summary_is_as_good_as_none() {
-    let house = House::without_worker().await;
-    let mine = house.client().await;
+async fn other_users_summaries_return_404() {
+    let server = TestServer::without_worker().await;
+    let mine = server.client().await;
     write_week(&mine, "내 주").await;
     let handle = mine.summaries().request(week()).await.unwrap().into_handle().unwrap();
-    let theirs = house.client().await;
+    let theirs = server.client().await;
     let foreign = theirs.summaries().handle(handle.id());
     let unknown = theirs.summaries().handle(SummaryId::new());
     for handle in [foreign, unknown] {
@@ -159,13 +161,13 @@ async fn a_foreign_summary_is_as_good_as_none() {
         assert_eq!(first.unwrap_err().status_code(), Some(404));
     }
     assert_eq!(handle.poll().await.unwrap().status, SummaryStatus::Queued);
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn an_unfinished_summary_can_be_called_off_and_asked_for_again() {
-    let house = House::without_worker().await;
-    let client = house.client().await;
+async fn an_unfinished_summary_can_be_cancelled_and_requested_again() {
+    let server = TestServer::without_worker().await;
+    let client = server.client().await;
     write_week(&client, "취소할 주").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let statuses = client.diaries().list(week().into()).await.unwrap();
@@ -178,19 +180,19 @@ async fn an_unfinished_summary_can_be_called_off_and_asked_for_again() {
     assert!(statuses.iter().all(|day| day.summary_status == DiarySummaryStatus::None));
     let again = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     assert_ne!(again.id(), handle.id());
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
 async fn unfinished_summaries_are_bounded() {
-    let house = House::with(|config| {
+    let server = TestServer::with_config(|config| {
         config.worker = shiori_server::WorkerMode::None;
         config.summaries.max_unfinished = 2;
         config.summaries.required_days = 1;
     })
     .await;
-    let client = house.client().await;
-    let raw = Raw::person(&house.url()).await;
+    let client = server.client().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc"}});
     assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
     for (start, end, status) in [
@@ -198,65 +200,69 @@ async fn unfinished_summaries_are_bounded() {
         ("20260215", "20260221", 202),
         ("20260214", "20260220", 429),
     ] {
-        let answer = raw.post("/api/diary/summary", &json!({"start": start, "end": end})).await;
-        assert_eq!(answer.status, status, "{}", answer.text);
-        assert!(answer.headers.contains_key("retry-after"));
+        let response = raw.post("/api/diary/summary", &json!({"start": start, "end": end})).await;
+        assert_eq!(response.status, status, "{}", response.text);
+        assert!(response.headers.contains_key("retry-after"));
         if status == 202 {
-            let id = answer.json()["data"]["id"].as_str().unwrap().to_owned();
-            assert_eq!(answer.headers["location"], format!("/api/diary/summary/{id}"));
+            let id = response.json()["data"]["id"].as_str().unwrap().to_owned();
+            assert_eq!(response.headers["location"], format!("/api/diary/summary/{id}"));
         } else {
-            assert_eq!(answer.error(), "too_many_summaries");
+            assert_eq!(response.error(), "too_many_summaries");
         }
     }
     drop(client);
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test]
-async fn bad_weeks_and_waits_are_refused() {
-    let house = House::without_worker().await;
-    let raw = Raw::person(&house.url()).await;
+async fn invalid_weeks_and_waits_are_rejected() {
+    let server = TestServer::without_worker().await;
+    let raw = RawClient::sign_up(&server.url()).await;
     for (start, end, status, error) in [
         ("20260216", "20260221", 400, "invalid_range"),
         ("20260222", "20260216", 400, "invalid_range"),
         ("20250230", "20250308", 422, "invalid_date"),
         ("x", "y", 422, "invalid_date"),
     ] {
-        let answer = raw.post("/api/diary/summary", &json!({"start": start, "end": end})).await;
-        assert_eq!((answer.status, answer.error().as_str()), (status, error));
+        let response = raw.post("/api/diary/summary", &json!({"start": start, "end": end})).await;
+        assert_eq!((response.status, response.error().as_str()), (status, error));
     }
     for wait in ["31", "-1", "NaN", "1e99", "soon"] {
         let path = format!("/api/diary/summary/{}?wait={wait}", SummaryId::new());
-        let answer = raw.get(&path).await;
-        assert_eq!((answer.status, answer.error().as_str()), (422, "invalid_request"), "{wait}");
+        let response = raw.get(&path).await;
+        assert_eq!(
+            (response.status, response.error().as_str()),
+            (422, "invalid_request"),
+            "{wait}"
+        );
     }
-    house.stop().await;
+    server.stop().await;
 }
 
 /// One who watches sees every status, and whoever comes back with an id in another process sees
 /// the end.
 #[tokio::test]
 async fn a_summary_is_watched_to_its_end_and_resumed_elsewhere() {
-    let house = House::start().await;
-    let (client, email) = house.person().await;
+    let server = TestServer::start().await;
+    let (client, email) = server.sign_up().await;
     write_week(&client, "지켜보는 주. 조금 슬펐지만 괜찮았다.").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let seen: Vec<_> = handle.watch().map(|summary| summary.unwrap().status).collect().await;
     assert_eq!(seen.last(), Some(&SummaryStatus::Completed), "{seen:?}");
 
     let saved = serde_json::to_string(&handle.id()).unwrap();
-    let elsewhere = device(&house.url());
-    elsewhere.auth().login(&email, crate::house::PASSWORD).await.unwrap();
+    let elsewhere = new_client(&server.url());
+    elsewhere.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
     let resumed = elsewhere.summaries().handle(serde_json::from_str(&saved).unwrap());
     assert_eq!(resumed.wait().await.unwrap().status, SummaryStatus::Completed);
-    house.stop().await;
+    server.stop().await;
 }
 
 /// The newest request that covers a day decides its status, whichever weeks overlap there.
 #[tokio::test]
 async fn overlapping_weeks_each_have_their_summary() {
-    let house = House::start().await;
-    let client = house.client().await;
+    let server = TestServer::start().await;
+    let client = server.client().await;
     let days = DateRange::new(day(16), day(24)).unwrap();
     for date in days.dates() {
         client
@@ -274,5 +280,5 @@ async fn overlapping_weeks_each_have_their_summary() {
     let entries = client.diaries().list(days).await.unwrap();
     assert_eq!(entries.len(), 9);
     assert!(entries.iter().all(|day| day.summary_status == DiarySummaryStatus::Completed));
-    house.stop().await;
+    server.stop().await;
 }

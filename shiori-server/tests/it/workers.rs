@@ -1,4 +1,4 @@
-//! Real workers against the real server: leases kept and lost, answers cut off, models gone mad.
+//! Real workers against the real server: leases kept and lost, answers cut off, models gone panicking.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -16,22 +16,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    house::{House, PASSWORD, day, device, draft, until, week, write_week},
-    models::{Model, Mood},
+    fake_model::{Behavior, FakeModel},
+    fixtures::{PASSWORD, day, draft, new_client, wait_until, week, write_week},
     proxy::Proxy,
+    test_server::TestServer,
 };
 
 /// A worker with a queue of its own, as a process of its own would be.
-struct Hand {
+struct TestWorker {
     queue: Arc<InProcessQueue>,
     shutdown: CancellationToken,
     running: JoinHandle<()>,
 }
 
-impl Hand {
-    fn hire(url: &str, house: &House, pipeline: Pipeline, concurrency: usize) -> Self {
+impl TestWorker {
+    fn start(url: &str, server: &TestServer, pipeline: Pipeline, concurrency: usize) -> Self {
         let queue = Arc::new(InProcessQueue::new(1000, Arc::new(SystemClock)));
-        let api = ServerApi::new(url, &house.internal_token()).unwrap();
+        let api = ServerApi::new(url, &server.internal_token()).unwrap();
         let config = WorkerConfig { concurrency, ..WorkerConfig::default() };
         let shutdown = CancellationToken::new();
         let worker = Worker::new(config, queue.clone(), api, pipeline);
@@ -39,20 +40,20 @@ impl Hand {
         Self { queue, shutdown, running }
     }
 
-    async fn give(&self, handle: &SummaryHandle) {
+    async fn offer(&self, handle: &SummaryHandle) {
         self.queue.offer(handle.id(), Timestamp::now()).await.unwrap();
     }
 
     /// The worker must end, and leave no hint untaken.
-    async fn dismiss(self) {
+    async fn stop(self) {
         self.shutdown.cancel();
         self.running.await.unwrap();
         assert_eq!(self.queue.depth().await.unwrap(), 0);
     }
 }
 
-async fn house(lease: Duration) -> House {
-    House::with(|config| {
+async fn server(lease: Duration) -> TestServer {
+    TestServer::with_config(|config| {
         config.worker = WorkerMode::None;
         config.summaries.lease = lease;
         config.summaries.max_attempts = 2;
@@ -75,133 +76,136 @@ async fn requests(client: &Client, count: i64) -> Vec<SummaryHandle> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_result_whose_answer_was_cut_off_is_stored_once() {
-    let house = house(Duration::from_secs(30)).await;
-    let client = house.client().await;
-    let proxy = Proxy::before(&house.url()).await;
-    let model = Model::new(Mood::Slow(Duration::ZERO));
-    let hand = Hand::hire(proxy.url(), &house, model.pipeline(), 4);
-    proxy.swallow_answer_to("POST /api/internal/summarize/result");
+async fn a_result_whose_response_was_lost_is_stored_once() {
+    let server = server(Duration::from_secs(30)).await;
+    let client = server.client().await;
+    let proxy = Proxy::start(&server.url()).await;
+    let model = FakeModel::new(Behavior::Slow(Duration::ZERO));
+    let worker = TestWorker::start(proxy.url(), &server, model.pipeline(), 4);
+    proxy.drop_response_to("POST /api/internal/summarize/result");
     let handle = requests(&client, 1).await.remove(0);
-    hand.give(&handle).await;
+    worker.offer(&handle).await;
     let summary = handle.wait().await.unwrap();
     assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
-    hand.dismiss().await;
-    assert!(proxy.has_swallowed());
+    worker.stop().await;
+    assert!(proxy.has_dropped());
     assert_eq!(model.calls.load(Ordering::SeqCst), 1);
     assert_eq!(handle.poll().await.unwrap(), summary, "nothing was stored a second time");
-    house.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_of_three_leases_under_a_living_worker_is_run_once() {
     let lease = Duration::from_millis(600);
-    let house = house(lease).await;
-    let client = house.client().await;
-    let model = Model::new(Mood::Slow(lease * 3));
-    let hand = Hand::hire(&house.url(), &house, model.pipeline(), 4);
+    let server = server(lease).await;
+    let client = server.client().await;
+    let model = FakeModel::new(Behavior::Slow(lease * 3));
+    let worker = TestWorker::start(&server.url(), &server, model.pipeline(), 4);
     let handle = requests(&client, 1).await.remove(0);
-    hand.give(&handle).await;
+    worker.offer(&handle).await;
     let summary = handle.wait().await.unwrap();
     assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
     assert_eq!(model.calls.load(Ordering::SeqCst), 1);
-    hand.dismiss().await;
-    house.stop().await;
+    worker.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_lease_ends_its_own_job_and_no_other() {
-    let house = house(Duration::from_millis(600)).await;
-    let client = house.client().await;
-    let model = Model::new(Mood::Hung);
-    let hand = Hand::hire(&house.url(), &house, model.pipeline(), 4);
+    let server = server(Duration::from_millis(600)).await;
+    let client = server.client().await;
+    let model = FakeModel::new(Behavior::Hang);
+    let worker = TestWorker::start(&server.url(), &server, model.pipeline(), 4);
     let handles = requests(&client, 2).await;
     for handle in &handles {
-        hand.give(handle).await;
+        worker.offer(handle).await;
     }
-    until("both run", async || model.open.load(Ordering::SeqCst) == 2).await;
+    wait_until("both run", async || model.open.load(Ordering::SeqCst) == 2).await;
     handles[0].cancel().await.unwrap();
-    until("the cancelled one is given up", async || model.open.load(Ordering::SeqCst) == 1).await;
+    wait_until("the cancelled one is given up", async || model.open.load(Ordering::SeqCst) == 1)
+        .await;
     let other = handles[1].poll().await.unwrap();
     assert_eq!((other.status, other.attempts), (SummaryStatus::Running, 1));
     handles[1].cancel().await.unwrap();
-    until("nothing runs", async || model.open.load(Ordering::SeqCst) == 0).await;
-    hand.dismiss().await;
-    house.stop().await;
+    wait_until("nothing runs", async || model.open.load(Ordering::SeqCst) == 0).await;
+    worker.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_takes_no_more_than_it_may_and_tells_progress() {
-    let house = house(Duration::from_secs(30)).await;
-    let client = house.client().await;
-    let model = Model::new(Mood::Slow(Duration::from_millis(50)));
-    let hand = Hand::hire(&house.url(), &house, model.pipeline(), 2);
+async fn a_worker_respects_its_concurrency_and_reports_progress() {
+    let server = server(Duration::from_secs(30)).await;
+    let client = server.client().await;
+    let model = FakeModel::new(Behavior::Slow(Duration::from_millis(50)));
+    let worker = TestWorker::start(&server.url(), &server, model.pipeline(), 2);
     let handles = requests(&client, 7).await;
     for handle in &handles {
-        hand.give(handle).await;
+        worker.offer(handle).await;
     }
     for handle in &handles {
         assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     }
-    assert_eq!(model.most.load(Ordering::SeqCst), 2);
+    assert_eq!(model.max_open.load(Ordering::SeqCst), 2);
     assert_eq!(model.calls.load(Ordering::SeqCst), 7);
-    hand.dismiss().await;
-    house.stop().await;
+    worker.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_panics_fails_its_summary_and_nothing_else() {
-    let house = house(Duration::from_secs(30)).await;
-    let client = house.client().await;
-    let mad = Model::new(Mood::Mad);
-    let hand = Hand::hire(&house.url(), &house, mad.pipeline(), 1);
+    let server = server(Duration::from_secs(30)).await;
+    let client = server.client().await;
+    let panicking = FakeModel::new(Behavior::Panic);
+    let worker = TestWorker::start(&server.url(), &server, panicking.pipeline(), 1);
     let handle = requests(&client, 1).await.remove(0);
-    hand.give(&handle).await;
-    until("the first attempt has failed", async || handle.poll().await.unwrap().failure.is_some())
-        .await;
-    until("the second attempt has failed", async || {
-        hand.give(&handle).await;
+    worker.offer(&handle).await;
+    wait_until("the first attempt has failed", async || {
+        handle.poll().await.unwrap().failure.is_some()
+    })
+    .await;
+    wait_until("the second attempt has failed", async || {
+        worker.offer(&handle).await;
         handle.poll().await.unwrap().status == SummaryStatus::Failed
     })
     .await;
     let summary = handle.poll().await.unwrap();
     assert_eq!(summary.failure.map(|failure| failure.kind), Some(FailureKind::Internal));
-    until("no hint is left", async || hand.queue.depth().await.unwrap() == 0).await;
-    hand.dismiss().await;
-    house.stop().await;
+    wait_until("no hint is left", async || worker.queue.depth().await.unwrap() == 0).await;
+    worker.stop().await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_out_of_reach_is_waited_for_with_the_result_in_hand() {
-    let house = house(Duration::from_secs(30)).await;
-    let client = house.client().await;
-    let proxy = Proxy::before(&house.url()).await;
-    let model = Model::new(Mood::Slow(Duration::from_millis(300)));
-    let hand = Hand::hire(proxy.url(), &house, model.pipeline(), 1);
+async fn a_result_is_retried_until_the_server_is_reachable() {
+    let server = server(Duration::from_secs(30)).await;
+    let client = server.client().await;
+    let proxy = Proxy::start(&server.url()).await;
+    let model = FakeModel::new(Behavior::Slow(Duration::from_millis(300)));
+    let worker = TestWorker::start(proxy.url(), &server, model.pipeline(), 1);
     let handle = requests(&client, 1).await.remove(0);
-    hand.give(&handle).await;
-    until("the model writes", async || model.open.load(Ordering::SeqCst) == 1).await;
+    worker.offer(&handle).await;
+    wait_until("the model writes", async || model.open.load(Ordering::SeqCst) == 1).await;
     proxy.set_down(true);
-    until("the model has written", async || model.open.load(Ordering::SeqCst) == 0).await;
+    wait_until("the model has written", async || model.open.load(Ordering::SeqCst) == 0).await;
     assert_eq!(handle.poll().await.unwrap().status, SummaryStatus::Running);
     proxy.set_down(false);
     let summary = handle.wait().await.unwrap();
     assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
     assert_eq!(model.calls.load(Ordering::SeqCst), 1);
-    hand.dismiss().await;
-    house.stop().await;
+    worker.stop().await;
+    server.stop().await;
 }
 
-/// The server has applied a save, and its answer is lost: sending it again is recognised.
+/// The server has applied a save, and its response is lost: sending it again is recognised.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_save_whose_answer_was_cut_off_is_neither_lost_nor_doubled() {
-    let house = House::start().await;
-    let (_, email) = house.person().await;
-    let proxy = Proxy::before(&house.url()).await;
-    let client = device(proxy.url());
+async fn a_save_whose_response_was_lost_is_applied_once() {
+    let server = TestServer::start().await;
+    let (_, email) = server.sign_up().await;
+    let proxy = Proxy::start(&server.url()).await;
+    let client = new_client(proxy.url());
     client.auth().login(&email, PASSWORD).await.unwrap();
     for line in 0..5 {
-        proxy.swallow_answer_to("POST /api/diary/20260216");
+        proxy.drop_response_to("POST /api/diary/20260216");
         let saved = client
             .diaries()
             .update(day(16), move |mut draft| async move {
@@ -210,20 +214,20 @@ async fn a_save_whose_answer_was_cut_off_is_neither_lost_nor_doubled() {
             })
             .await
             .unwrap();
-        assert!(proxy.has_swallowed());
+        assert!(proxy.has_dropped());
         assert_eq!((saved.outcome, saved.report.conflicts), (Outcome::Replayed, 0));
     }
     let diary = client.diaries().get(day(16)).await.unwrap().unwrap();
     assert_eq!((diary.version.get(), diary.content.block_texts().len()), (5, 5));
 
-    proxy.swallow_answer_to("POST /api/diary/20260216/archive");
+    proxy.drop_response_to("POST /api/diary/20260216/archive");
     let version = client.diaries().archive(day(16), diary.version, true).await.unwrap();
     assert_eq!(version, diary.version.next());
-    proxy.swallow_answer_to("DELETE /api/diary/20260216");
+    proxy.drop_response_to("DELETE /api/diary/20260216");
     client.diaries().delete(day(16), version).await.unwrap();
     write_week(&client, "요약할 주").await;
-    proxy.swallow_answer_to("POST /api/diary/summary");
+    proxy.drop_response_to("POST /api/diary/summary");
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     assert_eq!(handle.wait().await.unwrap().attempts, 1);
-    house.stop().await;
+    server.stop().await;
 }

@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shiori_sdk::{UserId, testing::Person};
 
-use super::{Device, Subject, cookie, data, refused};
-use crate::house::{Answer, PASSWORD, Raw, fresh_email};
+use super::{Device, Target, assert_error, cookie, data};
+use crate::fixtures::{PASSWORD, fresh_email};
+use crate::raw_client::{RawClient, RawResponse};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -15,8 +16,8 @@ fn account(email: &str, password: &str, nickname: &str) -> Value {
     json!({"email": email, "password": password, "nickname": nickname})
 }
 
-pub async fn accounts_are_checked_field_by_field(server: &impl Subject) {
-    let raw = Raw::stranger(&server.url());
+pub async fn accounts_are_checked_field_by_field(server: &impl Target) {
+    let raw = RawClient::anonymous(&server.url());
     for (body, field, rule) in [
         (account("no-at-sign", PASSWORD, "가"), "email", "email"),
         (account("a@b@c.com", PASSWORD, "가"), "email", "email"),
@@ -34,32 +35,32 @@ pub async fn accounts_are_checked_field_by_field(server: &impl Subject) {
         (account("a@example.com", PASSWORD, "  "), "nickname", "not_blank"),
         (account("a@example.com", PASSWORD, "가\n"), "nickname", "no_control_characters"),
     ] {
-        let answer = raw.post("/api/user/signup", &body).await;
-        refused(&answer, 422, "invalid_request");
-        assert_eq!(answer.json()["data"], json!({"field": field, "rule": rule}), "{body}");
+        let response = raw.post("/api/user/signup", &body).await;
+        assert_error(&response, 422, "invalid_request");
+        assert_eq!(response.json()["data"], json!({"field": field, "rule": rule}), "{body}");
     }
-    refused(&raw.post("/api/user/signup", &json!({"email": 3})).await, 422, "invalid_request");
+    assert_error(&raw.post("/api/user/signup", &json!({"email": 3})).await, 422, "invalid_request");
 }
 
-pub async fn an_address_is_taken_once(server: &impl Subject) {
-    let raw = Raw::stranger(&server.url());
+pub async fn an_email_address_has_one_account(server: &impl Target) {
+    let raw = RawClient::anonymous(&server.url());
     let email = fresh_email();
     let made = data(&raw.post("/api/user/signup", &account(&email, PASSWORD, "가")).await, 201);
     assert!(made["user_id"].as_str().unwrap().parse::<UserId>().is_ok());
     let shouted = account(&email.to_uppercase(), "another pass 1!", "나");
-    refused(&raw.post("/api/user/signup", &shouted).await, 409, "email_taken");
+    assert_error(&raw.post("/api/user/signup", &shouted).await, 409, "email_taken");
     let login = json!({"email": email.to_uppercase(), "password": PASSWORD});
     data(&raw.post("/api/user/login", &login).await, 200);
 }
 
-pub async fn a_login_gives_a_token_and_a_cookie(server: &impl Subject) {
-    let (device, email) = Device::of_somebody(server).await;
+pub async fn a_login_gives_a_token_and_a_cookie(server: &impl Target) {
+    let (device, email) = Device::sign_up(server).await;
     let login = json!({"email": email, "password": Person::PASSWORD});
-    let answer = device.raw.post("/api/user/login", &login).await;
-    let given = data(&answer, 200);
+    let response = device.raw.post("/api/user/login", &login).await;
+    let given = data(&response, 200);
     assert_eq!(given["expires_in"], 900);
     assert_ne!(given["token"], device.access);
-    let set = answer.headers["set-cookie"].to_str().unwrap();
+    let set = response.headers["set-cookie"].to_str().unwrap();
     let attributes: Vec<_> = set.split("; ").skip(1).collect();
     assert_eq!(
         attributes,
@@ -69,34 +70,34 @@ pub async fn a_login_gives_a_token_and_a_cookie(server: &impl Subject) {
     let body = json!({"access_token": given["token"]});
     assert_eq!(data(&device.raw.post("/api/auth/verify", &body).await, 200), Value::Null);
     let garbage = json!({"access_token": "garbage"});
-    refused(&device.raw.post("/api/auth/verify", &garbage).await, 400, "token_decode_error");
+    assert_error(&device.raw.post("/api/auth/verify", &garbage).await, 400, "token_decode_error");
 }
 
-pub async fn wrong_credentials_are_told_alike_and_throttled(server: &impl Subject) {
-    let (device, email) = Device::of_somebody(server).await;
+pub async fn wrong_credentials_are_indistinguishable_and_throttled(server: &impl Target) {
+    let (device, email) = Device::sign_up(server).await;
     let login = async |email: &str, password: &str| {
         let body = json!({"email": email, "password": password});
         device.raw.post("/api/user/login", &body).await
     };
     let wrong = login(&email, "wrong-pass-1").await;
-    refused(&wrong, 401, "bad_credentials");
+    assert_error(&wrong, 401, "bad_credentials");
     assert_eq!(wrong.json(), login("nobody@example.com", "wrong-pass-1").await.json());
     assert_eq!(wrong.json(), login("nowhere", "wrong-pass-1").await.json());
     for _ in 1..10 {
-        refused(&login(&email, "wrong-pass-1").await, 401, "bad_credentials");
+        assert_error(&login(&email, "wrong-pass-1").await, 401, "bad_credentials");
     }
     server.advance(MINUTE);
     let closed = login(&email, Person::PASSWORD).await;
-    refused(&closed, 429, "too_many_attempts");
+    assert_error(&closed, 429, "too_many_attempts");
     assert_eq!(closed.headers["retry-after"], "240");
     server.advance(4 * MINUTE);
     data(&login(&email, Person::PASSWORD).await, 200);
 }
 
-pub async fn devices_are_listed_and_end_alone(server: &impl Subject) {
-    let (phone, email) = Device::of_somebody(server).await;
+pub async fn devices_are_listed_and_end_alone(server: &impl Target) {
+    let (phone, email) = Device::sign_up(server).await;
     server.advance(2 * MINUTE);
-    let laptop = Device::of(server, &email).await;
+    let laptop = Device::log_in(server, &email).await;
     let sessions = data(&phone.raw.get("/api/auth/sessions").await, 200);
     let sessions = sessions.as_array().unwrap();
     assert_eq!(sessions.len(), 2);
@@ -112,53 +113,53 @@ pub async fn devices_are_listed_and_end_alone(server: &impl Subject) {
     assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
 
     let path = format!("/api/auth/sessions/{}", theirs["id"].as_str().unwrap());
-    let stranger = Device::of_somebody(server).await.0;
-    refused(&stranger.raw.delete(&path).await, 404, "not_found");
-    refused(&phone.raw.delete("/api/auth/sessions/mine").await, 404, "not_found");
+    let stranger = Device::sign_up(server).await.0;
+    assert_error(&stranger.raw.delete(&path).await, 404, "not_found");
+    assert_error(&phone.raw.delete("/api/auth/sessions/mine").await, 404, "not_found");
     data(&laptop.raw.get("/api/diary/20260216").await, 200);
     assert_eq!(data(&phone.raw.delete(&path).await, 200), Value::Null);
-    refused(&phone.raw.delete(&path).await, 404, "not_found");
-    refused(&laptop.raw.get("/api/diary/20260216").await, 401, "session_expired");
+    assert_error(&phone.raw.delete(&path).await, 404, "not_found");
+    assert_error(&laptop.raw.get("/api/diary/20260216").await, 401, "session_expired");
     let body = json!({"access_token": laptop.access});
-    refused(&laptop.raw.post("/api/auth/verify", &body).await, 400, "token_decode_error");
-    refused(&laptop.refresh(&laptop.access, &laptop.cookie).await, 401, "session_expired");
+    assert_error(&laptop.raw.post("/api/auth/verify", &body).await, 400, "token_decode_error");
+    assert_error(&laptop.refresh(&laptop.access, &laptop.cookie).await, 401, "session_expired");
     data(&phone.raw.get("/api/diary/20260216").await, 200);
 }
 
-pub async fn a_logout_ends_the_session_at_once(server: &impl Subject) {
-    let device = Device::of_somebody(server).await.0;
-    let answer = device.raw.delete("/api/user/logout").await;
-    assert_eq!(data(&answer, 200), Value::Null);
-    let set = answer.headers["set-cookie"].to_str().unwrap();
+pub async fn a_logout_ends_the_session_at_once(server: &impl Target) {
+    let device = Device::sign_up(server).await.0;
+    let response = device.raw.delete("/api/user/logout").await;
+    assert_eq!(data(&response, 200), Value::Null);
+    let set = response.headers["set-cookie"].to_str().unwrap();
     assert!(set.starts_with("refresh_token=; Path=/api/auth; Max-Age=0;"), "{set}");
-    refused(&device.raw.delete("/api/user/logout").await, 401, "session_expired");
-    refused(&device.refresh(&device.access, &device.cookie).await, 401, "session_expired");
+    assert_error(&device.raw.delete("/api/user/logout").await, 401, "session_expired");
+    assert_error(&device.refresh(&device.access, &device.cookie).await, 401, "session_expired");
 }
 
-pub async fn an_access_token_expires_and_is_renewed(server: &impl Subject) {
-    let device = Device::of_somebody(server).await.0;
+pub async fn an_access_token_expires_and_is_renewed(server: &impl Target) {
+    let device = Device::sign_up(server).await.0;
     server.advance(Duration::from_secs(15 * 60 - 1));
     data(&device.raw.get("/api/diary/20260216").await, 200);
     server.advance(Duration::from_secs(2));
-    refused(&device.raw.get("/api/diary/20260216").await, 401, "unauthorized");
+    assert_error(&device.raw.get("/api/diary/20260216").await, 401, "unauthorized");
     let body = json!({"access_token": device.access});
-    refused(&device.raw.post("/api/auth/verify", &body).await, 400, "token_decode_error");
+    assert_error(&device.raw.post("/api/auth/verify", &body).await, 400, "token_decode_error");
     let renewed = device.refresh(&device.access, &device.cookie).await;
     let token = data(&renewed, 200)["token"].as_str().unwrap().to_owned();
-    let raw = Raw::with_token(&server.url(), &token);
+    let raw = RawClient::with_token(&server.url(), &token);
     data(&raw.get("/api/diary/20260216").await, 200);
 }
 
-pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Subject) {
-    let device = Device::of_somebody(server).await.0;
+pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Target) {
+    let device = Device::sign_up(server).await.0;
     let (access, first) = (&device.access, &device.cookie);
-    refused(&device.refresh("garbage", first).await, 400, "token_decode_error");
-    refused(&device.refresh(access, "refresh_token=garbage").await, 401, "session_expired");
+    assert_error(&device.refresh("garbage", first).await, 400, "token_decode_error");
+    assert_error(&device.refresh(access, "refresh_token=garbage").await, 401, "session_expired");
     let bare = device.raw.request(Method::POST, "/api/auth/refresh");
     let body = json!({"access_token": access});
-    refused(&Answer::to(bare.json(&body)).await, 401, "session_expired");
-    let other = Device::of_somebody(server).await.0;
-    refused(&device.refresh(access, &other.cookie).await, 401, "session_expired");
+    assert_error(&RawResponse::send(bare.json(&body)).await, 401, "session_expired");
+    let other = Device::sign_up(server).await.0;
+    assert_error(&device.refresh(access, &other.cookie).await, 401, "session_expired");
 
     let rotated = device.refresh(access, first).await;
     let given = data(&rotated, 200);
@@ -169,19 +170,19 @@ pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Subject) {
     let among = format!("theme=dark; {first}; lang=ko");
     let again = device.refresh(access, &among).await;
     data(&again, 200);
-    assert_eq!(cookie(&again), second, "the lost answer, asked for again");
+    assert_eq!(cookie(&again), second, "the lost response, asked for again");
     // The old access token lives on until it expires.
     data(&device.raw.get("/api/diary/20260216").await, 200);
 
     server.advance(Duration::from_secs(11));
-    refused(&device.refresh(access, first).await, 401, "refresh_reused");
-    refused(&device.refresh(access, &second).await, 401, "session_expired");
-    refused(&device.raw.get("/api/diary/20260216").await, 401, "session_expired");
+    assert_error(&device.refresh(access, first).await, 401, "refresh_reused");
+    assert_error(&device.refresh(access, &second).await, 401, "session_expired");
+    assert_error(&device.raw.get("/api/diary/20260216").await, 401, "session_expired");
 }
 
-pub async fn a_session_ends_when_nobody_refreshes_it(server: &impl Subject) {
+pub async fn a_session_ends_when_nobody_refreshes_it(server: &impl Target) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let device = Device::of_somebody(server).await.0;
+    let device = Device::sign_up(server).await.0;
     server.advance(29 * DAY);
     let rotated = device.refresh(&device.access, &device.cookie).await;
     data(&rotated, 200);
@@ -190,5 +191,5 @@ pub async fn a_session_ends_when_nobody_refreshes_it(server: &impl Subject) {
     data(&rotated, 200);
     server.advance(30 * DAY);
     let late = device.refresh(&device.access, &cookie(&rotated)).await;
-    refused(&late, 401, "session_expired");
+    assert_error(&late, 401, "session_expired");
 }

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shiori_sdk::{Document, Draft, Precondition, REMEMBERED_SAVES, SaveId, Version};
 
-use super::{Device, Subject, data, refused};
-use crate::house::{Answer, Raw, day, device, draft};
+use super::{Device, Target, assert_error, data};
+use crate::fixtures::{day, draft, new_client};
+use crate::raw_client::{RawClient, RawResponse};
 
 const DAY: &str = "/api/diary/20260216";
 
@@ -27,12 +28,12 @@ fn nested(depth: usize) -> Value {
     json!({"type": "doc", "content": [node]})
 }
 
-async fn somebody(server: &impl Subject) -> Raw {
-    Device::of_somebody(server).await.0.raw
+async fn signed_in(server: &impl Target) -> RawClient {
+    Device::sign_up(server).await.0.raw
 }
 
-pub async fn a_diary_is_created_replaced_and_read(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_diary_is_created_replaced_and_read(server: &impl Target) {
+    let raw = signed_in(server).await;
     let nothing = raw.get(DAY).await;
     let expected = json!({"id": null, "date": "20260216", "title": null, "content": null,
         "version": null, "is_archived": false, "updated_at": null, "emotion": null,
@@ -56,25 +57,25 @@ pub async fn a_diary_is_created_replaced_and_read(server: &impl Subject) {
     assert_eq!((&diary["version"], &diary["is_archived"]), (&json!(2), &json!(false)));
 }
 
-pub async fn the_loser_is_told_the_winner(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_conflict_returns_the_current_diary(server: &impl Target) {
+    let raw = signed_in(server).await;
     let early = raw.post(DAY, &save("없는 판 위에", 7)).await;
-    refused(&early, 409, "diary_conflict");
+    assert_error(&early, 409, "diary_conflict");
     assert_eq!(early.json()["data"], json!({"current": null}));
     data(&raw.post(DAY, &save("이긴 글", Value::Null)).await, 201);
-    let standing = data(&raw.get(DAY).await, 200);
+    let current = data(&raw.get(DAY).await, 200);
     for version in [Value::Null, json!(0), json!(2), json!(u64::MAX)] {
         let lost = raw.post(DAY, &save("진 글", version)).await;
-        refused(&lost, 409, "diary_conflict");
-        assert_eq!(lost.json()["data"]["current"], standing);
+        assert_error(&lost, 409, "diary_conflict");
+        assert_eq!(lost.json()["data"]["current"], current);
         assert!(!lost.headers.contains_key("etag"));
     }
-    assert_eq!(data(&raw.get(DAY).await, 200), standing);
+    assert_eq!(data(&raw.get(DAY).await, 200), current);
 }
 
-pub async fn of_racing_first_saves_one_wins(server: &impl Subject) {
-    let (_, email) = Device::of_somebody(server).await;
-    let client = device(&server.url());
+pub async fn of_racing_first_saves_one_wins(server: &impl Target) {
+    let (_, email) = Device::sign_up(server).await;
+    let client = new_client(&server.url());
     client.auth().login(&email, shiori_sdk::testing::Person::PASSWORD).await.unwrap();
     let saves: Vec<_> = (0..16)
         .map(|saver| {
@@ -86,21 +87,21 @@ pub async fn of_racing_first_saves_one_wins(server: &impl Subject) {
             tokio::spawn(save.send())
         })
         .collect();
-    let (mut winners, mut told) = (Vec::new(), Vec::new());
+    let (mut winners, mut conflicts) = (Vec::new(), Vec::new());
     for save in saves {
         match save.await.unwrap() {
             Ok(saved) => winners.push(saved),
-            Err(error) => told.push(error.as_conflict().unwrap().current.clone().unwrap()),
+            Err(error) => conflicts.push(error.as_conflict().unwrap().current.clone().unwrap()),
         }
     }
     assert_eq!((winners.len(), winners[0].version), (1, Version::new(1)));
-    let standing = client.diaries().get(day(16)).await.unwrap().unwrap();
-    assert_eq!(standing.content, winners[0].draft.content);
-    assert!(told.iter().all(|diary| *diary == standing));
+    let current = client.diaries().get(day(16)).await.unwrap().unwrap();
+    assert_eq!(current.content, winners[0].draft.content);
+    assert!(conflicts.iter().all(|diary| *diary == current));
 }
 
-pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Target) {
+    let raw = signed_in(server).await;
     let mut first = save("하나", Value::Null);
     first["save_id"] = json!(SaveId::new());
     let created = raw.post(DAY, &first).await;
@@ -120,7 +121,7 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Subject
     // On another day the same id is another save, and so it is for another person.
     first["version"] = Value::Null;
     assert_eq!(data(&raw.post("/api/diary/20260217", &first).await, 201)["replayed"], false);
-    let stranger = somebody(server).await;
+    let stranger = signed_in(server).await;
     assert_eq!(data(&stranger.post(DAY, &first).await, 201)["replayed"], false);
     // A deletion leaves nothing of the saves behind.
     data(&raw.delete("/api/diary/20260216?version=2").await, 200);
@@ -128,8 +129,8 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Subject
     assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
 }
 
-pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Target) {
+    let raw = signed_in(server).await;
     let named = |version: Value| {
         let mut body = save("글", version);
         body["save_id"] = json!(SaveId::new());
@@ -145,11 +146,11 @@ pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Subject) 
     data(&raw.post(DAY, &save("글", REMEMBERED_SAVES)).await, 200);
     assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
     data(&raw.post(DAY, &named(json!(REMEMBERED_SAVES + 1))).await, 200);
-    refused(&raw.post(DAY, &first).await, 409, "diary_conflict");
+    assert_error(&raw.post(DAY, &first).await, 409, "diary_conflict");
 }
 
-pub async fn what_is_no_diary_is_refused_and_leaves_nothing_behind(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn invalid_diaries_are_rejected_and_not_stored(server: &impl Target) {
+    let raw = signed_in(server).await;
     let fine = json!({"type": "doc"});
     let body = |title: &str, content: Value| json!({"title": title, "content": content});
     let many = vec![json!({"type": "paragraph"}); 10_000];
@@ -183,18 +184,18 @@ pub async fn what_is_no_diary_is_refused_and_leaves_nothing_behind(server: &impl
         ("2026-02-16", body("글", fine.clone()), 422, "invalid_date"),
         ("%F0%9F%98%80", json!("garbage"), 422, "invalid_date"),
     ] {
-        refused(&raw.post(&format!("/api/diary/{date}"), &body).await, status, error);
+        assert_error(&raw.post(&format!("/api/diary/{date}"), &body).await, status, error);
     }
     let title = raw.post(DAY, &body(&"가".repeat(51), json!("글"))).await;
     assert_eq!(title.json()["data"], json!({"limit": 50}));
-    refused(&title, 400, "title_too_long");
+    assert_error(&title, 400, "title_too_long");
     let deep = raw.post(DAY, &body("글", nested(65))).await;
     assert_eq!(deep.json()["data"], json!({"limit": 64}));
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
 }
 
-pub async fn the_limits_themselves_are_within_the_limits(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
+    let raw = signed_in(server).await;
     let title = "가".repeat(50);
     let body = json!({"title": title, "content": nested(64)});
     assert_eq!(raw.post(DAY, &body).await.status, 201);
@@ -208,26 +209,26 @@ pub async fn the_limits_themselves_are_within_the_limits(server: &impl Subject) 
     assert!(lost.text.contains(letter));
 }
 
-pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Target) {
+    let raw = signed_in(server).await;
     let get = |tags: &'static str| {
-        Answer::to(raw.request(Method::GET, DAY).header("if-none-match", tags))
+        RawResponse::send(raw.request(Method::GET, DAY).header("if-none-match", tags))
     };
     assert_eq!(get("*").await.status, 200, "there is none");
     data(&raw.post(DAY, &save("글", Value::Null)).await, 201);
     for tags in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
-        let answer = get(tags).await;
-        assert_eq!((answer.status, answer.text.as_str()), (304, ""), "{tags}");
-        assert_eq!(answer.headers["etag"], "\"1\"");
-        assert!(answer.headers.contains_key("x-request-id"));
+        let response = get(tags).await;
+        assert_eq!((response.status, response.text.as_str()), (304, ""), "{tags}");
+        assert_eq!(response.headers["etag"], "\"1\"");
+        assert!(response.headers.contains_key("x-request-id"));
     }
     for tags in ["\"2\"", "1", ""] {
         data(&get(tags).await, 200);
     }
 }
 
-pub async fn a_listing_is_ordered_and_bounded(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_listing_is_ordered_and_bounded(server: &impl Target) {
+    let raw = signed_in(server).await;
     for date in ["20260218", "20260216", "20260217", "20260219"] {
         data(&raw.post(&format!("/api/diary/{date}"), &save(date, Value::Null)).await, 201);
     }
@@ -249,49 +250,49 @@ pub async fn a_listing_is_ordered_and_bounded(server: &impl Subject) {
         ("start=20250230&end=20260216", 422, "invalid_date"),
         ("start=20250228&end=tomorrow", 422, "invalid_date"),
     ] {
-        refused(&raw.get(&format!("/api/diary?{query}")).await, status, error);
+        assert_error(&raw.get(&format!("/api/diary?{query}")).await, status, error);
     }
     let missing = raw.get("/api/diary?start=20260217").await;
     assert_eq!(missing.json()["data"], json!({"field": "end", "rule": "required"}));
 }
 
-pub async fn a_deleted_diary_is_gone_and_its_versions_are_not(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn a_deleted_diary_is_gone_and_its_versions_are_not(server: &impl Target) {
+    let raw = signed_in(server).await;
     let delete = async |version: &str| raw.delete(&format!("{DAY}?version={version}")).await;
-    refused(&raw.delete(DAY).await, 422, "invalid_request");
-    refused(&delete("first").await, 422, "invalid_request");
-    refused(&raw.delete("/api/diary/20250230?version=1").await, 422, "invalid_date");
-    refused(&delete("1").await, 404, "not_found");
+    assert_error(&raw.delete(DAY).await, 422, "invalid_request");
+    assert_error(&delete("first").await, 422, "invalid_request");
+    assert_error(&raw.delete("/api/diary/20250230?version=1").await, 422, "invalid_date");
+    assert_error(&delete("1").await, 404, "not_found");
     let created = data(&raw.post(DAY, &save("하나", Value::Null)).await, 201);
     let late = delete("2").await;
-    refused(&late, 409, "diary_conflict");
+    assert_error(&late, 409, "diary_conflict");
     assert_eq!(late.json()["data"]["current"]["title"], "하나");
 
     assert_eq!(data(&delete("1").await, 200), Value::Null);
-    refused(&delete("1").await, 404, "not_found");
+    assert_error(&delete("1").await, 404, "not_found");
     assert_eq!(data(&raw.get(DAY).await, 200)["title"], Value::Null);
     assert_eq!(data(&raw.get("/api/diary?start=20260216&end=20260216").await, 200), json!([]));
     for version in [1, 2] {
         let over = raw.post(DAY, &save("없는 글 위에", version)).await;
-        refused(&over, 409, "diary_conflict");
+        assert_error(&over, 409, "diary_conflict");
         assert_eq!(over.json()["data"], json!({"current": null}));
     }
     let again = data(&raw.post(DAY, &save("다시", Value::Null)).await, 201);
     assert_eq!((&again["version"], &again["id"]), (&json!(3), &created["id"]));
 }
 
-pub async fn archiving_is_a_save_of_its_own(server: &impl Subject) {
-    let raw = somebody(server).await;
+pub async fn archiving_is_a_save_of_its_own(server: &impl Target) {
+    let raw = signed_in(server).await;
     let archive = async |archived: bool, version: u64| {
         let body = json!({"archived": archived, "version": version});
         raw.post(&format!("{DAY}/archive"), &body).await
     };
-    refused(&archive(true, 1).await, 404, "not_found");
+    assert_error(&archive(true, 1).await, 404, "not_found");
     data(&raw.post(DAY, &save("하나", Value::Null)).await, 201);
-    refused(&raw.post(&format!("{DAY}/archive"), &json!({})).await, 422, "invalid_request");
+    assert_error(&raw.post(&format!("{DAY}/archive"), &json!({})).await, 422, "invalid_request");
     assert_eq!(data(&archive(true, 1).await, 200), json!({"version": 2}));
     let late = archive(false, 1).await;
-    refused(&late, 409, "diary_conflict");
+    assert_error(&late, 409, "diary_conflict");
     assert_eq!(late.json()["data"]["current"]["is_archived"], true);
     data(&raw.post(DAY, &save("둘", 2)).await, 200);
     assert_eq!(data(&raw.get(DAY).await, 200)["is_archived"], true, "a save leaves it as it is");
@@ -305,11 +306,11 @@ pub async fn archiving_is_a_save_of_its_own(server: &impl Subject) {
     assert_eq!(data(&raw.get(DAY).await, 200)["is_archived"], false);
 }
 
-pub async fn another_persons_diary_is_as_good_as_none(server: &impl Subject) {
-    let (mine, theirs) = (somebody(server).await, somebody(server).await);
+pub async fn other_users_diaries_are_not_found(server: &impl Target) {
+    let (mine, theirs) = (signed_in(server).await, signed_in(server).await);
     data(&mine.post(DAY, &save("비밀", Value::Null)).await, 201);
     assert_eq!(data(&theirs.get(DAY).await, 200)["version"], Value::Null);
-    refused(&theirs.delete(&format!("{DAY}?version=1")).await, 404, "not_found");
+    assert_error(&theirs.delete(&format!("{DAY}?version=1")).await, 404, "not_found");
     let conflict = theirs.post(DAY, &save("내 글", 1)).await;
     assert_eq!(conflict.json()["data"], json!({"current": null}));
     assert_eq!(data(&theirs.get("/api/diary?start=20260216&end=20260216").await, 200), json!([]));

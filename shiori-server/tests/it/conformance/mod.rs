@@ -1,11 +1,11 @@
 //! What the API promises, held to by the real server and by the SDK's `FakeShiori` alike.
 //!
 //! Each function is one promise, and asks for the same of both. [`alike`] asks both the same at
-//! random, and compares every answer.
+//! random, and compares every response.
 
 mod accounts;
-mod alike;
 mod diaries;
+mod differential;
 mod edges;
 mod summaries;
 
@@ -20,10 +20,12 @@ use shiori_sdk::{
 use shiori_server::WorkerMode;
 use shiori_worker::ManualClock;
 
-use crate::house::{Answer, House, Raw, fresh_email};
+use crate::fixtures::fresh_email;
+use crate::raw_client::{RawClient, RawResponse};
+use crate::test_server::TestServer;
 
 /// A server that is held to the promises.
-pub trait Subject {
+pub trait Target {
     async fn start() -> Self;
 
     fn url(&self) -> String;
@@ -47,18 +49,18 @@ pub trait Subject {
 }
 
 /// The real server, with the test as its worker.
-pub struct Real {
-    house: House,
+pub struct RealServer {
+    server: TestServer,
     clock: ManualClock,
-    worker: Raw,
+    worker: RawClient,
     claims: Mutex<HashMap<SummaryId, Value>>,
 }
 
-impl Real {
+impl RealServer {
     async fn post(&self, path: &str, body: &Value) -> bool {
-        let answer = self.worker.post(path, body).await;
-        assert!(matches!(answer.status, 200 | 409), "{}", answer.text);
-        answer.status == 200
+        let response = self.worker.post(path, body).await;
+        assert!(matches!(response.status, 200 | 409), "{}", response.text);
+        response.status == 200
     }
 
     /// What the worker was given when it took the summary.
@@ -67,23 +69,23 @@ impl Real {
     }
 }
 
-impl Subject for Real {
+impl Target for RealServer {
     async fn start() -> Self {
         let clock = ManualClock::at(Timestamp::now());
         let injected = clock.clone();
-        let house = House::with(move |config| {
+        let server = TestServer::with_config(move |config| {
             config.worker = WorkerMode::None;
             config.clock = std::sync::Arc::new(injected);
             // However far time is moved, the worker lives.
             config.summaries.lease = Duration::from_secs(365 * 24 * 60 * 60);
         })
         .await;
-        let worker = Raw::with_token(&house.url(), &house.internal_token());
-        Self { house, clock, worker, claims: Mutex::default() }
+        let worker = RawClient::with_token(&server.url(), &server.internal_token());
+        Self { server, clock, worker, claims: Mutex::default() }
     }
 
     fn url(&self) -> String {
-        self.house.url()
+        self.server.url()
     }
 
     fn advance(&self, by: Duration) {
@@ -92,12 +94,12 @@ impl Subject for Real {
 
     async fn claim(&self, id: SummaryId) -> bool {
         let path = format!("/api/internal/summaries/{id}/claim");
-        let answer = self.worker.post(&path, &json!({"worker_id": "시험"})).await;
-        if answer.status != 200 {
-            refused(&answer, 409, "not_claimable");
+        let response = self.worker.post(&path, &json!({"worker_id": "시험"})).await;
+        if response.status != 200 {
+            assert_error(&response, 409, "not_claimable");
             return false;
         }
-        self.claims.lock().unwrap().insert(id, answer.json()["data"].clone());
+        self.claims.lock().unwrap().insert(id, response.json()["data"].clone());
         true
     }
 
@@ -129,11 +131,11 @@ impl Subject for Real {
     }
 
     async fn stop(self) {
-        self.house.stop().await;
+        self.server.stop().await;
     }
 }
 
-impl Subject for FakeShiori {
+impl Target for FakeShiori {
     async fn start() -> Self {
         Self::start()
     }
@@ -167,7 +169,7 @@ impl Subject for FakeShiori {
 
 /// One who is signed in on one device, and speaks HTTP by hand.
 pub struct Device {
-    pub raw: Raw,
+    pub raw: RawClient,
     /// The access token.
     pub access: String,
     /// The refresh token, as the `Cookie` header wants it.
@@ -176,62 +178,63 @@ pub struct Device {
 
 impl Device {
     /// Somebody new.
-    pub async fn of_somebody(subject: &impl Subject) -> (Self, String) {
+    pub async fn sign_up(target: &impl Target) -> (Self, String) {
         let email = fresh_email();
         let account = json!({"email": email, "password": Person::PASSWORD, "nickname": "손"});
-        let stranger = Raw::stranger(&subject.url());
+        let stranger = RawClient::anonymous(&target.url());
         assert_eq!(stranger.post("/api/user/signup", &account).await.status, 201);
-        (Self::of(subject, &email).await, email)
+        (Self::log_in(target, &email).await, email)
     }
 
     /// One more device of somebody.
-    pub async fn of(subject: &impl Subject, email: &str) -> Self {
+    pub async fn log_in(target: &impl Target, email: &str) -> Self {
         let credentials = json!({"email": email, "password": Person::PASSWORD});
-        let answer = Raw::stranger(&subject.url()).post("/api/user/login", &credentials).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        let access = answer.json()["data"]["token"].as_str().unwrap().to_owned();
-        let raw = Raw::with_token(&subject.url(), &access);
-        Self { raw, access, cookie: cookie(&answer) }
+        let response =
+            RawClient::anonymous(&target.url()).post("/api/user/login", &credentials).await;
+        assert_eq!(response.status, 200, "{}", response.text);
+        let access = response.json()["data"]["token"].as_str().unwrap().to_owned();
+        let raw = RawClient::with_token(&target.url(), &access);
+        Self { raw, access, cookie: cookie(&response) }
     }
 
     /// Renews with the tokens of before, or with others.
-    pub async fn refresh(&self, access: &str, cookie: &str) -> Answer {
+    pub async fn refresh(&self, access: &str, cookie: &str) -> RawResponse {
         let request = self.raw.request(Method::POST, "/api/auth/refresh");
         let body = json!({ "access_token": access });
-        Answer::to(request.header("cookie", cookie).json(&body)).await
+        RawResponse::send(request.header("cookie", cookie).json(&body)).await
     }
 }
 
-/// The cookie that an answer sets.
-pub fn cookie(answer: &Answer) -> String {
-    let set = answer.headers["set-cookie"].to_str().unwrap();
+/// The cookie that an response sets.
+pub fn cookie(response: &RawResponse) -> String {
+    let set = response.headers["set-cookie"].to_str().unwrap();
     set.split(';').next().unwrap().to_owned()
 }
 
-/// The answer refuses, so and no other way.
+/// The response refuses, so and no other way.
 #[track_caller]
-pub fn refused(answer: &Answer, status: u16, error: &str) {
-    assert_eq!((answer.status, answer.error().as_str()), (status, error), "{}", answer.text);
+pub fn assert_error(response: &RawResponse, status: u16, error: &str) {
+    assert_eq!((response.status, response.error().as_str()), (status, error), "{}", response.text);
 }
 
-/// The data of an answer that does not refuse.
+/// The data of an response that does not refuse.
 #[track_caller]
-pub fn data(answer: &Answer, status: u16) -> Value {
-    let json = answer.json();
-    assert_eq!((answer.status, &json["code"]), (status, &json!(status)), "{}", answer.text);
-    assert!(json.get("error").is_none(), "{}", answer.text);
-    assert_eq!(answer.headers["content-type"], "application/json");
+pub fn data(response: &RawResponse, status: u16) -> Value {
+    let json = response.json();
+    assert_eq!((response.status, &json["code"]), (status, &json!(status)), "{}", response.text);
+    assert!(json.get("error").is_none(), "{}", response.text);
+    assert_eq!(response.headers["content-type"], "application/json");
     json["data"].clone()
 }
 
 /// Holds both servers to the promises of these modules.
-macro_rules! promises {
-    ($($module:ident: [$($promise:ident),* $(,)?]),* $(,)?) => {
+macro_rules! conformance_tests {
+    ($($module:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
         mod real {
             $($(
                 #[tokio::test(flavor = "multi_thread")]
-                async fn $promise() {
-                    super::keeps::<super::Real, _>(async |server| super::$module::$promise(server).await).await;
+                async fn $test() {
+                    super::run::<super::RealServer, _>(async |server| super::$module::$test(server).await).await;
                 }
             )*)*
         }
@@ -239,32 +242,32 @@ macro_rules! promises {
         mod fake {
             $($(
                 #[tokio::test(flavor = "multi_thread")]
-                async fn $promise() {
-                    super::keeps::<super::FakeShiori, _>(async |server| super::$module::$promise(server).await).await;
+                async fn $test() {
+                    super::run::<super::FakeShiori, _>(async |server| super::$module::$test(server).await).await;
                 }
             )*)*
         }
     };
 }
 
-async fn keeps<S: Subject, P: AsyncFnOnce(&S)>(promise: P) {
+async fn run<S: Target, P: AsyncFnOnce(&S)>(test: P) {
     let server = S::start().await;
-    promise(&server).await;
+    test(&server).await;
     server.stop().await;
 }
 
-promises! {
+conformance_tests! {
     edges: [
-        what_is_nowhere_is_not_found_and_other_methods_are_not_allowed,
-        without_a_good_token_nothing_is_told,
+        unknown_paths_return_404_and_other_methods_405,
+        without_a_valid_token_every_route_returns_401,
         bodies_are_json_of_a_bounded_size,
         request_ids_are_echoed_or_made,
     ],
     accounts: [
         accounts_are_checked_field_by_field,
-        an_address_is_taken_once,
+        an_email_address_has_one_account,
         a_login_gives_a_token_and_a_cookie,
-        wrong_credentials_are_told_alike_and_throttled,
+        wrong_credentials_are_indistinguishable_and_throttled,
         devices_are_listed_and_end_alone,
         a_logout_ends_the_session_at_once,
         an_access_token_expires_and_is_renewed,
@@ -273,31 +276,31 @@ promises! {
     ],
     diaries: [
         a_diary_is_created_replaced_and_read,
-        the_loser_is_told_the_winner,
+        a_conflict_returns_the_current_diary,
         of_racing_first_saves_one_wins,
         a_repeated_save_is_answered_as_the_first_time,
         a_save_id_is_remembered_as_long_as_promised,
-        what_is_no_diary_is_refused_and_leaves_nothing_behind,
-        the_limits_themselves_are_within_the_limits,
+        invalid_diaries_are_rejected_and_not_stored,
+        values_at_the_limits_are_accepted,
         an_unchanged_diary_is_not_sent_again,
         a_listing_is_ordered_and_bounded,
         a_deleted_diary_is_gone_and_its_versions_are_not,
         archiving_is_a_save_of_its_own,
-        another_persons_diary_is_as_good_as_none,
+        other_users_diaries_are_not_found,
     ],
     summaries: [
         an_incomplete_week_is_refused_with_its_dates,
-        what_is_no_week_is_refused,
+        invalid_weeks_are_rejected,
         a_request_is_accepted_once,
         a_summary_goes_from_queued_to_completed,
-        a_finished_summary_is_returned_until_a_diary_changes,
-        a_failed_summary_says_why,
-        a_diary_that_is_gone_when_a_worker_comes_fails_the_summary,
-        an_unfinished_summary_can_be_called_off,
-        a_long_poll_is_answered_when_something_happens_or_time_is_over,
+        a_finished_summary_is_reused_until_a_diary_changes,
+        a_failed_summary_has_a_reason,
+        a_diary_deleted_before_the_claim_fails_the_summary,
+        an_unfinished_summary_can_be_cancelled,
+        a_long_poll_returns_on_a_change_or_at_its_timeout,
         waits_are_bounded,
-        events_are_told_one_by_one_and_resumed,
-        another_persons_summary_is_as_good_as_none,
+        events_are_streamed_in_order_and_resumed,
+        other_users_summaries_return_404,
         unfinished_summaries_are_bounded,
         the_newest_request_decides_a_days_status,
     ],

@@ -7,16 +7,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use shiori_sdk::{FailureKind, Progress, ProgressPhase, SummaryId, SummaryStatus, testing::Person};
 
-use super::{Device, Subject, data, diaries::save, refused};
-use crate::house::{Answer, Raw, day, device};
+use super::{Device, Target, assert_error, data, diaries::save};
+use crate::fixtures::{day, new_client};
+use crate::raw_client::{RawClient, RawResponse};
 
 const WEEK: &str = "start=20260216&end=20260222";
 
 const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 40 };
 
 /// Somebody who has written a diary on these days of February 2026.
-async fn writer(server: &impl Subject, days: impl IntoIterator<Item = u8>) -> (Raw, String) {
-    let (Device { raw, .. }, email) = Device::of_somebody(server).await;
+async fn user_with_diaries(
+    server: &impl Target,
+    days: impl IntoIterator<Item = u8>,
+) -> (RawClient, String) {
+    let (Device { raw, .. }, email) = Device::sign_up(server).await;
     for date in days {
         let path = format!("/api/diary/{}", day(date));
         data(&raw.post(&path, &save("글", Value::Null)).await, 201);
@@ -24,37 +28,37 @@ async fn writer(server: &impl Subject, days: impl IntoIterator<Item = u8>) -> (R
     (raw, email)
 }
 
-async fn request(raw: &Raw, start: u8) -> Answer {
+async fn request(raw: &RawClient, start: u8) -> RawResponse {
     let week = json!({"start": day(start), "end": day(start + 6)});
     raw.post("/api/diary/summary", &week).await
 }
 
 /// A summary of the week that was just asked for.
-async fn accepted(raw: &Raw) -> SummaryId {
-    let answer = request(raw, 16).await;
-    data(&answer, 202)["id"].as_str().unwrap().parse().unwrap()
+async fn request_accepted(raw: &RawClient) -> SummaryId {
+    let response = request(raw, 16).await;
+    data(&response, 202)["id"].as_str().unwrap().parse().unwrap()
 }
 
-async fn view(raw: &Raw, id: SummaryId) -> Value {
+async fn get_summary(raw: &RawClient, id: SummaryId) -> Value {
     data(&raw.get(&format!("/api/diary/summary/{id}")).await, 200)
 }
 
 /// What the listing says of each day of the week.
-async fn statuses(raw: &Raw) -> Vec<String> {
+async fn statuses(raw: &RawClient) -> Vec<String> {
     let entries = data(&raw.get(&format!("/api/diary?{WEEK}")).await, 200);
     let status = |entry: &Value| entry["summary_status"].as_str().unwrap().to_owned();
     entries.as_array().unwrap().iter().map(status).collect()
 }
 
-pub async fn an_incomplete_week_is_refused_with_its_dates(server: &impl Subject) {
-    let raw = writer(server, [16, 17, 19, 20, 22, 23]).await.0;
-    let answer = request(&raw, 16).await;
-    refused(&answer, 422, "week_incomplete");
-    assert_eq!(answer.json()["data"], json!({"missing_dates": ["20260218", "20260221"]}));
+pub async fn an_incomplete_week_is_refused_with_its_dates(server: &impl Target) {
+    let raw = user_with_diaries(server, [16, 17, 19, 20, 22, 23]).await.0;
+    let response = request(&raw, 16).await;
+    assert_error(&response, 422, "week_incomplete");
+    assert_eq!(response.json()["data"], json!({"missing_dates": ["20260218", "20260221"]}));
 }
 
-pub async fn what_is_no_week_is_refused(server: &impl Subject) {
-    let raw = writer(server, []).await.0;
+pub async fn invalid_weeks_are_rejected(server: &impl Target) {
+    let raw = user_with_diaries(server, []).await.0;
     for (start, end, status, error) in [
         ("20260216", "20260221", 400, "invalid_range"),
         ("20260216", "20260223", 400, "invalid_range"),
@@ -63,26 +67,26 @@ pub async fn what_is_no_week_is_refused(server: &impl Subject) {
         ("x", "y", 422, "invalid_date"),
     ] {
         let body = json!({"start": start, "end": end});
-        refused(&raw.post("/api/diary/summary", &body).await, status, error);
+        assert_error(&raw.post("/api/diary/summary", &body).await, status, error);
         let path = format!("/api/diary/reflections?start={start}&end={end}");
-        refused(&raw.get(&path).await, status, error);
+        assert_error(&raw.get(&path).await, status, error);
     }
     let half = raw.post("/api/diary/summary", &json!({"start": "20260216"})).await;
-    refused(&half, 422, "invalid_request");
-    refused(&raw.get("/api/diary/reflections").await, 422, "invalid_request");
+    assert_error(&half, 422, "invalid_request");
+    assert_error(&raw.get("/api/diary/reflections").await, 422, "invalid_request");
     let path = format!("/api/diary/reflections?{WEEK}");
     assert_eq!(data(&raw.get(&path).await, 200), Value::Null);
 }
 
-pub async fn a_request_is_accepted_once(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let answer = request(&raw, 16).await;
-    let receipt = data(&answer, 202);
+pub async fn a_request_is_accepted_once(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let response = request(&raw, 16).await;
+    let receipt = data(&response, 202);
     assert_eq!(receipt["status"], "queued");
     assert_eq!(receipt["poll_after_ms"], 1000);
-    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!(response.headers["retry-after"], "1");
     let id = receipt["id"].as_str().unwrap();
-    assert_eq!(answer.headers["location"], format!("/api/diary/summary/{id}"));
+    assert_eq!(response.headers["location"], format!("/api/diary/summary/{id}"));
     assert_eq!(statuses(&raw).await, ["pending"; 7]);
 
     assert_eq!(data(&request(&raw, 16).await, 202), receipt);
@@ -92,10 +96,10 @@ pub async fn a_request_is_accepted_once(server: &impl Subject) {
     assert_eq!((&running["id"], &running["status"]), (&receipt["id"], &json!("running")));
 }
 
-pub async fn a_summary_goes_from_queued_to_completed(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let id = accepted(&raw).await;
-    let queued = view(&raw, id).await;
+pub async fn a_summary_goes_from_queued_to_completed(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&raw).await;
+    let queued = get_summary(&raw, id).await;
     let requested_at = queued["requested_at"].clone();
     let expected = json!({"id": id, "start": "20260216", "end": "20260222", "status": "queued",
         "revision": 1, "attempts": 0, "requested_at": requested_at, "started_at": null,
@@ -106,17 +110,17 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Subject) {
     server.advance(Duration::from_secs(1));
     assert!(server.claim(id).await);
     assert!(!server.claim(id).await, "a second worker does not get what a first one has");
-    let running = view(&raw, id).await;
+    let running = get_summary(&raw, id).await;
     assert_eq!((&running["status"], &running["revision"]), (&json!("running"), &json!(2)));
     assert_eq!((&running["attempts"], &running["finished_at"]), (&json!(1), &Value::Null));
     assert!(running["started_at"].as_str() > requested_at.as_str());
     assert!(server.progress(id, PROGRESS).await);
-    let progressed = view(&raw, id).await;
+    let progressed = get_summary(&raw, id).await;
     assert_eq!((&progressed["progress"], &progressed["revision"]), (&json!(PROGRESS), &json!(2)));
 
     server.advance(Duration::from_secs(1));
     assert!(server.complete(id, "좋은 한 주였어요.").await);
-    let completed = view(&raw, id).await;
+    let completed = get_summary(&raw, id).await;
     assert_eq!((&completed["status"], &completed["revision"]), (&json!("completed"), &json!(3)));
     assert_eq!((&completed["progress"], &completed["failure"]), (&Value::Null, &Value::Null));
     assert_eq!(completed["reflection"], "좋은 한 주였어요.");
@@ -142,23 +146,23 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Subject) {
     assert_eq!(statuses(&raw).await, expected);
 }
 
-pub async fn a_finished_summary_is_returned_until_a_diary_changes(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let first = accepted(&raw).await;
+pub async fn a_finished_summary_is_reused_until_a_diary_changes(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let first = request_accepted(&raw).await;
     assert!(server.claim(first).await);
     // What is saved while a worker is at it is not what the worker has read.
     data(&raw.post("/api/diary/20260216", &save("나중", 1)).await, 200);
     assert!(server.complete(first, "하나").await);
-    let second = accepted(&raw).await;
+    let second = request_accepted(&raw).await;
     assert_ne!(second, first);
     assert!(server.claim(second).await);
     assert!(server.complete(second, "둘").await);
 
-    let answer = request(&raw, 16).await;
-    let receipt = data(&answer, 200);
+    let response = request(&raw, 16).await;
+    let receipt = data(&response, 200);
     assert_eq!((&receipt["id"], &receipt["status"]), (&json!(second), &json!("completed")));
-    assert_eq!(answer.headers["location"], format!("/api/diary/summary/{second}"));
-    assert!(!answer.headers.contains_key("retry-after"));
+    assert_eq!(response.headers["location"], format!("/api/diary/summary/{second}"));
+    assert!(!response.headers.contains_key("retry-after"));
     let body = json!({"start": "20260216", "end": "20260222", "force": true});
     let forced = data(&raw.post("/api/diary/summary", &body).await, 202);
     assert_ne!(forced["id"], json!(second));
@@ -166,81 +170,81 @@ pub async fn a_finished_summary_is_returned_until_a_diary_changes(server: &impl 
     assert_eq!(data(&raw.get(&path).await, 200)["reflection"], "둘");
 }
 
-pub async fn a_failed_summary_says_why(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let id = accepted(&raw).await;
+pub async fn a_failed_summary_has_a_reason(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&raw).await;
     assert!(server.claim(id).await);
     assert!(server.progress(id, PROGRESS).await);
     assert!(server.fail(id, FailureKind::ModelRejected).await);
-    let failed = view(&raw, id).await;
+    let failed = get_summary(&raw, id).await;
     assert_eq!((&failed["status"], &failed["revision"]), (&json!("failed"), &json!(3)));
     assert_eq!(failed["failure"]["kind"], "model_rejected");
     assert!(failed["finished_at"].is_string() && failed["progress"].is_null());
     assert_eq!(statuses(&raw).await, ["failed"; 7]);
-    refused(&raw.delete(&format!("/api/diary/summary/{id}")).await, 409, "summary_final");
+    assert_error(&raw.delete(&format!("/api/diary/summary/{id}")).await, 409, "summary_final");
     assert!(!server.claim(id).await);
-    assert_ne!(accepted(&raw).await, id);
+    assert_ne!(request_accepted(&raw).await, id);
 }
 
-pub async fn a_diary_that_is_gone_when_a_worker_comes_fails_the_summary(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let id = accepted(&raw).await;
+pub async fn a_diary_deleted_before_the_claim_fails_the_summary(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&raw).await;
     data(&raw.delete("/api/diary/20260219?version=1").await, 200);
     assert!(!server.claim(id).await);
-    let failed = view(&raw, id).await;
+    let failed = get_summary(&raw, id).await;
     assert_eq!(failed["failure"]["kind"], "week_incomplete");
     assert_eq!((&failed["revision"], &failed["attempts"]), (&json!(2), &json!(0)));
 }
 
-pub async fn an_unfinished_summary_can_be_called_off(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let queued = accepted(&raw).await;
+pub async fn an_unfinished_summary_can_be_cancelled(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let queued = request_accepted(&raw).await;
     let path = format!("/api/diary/summary/{queued}");
     assert_eq!(data(&raw.delete(&path).await, 200), Value::Null);
-    let cancelled = view(&raw, queued).await;
+    let cancelled = get_summary(&raw, queued).await;
     assert_eq!((&cancelled["status"], &cancelled["revision"]), (&json!("cancelled"), &json!(2)));
     assert!(cancelled["finished_at"].is_string());
-    refused(&raw.delete(&path).await, 409, "summary_final");
+    assert_error(&raw.delete(&path).await, 409, "summary_final");
     assert_eq!(statuses(&raw).await, ["none"; 7]);
     assert!(!server.claim(queued).await);
 
-    let running = accepted(&raw).await;
+    let running = request_accepted(&raw).await;
     assert_ne!(running, queued);
     assert!(server.claim(running).await);
     data(&raw.delete(&format!("/api/diary/summary/{running}")).await, 200);
-    assert_eq!(view(&raw, running).await["status"], "cancelled");
+    assert_eq!(get_summary(&raw, running).await["status"], "cancelled");
     assert!(!server.complete(running, "늦었다").await, "a worker that comes too late is refused");
 }
 
-pub async fn a_long_poll_is_answered_when_something_happens_or_time_is_over(server: &impl Subject) {
-    let raw = writer(server, 16..=22).await.0;
-    let id = accepted(&raw).await;
-    let look = async |query: &str| {
+pub async fn a_long_poll_returns_on_a_change_or_at_its_timeout(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&raw).await;
+    let revision = async |query: &str| {
         data(&raw.get(&format!("/api/diary/summary/{id}?{query}")).await, 200)["revision"].clone()
     };
-    assert_eq!(look("wait=30").await, 1, "everything is news to whoever knows nothing");
-    assert_eq!(look("after=1").await, 1, "without a wait there is none");
-    assert_eq!(look("wait=0.05&after=1").await, 1, "nothing has happened");
-    let (seen, claimed) = tokio::join!(look("wait=30&after=1"), server.claim(id));
+    assert_eq!(revision("wait=30").await, 1, "everything is news to whoever knows nothing");
+    assert_eq!(revision("after=1").await, 1, "without a wait there is none");
+    assert_eq!(revision("wait=0.05&after=1").await, 1, "nothing has happened");
+    let (seen, claimed) = tokio::join!(revision("wait=30&after=1"), server.claim(id));
     assert_eq!((seen, claimed), (json!(2), true));
-    let (seen, taken) = tokio::join!(look("wait=30&after=2"), server.complete(id, "끝"));
+    let (seen, taken) = tokio::join!(revision("wait=30&after=2"), server.complete(id, "끝"));
     assert_eq!((seen, taken), (json!(3), true));
-    assert_eq!(look("wait=30&after=3").await, 3, "nothing more will happen");
+    assert_eq!(revision("wait=30&after=3").await, 3, "nothing more will happen");
 }
 
-pub async fn waits_are_bounded(server: &impl Subject) {
-    let raw = writer(server, []).await.0;
+pub async fn waits_are_bounded(server: &impl Target) {
+    let raw = user_with_diaries(server, []).await.0;
     let id = SummaryId::new();
     for query in ["wait=31", "wait=-1", "wait=NaN", "wait=1e99", "wait=soon", "after=first"] {
-        let answer = raw.get(&format!("/api/diary/summary/{id}?{query}")).await;
-        refused(&answer, 422, "invalid_request");
+        let response = raw.get(&format!("/api/diary/summary/{id}?{query}")).await;
+        assert_error(&response, 422, "invalid_request");
     }
 }
 
-pub async fn events_are_told_one_by_one_and_resumed(server: &impl Subject) {
-    let (raw, email) = writer(server, 16..=22).await;
-    let id = accepted(&raw).await;
-    let client = device(&server.url());
+pub async fn events_are_streamed_in_order_and_resumed(server: &impl Target) {
+    let (raw, email) = user_with_diaries(server, 16..=22).await;
+    let id = request_accepted(&raw).await;
+    let client = new_client(&server.url());
     client.auth().login(&email, Person::PASSWORD).await.unwrap();
     let mut watch = client.summaries().handle(id).watch();
     let mut next = async || watch.next().await.map(|summary| summary.unwrap());
@@ -253,26 +257,26 @@ pub async fn events_are_told_one_by_one_and_resumed(server: &impl Subject) {
     // By hand, as the bytes come: what has happened, the progress, and then the end.
     let events = |last: Option<&'static str>| {
         let request = raw.request(Method::GET, &format!("/api/diary/summary/{id}/events"));
-        Answer::to(match last {
+        RawResponse::send(match last {
             Some(last) => request.header("last-event-id", last),
             None => request,
         })
     };
-    let running = view(&raw, id).await;
+    let running = get_summary(&raw, id).await;
     let request = raw.request(Method::GET, &format!("/api/diary/summary/{id}/events"));
     let mut response = request.header("last-event-id", "2").send().await.unwrap();
     let mut bytes = response.chunk().await.unwrap().unwrap().to_vec();
     let progress = ("progress".to_owned(), "2".to_owned(), running);
-    assert_eq!(told(&bytes), slice::from_ref(&progress));
+    assert_eq!(parse_events(&bytes), slice::from_ref(&progress));
     assert!(server.complete(id, "끝").await);
     while let Some(chunk) = response.chunk().await.unwrap() {
         bytes.extend_from_slice(&chunk);
     }
     assert_eq!(next().await.unwrap().status, SummaryStatus::Completed);
     assert!(next().await.is_none());
-    let completed = view(&raw, id).await;
+    let completed = get_summary(&raw, id).await;
     let end = ("status".to_owned(), "3".to_owned(), completed);
-    assert_eq!(told(&bytes), [progress, end.clone()]);
+    assert_eq!(parse_events(&bytes), [progress, end.clone()]);
 
     let all = events(None).await;
     assert_eq!(
@@ -281,13 +285,13 @@ pub async fn events_are_told_one_by_one_and_resumed(server: &impl Subject) {
     );
     assert_eq!(all.headers["cache-control"], "no-store");
     assert_eq!(all.headers["x-accel-buffering"], "no");
-    assert_eq!(told(all.text.as_bytes()), slice::from_ref(&end));
-    assert_eq!(told(events(Some("2")).await.text.as_bytes()), [end]);
-    assert_eq!(told(events(Some("3")).await.text.as_bytes()), []);
+    assert_eq!(parse_events(all.text.as_bytes()), slice::from_ref(&end));
+    assert_eq!(parse_events(events(Some("2")).await.text.as_bytes()), [end]);
+    assert_eq!(parse_events(events(Some("3")).await.text.as_bytes()), []);
 }
 
 /// Name, id and data of each event.
-fn told(bytes: &[u8]) -> Vec<(String, String, Value)> {
+fn parse_events(bytes: &[u8]) -> Vec<(String, String, Value)> {
     let text = str::from_utf8(bytes).unwrap();
     let event = |event: &str| {
         let field = |name: &str| {
@@ -300,22 +304,22 @@ fn told(bytes: &[u8]) -> Vec<(String, String, Value)> {
     text.split("\n\n").filter(|text| text.contains("data:")).map(event).collect()
 }
 
-pub async fn another_persons_summary_is_as_good_as_none(server: &impl Subject) {
-    let mine = writer(server, 16..=22).await.0;
-    let id = accepted(&mine).await.to_string();
-    let theirs = writer(server, []).await.0;
+pub async fn other_users_summaries_return_404(server: &impl Target) {
+    let mine = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&mine).await.to_string();
+    let theirs = user_with_diaries(server, []).await.0;
     for id in [&id, "0190a7c4-0000-7000-8000-000000000000", "not-an-id"] {
         let path = format!("/api/diary/summary/{id}");
-        refused(&theirs.get(&path).await, 404, "not_found");
-        refused(&theirs.get(&format!("{path}?wait=30&after=1")).await, 404, "not_found");
-        refused(&theirs.get(&format!("{path}/events")).await, 404, "not_found");
-        refused(&theirs.delete(&path).await, 404, "not_found");
+        assert_error(&theirs.get(&path).await, 404, "not_found");
+        assert_error(&theirs.get(&format!("{path}?wait=30&after=1")).await, 404, "not_found");
+        assert_error(&theirs.get(&format!("{path}/events")).await, 404, "not_found");
+        assert_error(&theirs.delete(&path).await, 404, "not_found");
     }
-    assert_eq!(view(&mine, id.parse().unwrap()).await["status"], "queued");
+    assert_eq!(get_summary(&mine, id.parse().unwrap()).await["status"], "queued");
 }
 
-pub async fn unfinished_summaries_are_bounded(server: &impl Subject) {
-    let raw = writer(server, []).await.0;
+pub async fn unfinished_summaries_are_bounded(server: &impl Target) {
+    let raw = user_with_diaries(server, []).await.0;
     let dates: Vec<_> = (0..39).map(|days| day(1).plus_days(days).unwrap()).collect();
     for date in &dates {
         let path = format!("/api/diary/{date}");
@@ -329,16 +333,16 @@ pub async fn unfinished_summaries_are_bounded(server: &impl Subject) {
         data(&request(start).await, 202);
     }
     let refusal = request(32).await;
-    refused(&refusal, 429, "too_many_summaries");
+    assert_error(&refusal, 429, "too_many_summaries");
     assert_eq!(refusal.headers["retry-after"], "10");
     let id = data(&request(5).await, 202)["id"].as_str().unwrap().to_owned();
     data(&raw.delete(&format!("/api/diary/summary/{id}")).await, 200);
     data(&request(32).await, 202);
 }
 
-pub async fn the_newest_request_decides_a_days_status(server: &impl Subject) {
-    let raw = writer(server, 16..=24).await.0;
-    let first = accepted(&raw).await;
+pub async fn the_newest_request_decides_a_days_status(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=24).await.0;
+    let first = request_accepted(&raw).await;
     assert!(server.claim(first).await);
     assert!(server.complete(first, "하나").await);
     // The real server orders requests by their time.

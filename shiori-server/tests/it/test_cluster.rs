@@ -11,17 +11,17 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    house::{PASSWORD, day, device, fresh_email, until},
-    llm::Llm,
+    fake_llm::FakeLlm,
+    fixtures::{PASSWORD, day, fresh_email, new_client, wait_until},
     process::Process,
 };
 
-const JWT_SECRET: &str = "a secret that all servers of a town share";
-const INTERNAL_TOKEN: &str = "a token for the workers of a town";
+const JWT_SECRET: &str = "a secret that all servers of a cluster share";
+const INTERNAL_TOKEN: &str = "a token for the workers of a cluster";
 
 /// A database of accounts and summaries, one of diaries, and a corner of a Redis. Servers and
 /// workers live there.
-pub struct Town {
+pub struct TestCluster {
     name: String,
     pub mysql: Url,
     pub mongodb: Url,
@@ -29,8 +29,8 @@ pub struct Town {
     admin: MySqlPool,
 }
 
-impl Town {
-    pub async fn found() -> Self {
+impl TestCluster {
+    pub async fn create() -> Self {
         let name = format!("shiori_test_{}", Uuid::new_v4().simple());
         let of = |variable: &str| {
             let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));
@@ -51,7 +51,7 @@ impl Town {
     }
 
     /// The databases are dropped; what is left in Redis expires or was taken.
-    pub async fn abandon(self) {
+    pub async fn drop_databases(self) {
         let drop = format!("DROP DATABASE {}", self.name);
         sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
         let mongodb = mongodb::Client::with_uri_str(self.mongodb.as_str()).await.unwrap();
@@ -75,13 +75,13 @@ impl Town {
     }
 
     /// A server in this process.
-    pub async fn server(&self, change: impl FnOnce(&mut Config)) -> Townhouse {
+    pub async fn server(&self, change: impl FnOnce(&mut Config)) -> ClusterServer {
         let mut config = self.config();
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let shutdown = CancellationToken::new();
         let server = Server::start(config, listener, shutdown.clone()).await.unwrap();
-        Townhouse { server, shutdown }
+        ClusterServer { server, shutdown }
     }
 
     /// A server in a process of its own.
@@ -100,7 +100,7 @@ impl Town {
     }
 
     /// A worker in a process of its own.
-    pub async fn worker(&self, server: &str, llm: &Llm) -> Process {
+    pub async fn worker(&self, server: &str, llm: &FakeLlm) -> Process {
         Process::worker(&[
             ("SHIORI_SERVER_URL", server),
             ("SHIORI_REDIS_URL", &self.redis),
@@ -138,7 +138,7 @@ impl Town {
     }
 
     /// How many requests wait for such a lock.
-    pub async fn waiting(&self) -> i64 {
+    pub async fn blocked_requests(&self) -> i64 {
         self.count(
             "SELECT COUNT(*) FROM information_schema.processlist
              WHERE db = DATABASE() AND state LIKE '%lock%' AND info LIKE '%FROM reflection%'",
@@ -151,13 +151,13 @@ impl Town {
     }
 }
 
-/// A server of a town, in this process.
-pub struct Townhouse {
+/// A server of a cluster, in this process.
+pub struct ClusterServer {
     server: Server,
     shutdown: CancellationToken,
 }
 
-impl Townhouse {
+impl ClusterServer {
     pub fn url(&self) -> String {
         self.server.url()
     }
@@ -169,11 +169,11 @@ impl Townhouse {
 }
 
 /// A new person's device at each of these servers.
-pub async fn person(servers: &[&str]) -> Vec<Client> {
+pub async fn sign_up_on(servers: &[&str]) -> Vec<Client> {
     let email = fresh_email();
     let mut devices = Vec::new();
     for server in servers {
-        let device = device(server);
+        let device = new_client(server);
         if devices.is_empty() {
             device.auth().signup(&email, PASSWORD, "시오리").await.unwrap();
         }
@@ -184,7 +184,7 @@ pub async fn person(servers: &[&str]) -> Vec<Client> {
 }
 
 /// Writes a diary now and then, and asks for the summaries of `count` weeks, 28 at most.
-pub async fn request(client: &Client, count: u8) -> Vec<SummaryHandle> {
+pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle> {
     for date in [day(1), day(8), day(15), day(22)] {
         let text = format!("{date}에는 산책을 했다. 바람이 시원해서 즐거웠다.");
         let draft = Draft::new("하루", shiori_sdk::Document::from_text(&text));
@@ -200,12 +200,12 @@ pub async fn request(client: &Client, count: u8) -> Vec<SummaryHandle> {
 }
 
 /// A Redis of one's own, to be killed and started again.
-pub struct OwnRedis {
+pub struct PrivateRedis {
     process: Option<tokio::process::Child>,
     port: u16,
 }
 
-impl OwnRedis {
+impl PrivateRedis {
     pub async fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -238,7 +238,7 @@ impl OwnRedis {
         };
         let process = run("redis-server").or_else(|_| run("redis-check-rdb"));
         self.process = Some(process.expect("Redis is installed"));
-        until("Redis answers", async || {
+        wait_until("Redis answers", async || {
             tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
         })
         .await;

@@ -26,40 +26,40 @@ use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 /// What the provider does with each request.
 #[derive(Debug, Clone, Copy)]
-pub enum Mood {
+pub enum Behavior {
     /// Answers after this time.
     Slow(Duration),
     /// Answers as soon as the gate gives a permit.
     Gated,
     /// Refuses with this status, and asks to wait for a second.
-    Refuses(u16),
+    Status(u16),
     /// Answers with something that is no completion.
-    Babbles,
+    Garbage,
     /// Answers with a completion of nothing.
     Empty,
-    /// Begins to answer, and its filter stops it.
-    Filters,
-    /// Begins to answer, and hangs up.
-    BreaksOff,
+    /// Begins to response, and its filter stops it.
+    ContentFilter,
+    /// Begins to response, and hangs up.
+    Disconnect,
     /// Answers a word at a time, and never comes to an end.
-    Drips,
+    NeverEnds,
 }
 
 /// A provider at a port of its own.
-pub struct Llm {
+pub struct FakeLlm {
     url: String,
-    minds: Arc<Minds>,
+    shared: Arc<Shared>,
 }
 
-struct Minds {
-    mood: Mood,
+struct Shared {
+    behavior: Behavior,
     gate: Semaphore,
     calls: AtomicU32,
     open: AtomicU32,
 }
 
 /// Counts a request as open until it is answered or given up.
-struct Open(Arc<Minds>);
+struct Open(Arc<Shared>);
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -67,20 +67,20 @@ impl Drop for Open {
     }
 }
 
-impl Llm {
-    pub async fn start(mood: Mood) -> Self {
-        let minds = Arc::new(Minds {
-            mood,
+impl FakeLlm {
+    pub async fn start(behavior: Behavior) -> Self {
+        let shared = Arc::new(Shared {
+            behavior,
             gate: Semaphore::new(0),
             calls: AtomicU32::new(0),
             open: AtomicU32::new(0),
         });
         let router =
-            Router::new().route("/v1/chat/completions", post(complete)).with_state(minds.clone());
+            Router::new().route("/v1/chat/completions", post(complete)).with_state(shared.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, minds }
+        Self { url, shared }
     }
 
     /// The base URL of its API.
@@ -90,39 +90,39 @@ impl Llm {
 
     /// Requests so far.
     pub fn calls(&self) -> u32 {
-        self.minds.calls.load(Ordering::SeqCst)
+        self.shared.calls.load(Ordering::SeqCst)
     }
 
     /// Requests that are neither answered nor given up.
     pub fn open(&self) -> u32 {
-        self.minds.open.load(Ordering::SeqCst)
+        self.shared.open.load(Ordering::SeqCst)
     }
 
     /// Lets so many requests through the gate.
-    pub fn answer(&self, count: usize) {
-        self.minds.gate.add_permits(count);
+    pub fn release(&self, count: usize) {
+        self.shared.gate.add_permits(count);
     }
 }
 
-async fn complete(State(minds): State<Arc<Minds>>) -> impl IntoResponse {
-    let call = minds.calls.fetch_add(1, Ordering::SeqCst) + 1;
-    minds.open.fetch_add(1, Ordering::SeqCst);
-    let open = Open(minds.clone());
-    match minds.mood {
-        Mood::Slow(pause) => sleep(pause).await,
-        Mood::Gated => minds.gate.acquire().await.unwrap().forget(),
-        Mood::Refuses(status) => {
+async fn complete(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let call = shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let open = Open(shared.clone());
+    match shared.behavior {
+        Behavior::Slow(pause) => sleep(pause).await,
+        Behavior::Gated => shared.gate.acquire().await.unwrap().forget(),
+        Behavior::Status(status) => {
             let status = StatusCode::from_u16(status).unwrap();
             return (status, [("retry-after", "1")], Json(json!({}))).into_response();
         }
-        Mood::Babbles => return "<html>garbage</html>".into_response(),
-        Mood::Empty => return Json(json!({"choices": []})).into_response(),
-        Mood::Filters => return stream(iter([Ok(word(Some("content_filter")))])),
-        Mood::BreaksOff => {
+        Behavior::Garbage => return "<html>garbage</html>".into_response(),
+        Behavior::Empty => return Json(json!({"choices": []})).into_response(),
+        Behavior::ContentFilter => return stream(iter([Ok(word(Some("content_filter")))])),
+        Behavior::Disconnect => {
             let broken = Err(io::ErrorKind::BrokenPipe.into());
             return stream(iter([Ok(word(None)), broken]));
         }
-        Mood::Drips => {
+        Behavior::NeverEnds => {
             let drips = repeat_with(|| word(None)).then(|word| async {
                 sleep(Duration::from_millis(50)).await;
                 Ok(word)
@@ -136,7 +136,7 @@ async fn complete(State(minds): State<Arc<Minds>>) -> impl IntoResponse {
         .into_response()
 }
 
-/// An answer that comes in pieces.
+/// An response that comes in pieces.
 fn stream(words: impl Stream<Item = io::Result<String>> + Send + 'static) -> Response {
     ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(words)).into_response()
 }

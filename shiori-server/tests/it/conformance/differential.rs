@@ -1,4 +1,4 @@
-//! The fake and the real server are asked the same at random, and answer the same: statuses,
+//! The fake and the real server are asked the same at random, and response the same: statuses,
 //! error names, headers, data, which ids are one and the same, and when things happened.
 
 use std::{
@@ -14,19 +14,20 @@ use shiori_sdk::{
 };
 use uuid::Uuid;
 
-use super::{Device, Real, Subject, cookie};
-use crate::house::{Answer, Raw, day};
+use super::{Device, RealServer, Target, cookie};
+use crate::fixtures::day;
+use crate::raw_client::{RawClient, RawResponse};
 
 /// How many walks there are, and how many steps each has.
-const WALKS: u64 = 4;
+const RUNS: u64 = 4;
 const STEPS: usize = 300;
 
 /// One thing that is asked for, or that a worker does. Summaries and cookies are named by their
 /// place, for each server has its own.
 #[derive(Debug)]
 enum Step {
-    Ask(usize, Method, String, Option<Value>),
-    AskOfSummary(usize, Method, usize, &'static str),
+    Request(usize, Method, String, Option<Value>),
+    SummaryRequest(usize, Method, usize, &'static str),
     Refresh(usize, usize),
     Claim(usize),
     Progress(usize, u32),
@@ -38,8 +39,8 @@ enum Step {
 impl Step {
     fn name(&self) -> &'static str {
         match self {
-            Self::Ask(..) => "ask",
-            Self::AskOfSummary(..) => "ask of summary",
+            Self::Request(..) => "request",
+            Self::SummaryRequest(..) => "summary request",
             Self::Refresh(..) => "refresh",
             Self::Claim(_) => "claim",
             Self::Progress(..) => "progress",
@@ -51,7 +52,7 @@ impl Step {
 }
 
 /// Two people, the first with two devices, at one of the servers.
-struct Walker<S> {
+struct Driver<S> {
     server: S,
     devices: [Device; 3],
     /// Every refresh token that each device was given.
@@ -62,47 +63,47 @@ struct Walker<S> {
     start: Timestamp,
 }
 
-impl<S: Subject> Walker<S> {
+impl<S: Target> Driver<S> {
     async fn start() -> Self {
         let server = S::start().await;
-        let (phone, email) = Device::of_somebody(&server).await;
+        let (phone, email) = Device::sign_up(&server).await;
         let sessions = phone.raw.get("/api/auth/sessions").await.json();
         let start = sessions["data"][0]["created_at"].as_str().unwrap().parse().unwrap();
-        let laptop = Device::of(&server, &email).await;
-        let devices = [phone, laptop, Device::of_somebody(&server).await.0];
+        let laptop = Device::log_in(&server, &email).await;
+        let devices = [phone, laptop, Device::sign_up(&server).await.0];
         let cookies = devices.each_ref().map(|device| vec![device.cookie.clone()]);
         let (summaries, names) = (Vec::new(), HashMap::new());
         Self { server, devices, cookies, summaries, names, start }
     }
 
     /// Does the step, and tells what came of it.
-    async fn take(&mut self, step: &Step) -> Value {
+    async fn apply(&mut self, step: &Step) -> Value {
         match step {
-            Step::Ask(device, method, path, body) => {
+            Step::Request(device, method, path, body) => {
                 let body = body.as_ref().map(Value::to_string);
-                let answer = self.devices[*device].raw.send(method.clone(), path, body).await;
-                if answer.status == 202 {
-                    let id = answer.json()["data"]["id"].as_str().unwrap().parse().unwrap();
+                let response = self.devices[*device].raw.send(method.clone(), path, body).await;
+                if response.status == 202 {
+                    let id = response.json()["data"]["id"].as_str().unwrap().parse().unwrap();
                     self.summaries.push(id);
                 }
-                self.told(&answer)
+                self.normalize(&response)
             }
-            Step::AskOfSummary(device, method, nth, query) => {
+            Step::SummaryRequest(device, method, nth, query) => {
                 let path = format!("/api/diary/summary/{}{query}", self.summary(*nth));
-                let answer = self.devices[*device].raw.send(method.clone(), &path, None).await;
-                self.told(&answer)
+                let response = self.devices[*device].raw.send(method.clone(), &path, None).await;
+                self.normalize(&response)
             }
             Step::Refresh(nth, age) => {
                 let (device, cookies) = (&mut self.devices[*nth], &mut self.cookies[*nth]);
                 let presented = &cookies[cookies.len().saturating_sub(age + 1)];
-                let answer = device.refresh(&device.access, presented).await;
-                if answer.status == 200 {
-                    let token = answer.json()["data"]["token"].as_str().unwrap().to_owned();
-                    cookies.push(cookie(&answer));
-                    device.raw = Raw::with_token(&self.server.url(), &token);
+                let response = device.refresh(&device.access, presented).await;
+                if response.status == 200 {
+                    let token = response.json()["data"]["token"].as_str().unwrap().to_owned();
+                    cookies.push(cookie(&response));
+                    device.raw = RawClient::with_token(&self.server.url(), &token);
                     device.access = token;
                 }
-                self.told(&answer)
+                self.normalize(&response)
             }
             Step::Claim(nth) => json!(self.server.claim(self.summary(*nth)).await),
             Step::Progress(nth, characters) => {
@@ -133,17 +134,17 @@ impl<S: Subject> Walker<S> {
         found.unwrap_or_else(|| SummaryId::from_bytes([7; 16]))
     }
 
-    /// The answer without what is each server's own: messages, tokens, ids, the time of the start.
-    fn told(&mut self, answer: &Answer) -> Value {
-        let mut body = answer.json();
+    /// The response without what is each server's own: messages, tokens, ids, the time of the start.
+    fn normalize(&mut self, response: &RawResponse) -> Value {
+        let mut body = response.json();
         self.mask(&mut body);
         let mut header = |name: &str| {
-            let mut value = json!(answer.headers.get(name).map(|value| value.to_str().unwrap()));
+            let mut value = json!(response.headers.get(name).map(|value| value.to_str().unwrap()));
             self.mask(&mut value);
             value
         };
         let names = ["etag", "location", "retry-after", "content-type", "set-cookie"];
-        json!({"status": answer.status, "headers": names.map(&mut header), "body": body})
+        json!({"status": response.status, "headers": names.map(&mut header), "body": body})
     }
 
     fn mask(&mut self, value: &mut Value) {
@@ -176,7 +177,7 @@ impl<S: Subject> Walker<S> {
 const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 0 };
 
 /// What comes next, given the versions that were seen last.
-fn next(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId]) -> Step {
+fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId]) -> Step {
     // A week to begin with.
     let writes_week = nth < 7;
     let device = if writes_week { 0 } else { [0, 0, 0, 1, 1, 2][rng.random_range(0..6)] };
@@ -202,60 +203,60 @@ fn next(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId
             if rng.random_bool(0.5) {
                 body["save_id"] = json!(ids[rng.random_range(0..ids.len())]);
             }
-            Step::Ask(device, Method::POST, path, Some(body))
+            Step::Request(device, Method::POST, path, Some(body))
         }
-        6..9 => Step::Ask(device, Method::GET, path, None),
+        6..9 => Step::Request(device, Method::GET, path, None),
         9 if rng.random_bool(0.3) => {
-            Step::Ask(device, Method::DELETE, format!("{path}?version={version}"), None)
+            Step::Request(device, Method::DELETE, format!("{path}?version={version}"), None)
         }
         9..11 => {
             let body = json!({"archived": rng.random_bool(0.5), "version": version});
-            Step::Ask(device, Method::POST, format!("{path}/archive"), Some(body))
+            Step::Request(device, Method::POST, format!("{path}/archive"), Some(body))
         }
         11..13 => {
             let path = "/api/diary?start=20260214&end=20260225".to_owned();
-            Step::Ask(device, Method::GET, path, None)
+            Step::Request(device, Method::GET, path, None)
         }
         13..17 => {
             let (start, end) = week(rng);
             let body = json!({"start": start, "end": end, "force": rng.random_bool(0.2)});
-            Step::Ask(device, Method::POST, "/api/diary/summary".to_owned(), Some(body))
+            Step::Request(device, Method::POST, "/api/diary/summary".to_owned(), Some(body))
         }
         17..19 => {
             let query = ["", "?wait=0.01&after=2", "?wait=30"][rng.random_range(0..3)];
-            Step::AskOfSummary(device, Method::GET, summary, query)
+            Step::SummaryRequest(device, Method::GET, summary, query)
         }
-        19 => Step::AskOfSummary(device, Method::DELETE, summary, ""),
+        19 => Step::SummaryRequest(device, Method::DELETE, summary, ""),
         20..22 => {
             let (start, end) = week(rng);
             let path = format!("/api/diary/reflections?start={start}&end={end}");
-            Step::Ask(device, Method::GET, path, None)
+            Step::Request(device, Method::GET, path, None)
         }
         22..24 => Step::Claim(summary),
         24 => Step::Progress(summary, rng.random_range(0..500)),
         25 => Step::Complete(summary),
         26 => [Step::Complete(summary), Step::Fail(summary)].into_iter().nth(nth % 2).unwrap(),
         27 => Step::Refresh(device, usize::from(rng.random_bool(0.1))),
-        28 => Step::Ask(device, Method::GET, "/api/auth/sessions".to_owned(), None),
+        28 => Step::Request(device, Method::GET, "/api/auth/sessions".to_owned(), None),
         // Sevens never add up to one of the server's periods exactly.
         _ => Step::Advance(Duration::from_secs(7 * [1, 1, 10, 30][rng.random_range(0..4)])),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_answer_the_same_whatever_they_are_asked() {
+async fn both_servers_answer_random_requests_identically() {
     let mut outcomes = BTreeSet::new();
-    for seed in 0..WALKS {
+    for seed in 0..RUNS {
         let mut rng = StdRng::seed_from_u64(seed);
         let ids = [(); 4].map(|()| SaveId::new());
-        let mut real = Walker::<Real>::start().await;
-        let mut fake = Walker::<FakeShiori>::start().await;
+        let mut real = Driver::<RealServer>::start().await;
+        let mut fake = Driver::<FakeShiori>::start().await;
         let mut seen = HashMap::new();
         for nth in 0..STEPS {
-            let step = next(nth, &mut rng, &seen, &ids);
-            let (real, fake) = (real.take(&step).await, fake.take(&step).await);
-            assert_eq!(fake, real, "walk {seed}, step {nth}: {step:?}");
-            if let Step::Ask(0 | 1, _, path, _) = &step {
+            let step = next_step(nth, &mut rng, &seen, &ids);
+            let (real, fake) = (real.apply(&step).await, fake.apply(&step).await);
+            assert_eq!(fake, real, "seed {seed}, step {nth}: {step:?}");
+            if let Step::Request(0 | 1, _, path, _) = &step {
                 let data = &real["body"]["data"];
                 let version = data["version"].as_u64().or(data["current"]["version"].as_u64());
                 let path = path.split('?').next().unwrap_or_default().trim_end_matches("/archive");
@@ -266,7 +267,7 @@ async fn both_answer_the_same_whatever_they_are_asked() {
             }
             outcomes.insert(match &real {
                 Value::Bool(taken) => format!("{} {taken}", step.name()),
-                answer => answer["body"]["error"].as_str().unwrap_or(step.name()).to_owned(),
+                response => response["body"]["error"].as_str().unwrap_or(step.name()).to_owned(),
             });
         }
         real.server.stop().await;
@@ -274,7 +275,7 @@ async fn both_answer_the_same_whatever_they_are_asked() {
     }
     // Much of what can happen did.
     for outcome in [
-        "ask",
+        "request",
         "refresh",
         "claim true",
         "claim false",

@@ -1,4 +1,4 @@
-//! Summarisers that stand in for a language model and its moods.
+//! Summarisers that stand in for a language model and its behaviors.
 
 use std::{
     future::pending,
@@ -17,34 +17,34 @@ use shiori_worker::{
 
 /// What a model does with each request.
 #[derive(Debug, Clone, Copy)]
-pub enum Mood {
+pub enum Behavior {
     /// Answers after a while.
     Slow(Duration),
     /// Never answers.
-    Hung,
+    Hang,
     /// Panics.
-    Mad,
+    Panic,
 }
 
-/// A model in some mood, and what it has seen.
+/// A model in some behavior, and what it has seen.
 #[derive(Debug)]
-pub struct Model {
-    mood: Mood,
+pub struct FakeModel {
+    behavior: Behavior,
     /// Requests so far.
     pub calls: AtomicU32,
     /// Requests that are neither answered nor given up.
     pub open: AtomicU32,
     /// The most requests that were open at once.
-    pub most: AtomicU32,
+    pub max_open: AtomicU32,
 }
 
-impl Model {
-    pub fn new(mood: Mood) -> Arc<Self> {
+impl FakeModel {
+    pub fn new(behavior: Behavior) -> Arc<Self> {
         Arc::new(Self {
-            mood,
+            behavior,
             calls: AtomicU32::new(0),
             open: AtomicU32::new(0),
-            most: AtomicU32::new(0),
+            max_open: AtomicU32::new(0),
         })
     }
 
@@ -55,12 +55,12 @@ impl Model {
 }
 
 /// A pipeline whose summariser never answers.
-pub fn hung() -> Pipeline {
-    Model::new(Mood::Hung).pipeline()
+pub fn hanging_pipeline() -> Pipeline {
+    FakeModel::new(Behavior::Hang).pipeline()
 }
 
 /// Counts a request as open until it is dropped.
-struct Open<'a>(&'a Model);
+struct Open<'a>(&'a FakeModel);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
@@ -69,9 +69,9 @@ impl Drop for Open<'_> {
 }
 
 #[async_trait]
-impl Summarizer for Model {
+impl Summarizer for FakeModel {
     fn engine(&self) -> &'static str {
-        "moody/1"
+        "fake/1"
     }
 
     async fn summarize(
@@ -81,13 +81,13 @@ impl Summarizer for Model {
     ) -> Result<Written, SummarizeError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most.fetch_max(open, Ordering::SeqCst);
+        self.max_open.fetch_max(open, Ordering::SeqCst);
         let _open = Open(self);
         progress(1);
-        match self.mood {
-            Mood::Slow(pause) => tokio::time::sleep(pause).await,
-            Mood::Hung => pending().await,
-            Mood::Mad => panic!("the model lost its mind"),
+        match self.behavior {
+            Behavior::Slow(pause) => tokio::time::sleep(pause).await,
+            Behavior::Hang => pending().await,
+            Behavior::Panic => panic!("the model panics"),
         }
         let reflection = "천천히 쓴 글이에요.".to_owned();
         Ok(Written::new(reflection, self.engine()))

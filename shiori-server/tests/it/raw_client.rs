@@ -1,0 +1,95 @@
+//! HTTP without the SDK, for requests that the SDK never sends.
+
+use crate::fixtures::{PASSWORD, fresh_email};
+
+/// What a raw request is answered with.
+pub struct RawResponse {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+}
+
+impl RawResponse {
+    pub async fn send(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// The envelope's error name; the envelope must agree with the HTTP status.
+    pub fn error(&self) -> String {
+        let json = self.json();
+        assert_eq!(json["code"], self.status, "{}", self.text);
+        assert!(!json["message"].as_str().unwrap_or_default().is_empty(), "{}", self.text);
+        json["error"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// One who speaks HTTP by hand, for what the SDK would never send.
+pub struct RawClient {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+}
+
+impl RawClient {
+    pub fn anonymous(url: &str) -> Self {
+        Self { http: reqwest::Client::new(), url: url.to_owned(), token: None }
+    }
+
+    pub fn with_token(url: &str, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..Self::anonymous(url) }
+    }
+
+    /// Signs up and in by hand.
+    pub async fn sign_up(url: &str) -> Self {
+        let raw = Self::anonymous(url);
+        let email = fresh_email();
+        let account = serde_json::json!({"email": email, "password": PASSWORD, "nickname": "손"});
+        assert_eq!(raw.post("/api/user/signup", &account).await.status, 201);
+        let response = raw.post("/api/user/login", &account).await;
+        let token = response.json()["data"]["token"].as_str().unwrap().to_owned();
+        Self { token: Some(token), ..raw }
+    }
+
+    pub async fn get(&self, path: &str) -> RawResponse {
+        self.send(reqwest::Method::GET, path, None).await
+    }
+
+    pub async fn delete(&self, path: &str) -> RawResponse {
+        self.send(reqwest::Method::DELETE, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &serde_json::Value) -> RawResponse {
+        self.send(reqwest::Method::POST, path, Some(body.to_string())).await
+    }
+
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<String>,
+    ) -> RawResponse {
+        let mut request = self.request(method, path);
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        RawResponse::send(request).await
+    }
+
+    /// A request of theirs, to be set up further.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A real server on a free port with its own data directory, one for each test.
+
+use shiori_sdk::Client;
+use shiori_server::{Config, HashCost, Server, WorkerMode};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::fixtures::{PASSWORD, fresh_email, new_client};
+
+/// A running server with a data directory of its own.
+pub struct TestServer {
+    server: Server,
+    shutdown: CancellationToken,
+    dir: TempDir,
+}
+
+impl TestServer {
+    /// The embedded default, but for cheap password hashes.
+    pub async fn start() -> Self {
+        Self::with_config(|_| {}).await
+    }
+
+    /// A server without a worker: the test plays it.
+    pub async fn without_worker() -> Self {
+        Self::with_config(|config| config.worker = WorkerMode::None).await
+    }
+
+    pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::embedded(dir.path()).unwrap();
+        config.hash_cost = HashCost::MINIMAL;
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let shutdown = CancellationToken::new();
+        let server = Server::start(config, listener, shutdown.clone()).await.unwrap();
+        Self { server, shutdown, dir }
+    }
+
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The token of the internal API.
+    pub fn internal_token(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("internal.secret")).unwrap()
+    }
+
+    /// A device of a new person, signed in.
+    pub async fn sign_up(&self) -> (Client, String) {
+        let email = fresh_email();
+        let client = new_client(&self.url());
+        client.auth().signup(&email, PASSWORD, "시오리").await.unwrap();
+        client.auth().login(&email, PASSWORD).await.unwrap();
+        (client, email)
+    }
+
+    /// A new person's only device.
+    pub async fn client(&self) -> Client {
+        self.sign_up().await.0
+    }
+
+    /// Stops the server; nothing may have to be cut off.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.server.stopped().await.unwrap();
+    }
+}
