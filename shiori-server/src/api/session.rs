@@ -199,4 +199,23 @@ fn refresh_cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refresh_token_is_found_among_other_cookies() {
+        for (cookies, expected) in [
+            (&["refresh_token=abc"][..], Some("abc")),
+            (&["theme=dark; refresh_token=abc; lang=ko"], Some("abc")),
+            (&["theme=dark", "refresh_token=abc"], Some("abc")),
+            (&["refresh_tokens=abc; xrefresh_token=abc; refresh_token"], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for cookie in cookies {
+                headers.append(COOKIE, cookie.parse().expect("a header"));
+            }
+            assert_eq!(refresh_cookie(&headers), expected, "{cookies:?}");
+        }
+    }
+}

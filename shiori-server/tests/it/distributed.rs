@@ -1,5 +1,5 @@
-//! The promises over many servers and workers, on the engines of the distributed profile: real
-//! processes, real signals, connections that are really cut.
+//! Several servers and workers on the engines of the distributed profile, with real processes,
+//! signals and network faults.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const FAST: Behavior = Behavior::Slow(Duration::from_millis(50));
 
-/// Whether a worker has been is_worker_call that its lease is lost.
+/// Whether a worker has received 409 `lease_lost`.
 async fn has_rejected_a_lease(url: &str) -> bool {
     let metrics = RawClient::anonymous(url).get("/metrics").await.text;
     metrics.lines().any(|line| {
@@ -44,8 +44,8 @@ async fn saves_race_over_two_server_processes() {
     cluster.drop_databases().await;
 }
 
-/// Signed in at one server, known at the other; asked for at one, waited for at the other, written
-/// by a worker that knows the first alone.
+/// A session of one server is valid on the other; a summary requested on one is awaited on the
+/// other, and written by a worker that knows only the first.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_summary_crosses_servers_and_worker() {
@@ -59,7 +59,7 @@ async fn a_summary_crosses_servers_and_worker() {
     let elsewhere = devices[1].summaries().handle(handle.id());
     let waiting = tokio::spawn(async move { elsewhere.wait().await });
     wait_until("the model is asked", async || llm.open() == 1).await;
-    // What a thief of the queue would find: no text, no name.
+    // Redis holds no diary text and no title.
     let redis = redis::Client::open(cluster.redis.as_str()).unwrap();
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
     let pattern = format!("{}:*", cluster.prefix());
@@ -82,7 +82,7 @@ async fn a_summary_crosses_servers_and_worker() {
     cluster.drop_databases().await;
 }
 
-/// SIGKILL of a worker with 50 jobs in flight: another completes them all, each with one result.
+/// SIGKILL of a worker with 50 jobs in flight: another worker completes each once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_killed_workers_jobs_are_completed_by_another() {
@@ -104,15 +104,15 @@ async fn a_killed_workers_jobs_are_completed_by_another() {
         let summary = handle.wait().await.unwrap();
         assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 2));
     }
-    assert_eq!(llm.calls(), 50, "none is run twice by the second");
+    assert_eq!(llm.calls(), 50, "the second worker runs each job once");
     assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 50);
     second.terminate().await;
     server.stop().await;
     cluster.drop_databases().await;
 }
 
-/// SIGSTOP for longer than the lease, then SIGCONT: what the worker brings late is refused, and
-/// what is stored stays.
+/// SIGSTOP for longer than the lease, then SIGCONT: the late result is rejected, and the stored
+/// result stays.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_late_result_is_refused() {
@@ -128,7 +128,7 @@ async fn a_late_result_is_refused() {
     let other_worker = cluster.worker(&server.url(), &llm).await;
     let stored = handle.wait().await.unwrap();
     assert_eq!((stored.status, stored.attempts), (SummaryStatus::Completed, 2));
-    // The model has answered the stopped_worker, too, who does not know what time it is.
+    // The stopped worker still gets its answer from the model.
     gated.release(1);
     wait_until("the response is sent", async || gated.open() == 0).await;
     stopped_worker.signal("-CONT").await;
@@ -141,7 +141,7 @@ async fn a_late_result_is_refused() {
     cluster.drop_databases().await;
 }
 
-/// A job that takes three times its lease is run once, for its worker lives.
+/// A job that takes three times its lease runs once, because heartbeats extend the lease.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_job_longer_than_its_lease_is_run_once() {
@@ -162,7 +162,7 @@ async fn a_job_longer_than_its_lease_is_run_once() {
     cluster.drop_databases().await;
 }
 
-/// SIGTERM of a worker with 100 in flight: it finishes them, and none is run twice because of it.
+/// SIGTERM of a worker with 100 jobs in flight: it finishes them, and none runs twice.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_terminated_worker_finishes_its_jobs() {
@@ -190,8 +190,8 @@ async fn a_terminated_worker_finishes_its_jobs() {
     cluster.drop_databases().await;
 }
 
-/// The server is killed after it has inserted the row and before the queue has taken the hint:
-/// Redis stands still at that moment.
+/// The server is killed after it has inserted the row and before the queue has accepted the hint:
+/// Redis is stalled at that moment.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_server_killed_between_row_and_hint_loses_nothing() {
@@ -211,11 +211,13 @@ async fn a_server_killed_between_row_and_hint_loses_nothing() {
         tokio::spawn(
             async move { client.summaries().request(Week::starting(day(1)).unwrap()).await },
         );
-    wait_until("the request is before the row", async || cluster.blocked_requests().await == 1)
-        .await;
+    wait_until("the request is blocked before its insert", async || {
+        cluster.blocked_requests().await == 1
+    })
+    .await;
     redis_proxy.set_stalled(true);
     drop(lock);
-    wait_until("the row is there", async || {
+    wait_until("the row is inserted", async || {
         cluster.count("SELECT COUNT(*) FROM summary").await == 1
     })
     .await;
@@ -234,8 +236,8 @@ async fn a_server_killed_between_row_and_hint_loses_nothing() {
     cluster.drop_databases().await;
 }
 
-/// Servers and workers are killed again and again while summaries are asked for: each that was
-/// accepted is completed.
+/// Servers and workers are killed repeatedly while summaries are requested: every accepted summary
+/// is completed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn servers_and_workers_killed_at_random_lose_nothing() {
@@ -249,7 +251,7 @@ async fn servers_and_workers_killed_at_random_lose_nothing() {
         let requesting = tokio::spawn(async move {
             request_summaries(&client, 0).await;
             let mut ids = Vec::new();
-            // Until the server dies under it.
+            // Until the server is killed.
             for nth in 0..28 {
                 let week = Week::starting(day(1).plus_days(nth - 6).unwrap()).unwrap();
                 let Ok(requested) = client.summaries().request(week).await else { break };
@@ -302,22 +304,22 @@ async fn a_redis_that_loses_its_data_loses_no_summary() {
     let worker = cluster.worker(&server.url(), &llm).await;
     wait_until("some have begun", async || llm.calls() > 20).await;
     redis.kill().await;
-    wait_until("what was taken is completed", async || llm.open() == 0).await;
+    wait_until("running jobs are completed", async || llm.open() == 0).await;
     redis.restart().await;
     wait_until("all are completed", async || {
         cluster.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 200
     })
     .await;
     assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 200);
-    // Everybody has to sign in again, and can.
+    // Sessions are lost; signing in works.
     sign_up_on(&[&server.url()]).await;
     worker.terminate().await;
     server.stop().await;
     cluster.drop_databases().await;
 }
 
-/// Each engine is cut off under load. Meanwhile answers are 503 with a time to wait, and never
-/// late; afterwards everything goes on by itself, and what was acknowledged is there.
+/// Each engine becomes unreachable under load. Requests receive 503 with Retry-After in time; the
+/// server recovers without a restart, and acknowledged saves are kept.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn the_server_recovers_from_engine_outages() {
@@ -333,7 +335,7 @@ async fn the_server_recovers_from_engine_outages() {
         url.set_port(Some(port.parse().unwrap())).unwrap();
         proxies.push(proxy);
     }
-    // Else the driver would find the replica set's members behind the proxy's back.
+    // Otherwise the driver would discover the replica set's members and bypass the proxy.
     mongodb.set_query(Some("directConnection=true"));
     (cluster.mysql, cluster.mongodb, cluster.redis) = (mysql, mongodb, redis.into());
     let server = cluster
@@ -359,7 +361,7 @@ async fn the_server_recovers_from_engine_outages() {
             }
             accepted += i64::from(request_summary(&raw, &mut refusals).await);
         }
-        assert!(refusals > 0, "nobody noticed that engine {outage} was cut off");
+        assert!(refusals > 0, "the outage of engine {outage} had no effect");
         set(false);
         let recovered = async {
             while save_next_version(&raw, &mut version).await.is_err() {}
@@ -381,8 +383,8 @@ async fn the_server_recovers_from_engine_outages() {
     cluster.count("SELECT COUNT(*) FROM summary").await;
 }
 
-/// Saves the next version, repeating until an response is known; an error is a refusal as it should
-/// be. What was acknowledged is the version.
+/// Saves the next version. `Err` when the server answered with a well-formed 503; `version` is the
+/// acknowledged version.
 async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()> {
     let title = format!("{} 번째", *version + 1);
     let body = json!({
@@ -399,14 +401,14 @@ async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()>
         }
         503 => {
             assert!(response.headers.contains_key("retry-after"), "{}", response.text);
-            // It may have been applied all the same; then it is the current one.
+            // The save may have been applied; then it is the current version.
             let current = raw.get("/api/diary/20260216").await;
             if current.status == 200 && current.json()["data"]["title"] == title {
                 *version += 1;
             }
             Err(())
         }
-        // Applied after the look above: the response was lost, not the save.
+        // Applied after the check above: the response was lost, not the save.
         409 if response.json()["data"]["current"]["title"] == title => {
             *version += 1;
             Ok(())
@@ -415,7 +417,7 @@ async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()>
     }
 }
 
-/// Asks for a summary; whether it was accepted. A refusal is as it should be.
+/// Requests a summary; whether it was accepted. Any other response must be a well-formed 503.
 async fn request_summary(raw: &RawClient, refusals: &mut u32) -> bool {
     let body = json!({"start": "20260216", "end": "20260222", "force": true});
     let response = raw.post("/api/diary/summary", &body).await;
@@ -430,8 +432,8 @@ async fn request_summary(raw: &RawClient, refusals: &mut u32) -> bool {
     }
 }
 
-/// A person's rows are deleted while a summary of theirs runs: what the worker brings is refused,
-/// and it goes on with others.
+/// A user's rows are deleted while a summary of theirs runs: the result is rejected, and the worker
+/// continues with other jobs.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn the_result_for_a_deleted_user_is_rejected() {

@@ -1,4 +1,4 @@
-//! Documents are kept to the letter, and their limits hold before anything is stored.
+//! Documents round-trip byte for byte, and their limits are checked before anything is stored.
 
 use serde_json::{Value, json};
 use shiori_sdk::{Document, Draft, Precondition};
@@ -18,7 +18,7 @@ const WEEK: [&str; 7] = [
     include_str!("../../../examples/data/sunday.json"),
 ];
 
-/// One of everything that an editor may send and a server may not touch.
+/// All kinds of nodes, marks and attributes that must round-trip unchanged.
 const EVERYTHING: &str = r#"{"type":"doc","x-editor":{"v":2.50,"flags":[]},"content":[
   {"type":"heading","attrs":{"level":2,"textAlign":"justify"},"content":[{"type":"text","text":"제목"}]},
   {"type":"paragraph","attrs":{"textAlign":"justify"},"content":[
@@ -37,7 +37,7 @@ async fn documents_round_trip_byte_for_byte() {
     let client = server.client().await;
     let documents = WEEK.iter().map(|json| {
         let sample: Value = serde_json::from_str(json).unwrap();
-        // The letter of the file, not of a parsed and printed copy.
+        // The bytes of the file, not a parsed and printed copy.
         let start = json.find("\"content\"").unwrap();
         let content = json[start..].split_once(':').unwrap().1.trim();
         let content = content.strip_suffix('}').unwrap().trim_end();
@@ -122,7 +122,7 @@ async fn oversized_input_is_rejected_and_not_stored() {
     assert_eq!(list.json()["data"], json!([]));
     let day = raw.get("/api/diary/20260216").await.json();
     assert_eq!((&day["data"]["content"], &day["data"]["version"]), (&Value::Null, &Value::Null));
-    // The limits themselves are within the limits.
+    // Values at the limits are accepted.
     let response = raw.post("/api/diary/20260216", &body(&"가".repeat(50), &nested(64))).await;
     assert_eq!(response.status, 201, "{}", response.text);
     server.stop().await;

@@ -1,4 +1,4 @@
-//! The edges of the API: envelopes, languages, ids, ranges, entity tags, strangers.
+//! What holds for all routes: envelopes, languages, request ids, ranges, entity tags, access.
 
 use serde_json::json;
 use shiori_sdk::{Date, DateRange, Precondition};
@@ -64,7 +64,11 @@ async fn a_request_id_is_echoed_or_made() {
         }
     };
     assert_eq!(id("my-id.7").await, "my-id.7");
-    assert_ne!(id("two words").await, "two words", "unfit for a log line");
+    assert_ne!(
+        id("two words").await,
+        "two words",
+        "an id that is unsafe in a log line is replaced"
+    );
     assert_eq!(id("").await.len(), 36);
     server.stop().await;
 }
@@ -102,7 +106,7 @@ async fn listings_and_week_metadata() {
     write_week(&client, "글").await;
     let meta = client.weeks().meta(crate::fixtures::week()).await.unwrap();
     assert!(meta.is_complete() && meta.missing().is_empty());
-    // More than the server lists at once.
+    // A longer range than the server lists in one response.
     let start = Date::new(2024, 1, 1).unwrap();
     let range = DateRange::new(start, Date::new(2026, 12, 31).unwrap()).unwrap();
     let entries = client.diaries().list(range).await.unwrap();

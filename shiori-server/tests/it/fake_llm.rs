@@ -1,4 +1,4 @@
-//! A stand-in for a provider of language models: its HTTP is real, its mind is not.
+//! A fake provider of language models over HTTP.
 
 use std::{
     io,
@@ -31,21 +31,21 @@ pub enum Behavior {
     Slow(Duration),
     /// Answers as soon as the gate gives a permit.
     Gated,
-    /// Refuses with this status, and asks to wait for a second.
+    /// Answers with this status and a Retry-After of one second.
     Status(u16),
-    /// Answers with something that is no completion.
+    /// Answers with a body that is not a completion.
     Garbage,
-    /// Answers with a completion of nothing.
+    /// Answers with a completion without choices.
     Empty,
-    /// Begins to response, and its filter stops it.
+    /// Streams a word, and ends with `content_filter`.
     ContentFilter,
-    /// Begins to response, and hangs up.
+    /// Streams a word, and closes the connection.
     Disconnect,
-    /// Answers a word at a time, and never comes to an end.
+    /// Streams words without end.
     NeverEnds,
 }
 
-/// A provider at a port of its own.
+/// A provider on its own port.
 pub struct FakeLlm {
     url: String,
     shared: Arc<Shared>,
@@ -58,7 +58,7 @@ struct Shared {
     open: AtomicU32,
 }
 
-/// Counts a request as open until it is answered or given up.
+/// Counts a request as open until it is answered or cancelled.
 struct Open(Arc<Shared>);
 
 impl Drop for Open {
@@ -88,17 +88,17 @@ impl FakeLlm {
         &self.url
     }
 
-    /// Requests so far.
+    /// All requests.
     pub fn calls(&self) -> u32 {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
-    /// Requests that are neither answered nor given up.
+    /// Requests in progress.
     pub fn open(&self) -> u32 {
         self.shared.open.load(Ordering::SeqCst)
     }
 
-    /// Lets so many requests through the gate.
+    /// Lets this many requests through the gate.
     pub fn release(&self, count: usize) {
         self.shared.gate.add_permits(count);
     }
@@ -136,7 +136,7 @@ async fn complete(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
         .into_response()
 }
 
-/// An response that comes in pieces.
+/// A streamed response.
 fn stream(words: impl Stream<Item = io::Result<String>> + Send + 'static) -> Response {
     ([(CONTENT_TYPE, "text/event-stream")], Body::from_stream(words)).into_response()
 }

@@ -1,4 +1,4 @@
-//! Summarisers that stand in for a language model and its behaviors.
+//! A summariser with a configurable behavior, in place of a language model.
 
 use std::{
     future::pending,
@@ -18,7 +18,7 @@ use shiori_worker::{
 /// What a model does with each request.
 #[derive(Debug, Clone, Copy)]
 pub enum Behavior {
-    /// Answers after a while.
+    /// Answers after this time.
     Slow(Duration),
     /// Never answers.
     Hang,
@@ -26,15 +26,15 @@ pub enum Behavior {
     Panic,
 }
 
-/// A model in some behavior, and what it has seen.
+/// A summariser that counts its calls.
 #[derive(Debug)]
 pub struct FakeModel {
     behavior: Behavior,
-    /// Requests so far.
+    /// All requests.
     pub calls: AtomicU32,
-    /// Requests that are neither answered nor given up.
+    /// Requests in progress.
     pub open: AtomicU32,
-    /// The most requests that were open at once.
+    /// The maximum of concurrent requests.
     pub max_open: AtomicU32,
 }
 
@@ -48,7 +48,7 @@ impl FakeModel {
         })
     }
 
-    /// The built-in emotion model with this one as the summariser.
+    /// The built-in pipeline with this summariser.
     pub fn pipeline(self: &Arc<Self>) -> Pipeline {
         Pipeline { summarizer: self.clone(), ..Pipeline::builtin() }
     }

@@ -46,11 +46,11 @@ pub async fn write_week(client: &Client, text: &str) {
     }
 }
 
-/// Waits until the condition holds, and fails if it does not within a generous time.
+/// Waits until the condition holds; fails after 60 seconds.
 pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !condition().await {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        assert!(tokio::time::Instant::now() < deadline, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

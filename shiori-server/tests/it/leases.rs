@@ -1,5 +1,4 @@
-//! The internal API: leases, results and failures, with the test as the worker and time moved by
-//! hand.
+//! The internal API: leases, results and failures. The test is the worker and moves the clock.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::fixtures::{wait_until, week, write_week};
 use crate::raw_client::{RawClient, RawResponse};
 use crate::test_server::TestServer;
 
-/// A queued summary, and a worker's way to the server.
+/// A server with a queued summary, and a client of the internal API.
 struct LeaseTest {
     server: TestServer,
     clock: ManualClock,
@@ -29,7 +28,7 @@ impl LeaseTest {
             config.worker = WorkerMode::None;
             config.clock = std::sync::Arc::new(injected);
             config.summaries.max_attempts = 2;
-            // Tokens are not what this is about.
+            // Access tokens must outlive the moves of the clock.
             config.sessions.access_ttl = Duration::from_secs(1_000_000);
         })
         .await;
@@ -78,8 +77,8 @@ fn assert_conflict(response: &RawResponse, error: &str) {
     assert_eq!((response.status, response.error().as_str()), (409, error));
 }
 
-/// The response to a claim was lost. The worker asks again under the same token, which costs no
-/// attempt; another worker's token is another's.
+/// A worker that lost the response to its claim repeats it with the same token, without using up
+/// an attempt; a claim with another token is rejected.
 #[tokio::test]
 async fn a_repeated_claim_is_idempotent() {
     let test = LeaseTest::start().await;
@@ -119,7 +118,7 @@ async fn a_lease_is_exclusive_and_its_result_is_idempotent() {
     assert_eq!(beat.status, 200);
     assert_eq!(test.handle.poll().await.unwrap().progress.unwrap().characters, 7);
     assert_eq!(test.result(token).await.status, 200);
-    assert_eq!(test.result(token).await.status, 200, "the same result again");
+    assert_eq!(test.result(token).await.status, 200, "the same result twice");
     assert_conflict(&test.post("heartbeat", &json!({"lease_token": token})).await, "lease_lost");
     let summary = test.handle.poll().await.unwrap();
     assert_eq!((summary.status, summary.progress), (SummaryStatus::Completed, None));
@@ -150,7 +149,7 @@ async fn the_dispatcher_requeues_expired_leases_until_attempts_run_out() {
     let test = LeaseTest::start().await;
     test.lease().await;
     test.clock.advance(Duration::from_secs(31));
-    wait_until("the lease is taken back", async || test.status().await == SummaryStatus::Queued)
+    wait_until("the lease has expired", async || test.status().await == SummaryStatus::Queued)
         .await;
     test.lease().await;
     test.clock.advance(Duration::from_secs(31));

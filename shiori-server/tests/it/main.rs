@@ -1,6 +1,7 @@
-//! The server as its users meet it: started for real on a free port, spoken to through the SDK.
+//! Integration tests: a real server on a free port, used through the SDK.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod accounts;
 mod conformance;
 mod distributed;
 mod documents;

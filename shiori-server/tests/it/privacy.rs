@@ -1,4 +1,4 @@
-//! No diary text, password or token reaches a log line, whatever goes wrong.
+//! No log line holds diary text, a password or a token.
 
 use std::{
     io,
@@ -35,8 +35,8 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-/// Everything is logged that can be, by every crate, and then searched. A process has one global
-/// log, so this test captures it for all tests that run in the same process: so much the better.
+/// Captures the log of every crate at the level trace and searches it. The subscriber is global to
+/// the process, so the log of tests that run at the same time is searched, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_holds_no_text_and_no_secret() {
     let captured = Captured::default();

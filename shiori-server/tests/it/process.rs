@@ -40,12 +40,12 @@ impl Process {
         &self.url
     }
 
-    /// SIGKILL: no goodbye, no flush.
+    /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
 
-    /// SIGSTOP, SIGCONT and the like.
+    /// Sends a signal, e.g. `-STOP`.
     pub async fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status().await.unwrap();
@@ -60,7 +60,7 @@ impl Process {
     }
 }
 
-/// The process, and the line of its log that says that it is ready.
+/// Starts the process; returns it with the log line that contains `ready`.
 async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
     let mut child = command
         .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
@@ -77,7 +77,7 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
             None => panic!("it ended before it was {ready}:\n{output}"),
         }
     };
-    // The pipe must not fill up.
+    // Drain the pipe, so that the process never blocks on it.
     tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
     (child, line)
 }

@@ -1,5 +1,5 @@
-//! A provider of language models in a bad behavior: tried again within bounds, then a failure with a
-//! reason that the person may see, and never a summary that is unfinished for ever.
+//! A provider of language models that misbehaves: retries are bounded, the summary ends as failed,
+//! and its failure has a reason for the user.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     test_server::TestServer,
 };
 
-/// What becomes of a summary, and how often the provider was asked for it.
+/// The failure of a summary, and the number of calls to the provider.
 async fn ending(behavior: Behavior) -> (FailureKind, u32) {
     let llm = FakeLlm::start(behavior).await;
     let config = OpenAiConfig {

@@ -1,4 +1,4 @@
-//! A proxy that cuts connections: faults on the wire as they happen.
+//! A TCP proxy that injects network faults.
 
 use std::sync::{
     Arc, Mutex,
@@ -11,7 +11,7 @@ use tokio::{
     sync::Notify,
 };
 
-/// Stands between a client and a server.
+/// A TCP proxy between a client and a server.
 pub struct Proxy {
     url: String,
     state: Arc<Faults>,
@@ -19,27 +19,27 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
-    /// Whose answers are dropped, and the connection cut.
+    /// Which responses are dropped, together with their connection.
     drop_rule: Mutex<DropRule>,
-    /// Connections are refused.
+    /// New connections are refused, and open ones closed.
     down: AtomicBool,
-    /// Bytes are held back; connections stay as they are.
+    /// No bytes are forwarded; connections stay open.
     stalled: AtomicBool,
-    /// Told when one of the two changes.
+    /// Notified when `down` or `stalled` changes.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct DropRule {
-    /// Requests that contain this.
+    /// Matches requests that contain this text.
     part: Option<&'static str>,
-    /// One in so many of them; 0 for the next one alone.
+    /// Drops one in this many responses; 0 drops only the next one.
     every: usize,
     count: usize,
     dropped: Vec<DroppedResponse>,
 }
 
-/// A request whose response did not arrive.
+/// A response that was dropped, with its request.
 #[derive(Clone)]
 pub struct DroppedResponse {
     pub request: String,
@@ -62,7 +62,7 @@ impl Faults {
 }
 
 impl Proxy {
-    /// Before a server of which this is the URL or the address.
+    /// Starts a proxy for the server with this URL or address.
     pub async fn start(server: &str) -> Self {
         let target = server.strip_prefix("http://").unwrap_or(server).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -89,23 +89,23 @@ impl Proxy {
         &self.url
     }
 
-    /// Lets the next request that contains `part` through, and cuts its response off.
+    /// Forwards the next request that contains `part`, and drops its response.
     pub fn drop_response_to(&self, part: &'static str) {
         self.drop_one_response_in(0, part);
     }
 
-    /// Lets all requests that contain `part` through, and cuts off the response to one in so many.
+    /// Forwards all requests that contain `part`, and drops one in `every` responses.
     pub fn drop_one_response_in(&self, every: usize, part: &'static str) {
         *self.state.drop_rule.lock().unwrap() =
             DropRule { part: Some(part), every, ..DropRule::default() };
     }
 
-    /// Whether the response that was to be dropped has been.
+    /// Whether the response has been dropped.
     pub fn has_dropped(&self) -> bool {
         self.state.drop_rule.lock().unwrap().part.is_none()
     }
 
-    /// What has been dropped.
+    /// The dropped responses.
     pub fn dropped(&self) -> Vec<DroppedResponse> {
         self.state.drop_rule.lock().unwrap().dropped.clone()
     }
@@ -115,20 +115,20 @@ impl Proxy {
         self.url.strip_prefix("http://").unwrap()
     }
 
-    /// Refuses connections, and cuts those that are there.
+    /// Refuses new connections and closes open ones.
     pub fn set_down(&self, down: bool) {
         self.state.down.store(down, Ordering::SeqCst);
         self.state.changed.notify_waiters();
     }
 
-    /// Holds back every byte, as a network does that has lost its way.
+    /// Stops forwarding bytes, and keeps the connections open.
     pub fn set_stalled(&self, stalled: bool) {
         self.state.stalled.store(stalled, Ordering::SeqCst);
         self.state.changed.notify_waiters();
     }
 }
 
-/// Carries bytes both ways until one side closes or the state says to cut.
+/// Forwards bytes both ways until one side closes or a fault closes the connection.
 async fn forward(mut client: TcpStream, mut server: TcpStream, state: &Faults) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let (mut cut, mut request) = (false, String::new());

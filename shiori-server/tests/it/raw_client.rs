@@ -2,7 +2,7 @@
 
 use crate::fixtures::{PASSWORD, fresh_email};
 
-/// What a raw request is answered with.
+/// The response to a raw request.
 pub struct RawResponse {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
@@ -32,7 +32,7 @@ impl RawResponse {
     }
 }
 
-/// One who speaks HTTP by hand, for what the SDK would never send.
+/// An HTTP client with an optional bearer token.
 pub struct RawClient {
     http: reqwest::Client,
     url: String,
@@ -48,7 +48,7 @@ impl RawClient {
         Self { token: Some(token.to_owned()), ..Self::anonymous(url) }
     }
 
-    /// Signs up and in by hand.
+    /// Signs up a new user and signs in.
     pub async fn sign_up(url: &str) -> Self {
         let raw = Self::anonymous(url);
         let email = fresh_email();
@@ -84,7 +84,7 @@ impl RawClient {
         RawResponse::send(request).await
     }
 
-    /// A request of theirs, to be set up further.
+    /// A request with the token, to be completed by the caller.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         match &self.token {

@@ -1,4 +1,4 @@
-//! What was accepted reaches its end, whatever is killed: the real binary, real signals.
+//! Accepted summaries are completed although the server is killed: the real binary, real signals.
 
 use std::{path::Path, time::Duration};
 
@@ -45,8 +45,8 @@ async fn write_days(client: &Client, days: i64) {
     }
 }
 
-/// Twenty summaries are queued, eight of them running on leases of a worker that is never heard
-/// of again, when the server is killed. The next server finishes them all by itself.
+/// The server is killed with twenty unfinished summaries, eight of them leased by a worker that is
+/// gone. The next server completes them all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_server_loses_neither_queued_nor_running_summaries() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,8 +76,8 @@ async fn a_killed_server_loses_neither_queued_nor_running_summaries() {
     server.terminate().await;
 }
 
-/// The server is killed again and again, at random moments while its worker runs. Every request
-/// that was accepted is completed in the end, and every acknowledged save is there.
+/// The server is killed repeatedly at random moments while its worker runs. Every accepted request
+/// is completed, and every acknowledged save is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_killed_at_random_moments_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -98,7 +98,7 @@ async fn a_server_killed_at_random_moments_loses_nothing() {
             let client = client.clone();
             tokio::spawn(async move {
                 let (mut ids, mut saved) = (Vec::new(), 0_u64);
-                // Until the server dies under it.
+                // Until the server is killed.
                 for week in weeks(24).into_iter().cycle() {
                     let diaries = client.diaries();
                     match client.summaries().request_with(week, true).await {
@@ -140,7 +140,7 @@ async fn a_server_killed_at_random_moments_loses_nothing() {
     server.terminate().await;
 }
 
-/// SIGTERM while a long-poll waits: it is answered, and the server ends with success.
+/// SIGTERM during a long-poll: it is answered, and the process exits with success.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_server_answers_long_polls() {
     let dir = tempfile::tempdir().unwrap();
@@ -161,7 +161,7 @@ async fn a_terminated_server_answers_long_polls() {
     })
     .await;
     server.terminate().await;
-    // Whether the poll had arrived before the signal or not, it does not hang.
+    // The poll may arrive after the signal; it must not hang.
     match poll.await {
         Ok(response) => assert_eq!(response.status, 200),
         Err(refused) => assert!(refused.is_panic(), "the connection was refused"),

@@ -1,4 +1,4 @@
-//! Of any number of racing saves exactly one wins, and no acknowledged text is lost.
+//! Of all concurrent saves of one version, exactly one succeeds; no acknowledged text is lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,14 +17,14 @@ use crate::{
     test_server::TestServer,
 };
 
-/// How many save at once.
+/// Concurrent savers.
 const SAVERS: usize = 128;
 
-/// How often they do, and how often each writer of a chain reads and saves.
+/// Rounds of concurrent saves, and reads and saves of each writer in a chain.
 const ROUNDS: usize = 100;
 
-/// Saves from `SAVERS` connections at once; exactly one succeeds, all others are told 409 with
-/// the winner's diary.
+/// Saves from `SAVERS` connections at once: exactly one succeeds, all others receive 409 with the
+/// current diary.
 async fn race(clients: &[Client], date: Date, precondition: Precondition, round: usize) -> Version {
     let tasks: Vec<_> = (0..SAVERS)
         .map(|saver| {
@@ -62,7 +62,7 @@ async fn of_128_saves_over_one_version_one_wins() {
     server.stop().await;
 }
 
-/// The clients are one person's, each at a server of its own or all at one.
+/// The clients belong to one user, on one server or on several.
 pub async fn race_over_versions(clients: &[Client], rounds: usize) {
     let first =
         clients[0].diaries().save(day(16), draft("처음"), Precondition::IfAbsent).send().await;
@@ -81,7 +81,7 @@ async fn of_128_first_saves_one_wins() {
     server.stop().await;
 }
 
-/// The clients are one person's, each at a server of its own or all at one.
+/// The clients belong to one user, on one server or on several.
 pub async fn race_to_be_first(clients: &[Client], rounds: usize) {
     for round in 0..rounds {
         let date = day(1).plus_days(i64::try_from(round).unwrap()).unwrap();
@@ -89,8 +89,8 @@ pub async fn race_to_be_first(clients: &[Client], rounds: usize) {
     }
 }
 
-/// Writers that fire as soon as they see a version, at random moments: the chain of versions has
-/// no hole and no fork, and every stored title belongs to its content.
+/// Writers read and save at random moments: versions have no gap and no duplicate, and every title
+/// is stored with its own content.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_chains_lose_no_acknowledged_save() {
     let server = TestServer::start().await;
@@ -98,9 +98,9 @@ async fn overlapping_chains_lose_no_acknowledged_save() {
     server.stop().await;
 }
 
-/// The clients are one person's, each at a server of its own or all at one.
+/// The clients belong to one user, on one server or on several.
 pub async fn race_in_chains(clients: &[Client], rounds: usize) {
-    // What was acknowledged, by the version it became.
+    // Acknowledged texts by version.
     let acknowledged: Arc<Mutex<BTreeMap<u64, String>>> = Arc::default();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
@@ -141,13 +141,13 @@ pub async fn race_in_chains(clients: &[Client], rounds: usize) {
     }
     let acknowledged = acknowledged.lock().unwrap().clone();
     let chain: Vec<u64> = acknowledged.keys().copied().collect();
-    assert_eq!(chain, (1..=chain.len() as u64).collect::<Vec<_>>(), "a hole in the chain");
+    assert_eq!(chain, (1..=chain.len() as u64).collect::<Vec<_>>(), "a gap in the versions");
     let last = clients[0].diaries().get(day(16)).await.unwrap().unwrap();
     assert_eq!(last.version.get(), chain.len() as u64);
     assert_eq!(Some(&last.title), acknowledged.values().last());
 }
 
-/// 32 devices each append a line to the same day: all lines are there, each once.
+/// 32 devices each append a line to the same day: every line is stored once.
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_two_devices_append_a_line_each() {
     let server = TestServer::start().await;
@@ -162,7 +162,7 @@ async fn thirty_two_devices_append_a_line_each() {
     server.stop().await;
 }
 
-/// Under the default policy nobody gives up, however many there are.
+/// The default policy is sufficient for 128 concurrent writers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
     let server = TestServer::start().await;
@@ -170,14 +170,14 @@ async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
     server.stop().await;
 }
 
-/// Of the saves that were applied one response in ten is lost on the way back; still every line is
-/// there once, and the writers are told.
+/// One response in ten is lost after its save was applied: every line is stored once, and the
+/// writers see `Replayed`.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_responses_neither_lose_nor_repeat_lines() {
     let server = TestServer::start().await;
     let (_, email) = server.sign_up().await;
     let proxy = Proxy::start(&server.url()).await;
-    // One save in a thousand would lose three answers in a row.
+    // One save in a thousand loses three responses in a row.
     let patient = RetryPolicy::default().with_attempts(10);
     let client = Client::builder(proxy.url()).retry_policy(patient).build().unwrap();
     client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
@@ -219,7 +219,7 @@ async fn lost_responses_neither_lose_nor_repeat_lines() {
     server.stop().await;
 }
 
-/// The devices are one person's.
+/// The devices belong to one user.
 pub async fn append_a_line_each(devices: &[Client]) {
     let count = devices.len();
     let appends: Vec<_> = devices

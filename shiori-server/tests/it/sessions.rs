@@ -63,7 +63,7 @@ async fn wrong_credentials_are_indistinguishable_and_throttled() {
     assert_eq!((last.status, last.error().as_str()), (429, "too_many_attempts"));
     let wait: u64 = last.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=300).contains(&wait));
-    assert_eq!(login(&email, PASSWORD).await.status, 429, "the right one waits as well");
+    assert_eq!(login(&email, PASSWORD).await.status, 429, "the correct password is throttled, too");
     server.stop().await;
 }
 
@@ -106,8 +106,8 @@ async fn an_expired_access_token_is_refreshed_by_itself() {
     server.stop().await;
 }
 
-/// Rotation by hand: a lost response may be asked for again within the grace, a stolen token ends
-/// the session.
+/// Within the grace period a rotation can be repeated; later, reuse of the old token revokes the
+/// session.
 #[tokio::test]
 async fn a_refresh_token_used_twice_ends_the_session() {
     let clock = ManualClock::at(Timestamp::now());
@@ -153,11 +153,11 @@ async fn a_refresh_token_used_twice_ends_the_session() {
     let (status, _, second) = refresh(first.clone(), access.clone()).await;
     assert_eq!(status, 200);
     let (status, _, again) = refresh(first.clone(), access.clone()).await;
-    assert_eq!((status, &again), (200, &second), "the lost response, asked for again");
+    assert_eq!((status, &again), (200, &second), "a repeated rotation returns the same token");
     clock.advance(Duration::from_secs(11));
     let (status, error, _) = refresh(first, access.clone()).await;
     assert_eq!((status, error.as_str()), (401, "refresh_reused"));
     let (status, error, _) = refresh(second.unwrap(), access).await;
-    assert_eq!((status, error.as_str()), (401, "session_expired"), "the whole session has ended");
+    assert_eq!((status, error.as_str()), (401, "session_expired"), "the session is revoked");
     server.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Stopping drains: whoever waits is answered, and what runs is finished or handed back.
+//! Graceful shutdown: waiting requests are answered, running summaries finished or requeued.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn waiting_requests_are_answered_on_shutdown() {
     let mut watch = Box::pin(handle.watch());
     let first = watch.next().await.unwrap().unwrap();
     assert_eq!(first.status, SummaryStatus::Queued);
-    // `stop` fails if anything had to be cut off, such as the stream that is still open.
+    // `stop` fails if a request was cut off, such as the stream that is still open.
     server.stop().await;
     drop(watch);
 }
@@ -61,7 +61,7 @@ async fn a_stopping_server_finishes_or_requeues_running_summaries() {
     client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
     let summary = client.summaries().handle(handle.id()).wait().await.unwrap();
     assert_eq!(summary.status, SummaryStatus::Completed);
-    assert_eq!(summary.attempts, 1, "the attempt was given back");
+    assert_eq!(summary.attempts, 1, "the interrupted attempt is not counted");
     shutdown.cancel();
     server.stopped().await.unwrap();
 }

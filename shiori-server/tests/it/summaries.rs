@@ -1,4 +1,4 @@
-//! A summary's way from the request to the reflection.
+//! Summaries, from the request to the reflection.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ async fn a_week_is_summarised_with_seven_emotions() {
         assert_eq!(entry.emotion, Some(Emotion::Happiness));
     }
 
-    // A diary that is saved afterwards makes the reflection stale, and that day alone.
+    // A later save makes the reflection stale, and the status of that day only.
     let diary = client.diaries().get(day(18)).await.unwrap().unwrap();
     let over = Precondition::IfVersion(diary.version);
     client.diaries().save(day(18), draft("고쳤다"), over).send().await.unwrap();
@@ -138,7 +138,7 @@ async fn a_week_of_empty_diaries_fails_clearly() {
     let summary = handle.wait().await.unwrap();
     assert_eq!(summary.status, SummaryStatus::Failed);
     assert_eq!(summary.failure.map(|failure| failure.kind), Some(FailureKind::NoText));
-    assert_eq!(summary.attempts, 1, "it is not tried again");
+    assert_eq!(summary.attempts, 1, "it is not retried");
     let entries = client.diaries().list(week().into()).await.unwrap();
     assert!(entries.iter().all(|entry| entry.summary_status == DiarySummaryStatus::Failed));
     server.stop().await;
@@ -239,8 +239,7 @@ async fn invalid_weeks_and_waits_are_rejected() {
     server.stop().await;
 }
 
-/// One who watches sees every status, and whoever comes back with an id in another process sees
-/// the end.
+/// A watcher sees every status; another process can resume waiting with the id.
 #[tokio::test]
 async fn a_summary_is_watched_to_its_end_and_resumed_elsewhere() {
     let server = TestServer::start().await;

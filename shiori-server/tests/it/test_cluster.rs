@@ -1,4 +1,5 @@
-//! Databases of one's own for each test, on the engines that `scripts/test.sh` provides.
+//! A cluster of servers and workers with its own databases, one for each test, on the engines that
+//! `scripts/test.sh` provides.
 
 use std::{process::Stdio, time::Duration};
 
@@ -19,8 +20,7 @@ use crate::{
 const JWT_SECRET: &str = "a secret that all servers of a cluster share";
 const INTERNAL_TOKEN: &str = "a token for the workers of a cluster";
 
-/// A database of accounts and summaries, one of diaries, and a corner of a Redis. Servers and
-/// workers live there.
+/// A MySQL database, a MongoDB database and a key prefix in Redis, shared by servers and workers.
 pub struct TestCluster {
     name: String,
     pub mysql: Url,
@@ -50,7 +50,7 @@ impl TestCluster {
         Self { name, mysql, mongodb, redis, admin }
     }
 
-    /// The databases are dropped; what is left in Redis expires or was taken.
+    /// Drops the databases. Keys in Redis expire.
     pub async fn drop_databases(self) {
         let drop = format!("DROP DATABASE {}", self.name);
         sqlx::query(sqlx::AssertSqlSafe(drop)).execute(&self.admin).await.unwrap();
@@ -58,7 +58,7 @@ impl TestCluster {
         mongodb.database(&self.name).drop().await.unwrap();
     }
 
-    /// A server's configuration: no worker, one day makes a week, and a hint is soon repeated.
+    /// A server's configuration: no worker, one required day, and a short hint time-out.
     pub fn config(&self) -> Config {
         let nowhere = "/nonexistent/nothing-is-kept-here".into();
         let mut config = Config::with_secrets(nowhere, JWT_SECRET.into(), INTERNAL_TOKEN.into());
@@ -84,7 +84,7 @@ impl TestCluster {
         ClusterServer { server, shutdown }
     }
 
-    /// A server in a process of its own.
+    /// A server in its own process.
     pub async fn server_process(&self, lease_seconds: u32) -> Process {
         Process::server(&[
             ("SHIORI_DATABASE_URL", self.mysql.as_str()),
@@ -99,7 +99,7 @@ impl TestCluster {
         .await
     }
 
-    /// A worker in a process of its own.
+    /// A worker in its own process.
     pub async fn worker(&self, server: &str, llm: &FakeLlm) -> Process {
         Process::worker(&[
             ("SHIORI_SERVER_URL", server),
@@ -114,7 +114,7 @@ impl TestCluster {
         .await
     }
 
-    /// What a statement on the summaries' database counts.
+    /// The count that a statement on the MySQL database returns.
     pub async fn count(&self, statement: &'static str) -> i64 {
         let mut connection = self.admin.acquire().await.unwrap();
         let switch = format!("USE {}", self.name);
@@ -129,7 +129,7 @@ impl TestCluster {
         sqlx::query(statement).execute(&mut *connection).await.unwrap();
     }
 
-    /// Nobody else reads or writes summaries until the connection is dropped.
+    /// Locks the summary tables until the connection is dropped.
     pub async fn lock_summaries(&self) -> MySqlConnection {
         let mut connection = MySqlConnection::connect(self.mysql.as_str()).await.unwrap();
         let lock = sqlx::raw_sql("LOCK TABLES summary WRITE, summary_user WRITE");
@@ -137,7 +137,7 @@ impl TestCluster {
         connection
     }
 
-    /// How many requests wait for such a lock.
+    /// The number of requests that wait for that lock.
     pub async fn blocked_requests(&self) -> i64 {
         self.count(
             "SELECT COUNT(*) FROM information_schema.processlist
@@ -151,7 +151,7 @@ impl TestCluster {
     }
 }
 
-/// A server of a cluster, in this process.
+/// A server of the cluster, in this process.
 pub struct ClusterServer {
     server: Server,
     shutdown: CancellationToken,
@@ -168,7 +168,7 @@ impl ClusterServer {
     }
 }
 
-/// A new person's device at each of these servers.
+/// Signs up a new user; returns a signed-in client for each server.
 pub async fn sign_up_on(servers: &[&str]) -> Vec<Client> {
     let email = fresh_email();
     let mut devices = Vec::new();
@@ -183,7 +183,7 @@ pub async fn sign_up_on(servers: &[&str]) -> Vec<Client> {
     devices
 }
 
-/// Writes a diary now and then, and asks for the summaries of `count` weeks, 28 at most.
+/// Writes four diaries, and requests the summaries of `count` weeks, at most 28.
 pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle> {
     for date in [day(1), day(8), day(15), day(22)] {
         let text = format!("{date}에는 산책을 했다. 바람이 시원해서 즐거웠다.");
@@ -199,7 +199,7 @@ pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle>
     handles
 }
 
-/// A Redis of one's own, to be killed and started again.
+/// A Redis process for one test, which can be killed and restarted.
 pub struct PrivateRedis {
     process: Option<tokio::process::Child>,
     port: u16,
@@ -219,17 +219,17 @@ impl PrivateRedis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
-    /// SIGKILL: what it held is gone.
+    /// SIGKILL; its data is lost.
     pub async fn kill(&mut self) {
         self.process.take().unwrap().kill().await.unwrap();
     }
 
-    /// Starts it empty at the same port.
+    /// Starts it without data on the same port.
     pub async fn restart(&mut self) {
         let port = self.port.to_string();
         let run = |program: &str| {
             Command::new(program)
-                // The checking tool is the same program under another name.
+                // `redis-check-rdb` is the same binary under another name.
                 .arg0("redis-server")
                 .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
                 .stdout(Stdio::null())

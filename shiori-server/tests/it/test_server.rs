@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixtures::{PASSWORD, fresh_email, new_client};
 
-/// A running server with a data directory of its own.
+/// A running server with its own data directory.
 pub struct TestServer {
     server: Server,
     shutdown: CancellationToken,
@@ -16,12 +16,12 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// The embedded default, but for cheap password hashes.
+    /// The embedded default configuration, with cheap password hashes.
     pub async fn start() -> Self {
         Self::with_config(|_| {}).await
     }
 
-    /// A server without a worker: the test plays it.
+    /// Without a worker; the test calls the internal API itself.
     pub async fn without_worker() -> Self {
         Self::with_config(|config| config.worker = WorkerMode::None).await
     }
@@ -46,7 +46,7 @@ impl TestServer {
         std::fs::read_to_string(self.dir.path().join("internal.secret")).unwrap()
     }
 
-    /// A device of a new person, signed in.
+    /// A signed-in client of a new user, and the e-mail address.
     pub async fn sign_up(&self) -> (Client, String) {
         let email = fresh_email();
         let client = new_client(&self.url());
@@ -55,12 +55,12 @@ impl TestServer {
         (client, email)
     }
 
-    /// A new person's only device.
+    /// A signed-in client of a new user.
     pub async fn client(&self) -> Client {
         self.sign_up().await.0
     }
 
-    /// Stops the server; nothing may have to be cut off.
+    /// Stops the server; fails if a request was cut off.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.server.stopped().await.unwrap();

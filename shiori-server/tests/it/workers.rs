@@ -1,4 +1,4 @@
-//! Real workers against the real server: leases kept and lost, answers cut off, models gone panicking.
+//! Real workers against the real server: leases, lost responses, failing models.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,7 +22,7 @@ use crate::{
     test_server::TestServer,
 };
 
-/// A worker with a queue of its own, as a process of its own would be.
+/// A worker with its own queue.
 struct TestWorker {
     queue: Arc<InProcessQueue>,
     shutdown: CancellationToken,
@@ -44,7 +44,7 @@ impl TestWorker {
         self.queue.offer(handle.id(), Timestamp::now()).await.unwrap();
     }
 
-    /// The worker must end, and leave no hint untaken.
+    /// Stops the worker; no hint may be left in its queue.
     async fn stop(self) {
         self.shutdown.cancel();
         self.running.await.unwrap();
@@ -63,7 +63,7 @@ async fn server(lease: Duration) -> TestServer {
     .await
 }
 
-/// Asks for the summaries of `count` weeks that all hold the same day.
+/// Requests the summaries of `count` weeks that contain the same day.
 async fn requests(client: &Client, count: i64) -> Vec<SummaryHandle> {
     let diary = draft("여러 주에 드는 하루");
     client.diaries().save(day(16), diary, Precondition::IfAbsent).send().await.unwrap();
@@ -90,7 +90,7 @@ async fn a_result_whose_response_was_lost_is_stored_once() {
     worker.stop().await;
     assert!(proxy.has_dropped());
     assert_eq!(model.calls.load(Ordering::SeqCst), 1);
-    assert_eq!(handle.poll().await.unwrap(), summary, "nothing was stored a second time");
+    assert_eq!(handle.poll().await.unwrap(), summary, "the result is stored once");
     server.stop().await;
 }
 
@@ -122,8 +122,7 @@ async fn a_lost_lease_ends_its_own_job_and_no_other() {
     }
     wait_until("both run", async || model.open.load(Ordering::SeqCst) == 2).await;
     handles[0].cancel().await.unwrap();
-    wait_until("the cancelled one is given up", async || model.open.load(Ordering::SeqCst) == 1)
-        .await;
+    wait_until("the cancelled job ends", async || model.open.load(Ordering::SeqCst) == 1).await;
     let other = handles[1].poll().await.unwrap();
     assert_eq!((other.status, other.attempts), (SummaryStatus::Running, 1));
     handles[1].cancel().await.unwrap();
@@ -196,7 +195,7 @@ async fn a_result_is_retried_until_the_server_is_reachable() {
     server.stop().await;
 }
 
-/// The server has applied a save, and its response is lost: sending it again is recognised.
+/// A save is applied, its response is lost, and the retry is recognised as a replay.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_save_whose_response_was_lost_is_applied_once() {
     let server = TestServer::start().await;

@@ -107,7 +107,7 @@ pub async fn devices_are_listed_and_end_alone(server: &impl Target) {
         }
         assert!(session.get("user_agent").is_some(), "{session}");
     }
-    // Both were seen just now: the phone by this very request.
+    // Both were last seen now: this request touched the phone's session.
     assert_eq!(sessions[0]["last_seen_at"], sessions[1]["last_seen_at"]);
     let theirs = sessions.iter().find(|session| session["current"] == false).unwrap();
     assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
@@ -166,12 +166,12 @@ pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Target) {
     assert_eq!(given["expires_in"], 900);
     let second = cookie(&rotated);
     assert_ne!(&second, first);
-    // Among other cookies it is found all the same.
+    // It is found among other cookies.
     let among = format!("theme=dark; {first}; lang=ko");
     let again = device.refresh(access, &among).await;
     data(&again, 200);
     assert_eq!(cookie(&again), second, "the lost response, asked for again");
-    // The old access token lives on until it expires.
+    // The old access token stays valid until it expires.
     data(&device.raw.get("/api/diary/20260216").await, 200);
 
     server.advance(Duration::from_secs(11));

@@ -108,7 +108,7 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Target)
     data(&raw.post(DAY, &save("둘", 1)).await, 200);
     server.advance(std::time::Duration::from_secs(5));
 
-    // Whatever it says now, and whatever stands: it is that save.
+    // Title and version do not matter for a replay, nor does the current version.
     first["title"] = json!("다른 글");
     first["version"] = json!(2);
     let repeated = raw.post(DAY, &first).await;
@@ -118,12 +118,12 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Target)
     assert_eq!(repeated.headers["etag"], "\"1\"");
     assert_eq!(data(&raw.get(DAY).await, 200)["title"], "둘");
 
-    // On another day the same id is another save, and so it is for another person.
+    // A save id is scoped to a user and a date.
     first["version"] = Value::Null;
     assert_eq!(data(&raw.post("/api/diary/20260217", &first).await, 201)["replayed"], false);
     let stranger = signed_in(server).await;
     assert_eq!(data(&stranger.post(DAY, &first).await, 201)["replayed"], false);
-    // A deletion leaves nothing of the saves behind.
+    // A deletion forgets the save ids.
     data(&raw.delete("/api/diary/20260216?version=2").await, 200);
     let anew = data(&raw.post(DAY, &first).await, 201);
     assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
@@ -142,7 +142,7 @@ pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Target) {
         data(&raw.post(DAY, &named(json!(version))).await, 200);
     }
     assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
-    // One without an id does not push it out; one with does.
+    // Only saves with an id evict older ids.
     data(&raw.post(DAY, &save("글", REMEMBERED_SAVES)).await, 200);
     assert_eq!(data(&raw.post(DAY, &first).await, 201)["version"], 1);
     data(&raw.post(DAY, &named(json!(REMEMBERED_SAVES + 1))).await, 200);
@@ -200,7 +200,7 @@ pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
     let body = json!({"title": title, "content": nested(64)});
     assert_eq!(raw.post(DAY, &body).await.status, 201);
     assert!(raw.get(DAY).await.text.contains(&nested(64).to_string()));
-    // To the letter, whatever an editor invents.
+    // Unknown nodes and attributes round-trip byte for byte.
     let letter = r#"{ "zeta":1.0, "type":"doc","content":[ {"type":"x-1","attrs":{"b":1e2,"a":12345678901234567890123}} ]}"#;
     let body = format!(r#"{{"title":"글자","content":{letter},"version":1}}"#);
     data(&raw.send(Method::POST, DAY, Some(body)).await, 200);
@@ -299,7 +299,7 @@ pub async fn archiving_is_a_save_of_its_own(server: &impl Target) {
     assert_eq!(data(&archive(false, 3).await, 200), json!({"version": 4}));
     let diary = data(&raw.get(DAY).await, 200);
     assert_eq!((&diary["is_archived"], &diary["title"]), (&json!(false), &json!("둘")));
-    // One that is deleted comes back unarchived.
+    // A deletion resets the archive state.
     data(&archive(true, 4).await, 200);
     data(&raw.delete(&format!("{DAY}?version=5")).await, 200);
     data(&raw.post(DAY, &save("셋", Value::Null)).await, 201);

@@ -1,5 +1,5 @@
-//! The fake and the real server are asked the same at random, and response the same: statuses,
-//! error names, headers, data, which ids are one and the same, and when things happened.
+//! Differential test: the same random requests to the fake and to the real server must have the
+//! same responses: statuses, error names, headers, data, equality of ids, and times.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -18,12 +18,12 @@ use super::{Device, RealServer, Target, cookie};
 use crate::fixtures::day;
 use crate::raw_client::{RawClient, RawResponse};
 
-/// How many walks there are, and how many steps each has.
+/// Runs, each with its own seed, and steps of a run.
 const RUNS: u64 = 4;
 const STEPS: usize = 300;
 
-/// One thing that is asked for, or that a worker does. Summaries and cookies are named by their
-/// place, for each server has its own.
+/// A request, an action of a worker, or a move of the clock. Summaries and cookies are given by
+/// their index, because their values differ between the servers.
 #[derive(Debug)]
 enum Step {
     Request(usize, Method, String, Option<Value>),
@@ -51,14 +51,14 @@ impl Step {
     }
 }
 
-/// Two people, the first with two devices, at one of the servers.
+/// One of the servers, with two users; the first user has two devices.
 struct Driver<S> {
     server: S,
     devices: [Device; 3],
-    /// Every refresh token that each device was given.
+    /// All refresh tokens of each device.
     cookies: [Vec<String>; 3],
     summaries: Vec<SummaryId>,
-    /// What ids are called in the transcript, for each server has its own.
+    /// Numbers that replace ids, in the order of their first use.
     names: HashMap<Uuid, usize>,
     start: Timestamp,
 }
@@ -76,7 +76,7 @@ impl<S: Target> Driver<S> {
         Self { server, devices, cookies, summaries, names, start }
     }
 
-    /// Does the step, and tells what came of it.
+    /// Applies the step; returns the normalized outcome.
     async fn apply(&mut self, step: &Step) -> Value {
         match step {
             Step::Request(device, method, path, body) => {
@@ -112,7 +112,7 @@ impl<S: Target> Driver<S> {
             }
             Step::Complete(nth) => {
                 let id = self.summary(*nth);
-                // The fake would start it first.
+                // The fake would start a queued summary by itself.
                 let running = self.server.progress(id, PROGRESS).await;
                 json!(running && self.server.complete(id, "한 주").await)
             }
@@ -128,13 +128,13 @@ impl<S: Target> Driver<S> {
         }
     }
 
-    /// One of the latest summaries, or one that nobody asked for.
+    /// One of the latest summaries, or an unknown id.
     fn summary(&self, age: usize) -> SummaryId {
         let found = self.summaries.iter().rev().nth(age).copied();
         found.unwrap_or_else(|| SummaryId::from_bytes([7; 16]))
     }
 
-    /// The response without what is each server's own: messages, tokens, ids, the time of the start.
+    /// The response without messages and tokens, with numbered ids and times relative to the start.
     fn normalize(&mut self, response: &RawResponse) -> Value {
         let mut body = response.json();
         self.mask(&mut body);
@@ -151,7 +151,7 @@ impl<S: Target> Driver<S> {
         match value {
             Value::Array(items) => items.iter_mut().for_each(|item| self.mask(item)),
             Value::Object(fields) => {
-                // They are for people.
+                // Messages may differ.
                 fields.remove("message");
                 if let Some(token) = fields.get_mut("token") {
                     *token = json!("token");
@@ -176,9 +176,9 @@ impl<S: Target> Driver<S> {
 
 const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 0 };
 
-/// What comes next, given the versions that were seen last.
+/// The next random step, given the versions that were seen last.
 fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId]) -> Step {
-    // A week to begin with.
+    // Begin with a complete week.
     let writes_week = nth < 7;
     let device = if writes_week { 0 } else { [0, 0, 0, 1, 1, 2][rng.random_range(0..6)] };
     let date = if writes_week { nth } else { rng.random_range(0..8) };
@@ -238,7 +238,7 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
         26 => [Step::Complete(summary), Step::Fail(summary)].into_iter().nth(nth % 2).unwrap(),
         27 => Step::Refresh(device, usize::from(rng.random_bool(0.1))),
         28 => Step::Request(device, Method::GET, "/api/auth/sessions".to_owned(), None),
-        // Sevens never add up to one of the server's periods exactly.
+        // Multiples of seven seconds never hit one of the server's periods exactly.
         _ => Step::Advance(Duration::from_secs(7 * [1, 1, 10, 30][rng.random_range(0..4)])),
     }
 }
@@ -273,7 +273,7 @@ async fn both_servers_answer_random_requests_identically() {
         real.server.stop().await;
         fake.server.stop().await;
     }
-    // Much of what can happen did.
+    // The run must have covered these outcomes.
     for outcome in [
         "request",
         "refresh",

@@ -1,7 +1,6 @@
-//! What the API promises, held to by the real server and by the SDK's `FakeShiori` alike.
+//! Conformance tests of the API, run against the real server and against the SDK's `FakeShiori`.
 //!
-//! Each function is one promise, and asks for the same of both. [`alike`] asks both the same at
-//! random, and compares every response.
+//! [`differential`] sends the same random requests to both and compares every response.
 
 mod accounts;
 mod diaries;
@@ -24,31 +23,31 @@ use crate::fixtures::fresh_email;
 use crate::raw_client::{RawClient, RawResponse};
 use crate::test_server::TestServer;
 
-/// A server that is held to the promises.
+/// A server under test.
 pub trait Target {
     async fn start() -> Self;
 
     fn url(&self) -> String;
 
-    /// Moves the server's time.
+    /// Moves the server's clock.
     fn advance(&self, by: Duration);
 
-    /// A worker takes the summary; whether it gets it.
+    /// Claims the summary as a worker; whether the claim succeeded.
     async fn claim(&self, id: SummaryId) -> bool;
 
-    /// The worker tells how far it is; whether it still has the summary.
+    /// Reports progress; whether the lease is still held.
     async fn progress(&self, id: SummaryId, progress: Progress) -> bool;
 
-    /// The worker hands its text over, and every day neutral; whether it still had the summary.
+    /// Posts a result in which every day is neutral; whether the lease was still held.
     async fn complete(&self, id: SummaryId, reflection: &str) -> bool;
 
-    /// The worker gives up for good; whether it still had the summary.
+    /// Reports a permanent failure; whether the lease was still held.
     async fn fail(&self, id: SummaryId, kind: FailureKind) -> bool;
 
     async fn stop(self);
 }
 
-/// The real server, with the test as its worker.
+/// The real server; the test is its worker.
 pub struct RealServer {
     server: TestServer,
     clock: ManualClock,
@@ -63,7 +62,7 @@ impl RealServer {
         response.status == 200
     }
 
-    /// What the worker was given when it took the summary.
+    /// The response to the claim of the summary.
     fn claimed(&self, id: SummaryId) -> Option<Value> {
         self.claims.lock().unwrap().get(&id).cloned()
     }
@@ -76,7 +75,7 @@ impl Target for RealServer {
         let server = TestServer::with_config(move |config| {
             config.worker = WorkerMode::None;
             config.clock = std::sync::Arc::new(injected);
-            // However far time is moved, the worker lives.
+            // Leases must outlive every move of the clock.
             config.summaries.lease = Duration::from_secs(365 * 24 * 60 * 60);
         })
         .await;
@@ -167,17 +166,17 @@ impl Target for FakeShiori {
     async fn stop(self) {}
 }
 
-/// One who is signed in on one device, and speaks HTTP by hand.
+/// A signed-in device that uses HTTP directly.
 pub struct Device {
     pub raw: RawClient,
     /// The access token.
     pub access: String,
-    /// The refresh token, as the `Cookie` header wants it.
+    /// The refresh token as the value of a `Cookie` header.
     pub cookie: String,
 }
 
 impl Device {
-    /// Somebody new.
+    /// Signs up a new user and signs in; returns the device and the e-mail address.
     pub async fn sign_up(target: &impl Target) -> (Self, String) {
         let email = fresh_email();
         let account = json!({"email": email, "password": Person::PASSWORD, "nickname": "손"});
@@ -186,7 +185,7 @@ impl Device {
         (Self::log_in(target, &email).await, email)
     }
 
-    /// One more device of somebody.
+    /// Signs in another device of this user.
     pub async fn log_in(target: &impl Target, email: &str) -> Self {
         let credentials = json!({"email": email, "password": Person::PASSWORD});
         let response =
@@ -197,7 +196,7 @@ impl Device {
         Self { raw, access, cookie: cookie(&response) }
     }
 
-    /// Renews with the tokens of before, or with others.
+    /// Refreshes with these tokens.
     pub async fn refresh(&self, access: &str, cookie: &str) -> RawResponse {
         let request = self.raw.request(Method::POST, "/api/auth/refresh");
         let body = json!({ "access_token": access });
@@ -205,19 +204,19 @@ impl Device {
     }
 }
 
-/// The cookie that an response sets.
+/// The cookie that a response sets.
 pub fn cookie(response: &RawResponse) -> String {
     let set = response.headers["set-cookie"].to_str().unwrap();
     set.split(';').next().unwrap().to_owned()
 }
 
-/// The response refuses, so and no other way.
+/// Asserts the status and the error name of a response.
 #[track_caller]
 pub fn assert_error(response: &RawResponse, status: u16, error: &str) {
     assert_eq!((response.status, response.error().as_str()), (status, error), "{}", response.text);
 }
 
-/// The data of an response that does not refuse.
+/// The data of a successful response.
 #[track_caller]
 pub fn data(response: &RawResponse, status: u16) -> Value {
     let json = response.json();
@@ -227,7 +226,7 @@ pub fn data(response: &RawResponse, status: u16) -> Value {
     json["data"].clone()
 }
 
-/// Holds both servers to the promises of these modules.
+/// Runs the tests of these modules against both servers.
 macro_rules! conformance_tests {
     ($($module:ident: [$($test:ident),* $(,)?]),* $(,)?) => {
         mod real {

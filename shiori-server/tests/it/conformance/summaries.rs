@@ -15,7 +15,7 @@ const WEEK: &str = "start=20260216&end=20260222";
 
 const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 40 };
 
-/// Somebody who has written a diary on these days of February 2026.
+/// A new user with diaries on these days of February 2026.
 async fn user_with_diaries(
     server: &impl Target,
     days: impl IntoIterator<Item = u8>,
@@ -33,7 +33,7 @@ async fn request(raw: &RawClient, start: u8) -> RawResponse {
     raw.post("/api/diary/summary", &week).await
 }
 
-/// A summary of the week that was just asked for.
+/// Requests the summary of the week; returns its id.
 async fn request_accepted(raw: &RawClient) -> SummaryId {
     let response = request(raw, 16).await;
     data(&response, 202)["id"].as_str().unwrap().parse().unwrap()
@@ -43,7 +43,7 @@ async fn get_summary(raw: &RawClient, id: SummaryId) -> Value {
     data(&raw.get(&format!("/api/diary/summary/{id}")).await, 200)
 }
 
-/// What the listing says of each day of the week.
+/// The listed summary status of each day of the week.
 async fn statuses(raw: &RawClient) -> Vec<String> {
     let entries = data(&raw.get(&format!("/api/diary?{WEEK}")).await, 200);
     let status = |entry: &Value| entry["summary_status"].as_str().unwrap().to_owned();
@@ -109,7 +109,7 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Target) {
 
     server.advance(Duration::from_secs(1));
     assert!(server.claim(id).await);
-    assert!(!server.claim(id).await, "a second worker does not get what a first one has");
+    assert!(!server.claim(id).await, "a leased summary cannot be claimed");
     let running = get_summary(&raw, id).await;
     assert_eq!((&running["status"], &running["revision"]), (&json!("running"), &json!(2)));
     assert_eq!((&running["attempts"], &running["finished_at"]), (&json!(1), &Value::Null));
@@ -138,7 +138,7 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Target) {
         "truncated": [], "generated_at": completed["finished_at"], "stale": false, "engine": "fake/1"});
     assert_eq!(reflection, expected);
 
-    // A diary that is saved afterwards makes the reflection stale, and that day alone.
+    // A later save makes the reflection stale, and the status of that day only.
     data(&raw.post("/api/diary/20260218", &save("고쳤다", 1)).await, 200);
     assert_eq!(data(&raw.get(&path).await, 200)["stale"], true);
     let mut expected = ["completed"; 7];
@@ -150,7 +150,7 @@ pub async fn a_finished_summary_is_reused_until_a_diary_changes(server: &impl Ta
     let raw = user_with_diaries(server, 16..=22).await.0;
     let first = request_accepted(&raw).await;
     assert!(server.claim(first).await);
-    // What is saved while a worker is at it is not what the worker has read.
+    // The worker has read the version before this save.
     data(&raw.post("/api/diary/20260216", &save("나중", 1)).await, 200);
     assert!(server.complete(first, "하나").await);
     let second = request_accepted(&raw).await;
@@ -213,7 +213,7 @@ pub async fn an_unfinished_summary_can_be_cancelled(server: &impl Target) {
     assert!(server.claim(running).await);
     data(&raw.delete(&format!("/api/diary/summary/{running}")).await, 200);
     assert_eq!(get_summary(&raw, running).await["status"], "cancelled");
-    assert!(!server.complete(running, "늦었다").await, "a worker that comes too late is refused");
+    assert!(!server.complete(running, "늦었다").await, "a late result is rejected");
 }
 
 pub async fn a_long_poll_returns_on_a_change_or_at_its_timeout(server: &impl Target) {
@@ -222,14 +222,14 @@ pub async fn a_long_poll_returns_on_a_change_or_at_its_timeout(server: &impl Tar
     let revision = async |query: &str| {
         data(&raw.get(&format!("/api/diary/summary/{id}?{query}")).await, 200)["revision"].clone()
     };
-    assert_eq!(revision("wait=30").await, 1, "everything is news to whoever knows nothing");
-    assert_eq!(revision("after=1").await, 1, "without a wait there is none");
-    assert_eq!(revision("wait=0.05&after=1").await, 1, "nothing has happened");
+    assert_eq!(revision("wait=30").await, 1, "without `after` it answers at once");
+    assert_eq!(revision("after=1").await, 1, "without `wait` it answers at once");
+    assert_eq!(revision("wait=0.05&after=1").await, 1, "unchanged at the timeout");
     let (seen, claimed) = tokio::join!(revision("wait=30&after=1"), server.claim(id));
     assert_eq!((seen, claimed), (json!(2), true));
     let (seen, taken) = tokio::join!(revision("wait=30&after=2"), server.complete(id, "끝"));
     assert_eq!((seen, taken), (json!(3), true));
-    assert_eq!(revision("wait=30&after=3").await, 3, "nothing more will happen");
+    assert_eq!(revision("wait=30&after=3").await, 3, "a final status answers at once");
 }
 
 pub async fn waits_are_bounded(server: &impl Target) {
@@ -254,7 +254,7 @@ pub async fn events_are_streamed_in_order_and_resumed(server: &impl Target) {
     assert!(server.progress(id, PROGRESS).await);
     assert_eq!(next().await.unwrap().progress, Some(PROGRESS));
 
-    // By hand, as the bytes come: what has happened, the progress, and then the end.
+    // The raw stream: the current progress, then the final status.
     let events = |last: Option<&'static str>| {
         let request = raw.request(Method::GET, &format!("/api/diary/summary/{id}/events"));
         RawResponse::send(match last {
