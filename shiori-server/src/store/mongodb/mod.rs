@@ -1,28 +1,37 @@
 //! Diaries in MongoDB, one document each.
 //!
-//! A save is one write to one document under its version: an insert that a unique index lets
-//! through once, or an update that finds the expected version or nothing.
+//! A save is one write to one document: an insert under a unique index, or an update whose filter
+//! names the expected version.
 
-use std::{fmt, future::Future, time::Duration};
+mod document;
+mod operation;
+
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, IndexModel,
     bson::{self, Bson, DateTime, doc},
-    error::{Error, ErrorKind, RETRYABLE_ERROR, RETRYABLE_WRITE_ERROR, WriteFailure},
+    error::Error,
     options::{
         Acknowledgment, ClientOptions, CollectionOptions, Hint, IndexOptions, ReadConcern,
         ReturnDocument, SelectionCriteria, WriteConcern,
     },
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shiori_sdk::{
-    Date, DateRange, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId, Timestamp,
-    UserId, Version,
-};
-use tokio::time::{sleep, timeout};
+use serde::{Deserialize, de::DeserializeOwned};
+use shiori_sdk::{Date, DateRange, DiaryId, REMEMBERED_SAVES, Timestamp, UserId, Version};
+use tokio::time::timeout;
 
+use self::{
+    document::{
+        AppliedSave, DiaryDocument, HeadDocument, LISTING, corrupt, date_number, key_filter,
+        listing_keys, version_number,
+    },
+    operation::{
+        OPERATION_TIMEOUT, back_off, contended, is_duplicate, run, run_with_retry, timed_out,
+    },
+};
 use super::{
     ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome,
     StoreError, Stored,
@@ -33,41 +42,30 @@ const DEFAULT_DATABASE: &str = "shiori";
 
 const COLLECTION: &str = "diaries";
 
-/// How long one operation may take, the driver's own retry included.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a primary may be sought. An election takes longer; a request does not wait for it.
+/// How long to search for a primary. An election takes longer; requests do not wait for it.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Connections at most, unless the URL says otherwise.
+/// The maximum of connections, unless the URL sets another.
 const POOL_SIZE: u32 = 64;
 
-/// How often an operation is tried whose error says that another try may help.
-const TRIES: u32 = 3;
+/// Attempts of a step that reads again because the document changed between write and read.
+const MAX_CONFLICT_ATTEMPTS: u32 = 32;
 
-/// How often a step is computed anew because the document changed between writing and reading.
-const STEP_TRIES: u32 = 32;
-
-/// Answers a listing without a look at any document.
-const LISTING: [&str; 8] =
-    ["user", "date", "deleted", "title", "version", "archived", "updated_at", "_id"];
-
-/// The diaries in a MongoDB. Writes are acknowledged by a majority's journals, and reads see no
-/// write that could be lost.
+/// The diaries in MongoDB. Writes are acknowledged by the journals of a majority, and reads see
+/// only such writes.
 #[derive(Clone)]
 pub struct MongoStore {
     diaries: Collection<DiaryDocument>,
 }
 
 impl MongoStore {
-    /// Connects to the database of this URL (default `shiori`), and makes its indexes if there
-    /// are none.
+    /// Connects to the database of this URL (default `shiori`), and creates missing indexes.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the URL is none, or the database does not answer.
+    /// [`StoreError::Unavailable`] when the URL is not valid, or the database does not answer.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let mut options = ClientOptions::parse(url).await?;
         options.app_name.get_or_insert_with(|| "shiori-server".to_owned());
@@ -92,11 +90,11 @@ impl MongoStore {
             ))
             .build();
         let store = Self { diaries: database.collection_with_options(COLLECTION, options) };
-        store.make_indexes().await?;
+        store.create_indexes_if_missing().await?;
         Ok(store)
     }
 
-    async fn make_indexes(&self) -> Result<(), StoreError> {
+    async fn create_indexes_if_missing(&self) -> Result<(), StoreError> {
         let unique = IndexOptions::builder().unique(true).build();
         let one_per_day =
             IndexModel::builder().keys(doc! { "user": 1, "date": 1 }).options(unique).build();
@@ -108,10 +106,10 @@ impl MongoStore {
     }
 
     async fn find(&self, user: UserId, date: Date) -> Result<Option<DiaryDocument>, StoreError> {
-        again(|| async { self.diaries.find_one(place(user, date)).await }).await
+        run_with_retry(|| async { self.diaries.find_one(key_filter(user, date)).await }).await
     }
 
-    /// The documents of a range, as much of them as is asked for, by date.
+    /// The live documents of a range by date; with `fields`, only these, from the listing index.
     async fn range<T>(
         &self,
         user: UserId,
@@ -121,14 +119,14 @@ impl MongoStore {
     where
         T: DeserializeOwned + Send + Sync + Unpin,
     {
-        let (first, last) = (number(range.start()), number(range.end()));
+        let (first, last) = (date_number(range.start()), date_number(range.end()));
         let filter = doc! {
             "user": bson::Uuid::from_bytes(*user.as_bytes()),
             "date": { "$gte": first, "$lte": last },
             "deleted": false,
         };
         let diaries = self.diaries.clone_with_type::<T>();
-        again(|| async {
+        run_with_retry(|| async {
             let mut find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
             if let Some(fields) = fields.clone() {
                 find = find.projection(fields).hint(Hint::Keys(listing_keys()));
@@ -138,7 +136,7 @@ impl MongoStore {
         .await
     }
 
-    /// One write to a live document under its version; the id of the document if there was one.
+    /// Updates the document that matches the filter; returns its id, or `None` without a match.
     async fn update(
         &self,
         filter: bson::Document,
@@ -159,15 +157,15 @@ impl MongoStore {
         Ok(found.map(|Id { id }| DiaryId::from_bytes(id.bytes())))
     }
 
-    /// Saves over a document, live or what is left of a deleted one, if it still has the version
-    /// and has not taken this very save before.
+    /// Replaces a live document or a tombstone if it still has this version and this save was not
+    /// applied before.
     async fn save_over(
         &self,
         save: &Save,
         version: i64,
         deleted: bool,
     ) -> Result<Option<Stored>, StoreError> {
-        let mut filter = place(save.user, save.date);
+        let mut filter = key_filter(save.user, save.date);
         filter.extend(doc! { "version": version, "deleted": deleted });
         let stored = |id| Stored {
             id,
@@ -191,12 +189,16 @@ impl MongoStore {
             let kept = -i32::try_from(REMEMBERED_SAVES).unwrap_or(i32::MAX);
             update.insert("$push", doc! { "saves": { "$each": [applied], "$slice": kept } });
         }
-        let run = || self.update(filter.clone(), update.clone());
-        let id = if save.save_id.is_some() { again(run).await? } else { once(run).await? };
+        let operation = || self.update(filter.clone(), update.clone());
+        let id = if save.save_id.is_some() {
+            run_with_retry(operation).await?
+        } else {
+            run(operation).await?
+        };
         Ok(id.map(stored))
     }
 
-    /// The first save of a day; `None` if there is a document already.
+    /// Inserts the first save of a day; `None` when there is a document.
     async fn insert(&self, save: &Save) -> Result<Option<Stored>, StoreError> {
         let stored = Stored {
             id: DiaryId::new(),
@@ -207,10 +209,10 @@ impl MongoStore {
         let document = DiaryDocument {
             id: bson::Uuid::from_bytes(*stored.id.as_bytes()),
             user: bson::Uuid::from_bytes(*save.user.as_bytes()),
-            date: number(save.date),
+            date: date_number(save.date),
             title: save.title.clone(),
             content: save.content.as_json().to_owned(),
-            version: signed(stored.version),
+            version: version_number(stored.version),
             archived: false,
             deleted: false,
             updated_at: DateTime::from_millis(save.now.as_millis()),
@@ -220,14 +222,14 @@ impl MongoStore {
                 .into_iter()
                 .collect(),
         };
-        let run = || async {
+        let operation = || async {
             match self.diaries.insert_one(&document).await {
                 Ok(_) => Ok(Some(stored)),
                 Err(error) if is_duplicate(&error) => Ok(None),
                 Err(error) => Err(error),
             }
         };
-        if save.save_id.is_some() { again(run).await } else { once(run).await }
+        if save.save_id.is_some() { run_with_retry(operation).await } else { run(operation).await }
     }
 }
 
@@ -241,13 +243,13 @@ impl fmt::Debug for MongoStore {
 impl DiaryStore for MongoStore {
     async fn save(&self, save: &Save) -> Result<SaveOutcome, StoreError> {
         let written = match save.expected {
-            Some(version) => self.save_over(save, signed(version), false).await?,
+            Some(version) => self.save_over(save, version_number(version), false).await?,
             None => self.insert(save).await?,
         };
         if let Some(stored) = written {
             return Ok(SaveOutcome::Saved(stored));
         }
-        for attempt in 0..STEP_TRIES {
+        for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
             let found = self.find(save.user, save.date).await?;
             let replayed = found.as_ref().and_then(|found| found.applied(save.save_id));
             if let Some(stored) = replayed {
@@ -256,12 +258,12 @@ impl DiaryStore for MongoStore {
             let written = match (found, save.expected) {
                 (None, None) => self.insert(save).await?,
                 (None, Some(_)) => return Ok(SaveOutcome::Conflict(None)),
-                (Some(left), None) if left.deleted => {
-                    self.save_over(save, left.version, true).await?
+                (Some(found), None) if found.deleted => {
+                    self.save_over(save, found.version, true).await?
                 }
-                (Some(left), Some(_)) if left.deleted => return Ok(SaveOutcome::Conflict(None)),
-                // The winner is not yet with a majority, so that it cannot be read yet.
-                (Some(found), Some(version)) if found.version == signed(version) => {
+                (Some(found), Some(_)) if found.deleted => return Ok(SaveOutcome::Conflict(None)),
+                // The conflicting write is not yet committed by a majority, so not yet readable.
+                (Some(found), Some(version)) if found.version == version_number(version) => {
                     self.save_over(save, found.version, false).await?
                 }
                 (Some(found), _) => {
@@ -271,7 +273,7 @@ impl DiaryStore for MongoStore {
             if let Some(stored) = written {
                 return Ok(SaveOutcome::Saved(stored));
             }
-            pause(attempt).await;
+            back_off(attempt).await;
         }
         Err(contended())
     }
@@ -304,8 +306,8 @@ impl DiaryStore for MongoStore {
         version: Version,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError> {
-        let mut filter = place(user, date);
-        filter.extend(doc! { "version": signed(version), "deleted": false });
+        let mut filter = key_filter(user, date);
+        filter.extend(doc! { "version": version_number(version), "deleted": false });
         let update = doc! {
             "$set": {
                 "deleted": true,
@@ -317,16 +319,16 @@ impl DiaryStore for MongoStore {
             },
             "$inc": { "version": 1_i64 },
         };
-        for attempt in 0..STEP_TRIES {
-            if once(|| self.update(filter.clone(), update.clone())).await?.is_some() {
+        for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
+            if run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
                 return Ok(DeleteOutcome::Deleted);
             }
             match self.find(user, date).await?.filter(|found| !found.deleted) {
                 None => return Ok(DeleteOutcome::NotFound),
-                Some(found) if found.version != signed(version) => {
+                Some(found) if found.version != version_number(version) => {
                     return Ok(DeleteOutcome::Conflict(found.try_into()?));
                 }
-                Some(_) => pause(attempt).await,
+                Some(_) => back_off(attempt).await,
             }
         }
         Err(contended())
@@ -340,8 +342,8 @@ impl DiaryStore for MongoStore {
         archived: bool,
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError> {
-        let mut filter = place(user, date);
-        filter.extend(doc! { "version": signed(version), "deleted": false });
+        let mut filter = key_filter(user, date);
+        filter.extend(doc! { "version": version_number(version), "deleted": false });
         let update = doc! {
             "$set": {
                 "archived": archived,
@@ -349,16 +351,16 @@ impl DiaryStore for MongoStore {
             },
             "$inc": { "version": 1_i64 },
         };
-        for attempt in 0..STEP_TRIES {
-            if once(|| self.update(filter.clone(), update.clone())).await?.is_some() {
+        for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
+            if run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
                 return Ok(ArchiveOutcome::Archived(version.next()));
             }
             match self.find(user, date).await?.filter(|found| !found.deleted) {
                 None => return Ok(ArchiveOutcome::NotFound),
-                Some(found) if found.version != signed(version) => {
+                Some(found) if found.version != version_number(version) => {
                     return Ok(ArchiveOutcome::Conflict(found.try_into()?));
                 }
-                Some(_) => pause(attempt).await,
+                Some(_) => back_off(attempt).await,
             }
         }
         Err(contended())
@@ -366,214 +368,19 @@ impl DiaryStore for MongoStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let database = self.diaries.client().database("admin");
-        once(|| async { database.run_command(doc! { "ping": 1 }).await.map(drop) }).await
+        run(|| async { database.run_command(doc! { "ping": 1 }).await.map(drop) }).await
     }
-}
-
-/// A diary as MongoDB holds it. The content is JSON text, so that it comes back to the letter. A
-/// deleted diary stays without its text: its version goes on counting, so that no version ever
-/// names two texts.
-#[derive(Clone, Serialize, Deserialize)]
-struct DiaryDocument {
-    #[serde(rename = "_id")]
-    id: bson::Uuid,
-    user: bson::Uuid,
-    date: i32,
-    title: String,
-    content: String,
-    version: i64,
-    archived: bool,
-    deleted: bool,
-    updated_at: DateTime,
-    /// The latest saves by their id, the newest last.
-    saves: Vec<AppliedSave>,
-}
-
-/// What the listing's index holds of a diary.
-#[derive(Deserialize)]
-struct HeadDocument {
-    #[serde(rename = "_id")]
-    id: bson::Uuid,
-    date: i32,
-    title: String,
-    version: i64,
-    archived: bool,
-    updated_at: DateTime,
-}
-
-/// A save that was applied, kept to recognise it should it come again.
-#[derive(Clone, Serialize, Deserialize)]
-struct AppliedSave {
-    save_id: bson::Uuid,
-    version: i64,
-    updated_at: DateTime,
-    created: bool,
-}
-
-impl AppliedSave {
-    fn new(save_id: SaveId, stored: &Stored) -> Self {
-        Self {
-            save_id: bson::Uuid::from_bytes(*save_id.as_bytes()),
-            version: signed(stored.version),
-            updated_at: DateTime::from_millis(stored.updated_at.as_millis()),
-            created: stored.created,
-        }
-    }
-}
-
-impl DiaryDocument {
-    /// What the save with this id became, if it was applied already.
-    fn applied(&self, save_id: Option<SaveId>) -> Option<Stored> {
-        let save_id = bson::Uuid::from_bytes(*save_id?.as_bytes());
-        let save = self.saves.iter().find(|save| save.save_id == save_id)?;
-        Some(Stored {
-            id: DiaryId::from_bytes(self.id.bytes()),
-            version: Version::new(save.version.unsigned_abs()),
-            updated_at: Timestamp::from_millis(save.updated_at.timestamp_millis()),
-            created: save.created,
-        })
-    }
-}
-
-impl TryFrom<DiaryDocument> for DiaryRecord {
-    type Error = StoreError;
-
-    fn try_from(found: DiaryDocument) -> Result<Self, StoreError> {
-        // What was stored was within the limits of its time; only its shape matters now.
-        let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
-        let content = Document::from_json_within(&found.content, &limits).map_err(|_| corrupt())?;
-        let DiaryDocument { id, date, title, version, archived, updated_at, .. } = found;
-        let head = HeadDocument { id, date, title, version, archived, updated_at }.try_into()?;
-        Ok(Self { head, content })
-    }
-}
-
-impl TryFrom<HeadDocument> for DiaryHead {
-    type Error = StoreError;
-
-    fn try_from(found: HeadDocument) -> Result<Self, StoreError> {
-        let date = u32::try_from(found.date).ok().and_then(|date| Date::from_number(date).ok());
-        Ok(Self {
-            id: DiaryId::from_bytes(found.id.bytes()),
-            date: date.ok_or_else(corrupt)?,
-            title: found.title,
-            version: u64::try_from(found.version).map(Version::new).map_err(|_| corrupt())?,
-            is_archived: found.archived,
-            updated_at: Timestamp::from_millis(found.updated_at.timestamp_millis()),
-        })
-    }
-}
-
-fn place(user: UserId, date: Date) -> bson::Document {
-    doc! { "user": bson::Uuid::from_bytes(*user.as_bytes()), "date": number(date) }
-}
-
-fn listing_keys() -> bson::Document {
-    LISTING.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect()
-}
-
-/// Dates are YYYYMMDD numbers, which fit.
-fn number(date: Date) -> i32 {
-    i32::try_from(date.as_number()).unwrap_or(i32::MAX)
-}
-
-/// MongoDB's integers are signed. A version beyond them is no stored one, and equals none.
-fn signed(version: Version) -> i64 {
-    i64::try_from(version.get()).unwrap_or(-1)
-}
-
-/// Runs an operation within its time.
-async fn once<T, F>(run: impl FnOnce() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    match timeout(OPERATION_TIMEOUT, run()).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(timed_out()),
-    }
-}
-
-/// Runs an operation that may be repeated, and repeats it where the driver says that it helps.
-async fn again<T, F>(mut run: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut tries = 1;
-    loop {
-        match timeout(OPERATION_TIMEOUT, run()).await {
-            Ok(Err(error)) if tries < TRIES && may_help(&error) => {
-                pause(tries).await;
-                tries += 1;
-            }
-            Ok(answer) => return Ok(answer?),
-            Err(_) => return Err(timed_out()),
-        }
-    }
-}
-
-fn may_help(error: &Error) -> bool {
-    /// Two writes met inside the engine.
-    const WRITE_CONFLICT: i32 = 112;
-    let met = matches!(&*error.kind, ErrorKind::Command(command) if command.code == WRITE_CONFLICT);
-    met || error.contains_label(RETRYABLE_WRITE_ERROR) || error.contains_label(RETRYABLE_ERROR)
-}
-
-fn is_duplicate(error: &Error) -> bool {
-    const DUPLICATE_KEY: i32 = 11_000;
-    matches!(&*error.kind, ErrorKind::Write(WriteFailure::WriteError(write)) if write.code == DUPLICATE_KEY)
-}
-
-/// Growing pauses with jitter, a few milliseconds at first.
-async fn pause(attempt: u32) {
-    let ceiling = Duration::from_millis(10 * u64::from(attempt.min(20) + 1));
-    sleep(ceiling.mul_f64(rand::random())).await;
-}
-
-impl From<Error> for StoreError {
-    fn from(error: Error) -> Self {
-        // The driver's messages may quote what was to be stored.
-        let kind = match &*error.kind {
-            ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => return corrupt(),
-            ErrorKind::Command(command) => {
-                format!("the command failed with {} ({})", command.code_name, command.code)
-            }
-            ErrorKind::Write(WriteFailure::WriteError(write)) => {
-                format!("the write failed with code {}", write.code)
-            }
-            ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => {
-                format!("the write was not acknowledged: {} ({})", concern.code_name, concern.code)
-            }
-            ErrorKind::Io(io) => format!("the connection failed: {}", io.kind()),
-            ErrorKind::ServerSelection { .. } => "no primary can be found".to_owned(),
-            ErrorKind::Authentication { .. } => "the credentials are refused".to_owned(),
-            ErrorKind::InvalidArgument { .. } => "the URL or an argument is not valid".to_owned(),
-            ErrorKind::DnsResolve { .. } => "the name cannot be resolved".to_owned(),
-            _ => "the driver failed".to_owned(),
-        };
-        Self::Unavailable(kind.into())
-    }
-}
-
-fn timed_out() -> StoreError {
-    StoreError::Unavailable("no answer in time".into())
-}
-
-/// So many at once that there was no getting through.
-fn contended() -> StoreError {
-    StoreError::Unavailable("too many steps at once".into())
-}
-
-fn corrupt() -> StoreError {
-    StoreError::Corrupt { what: "a diary" }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use shiori_sdk::{Document, SaveId};
+
     use super::*;
 
-    /// The users are fresh and random, so the tests may share a database.
+    /// The tests use new random users, so they can share a database.
     async fn open() -> MongoStore {
         let url = std::env::var("SHIORI_TEST_MONGODB_URL").expect("SHIORI_TEST_MONGODB_URL");
         MongoStore::open(&url).await.expect("opened")
@@ -597,7 +404,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
-    async fn a_listing_is_answered_by_an_index_alone() {
+    async fn a_listing_is_covered_by_the_index() {
         let (store, user) = (open().await, UserId::new());
         for day in 1..=28 {
             store.save(&save(user, day)).await.expect("saved");
@@ -642,13 +449,13 @@ mod tests {
         };
         let deleted = store.delete(user, first.date, stored.version, first.now).await;
         assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)));
-        let left = store.find(user, first.date).await.expect("read").expect("left");
-        assert!(left.deleted && left.title.is_empty() && left.content.is_empty());
-        assert!(left.saves.is_empty());
+        let found = store.find(user, first.date).await.expect("read").expect("a tombstone");
+        assert!(found.deleted && found.title.is_empty() && found.content.is_empty());
+        assert!(found.saves.is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_database_that_is_not_there_is_an_error_within_the_time() {
+    async fn an_unreachable_database_is_an_error_before_the_timeout() {
         let url = "mongodb://someone:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=200";
         let error = MongoStore::open(url).await.expect_err("nobody is there");
         assert!(matches!(error, StoreError::Unavailable(_)));

@@ -1,0 +1,128 @@
+//! The form of a diary in MongoDB.
+
+use mongodb::bson::{self, Bson, DateTime, doc};
+use serde::{Deserialize, Serialize};
+use shiori_sdk::{Date, DiaryId, Document, DocumentLimits, SaveId, Timestamp, UserId, Version};
+
+use crate::store::{DiaryHead, DiaryRecord, StoreError, Stored};
+
+/// The fields of the index that answers listings without reading documents.
+pub(super) const LISTING: [&str; 8] =
+    ["user", "date", "deleted", "title", "version", "archived", "updated_at", "_id"];
+
+/// A stored diary. The content is JSON text, so that it round-trips byte for byte. A deleted diary
+/// leaves a tombstone without text that keeps the version, so that no version is used twice.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct DiaryDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: bson::Uuid,
+    pub(super) user: bson::Uuid,
+    pub(super) date: i32,
+    pub(super) title: String,
+    pub(super) content: String,
+    pub(super) version: i64,
+    pub(super) archived: bool,
+    pub(super) deleted: bool,
+    pub(super) updated_at: DateTime,
+    /// The latest saves that had an id, newest last.
+    pub(super) saves: Vec<AppliedSave>,
+}
+
+/// The fields of a diary that the listing index covers.
+#[derive(Deserialize)]
+pub(super) struct HeadDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: bson::Uuid,
+    pub(super) date: i32,
+    pub(super) title: String,
+    pub(super) version: i64,
+    pub(super) archived: bool,
+    pub(super) updated_at: DateTime,
+}
+
+/// An applied save, kept to recognise a replay.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct AppliedSave {
+    pub(super) save_id: bson::Uuid,
+    pub(super) version: i64,
+    pub(super) updated_at: DateTime,
+    pub(super) created: bool,
+}
+
+impl AppliedSave {
+    pub(super) fn new(save_id: SaveId, stored: &Stored) -> Self {
+        Self {
+            save_id: bson::Uuid::from_bytes(*save_id.as_bytes()),
+            version: version_number(stored.version),
+            updated_at: DateTime::from_millis(stored.updated_at.as_millis()),
+            created: stored.created,
+        }
+    }
+}
+
+impl DiaryDocument {
+    /// The outcome of the save with this id, if it was applied.
+    pub(super) fn applied(&self, save_id: Option<SaveId>) -> Option<Stored> {
+        let save_id = bson::Uuid::from_bytes(*save_id?.as_bytes());
+        let save = self.saves.iter().find(|save| save.save_id == save_id)?;
+        Some(Stored {
+            id: DiaryId::from_bytes(self.id.bytes()),
+            version: Version::new(save.version.unsigned_abs()),
+            updated_at: Timestamp::from_millis(save.updated_at.timestamp_millis()),
+            created: save.created,
+        })
+    }
+}
+
+impl TryFrom<DiaryDocument> for DiaryRecord {
+    type Error = StoreError;
+
+    fn try_from(found: DiaryDocument) -> Result<Self, StoreError> {
+        // The limits were checked when it was saved, and may have changed since.
+        let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
+        let content = Document::from_json_within(&found.content, &limits).map_err(|_| corrupt())?;
+        let DiaryDocument { id, date, title, version, archived, updated_at, .. } = found;
+        let head = HeadDocument { id, date, title, version, archived, updated_at }.try_into()?;
+        Ok(Self { head, content })
+    }
+}
+
+impl TryFrom<HeadDocument> for DiaryHead {
+    type Error = StoreError;
+
+    fn try_from(found: HeadDocument) -> Result<Self, StoreError> {
+        let date = u32::try_from(found.date).ok().and_then(|date| Date::from_number(date).ok());
+        Ok(Self {
+            id: DiaryId::from_bytes(found.id.bytes()),
+            date: date.ok_or_else(corrupt)?,
+            title: found.title,
+            version: u64::try_from(found.version).map(Version::new).map_err(|_| corrupt())?,
+            is_archived: found.archived,
+            updated_at: Timestamp::from_millis(found.updated_at.timestamp_millis()),
+        })
+    }
+}
+
+/// Selects the document of a user's day, tombstones included.
+pub(super) fn key_filter(user: UserId, date: Date) -> bson::Document {
+    doc! { "user": bson::Uuid::from_bytes(*user.as_bytes()), "date": date_number(date) }
+}
+
+/// The keys of the listing index.
+pub(super) fn listing_keys() -> bson::Document {
+    LISTING.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect()
+}
+
+/// A date as a YYYYMMDD number, which fits into an i32.
+pub(super) fn date_number(date: Date) -> i32 {
+    i32::try_from(date.as_number()).unwrap_or(i32::MAX)
+}
+
+/// MongoDB's integers are signed. -1 stands for a version beyond them, and equals no stored one.
+pub(super) fn version_number(version: Version) -> i64 {
+    i64::try_from(version.get()).unwrap_or(-1)
+}
+
+pub(super) fn corrupt() -> StoreError {
+    StoreError::Corrupt { what: "a diary" }
+}
