@@ -9,7 +9,7 @@ use crate::Timestamp;
 
 /// The longest wait that a `Retry-After` header can ask for: 24 hours. Longer values are clamped,
 /// so that no header can overflow a clock or block a caller for ever.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Exponential backoff with full jitter: each pause is uniform between zero and a ceiling that
 /// doubles with every attempt.

@@ -115,7 +115,7 @@ impl Diaries {
     /// [`Error`] if the request fails or there is no session.
     pub async fn get_if_changed(&self, known: &Diary) -> Result<Change> {
         let etag = HeaderValue::from_str(&format!("\"{}\"", known.version))
-            .expect("digits in quotes are visible ASCII, which a header value may contain");
+            .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))?;
         let request = Request::get(path(known.date)).header(IF_NONE_MATCH, etag);
         let response = self.client.send(&request).await?;
         if response.status == StatusCode::NOT_MODIFIED {

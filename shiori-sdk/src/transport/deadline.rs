@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// No deadline is further away. Like the "far future" of tokio: 30 years.
-const FAR_FUTURE: Duration = Duration::from_hours(30 * 365 * 24);
+const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The deadline this long from now, at most 30 years. A plain addition panics on overflow.
 pub(crate) fn after(timeout: Duration) -> Instant {

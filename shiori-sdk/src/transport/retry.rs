@@ -266,9 +266,11 @@ mod tests {
 
     #[test]
     fn extreme_polling_intervals_do_not_panic() {
-        let mut policy = PollingPolicy::default();
-        policy.first_interval = Duration::MAX;
-        policy.max_interval = Duration::MAX;
+        let policy = PollingPolicy {
+            first_interval: Duration::MAX,
+            max_interval: Duration::MAX,
+            ..PollingPolicy::default()
+        };
         for poll in [0, 1, 64, u32::MAX] {
             assert!(policy.interval(poll) > policy.deadline);
         }

@@ -256,6 +256,6 @@ async fn the_longest_retry_after_is_limited_to_a_day() {
         let client = server.client().await;
         let error = client.diaries().get(day()).await.unwrap_err();
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unavailable, 1));
-        assert_eq!(error.retry_after(), Some(Duration::from_hours(24)));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(24 * 60 * 60)));
     }
 }
