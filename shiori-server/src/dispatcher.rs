@@ -1,67 +1,128 @@
-//! Keeps the promise that what was accepted reaches its end: offers hints again that seem lost,
-//! and takes back leases that ran out.
+//! The background loop that brings every accepted summary to an end: it offers lost hints again and
+//! expires leases. It also deletes expired sessions.
 
 use std::time::Duration;
 
 use shiori_sdk::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 
-/// Rows of a kind in one round.
+/// The maximum of rows of each kind in one round.
 const BATCH: u32 = 100;
 
-/// Rounds of purging at a time, so that a flood of failed logins does not outgrow it for long.
-const PURGE_ROUNDS: u32 = 100;
+/// Batches of one purge. Many, because failed logins may create rows fast.
+const PURGE_BATCHES: u32 = 100;
 
-/// How long a round may take. What it had begun is left to the next.
-const ROUND_LIMIT: Duration = Duration::from_secs(60);
+/// The time-out of a round. The next round continues its work.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pause after a round that found less than a full batch.
-const PERIOD: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
-/// Sessions past their time are deleted this often.
-const PURGE_PERIOD: Duration = Duration::from_secs(60);
+/// The pause after a full batch. Not zero, so that a backlog never starves requests.
+const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs until `shutdown`. Any number of servers may run one over the same rows.
+/// How often expired sessions are deleted.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Runs until `shutdown`. Several servers may run one over the same rows.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    let mut purged = Timestamp::UNIX_EPOCH;
-    loop {
-        let full = match timeout(ROUND_LIMIT, app.summaries.dispatch(BATCH)).await {
-            Ok(Ok(found)) => found >= BATCH as usize,
-            Err(_) => {
-                tracing::warn!("dispatcher round took too long");
-                false
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "dispatcher round failed");
-                false
-            }
-        };
+    let last_purge = Timestamp::UNIX_EPOCH;
+    run_rounds(&shutdown, (app, last_purge), |(app, mut last_purge)| async move {
+        let pause = dispatch(&app).await;
         let now = app.clock.now();
-        if now.duration_since(purged) >= PURGE_PERIOD {
-            purged = now;
+        if now.duration_since(last_purge) >= PURGE_INTERVAL {
+            last_purge = now;
             purge(&app, now).await;
         }
-        // Even a full batch is followed by a breath, so that a backlog never starves requests.
-        let pause = if full { PERIOD / 20 } else { PERIOD };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
+        ((app, last_purge), pause)
+    })
+    .await;
+}
+
+/// Repeats the round, each time after the pause that the last one returned with its state. On
+/// `shutdown` a round ends at its current await: every step of it is atomic, and another dispatcher
+/// continues.
+async fn run_rounds<S, F>(shutdown: &CancellationToken, mut state: S, round: impl Fn(S) -> F)
+where
+    F: Future<Output = (S, Duration)>,
+{
+    let rounds = async {
+        loop {
+            let pause;
+            (state, pause) = round(state).await;
+            sleep(pause).await;
         }
+    };
+    // The rounds never end by themselves.
+    let _: Option<()> = shutdown.run_until_cancelled(rounds).await;
+}
+
+/// One round over the summaries; the pause that follows it.
+async fn dispatch(app: &App) -> Duration {
+    match timeout(ROUND_TIMEOUT, app.summaries.dispatch(BATCH)).await {
+        Ok(Ok(found)) if found >= BATCH as usize => return SHORT_PAUSE,
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "dispatcher round failed"),
+        Err(_) => tracing::warn!("dispatcher round timed out"),
     }
+    PAUSE
 }
 
 async fn purge(app: &App, now: Timestamp) {
-    for _ in 0..PURGE_ROUNDS {
+    for _ in 0..PURGE_BATCHES {
         match app.sessions.purge_expired(now, BATCH).await {
             Ok(deleted) if deleted >= u64::from(BATCH) => {}
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(%error, "sessions not purged");
+                tracing::warn!(%error, "cannot delete expired sessions");
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{pending, ready},
+        sync::Arc,
+    };
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_round_ends_on_shutdown() {
+        let (shutdown, started) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let running = tokio::spawn({
+            let (shutdown, started) = (shutdown.clone(), started.clone());
+            async move {
+                run_rounds(&shutdown, (), |()| {
+                    started.notify_one();
+                    pending()
+                })
+                .await;
+            }
+        });
+        started.notified().await;
+        shutdown.cancel();
+        timeout(Duration::from_secs(10), running).await.expect("it ends").expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_follows_the_pause_of_the_last() {
+        let (shutdown, started) = (CancellationToken::new(), tokio::time::Instant::now());
+        run_rounds(&shutdown, 1, |nth| {
+            if nth == 3 {
+                shutdown.cancel();
+            }
+            ready((nth + 1, PAUSE))
+        })
+        .await;
+        assert_eq!(started.elapsed(), 2 * PAUSE);
     }
 }
