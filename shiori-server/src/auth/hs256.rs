@@ -1,4 +1,4 @@
-//! HMAC-SHA256, and with it the one algorithm that `jsonwebtoken` is given here.
+//! HMAC-SHA256, and a `jsonwebtoken` provider that supports only HS256.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{
@@ -14,24 +14,22 @@ use sha2::Sha256;
 pub(super) struct HmacSha256(Hmac<Sha256>);
 
 impl HmacSha256 {
-    /// HMAC takes keys of any length.
+    /// A MAC with this key, of any length.
     pub(super) fn new(key: &[u8]) -> Self {
-        let Ok(mac) = Hmac::new_from_slice(key) else { unreachable!("any length is a key") };
-        Self(mac)
+        Self(Hmac::new_from_slice(key).expect("HMAC accepts keys of any length (RFC 2104)"))
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> [u8; 32] {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Whether the tag is the message's, in a time that does not depend on where they differ.
+    /// Whether the tag belongs to the message, in constant time.
     pub(super) fn is_signed(&self, message: &[u8], tag: &[u8]) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
 }
 
-/// Gives `jsonwebtoken` its algorithm. A program that hosts the server may have given it others
-/// before; those have HS256 as well.
+/// Installs the provider. A program that embeds the server may have installed another before.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -93,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn another_message_key_or_length_does_not_verify() {
+    fn a_wrong_message_key_or_length_does_not_verify() {
         let mac = HmacSha256::new(b"key");
         let tag = mac.sign(b"message");
         assert!(mac.is_signed(b"message", &tag));

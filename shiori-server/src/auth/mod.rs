@@ -1,4 +1,4 @@
-//! Who is who: e-mail addresses, passwords, access and refresh tokens.
+//! E-mail addresses, passwords, access and refresh tokens.
 
 mod email;
 mod hs256;

@@ -7,28 +7,28 @@ use argon2::{
 use shiori_sdk::{Password, WeakPassword};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// Hashes and checks passwords with Argon2id, away from the async threads.
+/// Hashes and verifies passwords with Argon2id on blocking threads.
 ///
-/// At most as many run at once as there are processor cores, so that memory and processors stay
-/// bounded under a flood of logins; a bounded number more wait for their turn.
+/// At most one operation per core runs at a time, so that memory and CPU stay bounded under a flood
+/// of logins. A bounded number of callers wait.
 #[derive(Clone)]
-pub(crate) struct PasswordHasher(Arc<Workshop>);
+pub(crate) struct PasswordHasher(Arc<Shared>);
 
-struct Workshop {
+struct Shared {
     argon2: Argon2<'static>,
-    /// What a password is checked against when there is no account: it takes as long.
+    /// Verified against when there is no account, so that the response takes as long.
     decoy: PasswordHash,
-    /// Permits for those that run or wait.
-    places: Arc<Semaphore>,
-    /// Permits for those that run.
+    /// Permits for running and waiting operations.
+    admission: Arc<Semaphore>,
+    /// Permits for running operations.
     cores: Arc<Semaphore>,
 }
 
-/// How many may wait for a core: some seconds' worth of work.
-const WAITING: usize = 512;
+/// The maximum of waiting operations: a few seconds of work.
+const MAX_WAITING: usize = 512;
 
 impl PasswordHasher {
-    /// A hasher of this cost. It hashes once, here and now.
+    /// A hasher with this cost. It computes one hash at once.
     ///
     /// # Errors
     ///
@@ -40,10 +40,10 @@ impl PasswordHasher {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, "")?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self(Arc::new(Workshop {
+        Ok(Self(Arc::new(Shared {
             argon2,
             decoy,
-            places: Arc::new(Semaphore::new(cores + WAITING)),
+            admission: Arc::new(Semaphore::new(cores + MAX_WAITING)),
             cores: Arc::new(Semaphore::new(cores)),
         })))
     }
@@ -52,26 +52,25 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] when too many wait already.
+    /// [`PasswordError::Busy`] when too many callers wait.
     pub(crate) async fn hash(&self, password: NewPassword) -> Result<PasswordHash, PasswordError> {
-        self.run(move |workshop| hash(&workshop.argon2, password.0.reveal())).await
+        self.run(move |shared| hash(&shared.argon2, password.0.reveal())).await
     }
 
-    /// Whether the password is the one that was hashed. Without a hash it is not, after the same
-    /// work.
+    /// Whether the password matches the hash. Without a hash it does not, after the same work.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] when too many wait already.
+    /// [`PasswordError::Busy`] when too many callers wait.
     pub(crate) async fn verify(
         &self,
         password: Password,
         hash: Option<PasswordHash>,
     ) -> Result<bool, PasswordError> {
-        self.run(move |workshop| {
-            let expected = hash.as_ref().unwrap_or(&workshop.decoy);
-            match workshop.argon2.verify_password(password.reveal().as_bytes(), expected.as_str()) {
-                // Somebody may well find the decoy's password.
+        self.run(move |shared| {
+            let expected = hash.as_ref().unwrap_or(&shared.decoy);
+            match shared.argon2.verify_password(password.reveal().as_bytes(), expected.as_str()) {
+                // A match with the decoy is still rejected.
                 Ok(()) => Ok(hash.is_some()),
                 Err(password_hash::Error::PasswordInvalid) => Ok(false),
                 Err(error) => Err(PasswordError::Argon2(error)),
@@ -82,18 +81,17 @@ impl PasswordHasher {
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Workshop) -> Result<T, PasswordError> + Send + 'static,
+        work: impl FnOnce(&Shared) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place =
-            Arc::clone(&self.0.places).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let Ok(core) = Arc::clone(&self.0.cores).acquire_owned().await else {
-            unreachable!("nothing closes the semaphore")
-        };
-        let workshop = Arc::clone(&self.0);
-        // The permits go along: work whose caller has left still takes up its core.
+        let admitted =
+            Arc::clone(&self.0.admission).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let core =
+            Arc::clone(&self.0.cores).acquire_owned().await.map_err(|_| PasswordError::Aborted)?;
+        let shared = Arc::clone(&self.0);
+        // The permits move into the task: it occupies its core even after its caller is dropped.
         let task = spawn_blocking(move || {
-            let _permits = (place, core);
-            work(&workshop)
+            let _permits = (admitted, core);
+            work(&shared)
         });
         task.await.map_err(|_| PasswordError::Aborted)?
     }
@@ -110,8 +108,8 @@ fn hash(argon2: &Argon2<'_>, password: &str) -> Result<PasswordHash, PasswordErr
     Ok(PasswordHash(hash.to_string()))
 }
 
-/// What one hash costs. The default is the least that OWASP's Password Storage Cheat Sheet asks
-/// of Argon2id: 19 MiB, two passes, one lane.
+/// The cost of one hash. The default is the minimum of OWASP's Password Storage Cheat Sheet for
+/// Argon2id: 19 MiB, two passes, one lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashCost {
     /// Memory, in KiB; at least 8 for each lane.
@@ -123,7 +121,7 @@ pub struct HashCost {
 }
 
 impl HashCost {
-    /// As little as Argon2 takes. It protects nothing: for tests alone.
+    /// The minimum that Argon2 accepts. It protects nothing: only for tests.
     pub const MINIMAL: Self = Self { memory_kib: Params::MIN_M_COST, passes: 1, lanes: 1 };
 }
 
@@ -180,17 +178,17 @@ impl TryFrom<Password> for NewPassword {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
-    /// Too many wait for their turn; another try may succeed.
-    #[error("too many passwords wait to be hashed")]
+    /// Too many callers wait; retryable.
+    #[error("too many password operations are waiting")]
     Busy,
-    /// Argon2 does not take the cost, or has no memory or randomness left.
+    /// Argon2 rejects the cost, or there is no memory or randomness left.
     #[error("argon2 failed")]
     Argon2(#[source] password_hash::Error),
     /// The text is no PHC string with a salt and a hash.
     #[error("not a password hash")]
     NotAHash,
-    /// The runtime stopped before the work was done.
-    #[error("the hashing was cut off")]
+    /// The runtime stopped before the operation was complete.
+    #[error("the password operation was aborted")]
     Aborted,
 }
 
@@ -253,13 +251,13 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_bounded() {
         let hasher = hasher();
-        let places = hasher.0.places.available_permits();
-        let taken = hasher.0.places.try_acquire_many(u32::try_from(places).expect("few"));
+        let permits = hasher.0.admission.available_permits();
+        let taken = hasher.0.admission.try_acquire_many(u32::try_from(permits).expect("few"));
         let refused = hasher.verify(PASSWORD.into(), None).await;
         assert!(matches!(refused, Err(PasswordError::Busy)));
         drop(taken);
         assert!(hasher.verify(PASSWORD.into(), None).await.is_ok());
-        assert_eq!(hasher.0.places.available_permits(), places);
+        assert_eq!(hasher.0.admission.available_permits(), permits);
     }
 
     #[test]
@@ -270,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_cost_is_refused() {
+    fn an_invalid_cost_is_rejected() {
         let refused = PasswordHasher::new(HashCost { memory_kib: 1, passes: 1, lanes: 1 });
         assert!(matches!(refused, Err(PasswordError::Argon2(_))));
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn malformed_hashes_are_rejected() {
         let saltless = "$argon2id$v=19$m=8,t=1,p=1";
         let hashless = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ";
         for text in ["", "sesame", saltless, hashless] {

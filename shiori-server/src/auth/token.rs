@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::hs256::{self, HmacSha256};
 
-/// The keys of all tokens. `Debug` shows none.
+/// The keys of all tokens. `Debug` shows none of them.
 ///
 /// An access token is a JWT. A refresh token is opaque: the user, the session, the generation, and
-/// a tag over them. A store keeps the generation alone, so a stolen database yields no token, and the
-/// token of an answer that was lost can be made again.
+/// a tag over them. Stores keep only the generation, so a stolen database holds no token, and a
+/// token whose response was lost can be derived again.
 #[derive(Clone)]
 pub(crate) struct TokenKeys {
     signing: EncodingKey,
@@ -23,13 +23,13 @@ pub(crate) struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// Derives a key for each kind of token, so that none can stand in for another.
+    /// Derives one key per kind of token, so that no kind is accepted as another.
     pub(crate) fn new(secret: &Secret) -> Self {
         hs256::install();
         let root = HmacSha256::new(secret.reveal().as_bytes());
         let access = root.sign(b"shiori access token 1");
         let mut validation = Validation::new(Algorithm::HS256);
-        // It would ask the system's clock; `verify` asks the caller's.
+        // It would use the system's clock; `verify` takes the time from the caller.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         Self {
@@ -40,7 +40,7 @@ impl TokenKeys {
         }
     }
 
-    /// A new access token that is good for `ttl`, rounded up to whole seconds.
+    /// A new access token that is valid for `ttl`, rounded up to whole seconds.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl TokenKeys {
             .map_err(|_| TokenError::Unsigned)
     }
 
-    /// What an access token says, if it is ours and has not expired.
+    /// The claims of an access token that this server's secret signed and that has not expired.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl TokenKeys {
         if now < claims.expires_at { Ok(claims) } else { Err(TokenError::Expired) }
     }
 
-    /// What an access token says, if it is ours.
+    /// The claims of an access token that this server's secret signed.
     ///
     /// # Errors
     ///
@@ -90,13 +90,14 @@ impl TokenKeys {
         })
     }
 
-    /// The refresh token of a session's generation; always the same one.
+    /// The refresh token of a session's generation. Deterministic.
     pub(crate) fn refresh_token(&self, claims: RefreshClaims) -> String {
         let message = claims.to_bytes();
         URL_SAFE_NO_PAD.encode([&message[..], &self.refresh.sign(&message)].concat())
     }
 
-    /// What a refresh token says, if it is ours; whether it is still good the store knows.
+    /// The claims of a refresh token that this server's secret signed. Whether it is current, only
+    /// the store knows.
     ///
     /// # Errors
     ///
@@ -107,9 +108,7 @@ impl TokenKeys {
             Ok(len) if len == bytes.len() => {}
             _ => return Err(TokenError::Invalid),
         }
-        let Some((message, tag)) = bytes.split_first_chunk() else {
-            unreachable!("the array is longer")
-        };
+        let (message, tag) = bytes.split_first_chunk().ok_or(TokenError::Invalid)?;
         if self.refresh.is_signed(message, tag) {
             Ok(RefreshClaims::from_bytes(message))
         } else {
@@ -124,12 +123,12 @@ impl fmt::Debug for TokenKeys {
     }
 }
 
-/// What an access token says.
+/// The claims of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claims {
-    /// Whose it is.
+    /// The user.
     pub(crate) user: UserId,
-    /// The session that it belongs to.
+    /// The session.
     pub(crate) session: SessionId,
     /// When it expires, to the second.
     pub(crate) expires_at: Timestamp,
@@ -145,10 +144,10 @@ struct Payload {
     jti: Uuid,
 }
 
-/// What a refresh token says.
+/// The claims of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RefreshClaims {
-    /// Whose it is.
+    /// The user.
     pub(crate) user: UserId,
     /// The session that it refreshes.
     pub(crate) session: SessionId,
@@ -183,17 +182,17 @@ impl RefreshClaims {
     }
 }
 
-/// A token is not taken, or could not be made.
+/// A token was rejected, or could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum TokenError {
-    /// It is not one of ours.
+    /// It is malformed or has a wrong signature.
     #[error("the token is not valid")]
     Invalid,
-    /// Its time is over.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
-    /// The process has no HS256 to sign with.
+    /// The `jsonwebtoken` provider of the process does not support HS256.
     #[error("the token cannot be signed")]
     Unsigned,
 }
@@ -225,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_token_is_good_until_its_time_is_over() {
+    fn an_access_token_is_valid_until_it_expires() {
         let (user, session) = (UserId::new(), SessionId::new());
         let token = keys().issue(user, session, now(), TTL).expect("signed");
         // Another process with the same secret reads it.
@@ -239,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn no_two_access_tokens_are_alike() {
+    fn access_tokens_are_unique() {
         let (user, session) = (UserId::new(), SessionId::new());
         let issue = || keys().issue(user, session, now(), TTL).expect("signed");
         assert_ne!(issue(), issue());
     }
 
     #[test]
-    fn the_secret_of_another_server_is_not_ours() {
+    fn tokens_of_another_secret_are_rejected() {
         let others = TokenKeys::new(&Secret::from("another secret"));
         let token = others.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
         assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_algorithm_is_not_the_tokens_to_choose() {
+    fn a_token_cannot_choose_its_algorithm() {
         let keys = keys();
         let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
         let payload = payload_of(&token);
@@ -279,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kind_of_token_does_not_stand_in_for_another() {
+    fn one_kind_of_token_is_not_accepted_as_another() {
         let keys = keys();
         let header = json!({ "alg": "HS256" });
         let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_says_its_session_and_generation() {
+    fn a_refresh_token_holds_its_session_and_generation() {
         for generation in [0, 1, 255, u64::MAX] {
             let claims =
                 RefreshClaims { user: UserId::new(), session: SessionId::new(), generation };
@@ -323,7 +322,7 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_character_spoils_a_token(at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]") {
+        fn a_changed_character_invalidates_a_token(at in any::<prop::sample::Index>(), to in "[A-Za-z0-9_-]") {
             let keys = keys();
             let claims = RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 3 };
             let refresh = keys.refresh_token(claims);
