@@ -11,11 +11,11 @@ use crate::{
     summary::Summaries,
 };
 
-/// What every handler may use. Clones share it.
+/// The state that all handlers share.
 #[derive(Debug, Clone)]
 pub(crate) struct App(Arc<Parts>);
 
-/// The parts that an [`App`] shares.
+/// The parts of an [`App`].
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) accounts: Arc<dyn AccountStore>,
@@ -29,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) internal_token: shiori_worker::Secret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
-    /// Cancelled when the server begins to stop: those who wait are answered at once.
+    /// Cancelled when the server begins to stop; waiting requests are answered at once.
     pub(crate) stopping: CancellationToken,
 }
 

@@ -1,8 +1,8 @@
-//! The Shiori diary server: of racing saves exactly one wins, and a weekly summary never makes
-//! anyone wait.
+//! The Shiori diary server: of concurrent saves exactly one succeeds, and weekly summaries are
+//! asynchronous.
 //!
-//! [`Server::start`] is what the binary, the tests, the examples and the benches all start, and
-//! what a program embeds that wants a diary of its own:
+//! The binary, the tests, the examples and the benches all use [`Server::start`], and so can a
+//! program that embeds the server:
 //!
 //! ```
 //! use shiori_server::{Config, Server};

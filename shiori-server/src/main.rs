@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// TOML file with the same settings, in `snake_case`; flags and environment go before it
+    /// TOML file with the same settings, in `snake_case`; flags and environment override it
     #[arg(long, env = "SHIORI_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Bring the tables and indexes of the databases up to date, and end
+    /// Migrate the databases and exit
     Migrate,
 }
 

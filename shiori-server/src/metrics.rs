@@ -1,4 +1,4 @@
-//! What the server counts, for Prometheus.
+//! The server's metrics, for Prometheus.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use shiori_sdk::SummaryStatus;
 
-/// The server's counters. Clones share them.
+/// The server's metrics. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
@@ -34,7 +34,7 @@ struct OutcomeLabels {
 }
 
 fn request_times() -> Histogram {
-    // From half a millisecond to a long-poll's half minute.
+    // From half a millisecond to the 30 seconds of a long-poll.
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 35.0,
     ])
@@ -63,14 +63,10 @@ impl Metrics {
         );
         registry.register(
             "leases_taken_back",
-            "Leases that ran out",
+            "Leases that expired",
             metrics.leases_expired.clone(),
         );
-        registry.register(
-            "queue_depth",
-            "Hints that wait in the queue",
-            metrics.queue_depth.clone(),
-        );
+        registry.register("queue_depth", "Hints in the queue", metrics.queue_depth.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
 
@@ -99,7 +95,7 @@ impl Metrics {
         self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// The text that a scrape gets.
+    /// The metrics in the OpenMetrics text format.
     pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,4 +1,5 @@
-//! Chooses the stores by their URLs. Nothing else asks which profile runs.
+//! Opens the stores and the queue that the configuration names. No other module depends on the
+//! profile.
 
 #[cfg(feature = "embedded")]
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ use crate::{
     summary::Relay,
 };
 
-/// Hints that the in-process queue holds; the dispatcher offers those beyond again.
+/// The capacity of the in-process queue. The dispatcher repeats hints that do not fit.
 #[cfg(feature = "embedded")]
 const QUEUE_CAPACITY: usize = 10_000;
 
@@ -49,12 +50,12 @@ pub(crate) struct Profile {
     engines: Engines,
 }
 
-/// A store cannot be had.
+/// A store cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// The URL is none, or names an engine that this build does not have.
-    #[error("{setting} does not name a store that this build has")]
+    /// The URL is not valid, or names an engine that this build does not include.
+    #[error("{setting} does not name a store that this build includes")]
     UnknownScheme {
         /// The setting that holds the URL.
         setting: &'static str,
@@ -70,7 +71,7 @@ pub enum ProfileError {
 }
 
 impl Profile {
-    /// Opens everything.
+    /// Opens the stores and the queue.
     pub(crate) async fn open(config: &Config) -> Result<Self, ProfileError> {
         let mut engines = Engines::default();
         let (accounts, summaries) = engines.accounts_and_summaries(config).await?;
@@ -79,22 +80,22 @@ impl Profile {
         Ok(Self { accounts, sessions, diaries, summaries, queue, wakeups, engines })
     }
 
-    /// Closes what was opened.
+    /// Closes the stores.
     pub(crate) async fn close(self) {
         self.engines.close().await;
     }
 }
 
-/// Brings the database's tables up to date.
+/// Runs the migrations of the databases.
 ///
 /// # Errors
 ///
-/// [`ProfileError`] when the database does not answer, or its tables are newer than this version.
+/// [`ProfileError`] when a database does not answer, or its tables are newer than this version.
 pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
     let mut engines = Engines::default();
     let config = Config { migrate: true, ..config.clone() };
     engines.accounts_and_summaries(&config).await?;
-    // Its indexes are made when it is opened.
+    // Opening it creates its indexes.
     engines.diaries(&config).await?;
     engines.close().await;
     Ok(())
@@ -103,14 +104,14 @@ pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
 type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>);
 type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups);
 
-/// The engines that are open; each is opened once, and only if something is kept in it.
+/// The open engines. Each is opened at most once, and only when it is used.
 #[derive(Default)]
 struct Engines {
     #[cfg(feature = "embedded")]
     sqlite: Option<SqliteStore>,
     #[cfg(feature = "distributed")]
     mysql: Option<MySqlStore>,
-    /// Carries the wake-ups between servers, and stops at the latest when this is dropped.
+    /// The relay of wake-ups; it stops when this is dropped.
     #[cfg(feature = "distributed")]
     relay: Option<(DropGuard, JoinHandle<()>)>,
 }
@@ -188,7 +189,7 @@ impl Engines {
         }
     }
 
-    /// The SQLite of the configuration: the one that its URL names, else the data directory's.
+    /// The SQLite store at the configured URL, or else in the data directory.
     #[cfg(feature = "embedded")]
     async fn sqlite(&mut self, config: &Config) -> Result<SqliteStore, ProfileError> {
         if let Some(store) = &self.sqlite {

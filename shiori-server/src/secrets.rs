@@ -1,4 +1,4 @@
-//! Secrets, and the data directory that keeps them.
+//! Generated secrets, and private files.
 
 use std::{
     fs::{self, OpenOptions},
@@ -15,13 +15,12 @@ fn random() -> Secret {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()).into()
 }
 
-/// Whether the text is the secret, in a time that does not depend on where they differ.
+/// Whether the text equals the secret, in constant time.
 pub(crate) fn matches(secret: &Secret, text: &str) -> bool {
     secret.reveal().as_bytes().ct_eq(text.as_bytes()).into()
 }
 
-/// The secret in this file; on first use a new one is made and kept there, readable by the owner
-/// alone.
+/// Reads the secret in this file, or creates it, readable only by the owner.
 ///
 /// # Errors
 ///
@@ -34,7 +33,7 @@ pub(crate) fn load_or_create(path: &Path) -> io::Result<Secret> {
     }
 }
 
-/// Makes the directory, readable by the owner alone, if there is none.
+/// Creates the directory if missing, accessible only by the owner.
 ///
 /// # Errors
 ///
@@ -47,7 +46,7 @@ pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Makes the file, readable and writable by the owner alone, if there is none.
+/// Creates the file if missing, accessible only by the owner.
 ///
 /// # Errors
 ///
@@ -62,7 +61,7 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Secret> {
-    /// Fewer characters than this are no secret but an accident, such as a half-written file.
+    /// A shorter file is an error, such as a partial write.
     const MIN_CHARS: usize = 32;
     let mut text = String::new();
     fs::File::open(path)?.take(4096).read_to_string(&mut text)?;
@@ -73,20 +72,20 @@ fn read(path: &Path) -> io::Result<Secret> {
     Ok(text.into())
 }
 
-/// Writes the secret aside and links it into place: a reader sees a whole secret or none, and of
-/// two processes that start at once both take the first one's.
+/// Writes a temporary file and links it into place: readers see a complete secret or none, and of
+/// two processes that start at once both use the first secret.
 fn create(path: &Path) -> io::Result<Secret> {
     let secret = random();
-    let aside = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
+    let temporary = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&aside)?;
+    let mut file = options.open(&temporary)?;
     file.write_all(secret.reveal().as_bytes())?;
     file.sync_all()?;
-    let linked = fs::hard_link(&aside, path);
-    fs::remove_file(&aside)?;
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
     match linked {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(error) => Err(error),
@@ -99,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_made_once_and_for_the_owner_alone() {
+    fn a_secret_is_created_once_and_private() {
         let dir = tempfile::tempdir().expect("a directory");
         let home = dir.path().join("deep/data");
         create_private_dir(&home).expect("made");
@@ -109,7 +108,7 @@ mod tests {
         assert!(matches(&first, second.reveal()));
         assert!(!matches(&first, "guess"));
         assert!(!format!("{first:?}").contains(first.reveal()));
-        assert_eq!(fs::read_dir(&home).expect("listed").count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(&home).expect("listed").count(), 1, "no temporary file is left");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_secret_is_refused() {
+    fn a_partial_secret_is_rejected() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("jwt.secret");
         fs::write(&path, "short").expect("written");

@@ -15,10 +15,10 @@ use crate::{
     summary::{Summaries, SummariesParts},
 };
 
-/// How long the stores may take to be closed; what was acknowledged is safe without.
-const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long closing the stores may take. Acknowledged writes are durable before that.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running server. It runs on when this is dropped; the shutdown token stops it.
+/// A running server. Dropping this does not stop it; the shutdown token does.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
@@ -33,7 +33,7 @@ pub enum StartError {
     /// A store cannot be opened.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// A listener cannot be had.
+    /// An address cannot be bound.
     #[error("cannot listen")]
     Listen(#[source] io::Error),
     /// Passwords cannot be hashed at the configured cost.
@@ -50,14 +50,14 @@ pub enum StartError {
     NoInProcessWorker,
 }
 
-/// The server stopped otherwise than it was asked to.
+/// The server did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// A listener failed.
     #[error("the listener failed")]
     Listen(#[source] io::Error),
-    /// Requests were still under way when the time to finish was over; they were cut off.
+    /// Requests were still running after the drain time-out, and were aborted.
     #[error("requests were cut off after {0:?}")]
     CutOff(Duration),
     /// A task of the server panicked.
@@ -66,16 +66,15 @@ pub enum ServeError {
 }
 
 impl Server {
-    /// Starts the server on a listener, with its dispatcher and, if configured, its worker. It
-    /// answers from now on.
+    /// Starts the server on a listener, with its dispatcher and, if configured, its worker.
     ///
-    /// When `shutdown` is cancelled, it stops in this order: those who wait are answered; the
-    /// worker finishes or hands back what it has; requests under way are answered; the stores are
-    /// closed. Each of the two may take [`Config::drain_timeout`].
+    /// When `shutdown` is cancelled, it stops in this order: waiting requests are answered; the
+    /// worker finishes its jobs or requeues them; other requests are answered; the stores are
+    /// closed. Worker and requests each have [`Config::drain_timeout`].
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a store cannot be opened or an address cannot be had.
+    /// [`StartError`] when a store cannot be opened or an address cannot be bound.
     pub async fn start(
         config: Config,
         listener: TcpListener,
@@ -107,7 +106,7 @@ impl Server {
             shutdown.cancelled().await;
             tracing::info!("stopping");
             app.stopping.cancel();
-            // The worker hands over by the listener, so that one stays open until it has.
+            // The worker posts its results to this listener, so it stays open until then.
             let worker = match worker {
                 None => Ok(()),
                 Some(worker) => worker.await,
@@ -128,8 +127,8 @@ impl Server {
             };
             let dispatcher = dispatcher.await;
             drop(app);
-            if timeout(CLOSE_LIMIT, profile.close()).await.is_err() {
-                tracing::warn!("stores not closed in time");
+            if timeout(CLOSE_TIMEOUT, profile.close()).await.is_err() {
+                tracing::warn!("closing the stores timed out");
             }
             tracing::info!("stopped");
             if worker.is_err() || dispatcher.is_err() {
@@ -145,7 +144,7 @@ impl Server {
         self.addr
     }
 
-    /// The address at which the internal API is served.
+    /// The address of the internal API.
     pub fn internal_addr(&self) -> SocketAddr {
         self.internal_addr
     }
@@ -155,11 +154,11 @@ impl Server {
         local_url(self.addr)
     }
 
-    /// Waits until the server has stopped after its shutdown token was cancelled.
+    /// Waits until the server has stopped.
     ///
     /// # Errors
     ///
-    /// [`ServeError`] when something had to be cut off, or a task failed.
+    /// [`ServeError`] when requests were aborted, or a task failed.
     pub async fn stopped(self) -> Result<(), ServeError> {
         self.running.await.map_err(|_| ServeError::Panicked)?
     }
@@ -201,7 +200,7 @@ fn serve(
     router: Router,
     closing: &CancellationToken,
 ) -> JoinHandle<io::Result<()>> {
-    // Answers are small and awaited: Nagle's algorithm would only hold them back.
+    // Responses are small; Nagle's algorithm would only delay them.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
@@ -210,8 +209,7 @@ fn serve(
     tokio::spawn(serving.into_future())
 }
 
-/// The URL at which this machine reaches the address; a wildcard address is reached at the
-/// loopback.
+/// The URL of the address on this machine. A wildcard address becomes the loopback.
 pub(crate) fn local_url(addr: SocketAddr) -> String {
     let mut addr = addr;
     if addr.ip().is_unspecified() {

@@ -6,17 +6,17 @@ use shiori_sdk::{Timestamp, UserId};
 use super::StoreError;
 use crate::auth::{Email, PasswordHash};
 
-/// Owns the accounts.
+/// The store of accounts.
 #[async_trait]
 pub trait AccountStore: Send + Sync + fmt::Debug {
-    /// Creates the account, unless its e-mail address has one.
+    /// Creates the account, unless its e-mail address is taken.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError>;
 
-    /// The account of an e-mail address.
+    /// Finds the account of an e-mail address.
     ///
     /// # Errors
     ///
@@ -31,26 +31,26 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// A person's account.
+/// A user's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// Names the account.
+    /// The id of the user.
     pub id: UserId,
     /// The e-mail address, unique among accounts.
     pub email: Email,
-    /// What to call the person.
+    /// The display name.
     pub nickname: String,
     /// The hash of the password.
     pub password_hash: PasswordHash,
-    /// When the person signed up.
+    /// When the account was created.
     pub created_at: Timestamp,
 }
 
-/// What became of [`AccountStore::create`].
+/// The outcome of [`AccountStore::create`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CreateOutcome {
-    /// The account is there.
+    /// The account was created.
     Created,
-    /// The e-mail address has an account already; nothing was changed.
+    /// The e-mail address has an account; nothing changed.
     EmailTaken,
 }

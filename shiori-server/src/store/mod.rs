@@ -1,7 +1,6 @@
-//! The store traits, cut by who owns the data, and their implementations.
+//! The store traits, one per kind of data, and their implementations.
 //!
-//! Every method is one whole step of the domain, and every step is atomic: it happened or it did
-//! not. No step spans two stores.
+//! Every method is one complete step of the domain, and atomic. No step spans two stores.
 
 #[doc(hidden)]
 pub mod contract;
@@ -29,14 +28,14 @@ pub use summary::{
     CompletedSummary, DueKind, InsertOutcome, ResultRecord, SummaryStore, WeekStatus,
 };
 
-/// A store could not do its step. Nothing of it happened, or the caller cannot know.
+/// A step failed. It was not applied, or the caller cannot know.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The engine does not answer, or not in time; another try may succeed.
+    /// The engine does not answer in time; retryable.
     #[error("the store does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The engine answered with something that this version cannot have written.
+    /// The engine returned data that this version cannot have written.
     #[error("the store holds {what} that cannot be read")]
     Corrupt {
         /// What cannot be read; never its content.

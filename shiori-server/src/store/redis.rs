@@ -1,8 +1,8 @@
-//! Sessions and login counts in Redis.
+//! Sessions and login attempts in Redis.
 //!
-//! All sessions of a user are the fields of one hash, so each step is atomic on a cluster, too.
-//! A field holds `last_seen_at expires_at generation rotated_at created_at user_agent`, with
-//! spaces between, times in milliseconds; the user agent may be missing, and is the rest.
+//! All sessions of a user are fields of one hash, so each step is atomic on a cluster, too.
+//! A field holds `last_seen_at expires_at generation rotated_at created_at user_agent`, separated by
+//! spaces, with times in milliseconds. The user agent is optional and may contain spaces.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -14,12 +14,11 @@ use shiori_worker::redis::{Redis, RedisError};
 
 use super::{LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy};
 
-/// How often a step is computed anew because another was first. A session has few who step it at
-/// once.
-const STEP_TRIES: u32 = 64;
+/// Attempts of a step that lost its compare-and-swap. Few requests use one session at a time.
+const MAX_CONFLICT_ATTEMPTS: u32 = 64;
 
-/// Adds a session, drops those that have expired, and the least recently used beyond `keep`.
-static OPEN: LazyLock<Script> = LazyLock::new(|| {
+/// Adds a session, and deletes the expired ones and the least recently used ones beyond the limit.
+static CREATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local key, id, value = KEYS[1], ARGV[1], ARGV[2]
@@ -54,8 +53,8 @@ static OPEN: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Compare-and-swap of one session's field; an empty new value deletes it. The hash lives as long
-/// as its longest session.
+/// Compare-and-swap of one session's field; an empty new value deletes it. The hash expires with
+/// its last session.
 static SWAP: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -72,8 +71,8 @@ static SWAP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Counts an attempt within its window; how many milliseconds the window is closed for.
-static ADMIT: LazyLock<Script> = LazyLock::new(|| {
+/// Counts an attempt in its window; returns 0, or the milliseconds until a full window ends.
+static RECORD_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local now, attempts, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -90,14 +89,14 @@ static ADMIT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Sessions and login counts in Redis. What is past its time expires there by itself.
+/// Sessions and login attempts in Redis, which expires them by itself.
 #[derive(Debug, Clone)]
 pub struct RedisSessions {
     redis: Redis,
 }
 
 impl RedisSessions {
-    /// The sessions in this Redis.
+    /// A store in this Redis.
     pub fn new(redis: Redis) -> Self {
         Self { redis }
     }
@@ -115,7 +114,7 @@ impl RedisSessions {
         Ok(self.redis.query(cmd("HGET").arg(key).arg(id.to_string())).await?)
     }
 
-    /// Whether the session was still as it was read, and so is now as it should be.
+    /// Replaces or deletes the field if it still has the value `from`; returns whether it did.
     async fn swap(
         &self,
         user: UserId,
@@ -140,13 +139,14 @@ impl RedisSessions {
 #[async_trait]
 impl SessionStore for RedisSessions {
     async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError> {
-        let mut open = OPEN.key(self.sessions_key(session.user));
-        open.arg(session.id.to_string())
+        let mut create = CREATE.key(self.sessions_key(session.user));
+        create
+            .arg(session.id.to_string())
             .arg(encode(session))
             .arg(session.created_at.as_millis())
             .arg(max_sessions.saturating_sub(1))
             .arg(session.expires_at.as_millis());
-        Ok(self.redis.invoke(&open).await?)
+        Ok(self.redis.invoke(&create).await?)
     }
 
     async fn get(
@@ -160,7 +160,7 @@ impl SessionStore for RedisSessions {
     }
 
     async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        for _ in 0..STEP_TRIES {
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let Some(field) = self.field(user, id).await? else { return Ok(()) };
             let found = decode(user, id, &field)?;
             let touched = Session { last_seen_at: now.max(found.last_seen_at), ..found };
@@ -180,7 +180,7 @@ impl SessionStore for RedisSessions {
         grace: Duration,
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError> {
-        for _ in 0..STEP_TRIES {
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let Some(field) = self.field(user, id).await? else {
                 return Ok(RotateOutcome::NotFound);
             };
@@ -225,10 +225,10 @@ impl SessionStore for RedisSessions {
         policy: ThrottlePolicy,
     ) -> Result<LoginAttempt, StoreError> {
         let window = u64::try_from(policy.window.as_millis()).unwrap_or(u64::MAX);
-        let mut admit = ADMIT.key(self.attempts_key(key));
-        admit.arg(now.as_millis()).arg(policy.attempts).arg(window);
-        let closed_for: u64 = self.redis.invoke(&admit).await?;
-        Ok(match closed_for {
+        let mut record = RECORD_ATTEMPT.key(self.attempts_key(key));
+        record.arg(now.as_millis()).arg(policy.attempts).arg(window);
+        let throttled_for: u64 = self.redis.invoke(&record).await?;
+        Ok(match throttled_for {
             0 => LoginAttempt::Allowed,
             millis => LoginAttempt::Throttled(Duration::from_millis(millis)),
         })
@@ -238,7 +238,7 @@ impl SessionStore for RedisSessions {
         Ok(self.redis.query(cmd("DEL").arg(self.attempts_key(key))).await?)
     }
 
-    /// Redis does it by itself.
+    /// Redis expires keys by itself.
     async fn purge_expired(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
@@ -284,9 +284,9 @@ fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a session" }
 }
 
-/// So many at once that there was no getting through.
+/// Every compare-and-swap was lost to a concurrent one.
 fn contended() -> StoreError {
-    StoreError::Unavailable("too many steps at once".into())
+    StoreError::Unavailable("too many concurrent writes".into())
 }
 
 impl From<RedisError> for StoreError {

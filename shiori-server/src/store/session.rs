@@ -5,18 +5,18 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::StoreError;
 
-/// Owns the sessions, and the count of failed logins.
+/// The store of sessions and of login attempts.
 #[async_trait]
 pub trait SessionStore: Send + Sync + fmt::Debug {
-    /// Opens the session. Of the user's live sessions the least recently used are ended, so that
-    /// at most `keep` remain with the new one.
+    /// Creates the session, and revokes the user's least recently used sessions beyond
+    /// `max_sessions`, the new one included.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError>;
 
-    /// The user's session, if it has neither ended nor expired.
+    /// The user's session, unless it was revoked or has expired.
     ///
     /// # Errors
     ///
@@ -28,17 +28,17 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Notes that the session was used.
+    /// Stores when the session was last used.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Rotates the session's refresh token: a compare-and-swap on its generation. The presented
-    /// generation must be the current one, or the one before within `grace` of its rotation, when
-    /// the rotation's answer may have been lost. An older one was used twice: the session ends.
-    /// A rotation also moves the expiry to `expires_at`.
+    /// Rotates the refresh token: a compare-and-swap on the session's generation. The presented
+    /// generation must be the current one, or the previous one within `grace` of the rotation, whose
+    /// response may have been lost. Any other generation is a reuse and revokes the session. A
+    /// rotation also sets the expiry to `expires_at`.
     ///
     /// # Errors
     ///
@@ -53,22 +53,22 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError>;
 
-    /// The user's live sessions, the most recently used first.
+    /// The user's unexpired sessions, the most recently used first.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
 
-    /// Ends the session if it is the user's; whether there was one to end.
+    /// Revokes the user's session; returns whether there was one.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// Counts a login attempt for `key` before its password is checked, so that guesses made at
-    /// once are counted too.
+    /// Counts a login attempt for `key`, before its password is verified, so that concurrent
+    /// attempts are counted, too.
     ///
     /// # Errors
     ///
@@ -80,15 +80,14 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         policy: ThrottlePolicy,
     ) -> Result<LoginAttempt, StoreError>;
 
-    /// Forgets the attempts for `key` after a login has succeeded.
+    /// Resets the count for `key` after a successful login.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
 
-    /// Deletes at most `limit` sessions and login counts each that are past their time; how many
-    /// there were.
+    /// Deletes expired sessions and login counts, at most `limit` of each; returns how many.
     ///
     /// # Errors
     ///
@@ -103,30 +102,29 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// One device's signed-in session.
+/// The session of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Names the session.
+    /// The id of the session.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// Which refresh token is the current one; it grows by one with every rotation.
+    /// The generation of the current refresh token; it grows by one with every rotation.
     pub generation: u64,
     /// When the token was last rotated.
     pub rotated_at: Timestamp,
     /// When the device signed in.
     pub created_at: Timestamp,
-    /// When the device was last heard of.
+    /// When the session was last used.
     pub last_seen_at: Timestamp,
-    /// When the session ends unless it is refreshed.
+    /// When the session expires without a refresh.
     pub expires_at: Timestamp,
-    /// What the device called itself.
+    /// The User-Agent of the device.
     pub user_agent: Option<String>,
 }
 
 impl Session {
-    /// What presenting a refresh token of this generation leads to, and the session after it;
-    /// none is left of one whose old token was used again.
+    /// The outcome of presenting a refresh token of this generation, with the next session.
     pub(super) fn rotate(
         self,
         presented: u64,
@@ -154,33 +152,33 @@ impl Session {
     }
 }
 
-/// What became of [`SessionStore::rotate`].
+/// The outcome of [`SessionStore::rotate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RotateOutcome {
     /// The session has a new generation.
     Rotated(Session),
-    /// The rotation had happened just before; its answer is given again.
+    /// The previous generation within the grace period; the session is unchanged.
     Replayed(Session),
-    /// An old token was used again; the session has been ended.
+    /// An old refresh token was reused; the session is revoked.
     Reused,
-    /// There is no such session any more.
+    /// The session does not exist, was revoked, or has expired.
     NotFound,
 }
 
-/// How many failed logins are taken.
+/// The limit of login attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottlePolicy {
-    /// Attempts within one window.
+    /// Attempts per window.
     pub attempts: u32,
-    /// The window, from its first attempt on.
+    /// The length of the window; it begins with the first attempt.
     pub window: Duration,
 }
 
-/// Whether a login may be tried.
+/// The outcome of [`SessionStore::record_login_attempt`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginAttempt {
-    /// It may.
+    /// The password may be verified.
     Allowed,
-    /// Too many were; the window ends after this time.
+    /// Too many attempts; the window ends after this time.
     Throttled(Duration),
 }

@@ -1,4 +1,4 @@
-//! How rows stand in tables, whichever SQL engine keeps them.
+//! The rows that both SQL engines share, and their conversion.
 
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week};
@@ -17,12 +17,12 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
                 Self::Corrupt { what: "a row" }
             }
-            // The engine's message may quote a value, such as that of a key that is taken.
+            // The engine's message may quote a value, such as that of a duplicate key.
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default().into_owned();
                 Self::Unavailable(format!("the engine refused with code {code}").into())
             }
-            // It may quote the URL.
+            // The message may quote the URL.
             sqlx::Error::Configuration(_) => Self::Unavailable("the URL is not valid".into()),
             other => Self::Unavailable(other.into()),
         }

@@ -8,14 +8,14 @@ use shiori_worker::protocol::TokenUsage;
 use super::StoreError;
 use crate::summary::SummaryJob;
 
-/// Owns the summaries' rows, the reflections and the emotion tags.
+/// The store of summary jobs, reflections and emotion tags.
 ///
-/// What may follow what is decided by the pure state machine in [`crate::summary`]; the store
-/// applies each step as one compare-and-swap.
+/// The state machine in [`crate::summary`] computes each step; the store applies it as one
+/// compare-and-swap.
 #[async_trait]
 pub trait SummaryStore: Send + Sync + fmt::Debug {
-    /// Inserts the row, unless the user has an unfinished one for the same week, or has
-    /// `max_unfinished` unfinished ones.
+    /// Inserts the job, unless the user has an unfinished job for the same week, or
+    /// `max_unfinished` unfinished jobs.
     ///
     /// # Errors
     ///
@@ -26,16 +26,15 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         max_unfinished: u32,
     ) -> Result<InsertOutcome, StoreError>;
 
-    /// The row.
+    /// The job of a summary.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError>;
 
-    /// Replaces `from` with `to` if the row's revision and lease are still those of `from`, and
-    /// stores `result` with it, all in one transaction; whether it did. If not, somebody else was
-    /// first: read again.
+    /// Replaces `from` with `to` if the stored revision and lease expiry are those of `from`, and
+    /// stores `result` in the same transaction. `false` when `from` is stale: read again.
     ///
     /// # Errors
     ///
@@ -47,7 +46,7 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError>;
 
-    /// The newest result on exactly this week.
+    /// The newest completed summary of exactly this week.
     ///
     /// # Errors
     ///
@@ -58,15 +57,15 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         week: Week,
     ) -> Result<Option<CompletedSummary>, StoreError>;
 
-    /// The result that this summary stored.
+    /// The result of this summary.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the store does not answer.
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError>;
 
-    /// Of every week that shares a day with the range, the newest request that was not cancelled;
-    /// in the order in which they were made.
+    /// For every week that overlaps the range, the newest request that was not cancelled, in the
+    /// order of the requests.
     ///
     /// # Errors
     ///
@@ -88,7 +87,7 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError>;
 
-    /// At most `limit` rows of this kind, the longest overdue first.
+    /// At most `limit` jobs that are due, the longest overdue first.
     ///
     /// # Errors
     ///
@@ -108,31 +107,31 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// What became of [`SummaryStore::insert`].
+/// The outcome of [`SummaryStore::insert`].
 #[derive(Debug, Clone)]
 pub enum InsertOutcome {
-    /// The row is there.
+    /// The job was inserted.
     Inserted,
-    /// The user has this unfinished one for the week.
+    /// The user has this unfinished job for the week.
     Unfinished(Box<SummaryJob>),
-    /// The user has too many unfinished ones.
+    /// The user has too many unfinished jobs.
     TooMany,
 }
 
-/// What a summary made. `Debug` shows no text.
+/// The result of a summary. `Debug` shows no text.
 #[derive(Clone, PartialEq)]
 pub struct ResultRecord {
-    /// The text.
+    /// The reflection.
     pub reflection: String,
-    /// What wrote the text.
+    /// The engine that wrote the reflection.
     pub engine: String,
-    /// What tagged the days.
+    /// The engine that classified the emotions.
     pub emotion_engine: String,
     /// The emotion of each day.
     pub emotions: Vec<DayEmotion>,
-    /// The days of which the summariser was given less than all.
+    /// The days whose text was truncated for the summariser.
     pub truncated: Vec<Date>,
-    /// What the language model took, if it told.
+    /// The token usage, if the provider reported it.
     pub usage: Option<TokenUsage>,
     /// When it was stored.
     pub generated_at: Timestamp,
@@ -148,31 +147,31 @@ impl fmt::Debug for ResultRecord {
     }
 }
 
-/// A result with the row that led to it.
+/// A completed job with its result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletedSummary {
-    /// The completed row.
+    /// The job.
     pub job: SummaryJob,
-    /// What it made.
+    /// Its result.
     pub result: ResultRecord,
 }
 
-/// What one request says of its week's days.
+/// The status of one request, for the days of its week.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WeekStatus {
     /// The week.
     pub week: Week,
-    /// Where the request is in its life.
+    /// The status.
     pub status: shiori_sdk::SummaryStatus,
-    /// The version of each day's diary that it read.
+    /// The diary versions that it read.
     pub versions_read: BTreeMap<Date, Version>,
 }
 
-/// Which rows the dispatcher asks for.
+/// Why a job is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueKind {
-    /// Queued, due, and not offered to the queue for a while.
+    /// Queued, and its hint must be offered again.
     Hint,
-    /// Running on a lease that has run out.
+    /// Running, and its lease has expired.
     Lease,
 }

@@ -441,7 +441,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
-    async fn what_is_left_of_a_deleted_diary_holds_no_text() {
+    async fn a_tombstone_holds_no_text() {
         let (store, user) = (open().await, UserId::new());
         let first = Save { save_id: Some(SaveId::new()), ..save(user, 3) };
         let SaveOutcome::Saved(stored) = store.save(&first).await.expect("saved") else {

@@ -5,6 +5,7 @@ mod summary;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use shiori_sdk::backoff::Backoff;
 use sqlx::{
     Connection, MySql, MySqlConnection, MySqlPool,
     error::DatabaseError,
@@ -19,30 +20,31 @@ use tokio::{
 
 use super::StoreError;
 
-/// Names the lock under which tables are brought up to date.
+/// The name of the lock that migrations hold.
 const MIGRATION_LOCK: &str = "shiori migrations";
 
-/// How long another server that brings the tables up to date is waited for, in seconds.
-const MIGRATION_PATIENCE: u32 = 60;
+/// How long to wait for the migrations of another server.
+const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
 
-/// Connections at most. A statement takes a few milliseconds, so that they serve thousands of
+/// The maximum of connections. A statement takes a few milliseconds, so they serve thousands of
 /// requests a second.
-const CONNECTIONS: u32 = 32;
+const MAX_CONNECTIONS: u32 = 32;
 
-/// How long a step waits for a connection before the store counts as unavailable.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a step waits for a connection before the store is unavailable.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that was idle for longer may have died meanwhile.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// A connection that was idle for longer is pinged before it is used.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to show that it is alive.
-const PING_TIME: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a step may take.
-const STEP_TIME: Duration = Duration::from_secs(5);
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a step is tried that the engine has rolled back for another's sake.
-const TRIES: u32 = 10;
+/// Attempts of a step that the engine rolled back, because of a deadlock or a lock time-out.
+const MAX_ATTEMPTS: u32 = 10;
+
+/// The pauses between attempts.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(100));
 
 /// Accounts and summaries in one database of MySQL (8.0 or newer) or MariaDB (10.6 or newer).
 #[derive(Clone)]
@@ -51,21 +53,20 @@ pub struct MySqlStore {
 }
 
 impl MySqlStore {
-    /// Connects to the database of this URL, `mysql://user:password@host:port/database`. Its
-    /// tables are not touched; see [`MySqlStore::migrate`].
+    /// Connects to the database of this URL, `mysql://user:password@host:port/database`. It does
+    /// not migrate; see [`MySqlStore::migrate`].
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the URL is none, or the database does not answer.
+    /// [`StoreError::Unavailable`] when the URL is not valid, or the database does not answer.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options: MySqlConnectOptions = url.parse()?;
         let pool = MySqlPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(PATIENCE)
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // What does not fit is an error, and a lock is not waited for longer than the
-                    // request that wants it.
+                    // Truncation is an error, and a lock time-out matches the step's.
                     sqlx::query(
                         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),
                             SESSION innodb_lock_wait_timeout = 5",
@@ -75,16 +76,15 @@ impl MySqlStore {
                     Ok(())
                 })
             })
-            // In place of sqlx's own test, which a dead connection keeps waiting for all the time
-            // that there is.
+            // Replaces sqlx's own ping, which has no time-out and hangs on a dead connection.
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
-                    if metadata.idle_for >= TRUSTED_IDLE {
-                        // An error makes sqlx hang up; of one that is merely not wanted it would
-                        // take leave, and wait for the answer.
-                        let alive = timeout(PING_TIME, connection.ping()).await;
-                        alive.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                    if metadata.idle_for >= PING_AFTER_IDLE {
+                        // After an error sqlx drops the connection; after `Ok(false)` it would send
+                        // a close and wait for the peer.
+                        let ping = timeout(PING_TIMEOUT, connection.ping()).await;
+                        ping.map_err(|_| sqlx::Error::PoolTimedOut)??;
                     }
                     Ok(true)
                 })
@@ -94,19 +94,19 @@ impl MySqlStore {
         Ok(Self { pool })
     }
 
-    /// Brings the tables up to date. Servers that do so at once wait for each other.
+    /// Runs the migrations. Servers that migrate at the same time wait for each other.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unavailable`] when the database does not answer, or is newer than this
     /// version.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // sqlx's own lock waits with a negative limit, which MariaDB takes for no wait at all.
-        // The lock goes with its connection, however this ends.
+        // sqlx's own lock has a negative time-out, which MariaDB treats as zero. The lock is
+        // released with its connection.
         let mut holder = self.pool.acquire().await?.detach();
         let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
             .bind(MIGRATION_LOCK)
-            .bind(MIGRATION_PATIENCE)
+            .bind(MIGRATION_LOCK_TIMEOUT_SECONDS)
             .fetch_one(&mut holder)
             .await?;
         if locked != Some(1) {
@@ -131,56 +131,59 @@ impl MySqlStore {
         .await
     }
 
-    /// Runs one step on a connection of its own, within its time, and repeats it if the engine
-    /// has rolled it back because it met another one.
+    /// Runs one step on one connection with a time-out, and repeats it when the engine rolled it
+    /// back because of a concurrent one.
     async fn step<T, F>(
         &self,
-        step: impl Fn(OwnedMutexGuard<Checked>) -> F,
+        step: impl Fn(OwnedMutexGuard<StepConnection>) -> F,
     ) -> Result<T, StoreError>
     where
-        F: Future<Output = Result<T, Failed>>,
+        F: Future<Output = Result<T, StepError>>,
     {
-        let mut tries = 1;
+        let mut attempt = 1;
         loop {
-            let connection = Checked { connection: self.pool.acquire().await?, is_clean: false };
+            let connection =
+                StepConnection { connection: self.pool.acquire().await?, is_clean: false };
             let connection = Arc::new(Mutex::new(connection));
-            let lent = connection.clone().lock_owned().await;
-            let Ok(outcome) = timeout(STEP_TIME, step(lent)).await else {
+            let guard = connection.clone().lock_owned().await;
+            let Ok(outcome) = timeout(STEP_TIMEOUT, step(guard)).await else {
                 return Err(StoreError::Unavailable("no answer in time".into()));
             };
-            // An error of the engine's own is an answer; any other may have left one under way.
-            connection.lock().await.is_clean =
-                !matches!(&outcome, Err(Failed::Sql(error)) if error.as_database_error().is_none());
+            // After an error of the engine the connection is in sync; after any other a response
+            // may be pending.
+            connection.lock().await.is_clean = !matches!(
+                &outcome,
+                Err(StepError::Sql(error)) if error.as_database_error().is_none()
+            );
             drop(connection);
             match outcome {
-                Err(Failed::Sql(error)) if tries < TRIES && was_rolled_back(&error) => {
-                    let ceiling = Duration::from_millis(10 * u64::from(tries));
-                    sleep(ceiling.mul_f64(rand::random())).await;
-                    tries += 1;
+                Err(StepError::Sql(error)) if attempt < MAX_ATTEMPTS && is_rolled_back(&error) => {
+                    sleep(BACKOFF.pause(attempt, rand::random())).await;
+                    attempt += 1;
                 }
-                Err(Failed::Sql(error)) => return Err(error.into()),
-                Err(Failed::Store(error)) => return Err(error),
+                Err(StepError::Sql(error)) => return Err(error.into()),
+                Err(StepError::Store(error)) => return Err(error),
                 Ok(done) => return Ok(done),
             }
         }
     }
 }
 
-/// A connection that goes back to the pool only if its step came to its end. One whose step was
-/// dropped in the middle, because a client hung up or time was over, would take the late answer
-/// for that of its next statement, and wait for ever for the rest of it.
-struct Checked {
+/// A connection that returns to the pool only after a complete step. When a step was dropped half
+/// way, on a time-out or a disconnected client, the pending response would be read as that of the
+/// next statement.
+struct StepConnection {
     connection: PoolConnection<MySql>,
     is_clean: bool,
 }
 
-impl Checked {
+impl StepConnection {
     fn raw(&mut self) -> &mut MySqlConnection {
         &mut self.connection
     }
 }
 
-impl Drop for Checked {
+impl Drop for StepConnection {
     fn drop(&mut self) {
         if !self.is_clean {
             self.connection.close_on_drop();
@@ -194,26 +197,26 @@ impl fmt::Debug for MySqlStore {
     }
 }
 
-/// Why a step did not come to its end.
-enum Failed {
+/// Why a step failed.
+enum StepError {
     Sql(sqlx::Error),
     Store(StoreError),
 }
 
-impl From<sqlx::Error> for Failed {
+impl From<sqlx::Error> for StepError {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl From<StoreError> for Failed {
+impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
 }
 
-/// A deadlock, or a lock that was waited for too long.
-fn was_rolled_back(error: &sqlx::Error) -> bool {
+/// A deadlock or a lock time-out.
+fn is_rolled_back(error: &sqlx::Error) -> bool {
     const LOCK_WAIT_TIMEOUT: u16 = 1205;
     const DEADLOCK: u16 = 1213;
     matches!(number(error), Some(LOCK_WAIT_TIMEOUT | DEADLOCK))
@@ -228,8 +231,7 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
 }
 
-/// A store over the database of the tests, up to date. Users and ids are fresh and random, so the
-/// tests may share it.
+/// A migrated store on the test database. The tests use new random users and ids, so they share it.
 #[cfg(test)]
 async fn open_for_tests() -> MySqlStore {
     let url = std::env::var("SHIORI_TEST_MYSQL_URL").expect("SHIORI_TEST_MYSQL_URL");
@@ -257,12 +259,12 @@ mod tests {
         }
     }
 
-    /// Clients hang up at every moment of a step. Those who come after get their own answers.
+    /// Steps are dropped at random moments; later steps must still read their own responses.
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
-    async fn a_step_that_was_dropped_leaves_nothing_to_the_next() {
+    async fn a_dropped_step_does_not_affect_the_next() {
         let store = open_for_tests().await;
-        let askers = (0..16).map(|_| {
+        let clients = (0..16).map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
                 let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
@@ -277,11 +279,11 @@ mod tests {
                 }
             })
         });
-        for asker in askers.collect::<Vec<_>>() {
-            timeout(Duration::from_secs(60), asker)
+        for client in clients.collect::<Vec<_>>() {
+            timeout(Duration::from_secs(60), client)
                 .await
                 .expect("in time")
-                .expect("its own answer");
+                .expect("its own response");
         }
     }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
 use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
 
-use super::{Failed, MySqlStore};
+use super::{MySqlStore, StepError};
 use crate::{
     store::{
         CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
@@ -23,7 +23,7 @@ impl SummaryStore for MySqlStore {
     ) -> Result<InsertOutcome, StoreError> {
         self.step(|mut connection| async move {
             let mut transaction = connection.raw().begin().await?;
-            // Whoever asks for the same user waits here until this transaction has ended.
+            // Locks the user's row: concurrent requests of this user wait here.
             sqlx::query(
                 "INSERT INTO summary_user (user_id) VALUES (?)
                  ON DUPLICATE KEY UPDATE user_id = user_id",
@@ -261,7 +261,7 @@ fn swap<'q>(
 async fn insert_row(
     transaction: &mut Transaction<'_, MySql>,
     row: &SummaryJob,
-) -> Result<(), Failed> {
+) -> Result<(), StepError> {
     sqlx::query(
         "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
             not_before, next_hint_at, versions_read, trace)
@@ -287,7 +287,7 @@ async fn insert_result(
     transaction: &mut Transaction<'_, MySql>,
     row: &SummaryJob,
     result: &ResultRecord,
-) -> Result<(), Failed> {
+) -> Result<(), StepError> {
     sqlx::query(
         "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
             truncated, token_usage, generated_at)
@@ -336,17 +336,17 @@ mod tests {
         (Arc::new(open_for_tests().await) as Arc<dyn SummaryStore>, ())
     });
 
-    /// Not even a server that went wrong gets a second unfinished summary of a week in.
+    /// The unique index rejects a second unfinished summary of a week.
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
-    async fn the_database_itself_refuses_a_second_unfinished_summary() {
+    async fn the_database_rejects_a_second_unfinished_summary() {
         let store = open_for_tests().await;
         let (user, now) = (UserId::new(), Timestamp::now());
         let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
         let row = || SummaryJob::new(user, week, None, now, &SummaryPolicy::default());
         let mut transaction = store.pool.begin().await.expect("begun");
         assert!(insert_row(&mut transaction, &row()).await.is_ok());
-        let Err(Failed::Sql(error)) = insert_row(&mut transaction, &row()).await else {
+        let Err(StepError::Sql(error)) = insert_row(&mut transaction, &row()).await else {
             panic!("two are unfinished")
         };
         assert!(super::super::is_duplicate(&error));
