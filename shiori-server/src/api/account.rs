@@ -15,7 +15,7 @@ use super::{
     error::ApiError,
     extract::{Body, UserAgent},
     reply::{Message, Reply},
-    session::{cleared_cookie, grant},
+    session::{cleared_cookie, issue_tokens},
 };
 use crate::{
     app::App,
@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(log_in)).routes(routes!(log_out))
 }
 
-/// Make an account.
+/// Create an account.
 #[utoipa::path(
     post, path = "/api/user/signup", tag = "account", request_body = NewAccount,
     responses(
@@ -98,7 +98,7 @@ async fn log_in(
         }
     }
 
-    // What is no address has no account, and is answered like an address that has none.
+    // An invalid address gets the same response as an address without an account.
     let account = match body.email.parse() {
         Ok(email) => app.accounts.find_by_email(&email).await?,
         Err(_) => None,
@@ -110,7 +110,7 @@ async fn log_in(
     };
     app.sessions.clear_login_attempts(&attempts).await?;
 
-    // Many may have waited for the password work.
+    // Password hashing may have waited for a core.
     let now = app.clock.now();
     let session = Session {
         id: SessionId::new(),
@@ -123,10 +123,10 @@ async fn log_in(
         user_agent,
     };
     app.sessions.create(&session, policy.sessions_per_user).await?;
-    grant(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
+    issue_tokens(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
 }
 
-/// Names the attempts for an e-mail address without telling it.
+/// The key of an e-mail address's login attempts, which does not reveal the address.
 fn attempts_key(email: &str) -> [u8; 32] {
     Sha256::digest(email.to_lowercase()).into()
 }
@@ -142,5 +142,5 @@ fn attempts_key(email: &str) -> [u8; 32] {
 async fn log_out(State(app): State<App>, caller: Caller) -> Result<Reply<()>, ApiError> {
     app.sessions.revoke(caller.user, caller.session).await?;
     let message = Message { ko: "로그아웃되었습니다.", en: "Signed out." };
-    Ok(Reply::done(message).with_header(SET_COOKIE, cleared_cookie(&app.session_policy)))
+    Ok(Reply::done(message).with_header(SET_COOKIE, cleared_cookie(&app.session_policy)?))
 }

@@ -1,4 +1,4 @@
-//! Who asks.
+//! Authentication of requests.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use shiori_sdk::{ErrorCode, SessionId, UserId};
 use super::error::ApiError;
 use crate::app::App;
 
-/// The user and the live session that a request is made in.
+/// The authenticated user and session of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
     pub(crate) session: SessionId,
 }
 
-/// Within this time of the last note, being used again is not noted.
-const NOTE_PERIOD: Duration = Duration::from_mins(1);
+/// The last use of a session is stored at most once per interval.
+const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
 
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
@@ -32,10 +32,10 @@ impl FromRequestParts<App> for Caller {
             .get(claims.user, claims.session, now)
             .await?
             .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
-        if now.duration_since(session.last_seen_at) >= NOTE_PERIOD {
-            // The request does not hang on it.
+        if now.duration_since(session.last_seen_at) >= TOUCH_INTERVAL {
+            // Not essential, so a failure does not fail the request.
             if let Err(error) = app.sessions.touch(session.user, session.id, now).await {
-                tracing::warn!(%error, "use of a session not noted");
+                tracing::warn!(%error, "cannot store the last use of a session");
             }
         }
         Ok(Self { user: session.user, session: session.id })

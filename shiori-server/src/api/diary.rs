@@ -22,7 +22,6 @@ use super::{
 use crate::{
     app::App,
     store::{ArchiveOutcome, DeleteOutcome, DiaryRecord, Save, SaveOutcome},
-    summary::Annotations,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -32,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(archive_diary))
 }
 
-/// The body of a save. The content is only looked at once its limits have been checked.
+/// The body of a save. The content is parsed later, within the document limits.
 #[derive(Deserialize)]
 struct SaveBody {
     title: String,
@@ -94,7 +93,7 @@ async fn save_diary(
     let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(Reply::ok(message, receipt)
         .with_status(status)
-        .with_header(header::ETAG, etag(stored.version)))
+        .with_header(header::ETAG, etag(stored.version)?))
 }
 
 /// A day's diary.
@@ -117,8 +116,8 @@ async fn get_diary(
     let Some(record) = app.diaries.get(caller.user, date).await? else {
         return Ok(Reply::ok(message, DayView::absent(date)).into_response());
     };
-    let etag = etag(record.head.version);
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| names(value, &etag)) {
+    let etag = etag(record.head.version)?;
+    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches_etag(value, &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let diary = view(&app, caller.user, record).await?;
@@ -142,10 +141,10 @@ async fn list_diaries(
     RangeInQuery(range): RangeInQuery,
 ) -> Result<Reply<Vec<DiaryEntry>>, ApiError> {
     let heads = app.diaries.list(caller.user, range).await?;
-    let notes = app.summaries.annotations(caller.user, range).await?;
+    let annotations = app.summaries.annotations(caller.user, range).await?;
     let entry = |head: crate::store::DiaryHead| DiaryEntry {
-        summary_status: notes.status(head.date, head.version),
-        emotion: notes.emotion(head.date),
+        summary_status: annotations.status(head.date, head.version),
+        emotion: annotations.emotion(head.date),
         date: head.date,
         title: head.title,
         version: head.version,
@@ -156,10 +155,10 @@ async fn list_diaries(
     Ok(Reply::ok(message, heads.into_iter().map(entry).collect()))
 }
 
-/// The answer to an archive request.
+/// The response to an archive request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ArchiveReceipt {
-    /// The version that the diary has now.
+    /// The new version of the diary.
     version: Version,
 }
 
@@ -198,7 +197,7 @@ async fn delete_diary(
     }
 }
 
-/// Put a day's diary away, or take it back.
+/// Archive a day's diary, or undo it.
 #[utoipa::path(
     post, path = "/api/diary/{date}/archive", tag = "diary", security(("access_token" = [])),
     params(("date" = Date, Path)), request_body = ArchiveRequest,
@@ -230,7 +229,7 @@ async fn archive_diary(
     }
 }
 
-/// 409, with the diary as it stands.
+/// 409 with the current diary.
 async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryRecord>) -> ApiError {
     tracing::debug!(%date, "diary conflict");
     let current = match current {
@@ -245,11 +244,11 @@ async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryReco
 
 async fn view(app: &App, user: UserId, record: DiaryRecord) -> Result<Diary, ApiError> {
     let date = record.head.date;
-    let day = DateRange::new(date, date).unwrap_or_else(|_| unreachable!("a day is a range"));
-    let notes: Annotations = app.summaries.annotations(user, day).await?;
+    let day = DateRange::new(date, date).map_err(|_| ApiError::new(ErrorCode::Internal))?;
+    let annotations = app.summaries.annotations(user, day).await?;
     Ok(Diary {
-        summary_status: notes.status(date, record.head.version),
-        emotion: notes.emotion(date),
+        summary_status: annotations.status(date, record.head.version),
+        emotion: annotations.emotion(date),
         id: record.head.id,
         date,
         title: record.head.title,
@@ -260,13 +259,12 @@ async fn view(app: &App, user: UserId, record: DiaryRecord) -> Result<Diary, Api
     })
 }
 
-fn etag(version: Version) -> HeaderValue {
-    HeaderValue::from_str(&format!("\"{version}\""))
-        .unwrap_or_else(|_| unreachable!("a quoted number is plain ASCII"))
+fn etag(version: Version) -> Result<HeaderValue, ApiError> {
+    Ok(HeaderValue::from_str(&format!("\"{version}\""))?)
 }
 
-/// Whether a value of If-None-Match names the tag, by weak comparison (RFC 9110, section 13.1.2).
-fn names(value: &HeaderValue, etag: &HeaderValue) -> bool {
+/// Whether a value of If-None-Match matches the tag, by weak comparison (RFC 9110, section 13.1.2).
+fn matches_etag(value: &HeaderValue, etag: &HeaderValue) -> bool {
     let tags = value.to_str().unwrap_or_default().split(',').map(str::trim);
     let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes();
     tags.into_iter().any(|tag| tag == "*" || opaque(tag))

@@ -1,5 +1,4 @@
-//! Errors as the API tells them. The mapping from the narrow errors inside to HTTP is here and
-//! nowhere else.
+//! The errors of the API. The mapping of internal errors to HTTP is only here.
 
 use std::time::Duration;
 
@@ -7,7 +6,10 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, StatusCode,
+    header::{InvalidHeaderValue, RETRY_AFTER},
+};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shiori_sdk::{ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates};
@@ -19,7 +21,7 @@ use crate::{
     summary::SummaryError,
 };
 
-/// A refusal or a fault, with its stable name.
+/// An error response with its stable name.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     code: ErrorCode,
@@ -27,8 +29,8 @@ pub(crate) struct ApiError {
     retry_after: Option<Duration>,
 }
 
-/// What helps to recover. A diary stays itself: its document must keep its letter, which a
-/// [`Value`] would not.
+/// Data that helps to recover. A conflict keeps its type, because a [`Value`] would not preserve
+/// the bytes of the document.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Data {
@@ -36,10 +38,10 @@ enum Data {
     Conflict(Box<ConflictBody>),
 }
 
-/// How long a client is asked to wait when a store does not answer.
+/// The Retry-After when a store is unavailable.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a client is asked to wait when it has too many summaries on their way.
+/// The Retry-After when a user has too many unfinished summaries.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 impl ApiError {
@@ -59,12 +61,12 @@ impl ApiError {
         self
     }
 
-    /// Another save was first.
+    /// 409 for a save, a deletion or an archive request over a stale version.
     pub(crate) fn conflict(body: ConflictBody) -> Self {
         Self { data: Some(Data::Conflict(Box::new(body))), ..Self::new(ErrorCode::DiaryConflict) }
     }
 
-    /// The same error with a time to wait.
+    /// The same error with a Retry-After header.
     pub(crate) fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
@@ -191,7 +193,7 @@ impl IntoResponse for ApiError {
         };
         let mut response = (status, Json(envelope)).into_response();
         if let Some(wait) = self.retry_after {
-            // Whole seconds (RFC 9110, section 10.2.3), rounded up: earlier would be too early.
+            // Whole seconds (RFC 9110, section 10.2.3), rounded up, so that no retry is too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
                 response.headers_mut().insert(RETRY_AFTER, value);
@@ -261,9 +263,16 @@ impl From<PasswordError> for ApiError {
     }
 }
 
+impl From<InvalidHeaderValue> for ApiError {
+    fn from(error: InvalidHeaderValue) -> Self {
+        tracing::error!(error = %error, "invalid response header");
+        Self::new(ErrorCode::Internal)
+    }
+}
+
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
-        tracing::error!(error = %error, "token not made");
+        tracing::error!(error = %error, "cannot sign a token");
         Self::new(ErrorCode::Internal)
     }
 }

@@ -1,5 +1,4 @@
-//! From the request to types that are valid by construction. Everything that can be refused
-//! without a store is refused here.
+//! Extractors that parse requests into validated types, before any store is called.
 
 use axum::{
     body::Bytes,
@@ -32,7 +31,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
-/// Parses a body. The error names the field, never what stands in it.
+/// Parses a body. The error names the field, never its value.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -67,7 +66,7 @@ impl FromRequestParts<App> for DateInPath {
     }
 }
 
-/// The identifier in the path. What is none names nothing that exists.
+/// The id in the path. A malformed id is not found.
 pub(crate) struct IdInPath<T>(pub(crate) T);
 
 impl<T: std::str::FromStr> FromRequestParts<App> for IdInPath<T> {
@@ -98,7 +97,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     }
 }
 
-/// The range `?start&end`, within the longest that the server lists.
+/// The range `?start&end`, at most [`Limits::range_days`](crate::Limits::range_days) long.
 pub(crate) struct RangeInQuery(pub(crate) DateRange);
 
 impl FromRequestParts<App> for RangeInQuery {
@@ -125,7 +124,7 @@ impl FromRequestParts<App> for RangeInQuery {
     }
 }
 
-/// The user agent as the device tells it, cut to a sensible length.
+/// The User-Agent header, truncated.
 pub(crate) struct UserAgent(pub(crate) Option<String>);
 
 impl FromRequestParts<App> for UserAgent {

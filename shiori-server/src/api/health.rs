@@ -1,4 +1,4 @@
-//! Whether the server is alive, whether it is ready, and what it has counted.
+//! Liveness, readiness and metrics.
 
 use axum::{
     Json, Router,
@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::reply::Message;
 use crate::{app::App, store::StoreError};
 
-/// How long a store may take to say that it is there.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The time-out of each check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -30,18 +30,18 @@ async fn healthz() -> Json<Envelope<()>> {
     Json(Envelope { code: 200, message, data: None, error: None })
 }
 
-/// Asks every store; says which does not answer.
+/// Checks every store and the queue.
 async fn readyz(State(app): State<App>) -> Response {
-    async fn ask(ping: impl Future<Output = Result<(), StoreError>>) -> bool {
-        matches!(timeout(PATIENCE, ping).await, Ok(Ok(())))
+    async fn is_available(ping: impl Future<Output = Result<(), StoreError>>) -> bool {
+        matches!(timeout(CHECK_TIMEOUT, ping).await, Ok(Ok(())))
     }
     let (accounts, sessions, diaries, summaries) = tokio::join!(
-        ask(app.accounts.ping()),
-        ask(app.sessions.ping()),
-        ask(app.diaries.ping()),
-        ask(app.summaries.ping()),
+        is_available(app.accounts.ping()),
+        is_available(app.sessions.ping()),
+        is_available(app.diaries.ping()),
+        is_available(app.summaries.ping()),
     );
-    let queue = matches!(timeout(PATIENCE, app.summaries.queue_depth()).await, Ok(Ok(_)));
+    let queue = matches!(timeout(CHECK_TIMEOUT, app.summaries.queue_depth()).await, Ok(Ok(_)));
     let stores = [
         ("accounts", accounts),
         ("sessions", sessions),
@@ -49,10 +49,10 @@ async fn readyz(State(app): State<App>) -> Response {
         ("summaries", summaries),
         ("queue", queue),
     ];
-    let ready = stores.iter().all(|(_, answers)| *answers) && !app.stopping.is_cancelled();
-    let told = |answers| json!(if answers { "ok" } else { "unavailable" });
+    let ready = stores.iter().all(|(_, available)| *available) && !app.stopping.is_cancelled();
+    let label = |available| json!(if available { "ok" } else { "unavailable" });
     let data: Map<String, Value> =
-        stores.into_iter().map(|(name, answers)| (name.to_owned(), told(answers))).collect();
+        stores.into_iter().map(|(name, available)| (name.to_owned(), label(available))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let message = if ready {
         Message { ko: "준비되었습니다.", en: "Ready." }

@@ -1,4 +1,6 @@
-//! The internal API: what workers ask of the server.
+//! The internal API, for workers.
+
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -8,7 +10,7 @@ use axum::{
     routing::post,
 };
 use http::header::AUTHORIZATION;
-use shiori_sdk::{ErrorCode, SummaryId};
+use shiori_sdk::{ErrorCode, SummaryFailure, SummaryId, backoff::MAX_RETRY_AFTER};
 use shiori_worker::protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
     extract::{Body, IdInPath},
     reply::{Message, Reply},
 };
-use crate::{app::App, secrets::matches};
+use crate::{app::App, secrets::matches, summary::AttemptFailure};
 
 /// Bytes of a body; results are small.
 const MAX_BODY_BYTES: usize = 256 * 1024;
@@ -29,14 +31,14 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/api/internal/summaries/{id}/heartbeat", post(heartbeat))
         .route("/api/internal/summaries/{id}/failure", post(failure))
         .route("/api/internal/summarize/result", post(result))
-        // Whoever has no token is not told either what exists here and what does not.
+        // Unknown paths need the token, too, so that nobody can probe which paths exist.
         .route("/api/internal/{*rest}", axum::routing::any(not_found))
         .method_not_allowed_fallback(|| async { ApiError::new(ErrorCode::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), authorize))
 }
 
-/// Lets no request through without the service token.
+/// Rejects requests without the service token.
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|value| value.strip_prefix("Bearer "));
@@ -82,7 +84,15 @@ async fn failure(
     if body.message.chars().count() > MAX_MESSAGE_CHARS {
         return Err(ApiError::invalid_field("message", "at most 500 characters"));
     }
-    app.summaries.fail(id, &body).await?;
+    let failure = AttemptFailure {
+        reason: SummaryFailure { kind: body.kind, message: body.message },
+        retryable: body.retryable,
+        // Clamped, because it is added to the clock.
+        retry_after: body
+            .retry_after_ms
+            .map(|millis| Duration::from_millis(millis).min(MAX_RETRY_AFTER)),
+    };
+    app.summaries.fail(id, body.lease_token, &failure).await?;
     Ok(Reply::done(DONE))
 }
 
@@ -90,13 +100,13 @@ async fn result(
     State(app): State<App>,
     Body(body): Body<SummaryResult>,
 ) -> Result<Reply<()>, ApiError> {
-    check(&body)?;
+    validate_result(&body)?;
     app.summaries.complete(body).await?;
     Ok(Reply::done(DONE))
 }
 
-/// A result that could not be stored or shown is the worker's fault, and told so.
-fn check(result: &SummaryResult) -> Result<(), ApiError> {
+/// Checks that a result can be stored and shown.
+fn validate_result(result: &SummaryResult) -> Result<(), ApiError> {
     const MAX_REFLECTION_CHARS: usize = 4000;
     const MAX_ENGINE_CHARS: usize = 128;
     let chars = result.reflection.chars().count();

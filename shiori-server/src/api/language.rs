@@ -1,4 +1,4 @@
-//! The language of the messages: Korean, or English when the caller prefers it.
+//! The language of messages: Korean by default, English when the client prefers it.
 
 use std::future::Future;
 
@@ -18,12 +18,12 @@ tokio::task_local! {
 }
 
 impl Language {
-    /// The language of the request that the current task answers.
+    /// The language of the request that the current task handles.
     pub(crate) fn current() -> Self {
         LANGUAGE.try_with(|language| *language).unwrap_or_default()
     }
 
-    /// Runs a future whose messages are in this language.
+    /// Runs a future with this language.
     pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         LANGUAGE.scope(self, future)
     }
@@ -51,7 +51,7 @@ impl Language {
     }
 }
 
-/// Answers the request in the language that it prefers.
+/// Handles the request in its preferred language.
 pub(crate) async fn negotiate(request: Request, next: Next) -> Response {
     Language::preferred(request.headers()).scope(next.run(request)).await
 }

@@ -51,55 +51,64 @@ impl utoipa::Modify for BearerToken {
     }
 }
 
-/// Every public route; the internal ones too, unless they have a listener of their own.
+/// All public routes, and the internal ones unless they have their own listener.
 pub(crate) fn public(app: &App, with_internal: bool) -> Router {
+    let request_timeout = app.limits.request_timeout;
+    let long_poll_timeout = request_timeout.saturating_add(app.limits.max_wait);
     let (routes, openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(account::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
+        .route_layer(middleware::from_fn_with_state(request_timeout, respond_within))
+        .merge(
+            summary::long_poll_routes()
+                .route_layer(middleware::from_fn_with_state(long_poll_timeout, respond_within)),
+        )
         .split_for_parts();
     let document = openapi.to_json().unwrap_or_default();
     let json = [(http::header::CONTENT_TYPE, "application/json")];
+    let health = health::routes()
+        .route_layer(middleware::from_fn_with_state(request_timeout, respond_within));
     let mut router = routes
-        .merge(health::routes())
+        .merge(health)
         .route("/api/openapi.json", get(move || async move { (json, document) }));
     if with_internal {
-        router = router.merge(internal::routes(app));
+        router = router.merge(internal(app));
     }
     #[cfg(feature = "docs-ui")]
     let router = router.merge(
         utoipa_swagger_ui::SwaggerUi::new("/docs")
             .config(utoipa_swagger_ui::Config::from("/api/openapi.json")),
     );
-    dress(router, app)
+    with_layers(router, app)
 }
 
-/// The internal routes alone.
+/// Only the internal routes.
 pub(crate) fn internal_only(app: &App) -> Router {
-    dress(internal::routes(app), app)
+    with_layers(internal(app), app)
 }
 
-/// What surrounds every route.
-fn dress(router: Router<App>, app: &App) -> Router {
+fn internal(app: &App) -> Router<App> {
+    let timeout = middleware::from_fn_with_state(app.limits.request_timeout, respond_within);
+    internal::routes(app).route_layer(timeout)
+}
+
+/// Adds the fallbacks and layers of all routes.
+fn with_layers(router: Router<App>, app: &App) -> Router {
     router
         .fallback(|| async { ApiError::new(ErrorCode::NotFound) })
         .method_not_allowed_fallback(|| async { ApiError::new(ErrorCode::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(app.limits.body_bytes))
         .layer(CatchPanicLayer::custom(|_| ApiError::new(ErrorCode::Internal).into_response()))
-        .layer(middleware::from_fn_with_state(app.clone(), bound_time))
         .layer(middleware::from_fn(language::negotiate))
         .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app.clone())
 }
 
-/// Answers 503 when a request takes too long. Those that wait by design bound themselves: the
-/// event stream answers with its head at once, the long-poll is given its wait on top.
-async fn bound_time(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut limit = app.limits.request_time;
-    if request.uri().query().is_some_and(|query| query.contains("wait=")) {
-        limit += app.limits.wait;
-    }
+/// Responds with 503 when the head of the response takes longer than the limit. A streamed body,
+/// such as that of the event stream, is not limited.
+async fn respond_within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::new(ErrorCode::Unavailable)
@@ -108,11 +117,11 @@ async fn bound_time(State(app): State<App>, request: Request, next: Next) -> Res
     }
 }
 
-/// Gives the request its id, logs it and counts it. Of the request nothing is logged but method,
-/// route and id: no query, no header, no body.
+/// Sets the request id, logs and counts the request. The log holds only method, route and id: no
+/// query, no header, no body.
 async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
-    let method = known(request.method());
+    let method = method_label(request.method());
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), method, route);
@@ -126,7 +135,7 @@ async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Re
     response
 }
 
-/// The caller's id of the request if it is fit for a log line, else a new one.
+/// The caller's request id if it is safe in a log line, otherwise a new one.
 fn request_id(request: &Request) -> HeaderValue {
     const MAX_BYTES: usize = 128;
     let fit = |value: &&HeaderValue| {
@@ -135,12 +144,12 @@ fn request_id(request: &Request) -> HeaderValue {
     };
     request.headers().get(&X_REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
         let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::from_str(&id).unwrap_or_else(|_| unreachable!("a UUID is plain ASCII"))
+        HeaderValue::from_str(&id).expect("a UUID consists of hexadecimal digits and hyphens")
     })
 }
 
-/// The method's name, from a bounded set: anybody can invent methods, but not metrics.
-fn known(method: &Method) -> &'static str {
+/// The method's name for metrics, from a bounded set: clients can send any method.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -1,4 +1,4 @@
-//! The answers of handlers, in the one envelope.
+//! Successful responses, in the common envelope.
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use shiori_sdk::Envelope;
 
 use super::language::Language;
 
-/// A successful answer.
+/// A successful response.
 #[derive(Debug)]
 pub(crate) struct Reply<T> {
     status: StatusCode,
@@ -19,7 +19,7 @@ pub(crate) struct Reply<T> {
     data: Option<T>,
 }
 
-/// A message for people, in both languages.
+/// A message for users in both languages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message {
     /// Korean.
@@ -44,13 +44,13 @@ impl<T> Reply<T> {
         Self { status: StatusCode::OK, headers: HeaderMap::new(), message, data: Some(data) }
     }
 
-    /// The same answer with another status.
+    /// The same response with another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
-    /// The same answer with one more header.
+    /// The same response with one more header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
         self

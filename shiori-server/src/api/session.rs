@@ -71,10 +71,10 @@ async fn refresh(
         .await?;
     match rotation {
         RotateOutcome::Rotated(session) | RotateOutcome::Replayed(session) => {
-            grant(&app, &session, now, Message { ko: "갱신되었습니다.", en: "Refreshed." })
+            issue_tokens(&app, &session, now, Message { ko: "갱신되었습니다.", en: "Refreshed." })
         }
         RotateOutcome::Reused => {
-            tracing::warn!(session = %presented.session, "refresh token used again; session ended");
+            tracing::warn!(session = %presented.session, "refresh token reused; session revoked");
             Err(ApiError::new(ErrorCode::RefreshReused))
         }
         RotateOutcome::NotFound => Err(ApiError::new(ErrorCode::SessionExpired)),
@@ -150,8 +150,8 @@ async fn end_session(
     }
 }
 
-/// Hands over the session's tokens.
-pub(super) fn grant(
+/// A reply with new tokens of the session.
+pub(super) fn issue_tokens(
     app: &App,
     session: &Session,
     now: Timestamp,
@@ -163,29 +163,27 @@ pub(super) fn grant(
         RefreshClaims { user: session.user, session: session.id, generation: session.generation };
     let refresh_token = app.tokens.refresh_token(claims);
     let max_age = session.expires_at.duration_since(now).as_secs();
-    let cookie = cookie(&refresh_token, max_age, &app.session_policy);
+    let cookie = cookie(&refresh_token, max_age, &app.session_policy)?;
     Ok(Reply::ok(message, AccessToken { token, expires_in: ttl.as_secs() })
         .with_header(SET_COOKIE, cookie))
 }
 
-/// Makes a client forget its refresh token.
-pub(super) fn cleared_cookie(policy: &SessionPolicy) -> HeaderValue {
+/// The cookie that deletes the refresh token of a client.
+pub(super) fn cleared_cookie(policy: &SessionPolicy) -> Result<HeaderValue, ApiError> {
     cookie("", 0, policy)
 }
 
 const COOKIE_NAME: &str = "refresh_token";
 
-/// Always the same path, so that no client ends up holding two.
-fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> HeaderValue {
+/// The refresh token's cookie. The path is constant, so that a client never holds two.
+fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> Result<HeaderValue, ApiError> {
     let secure = if policy.secure_cookies { "; Secure" } else { "" };
     let text = format!(
         "{COOKIE_NAME}={token}; Path=/api/auth; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}"
     );
-    let Ok(mut value) = HeaderValue::from_str(&text) else {
-        unreachable!("base64 and numbers are plain ASCII")
-    };
+    let mut value = HeaderValue::from_str(&text)?;
     value.set_sensitive(true);
-    value
+    Ok(value)
 }
 
 /// The refresh token among the request's cookies (RFC 6265, section 5.4).

@@ -1,4 +1,4 @@
-//! Weekly summaries: request, wait, watch, cancel; and the reflections they made.
+//! Weekly summaries: request, wait, watch, cancel; and their reflections.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,7 +16,6 @@ use shiori_sdk::{
     Date, DateRange, Envelope, ErrorCode, MissingDates, Reflection, Revision, Summary, SummaryId,
     SummaryReceipt, SummaryRequest, UserId, Week,
 };
-use tokio::time::Instant;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -30,18 +29,23 @@ use crate::{
     summary::{Requested, SummaryError, Waiter},
 };
 
-/// How soon it is worth asking for a summary again, for clients that do not long-poll.
+/// The recommended polling interval for clients that do not long-poll.
 const POLL_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(request_summary))
-        .routes(routes!(get_summary, cancel_summary))
+        .routes(routes!(cancel_summary))
         .routes(routes!(watch_summary))
         .routes(routes!(get_reflection))
 }
 
-/// Ask for a week's summary. The answer never waits for a model.
+/// The route that waits, apart because its time-out is longer.
+pub(super) fn long_poll_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get_summary))
+}
+
+/// Request a week's summary. The response never waits for a model.
 #[utoipa::path(
     post, path = "/api/diary/summary", tag = "summary", security(("access_token" = [])),
     request_body = SummaryRequest,
@@ -70,8 +74,7 @@ async fn request_summary(
         status,
         poll_after_ms: POLL_AFTER.as_millis().try_into().unwrap_or(0),
     };
-    let location = HeaderValue::from_str(&format!("/api/diary/summary/{id}"))
-        .unwrap_or_else(|_| unreachable!("an id is plain ASCII"));
+    let location = HeaderValue::from_str(&format!("/api/diary/summary/{id}"))?;
     let reply = if accepted {
         let message =
             Message { ko: "요약을 시작합니다.", en: "The summary is on its way." };
@@ -88,7 +91,7 @@ async fn request_summary(
     Ok(reply.with_header(header::LOCATION, location))
 }
 
-/// The body of a summary request; its dates are read here, so that a bad one gets its own error.
+/// The body of a summary request. The dates are parsed later, for their own error.
 #[derive(Deserialize)]
 struct WeekBody {
     start: String,
@@ -108,7 +111,7 @@ impl WeekBody {
     }
 }
 
-/// The W3C trace context of the request, if it looks like one.
+/// The `traceparent` of the request (W3C Trace Context), if it is well-formed.
 fn trace(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;
     let plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
@@ -121,7 +124,7 @@ struct WaitParams {
     after: Option<Revision>,
 }
 
-/// A summary as it stands, or as soon as it changes.
+/// A summary's current state, at once or as soon as it changes.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(
@@ -141,10 +144,9 @@ async fn get_summary(
     IdInPath(id): IdInPath<SummaryId>,
     Params(WaitParams { wait, after }): Params<WaitParams>,
 ) -> Result<Reply<Summary>, ApiError> {
-    let longest = app.limits.wait;
     let wait = Duration::try_from_secs_f64(wait.unwrap_or_default())
         .ok()
-        .filter(|wait| *wait <= longest)
+        .filter(|wait| *wait <= app.limits.max_wait)
         .ok_or_else(|| ApiError::invalid_field("wait", "0 to 30 seconds"))?;
     let after = after.unwrap_or(Revision::new(0));
     let summary = app.summaries.wait(caller.user, id, after, wait).await?;
@@ -154,7 +156,7 @@ async fn get_summary(
     ))
 }
 
-/// Call an unfinished summary off.
+/// Cancel an unfinished summary.
 #[utoipa::path(
     delete, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(("id" = SummaryId, Path)),
@@ -193,7 +195,7 @@ async fn watch_summary(
 ) -> Result<Response, ApiError> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let waiter = app.summaries.subscribe(id);
-    // Whether there is one is told by the status, before the stream begins.
+    // Before the stream begins, so that a missing summary is a 404.
     app.summaries.view(caller.user, id).await?;
     let watch = Watch {
         user: caller.user,
@@ -201,25 +203,25 @@ async fn watch_summary(
         waiter,
         seen: last.map(Revision::new),
         last: None,
-        ended: false,
+        is_finished: false,
         app,
     };
     let events = Sse::new(watch.events()).keep_alive(KeepAlive::default());
-    // Proxies that buffer would hold the events back.
+    // Buffering proxies would delay the events.
     Ok(([("x-accel-buffering", "no"), ("cache-control", "no-store")], events).into_response())
 }
 
-/// One who watches a summary.
+/// The state of one event stream.
 struct Watch {
     app: App,
     user: UserId,
     id: SummaryId,
     waiter: Waiter,
-    /// The revision that the watcher knew when it came.
+    /// The revision of the request's Last-Event-ID.
     seen: Option<Revision>,
-    /// What was sent last.
+    /// The summary of the last event.
     last: Option<Summary>,
-    ended: bool,
+    is_finished: bool,
 }
 
 impl Watch {
@@ -231,9 +233,9 @@ impl Watch {
     }
 
     /// The next change; `None` after a final one, when the summary is gone, or when the server
-    /// stops: the watcher then comes back with its Last-Event-ID.
+    /// stops. The client then reconnects with its Last-Event-ID.
     async fn next(&mut self) -> Option<Event> {
-        if self.ended {
+        if self.is_finished {
             return None;
         }
         loop {
@@ -242,25 +244,24 @@ impl Watch {
             }
             match self.app.summaries.view(self.user, self.id).await {
                 Ok(summary) => {
-                    self.ended = summary.status.is_final();
-                    if let Some(event) = self.change(summary) {
+                    self.is_finished = summary.status.is_final();
+                    if let Some(event) = self.change_event(summary) {
                         return Some(event);
                     }
-                    if self.ended {
+                    if self.is_finished {
                         return None;
                     }
                 }
-                // It may answer the next time; meanwhile the stream stays.
+                // Transient; the stream stays open and reads again.
                 Err(SummaryError::Store(_)) => {}
                 Err(_) => return None,
             }
-            let far = Instant::now() + Duration::from_secs(3600);
-            self.app.summaries.woken(&mut self.waiter, far).await;
+            self.app.summaries.changed(&mut self.waiter).await;
         }
     }
 
-    /// The event that tells what is new, if anything is.
-    fn change(&mut self, summary: Summary) -> Option<Event> {
+    /// The event for a changed revision or changed progress; `None` without a change.
+    fn change_event(&mut self, summary: Summary) -> Option<Event> {
         let known = self.last.as_ref().map(|last| last.revision).max(self.seen);
         let name = if known.is_none_or(|known| summary.revision > known) {
             "status"

@@ -1,5 +1,5 @@
-//! The state machine. Each step is a pure function from a job to the job that follows, or to the
-//! reason why nothing follows. The store applies a step only to the very job it was computed from.
+//! The state machine of a summary. Each step is a pure function from a job to the next job or to an
+//! error. The store applies a step by compare-and-swap on the job that it was computed from.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,79 +11,90 @@ use shiori_worker::protocol::LeaseToken;
 
 use super::SummaryPolicy;
 
-/// All that is known of one summary, but for its result.
+/// The state of one summary, without its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryJob {
-    /// Names the summary.
+    /// The id of the summary.
     pub id: SummaryId,
-    /// Who asked for it.
+    /// The user who requested it.
     pub user: UserId,
     /// The week.
     pub week: Week,
-    /// Where it is in its life.
+    /// The status.
     pub status: SummaryStatus,
-    /// Grows by one with every step that those who wait should see.
+    /// Grows by one with every step that waiters should see.
     pub revision: Revision,
-    /// How often a worker has taken it and not given it back unused.
+    /// Claims, without those that a stopping worker handed back.
     pub attempts: u32,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// When a worker first took it.
+    /// When it was first claimed.
     pub started_at: Option<Timestamp>,
     /// When it reached its final status.
     pub finished_at: Option<Timestamp>,
-    /// No worker may take it before.
+    /// The earliest time of the next claim.
     pub not_before: Timestamp,
-    /// When its hint is to be offered to the queue again.
+    /// When its hint is offered to the queue again.
     pub next_hint_at: Timestamp,
-    /// Who works on it, while it runs.
+    /// The lease of the worker, while it is running.
     pub lease: Option<Lease>,
-    /// The lease that completed it, so that the same result sent again is recognised.
+    /// The lease that completed it, so that a repeated result is recognised.
     pub completed_by: Option<LeaseToken>,
-    /// The version of each day's diary that the last claim read.
+    /// The diary versions that the last claim read.
     pub versions_read: BTreeMap<Date, Version>,
-    /// How far the run is.
+    /// The progress of the current attempt.
     pub progress: Option<Progress>,
-    /// Why it failed, or why its last attempt did.
+    /// Why it failed, or why its last attempt failed.
     pub failure: Option<SummaryFailure>,
     /// The W3C `traceparent` of the request.
     pub trace: Option<String>,
 }
 
-/// A worker's hold on a summary.
+/// A worker's lease of a summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// Proves the hold.
+    /// Identifies the lease in every later call.
     pub token: LeaseToken,
-    /// When it ends without a heartbeat.
+    /// When it expires without a heartbeat.
     pub expires_at: Timestamp,
-    /// What the worker calls itself.
+    /// The name of the worker.
     pub worker: String,
 }
 
-/// The summary cannot be claimed: it is leased, has ended, is not due, or was tried too often.
+/// Why a worker ended its attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptFailure {
+    /// The reason, for the user.
+    pub reason: SummaryFailure,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
+    /// The shortest pause before another attempt.
+    pub retry_after: Option<Duration>,
+}
+
+/// The summary cannot be claimed: it is leased, finished, not due, or has no attempt left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotClaimable;
 
-/// The lease is no longer the job's.
+/// The job has another lease or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseLost;
 
-/// The summary has ended already.
+/// The summary has a final status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryFinal;
 
-/// What follows from a result.
+/// The outcome of [`SummaryJob::complete`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
-    /// The job is to become this one, and the result to be stored with it.
+    /// The next job, to be stored together with the result.
     Completed(Box<SummaryJob>),
-    /// This very lease has completed it before; there is nothing to do.
+    /// This lease has completed the job before.
     AlreadyCompleted,
 }
 
 impl SummaryJob {
-    /// A request just made.
+    /// A new job, queued at once.
     pub fn new(
         user: UserId,
         week: Week,
@@ -112,8 +123,8 @@ impl SummaryJob {
         }
     }
 
-    /// Whether a worker may take it now under this token: it is queued and due, its lease has run
-    /// out, or it is this very lease, whose claim is made again because its answer was lost.
+    /// Whether the job can be claimed now under this token: it is queued and due, its lease has
+    /// expired, or it has this lease and the claim is repeated because its response was lost.
     pub fn is_claimable(&self, token: LeaseToken, now: Timestamp, policy: &SummaryPolicy) -> bool {
         if self.is_leased_under(token, now) {
             return true;
@@ -135,7 +146,7 @@ impl SummaryJob {
         self.lease.as_ref().is_none_or(|lease| lease.expires_at <= now)
     }
 
-    /// A worker takes it, having read these versions.
+    /// A worker claims the job, after it has read these versions.
     ///
     /// # Errors
     ///
@@ -164,7 +175,7 @@ impl SummaryJob {
         })
     }
 
-    /// The worker is still on it. Those who wait see the progress, but the revision stays.
+    /// Extends the lease. The progress is visible to waiters; the revision does not change.
     ///
     /// # Errors
     ///
@@ -181,7 +192,7 @@ impl SummaryJob {
         Ok(Self { lease: Some(lease), progress: progress.or(self.progress), ..self.clone() })
     }
 
-    /// The worker hands over a result.
+    /// The worker has a result.
     ///
     /// # Errors
     ///
@@ -197,41 +208,40 @@ impl SummaryJob {
         })))
     }
 
-    /// The worker gives up. If another attempt may help and one is left, the summary is queued
-    /// again; a worker that was stopped gives its attempt back.
+    /// The worker's attempt failed. A retryable failure requeues the job while attempts are left.
+    /// An attempt that ended because its worker stopped is not counted.
     ///
     /// # Errors
     ///
     /// [`LeaseLost`] when the job has another lease or none.
-    #[allow(clippy::too_many_arguments)] // each is a fact of its own
     pub fn fail(
         &self,
         token: LeaseToken,
-        failure: SummaryFailure,
-        retryable: bool,
-        retry_after: Option<Duration>,
+        failure: &AttemptFailure,
         jitter: f64,
         now: Timestamp,
         policy: &SummaryPolicy,
     ) -> Result<Self, LeaseLost> {
         self.lease_under(token)?;
-        if !retryable {
-            return Ok(self.failed(failure, now));
+        let reason = failure.reason.clone();
+        if !failure.retryable {
+            return Ok(self.failed(reason, now));
         }
-        let handed_back = failure.kind == FailureKind::WorkerLost;
-        if handed_back {
-            let unused = Self { attempts: self.attempts.saturating_sub(1), ..self.clone() };
-            return Ok(unused.requeued(failure, now, policy));
+        let is_worker_stopping = reason.kind == FailureKind::WorkerLost;
+        if is_worker_stopping {
+            let uncounted = Self { attempts: self.attempts.saturating_sub(1), ..self.clone() };
+            return Ok(uncounted.requeued(reason, now, policy));
         }
         if self.attempts >= policy.max_attempts {
-            return Ok(self.failed(failure, now));
+            return Ok(self.failed(reason, now));
         }
-        let wait = policy.backoff(self.attempts, jitter).max(retry_after.unwrap_or_default());
-        Ok(self.requeued(failure, now + wait, policy))
+        let pause = policy.backoff().pause(self.attempts, jitter);
+        let pause = pause.max(failure.retry_after.unwrap_or_default());
+        Ok(self.requeued(reason, now + pause, policy))
     }
 
-    /// A lease has run out: the summary is queued again, or has failed if this was the last
-    /// attempt. `None` if no lease has.
+    /// Requeues a job whose lease has expired, or fails it after the last attempt. `None` while the
+    /// lease is valid.
     pub fn expire_lease(
         &self,
         jitter: f64,
@@ -243,19 +253,20 @@ impl SummaryJob {
         }
         let failure = SummaryFailure {
             kind: FailureKind::WorkerLost,
-            message: "the worker was not heard of again".to_owned(),
+            message: "the worker stopped sending heartbeats".to_owned(),
         };
         Some(if self.attempts >= policy.max_attempts {
             self.failed(failure, now)
         } else if self.attempts == 1 {
-            // A worker that died once says nothing against the summary.
+            // The first lost worker is probably not the summary's fault.
             self.requeued(failure, now, policy)
         } else {
-            self.requeued(failure, now + policy.backoff(self.attempts, jitter), policy)
+            self.requeued(failure, now + policy.backoff().pause(self.attempts, jitter), policy)
         })
     }
 
-    /// The hint is offered again. No revision: nothing has happened. `None` if it need not be.
+    /// Sets the time of the next hint, because the hint is offered again now. The revision does not
+    /// change. `None` when no hint is due.
     pub fn reschedule_hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
         let due = self.status == SummaryStatus::Queued
             && self.not_before <= now
@@ -263,11 +274,11 @@ impl SummaryJob {
         due.then(|| Self { next_hint_at: now + policy.hint_timeout, ..self.clone() })
     }
 
-    /// The person calls it off.
+    /// The user cancels the summary.
     ///
     /// # Errors
     ///
-    /// [`SummaryFinal`] when it has ended.
+    /// [`SummaryFinal`] when it has a final status.
     pub fn cancel(&self, now: Timestamp) -> Result<Self, SummaryFinal> {
         if self.status.is_final() {
             return Err(SummaryFinal);
@@ -275,11 +286,11 @@ impl SummaryJob {
         Ok(self.finished(SummaryStatus::Cancelled, now))
     }
 
-    /// The input turned out to be unfit before any worker took it.
+    /// Fails the job before a claim, because its input is not valid.
     ///
     /// # Errors
     ///
-    /// [`SummaryFinal`] when it has ended.
+    /// [`SummaryFinal`] when it has a final status.
     pub fn reject(&self, failure: SummaryFailure, now: Timestamp) -> Result<Self, SummaryFinal> {
         if self.status.is_final() {
             return Err(SummaryFinal);
@@ -359,12 +370,14 @@ mod tests {
         (job, token)
     }
 
-    fn model_down() -> SummaryFailure {
-        SummaryFailure { kind: FailureKind::ModelUnavailable, message: "no answer".into() }
+    fn model_down(retryable: bool, retry_after: Option<Duration>) -> AttemptFailure {
+        let reason =
+            SummaryFailure { kind: FailureKind::ModelUnavailable, message: "no answer".into() };
+        AttemptFailure { reason, retryable, retry_after }
     }
 
     #[test]
-    fn a_leased_summary_is_nobody_elses_until_the_lease_runs_out() {
+    fn a_leased_summary_cannot_be_claimed_until_the_lease_expires() {
         let (running, _) = claimed(&requested(), at(0));
         let again =
             |now| running.claim("x".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY);
@@ -378,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_extends_the_lease_and_is_no_revision() {
+    fn a_heartbeat_extends_the_lease_and_keeps_the_revision() {
         let (running, token) = claimed(&requested(), at(0));
         let beaten = running.heartbeat(token, None, at(20), &POLICY).expect("held");
         assert_eq!(beaten.revision, running.revision);
@@ -388,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_current_lease_completes_and_may_say_so_twice() {
+    fn only_the_current_lease_completes_and_may_repeat_it() {
         let (first, old) = claimed(&requested(), at(0));
         let (second, new) = claimed(&first, at(31));
         assert_eq!(second.complete(old, at(32)), Err(LeaseLost));
@@ -405,7 +418,7 @@ mod tests {
     fn a_failure_is_retried_after_the_longer_of_backoff_and_retry_after() {
         let (running, token) = claimed(&requested(), at(0));
         let retry = |after| {
-            running.fail(token, model_down(), true, after, 1.0, at(5), &POLICY).expect("held")
+            running.fail(token, &model_down(true, after), 1.0, at(5), &POLICY).expect("leased")
         };
         assert_eq!(retry(None).not_before, at(7));
         assert_eq!(retry(Some(Duration::from_secs(1))).not_before, at(7));
@@ -414,16 +427,17 @@ mod tests {
         assert!(!waiting.is_claimable(LeaseToken::new(), at(6), &POLICY));
         assert!(waiting.is_claimable(LeaseToken::new(), at(7), &POLICY));
         let permanent =
-            running.fail(token, model_down(), false, None, 1.0, at(5), &POLICY).expect("held");
+            running.fail(token, &model_down(false, None), 1.0, at(5), &POLICY).expect("leased");
         assert_eq!(permanent.status, SummaryStatus::Failed);
-        assert_eq!(permanent.failure, Some(model_down()));
+        assert_eq!(permanent.failure, Some(model_down(false, None).reason));
     }
 
     #[test]
-    fn a_worker_that_was_stopped_gives_its_attempt_back() {
+    fn an_attempt_of_a_stopped_worker_is_not_counted() {
         let (running, token) = claimed(&requested(), at(0));
-        let stopped = SummaryFailure { kind: FailureKind::WorkerLost, message: "stopped".into() };
-        let back = running.fail(token, stopped, true, None, 1.0, at(5), &POLICY).expect("held");
+        let reason = SummaryFailure { kind: FailureKind::WorkerLost, message: "stopped".into() };
+        let stopped = AttemptFailure { reason, retryable: true, retry_after: None };
+        let back = running.fail(token, &stopped, 1.0, at(5), &POLICY).expect("leased");
         assert_eq!((back.attempts, back.not_before), (0, at(5)));
         assert!(back.is_claimable(LeaseToken::new(), at(5), &POLICY));
     }
@@ -462,11 +476,10 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: revisions grow, attempts are bounded, a lease is
-        /// there exactly while it runs, an old lease never does anything, and what has ended
-        /// never changes.
+        /// Revisions grow, attempts are bounded, a job has a lease exactly while it is running, old
+        /// leases change nothing, and a final status never changes.
         #[test]
-        fn every_history_is_sound(events in prop::collection::vec(event(), 0..80), jitter in 0.0..1.0f64) {
+        fn every_sequence_of_steps_keeps_the_invariants(events in prop::collection::vec(event(), 0..80), jitter in 0.0..1.0f64) {
             let mut job = requested();
             let mut now = at(0);
             let mut tokens = vec![LeaseToken::new()];
@@ -491,7 +504,7 @@ mod tests {
                         _ => None,
                     },
                     Event::Fail { retryable } => job
-                        .fail(current, model_down(), retryable, None, jitter, now, &POLICY)
+                        .fail(current, &model_down(retryable, None), jitter, now, &POLICY)
                         .ok(),
                     Event::ExpireLease => job.expire_lease(jitter, now, &POLICY),
                     Event::Stale => {
@@ -512,8 +525,7 @@ mod tests {
                 prop_assert_eq!(job.lease.is_some(), job.status == SummaryStatus::Running);
                 prop_assert_eq!(job.finished_at.is_some(), job.status.is_final());
             }
-            // And it always comes to an end: with no worker heard of again, taking back and
-            // claiming alone reach a final status.
+            // Termination: without any heartbeat, claims and expiries reach a final status.
             for _ in 0..=POLICY.max_attempts {
                 now = now + POLICY.max_backoff + POLICY.lease;
                 if let Ok(next) = job.claim("w".into(), LeaseToken::new(), BTreeMap::new(), now, &POLICY) {

@@ -1,17 +1,20 @@
-//! A summary's life: a pure state machine over one row, and the service that moves rows through
-//! it by compare-and-swap.
+//! Summaries: a pure state machine over one job, and the service that moves jobs through it by
+//! compare-and-swap.
 
+mod annotations;
 mod job;
+mod leases;
 mod policy;
 #[cfg(feature = "distributed")]
 mod relay;
-
 mod service;
 mod wakeups;
 
-pub use job::{Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob};
+pub use job::{
+    AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
+};
 pub use policy::SummaryPolicy;
 #[cfg(feature = "distributed")]
 pub(crate) use relay::Relay;
-pub(crate) use service::{Annotations, Requested, Summaries, SummariesParts, SummaryError};
+pub(crate) use service::{Requested, Summaries, SummariesParts, SummaryError};
 pub(crate) use wakeups::{Waiter, Wakeups};

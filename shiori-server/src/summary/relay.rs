@@ -1,10 +1,10 @@
-//! Passes wake-ups between servers, over Redis's publish and subscribe.
+//! Relays wake-ups between servers over Redis publish/subscribe.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use redis::cmd;
-use shiori_sdk::SummaryId;
+use shiori_sdk::{SummaryId, backoff::Backoff};
 use shiori_worker::redis::{Redis, RedisError};
 use tokio::{sync::mpsc, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -12,27 +12,27 @@ use uuid::Uuid;
 
 use super::Wakeups;
 
-/// Wake-ups that wait to be passed on; those beyond are dropped.
+/// Wake-ups that wait to be published; more are dropped.
 const CAPACITY: usize = 1024;
 
-/// The pause before listening is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The pauses before subscribing again. Waiters read their job every few seconds anyway.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(5));
 
-/// Carries this server's wake-ups to the others, and theirs to this one.
+/// Publishes this server's wake-ups, and receives those of other servers.
 pub(crate) struct Relay {
     redis: Redis,
     channel: String,
-    /// Tells this server's own messages from those of others.
+    /// Identifies this server's own messages.
     origin: Uuid,
     outgoing: mpsc::Receiver<SummaryId>,
     wakeups: Wakeups,
 }
 
 impl Relay {
-    /// A relay over this Redis, and the wake-ups that it carries. It works while it is run.
+    /// A relay over this Redis, and its wake-ups. It works while [`Relay::run`] runs.
     pub(crate) fn new(redis: Redis) -> (Wakeups, Self) {
         let (sender, outgoing) = mpsc::channel(CAPACITY);
-        let wakeups = Wakeups::relayed_to(sender);
+        let wakeups = Wakeups::with_relay(sender);
         let channel = redis.key("wake-ups");
         let relay =
             Self { redis, channel, origin: Uuid::new_v4(), outgoing, wakeups: wakeups.clone() };
@@ -44,15 +44,15 @@ impl Relay {
         let Self { redis, channel, origin, outgoing, wakeups } = self;
         let both = async {
             tokio::join!(
-                speak(&redis, &channel, origin, outgoing),
-                listen(&redis, &channel, origin, &wakeups),
+                publish(&redis, &channel, origin, outgoing),
+                subscribe(&redis, &channel, origin, &wakeups),
             )
         };
         shutdown.run_until_cancelled(both).await;
     }
 }
 
-async fn speak(
+async fn publish(
     redis: &Redis,
     channel: &str,
     origin: Uuid,
@@ -61,44 +61,52 @@ async fn speak(
     while let Some(id) = outgoing.recv().await {
         let publish = cmd("PUBLISH").arg(channel).arg(format!("{origin} {id}")).to_owned();
         if let Err(error) = redis.query::<()>(&publish).await {
-            tracing::debug!(summary_id = %id, %error, "wake-up not passed on");
+            tracing::debug!(summary_id = %id, %error, "wake-up not published");
         }
     }
 }
 
-async fn listen(redis: &Redis, channel: &str, origin: Uuid, wakeups: &Wakeups) {
+/// Stays subscribed, and subscribes again after a lost connection.
+async fn subscribe(redis: &Redis, channel: &str, origin: Uuid, wakeups: &Wakeups) {
+    let mut failures = 0_u32;
     loop {
-        match hear(redis, channel, origin, wakeups).await {
-            Ok(()) => tracing::warn!("no longer listening for wake-ups"),
-            Err(error) => tracing::warn!(%error, "not listening for wake-ups"),
+        match receive(redis, channel, origin, wakeups).await {
+            Ok(()) => {
+                tracing::warn!("subscription to wake-ups lost");
+                failures = 1;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot subscribe to wake-ups");
+                failures = failures.saturating_add(1);
+            }
         }
-        sleep(PAUSE).await;
+        sleep(BACKOFF.pause(failures, rand::random())).await;
     }
 }
 
-/// Listens until the connection ends.
-async fn hear(
+/// Subscribes, and receives wake-ups until the connection ends.
+async fn receive(
     redis: &Redis,
     channel: &str,
     origin: Uuid,
     wakeups: &Wakeups,
 ) -> Result<(), RedisError> {
-    let mut listening = redis.listen().await?;
-    listening.subscribe(channel).await?;
-    // What was said before is missed.
-    wakeups.wake_all_here();
-    let mut messages = listening.on_message();
+    let mut subscription = redis.listen().await?;
+    subscription.subscribe(channel).await?;
+    // Earlier messages were missed.
+    wakeups.wake_all_local();
+    let mut messages = subscription.on_message();
     while let Some(message) = messages.next().await {
         let payload: String = message.get_payload().unwrap_or_default();
-        if let Some(id) = heard(&payload, origin) {
-            wakeups.wake_here(id);
+        if let Some(id) = parse_message(&payload, origin) {
+            wakeups.wake_local(id);
         }
     }
     Ok(())
 }
 
-/// The summary of a message, unless it is this server's own.
-fn heard(payload: &str, origin: Uuid) -> Option<SummaryId> {
+/// The summary of a message; `None` for this server's own messages and malformed ones.
+fn parse_message(payload: &str, origin: Uuid) -> Option<SummaryId> {
     let (from, id) = payload.split_once(' ')?;
     if from.parse() == Ok(origin) { None } else { id.parse().ok() }
 }
@@ -111,7 +119,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn a_wake_at_one_server_is_heard_at_another() {
+    async fn a_wake_up_on_one_server_reaches_another() {
         let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
         let prefix = format!("shiori-test-{}", Uuid::new_v4());
         let stop = CancellationToken::new();
@@ -124,23 +132,23 @@ mod tests {
             .into();
         let id = SummaryId::new();
         let mut waiter = there.subscribe(id);
-        // The other may not be listening yet.
+        // The other may not have subscribed yet.
         let woken = async {
-            while timeout(Duration::from_millis(50), waiter.woken()).await.is_err() {
+            while timeout(Duration::from_millis(50), waiter.notified()).await.is_err() {
                 here.wake(id);
             }
         };
-        timeout(Duration::from_secs(20), woken).await.expect("it is heard");
+        timeout(Duration::from_secs(20), woken).await.expect("it arrives");
         stop.cancel();
     }
 
     #[test]
-    fn ones_own_voice_and_noise_are_not_heard() {
+    fn own_and_malformed_messages_are_ignored() {
         let (origin, id) = (Uuid::new_v4(), SummaryId::new());
-        assert_eq!(heard(&format!("{origin} {id}"), origin), None);
-        assert_eq!(heard(&format!("{} {id}", Uuid::new_v4()), origin), Some(id));
-        for noise in ["", "noise", "a b c", &format!("{origin}")] {
-            assert_eq!(heard(noise, origin), None);
+        assert_eq!(parse_message(&format!("{origin} {id}"), origin), None);
+        assert_eq!(parse_message(&format!("{} {id}", Uuid::new_v4()), origin), Some(id));
+        for malformed in ["", "text", "a b c", &format!("{origin}")] {
+            assert_eq!(parse_message(malformed, origin), None);
         }
     }
 }

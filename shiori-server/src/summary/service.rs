@@ -1,41 +1,36 @@
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
-    Date, DateRange, DayEmotion, DiarySummaryStatus, Emotion, FailureKind, Reflection, Revision,
-    Summary, SummaryFailure, SummaryId, SummaryStatus, UserId, Version, Week,
+    Date, Reflection, Revision, Summary, SummaryId, SummaryStatus, UserId, Version, Week,
 };
-use shiori_worker::{
-    Clock, JobQueue,
-    protocol::{Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, SummaryResult},
-    queue::QueueError,
-};
-use tokio::time::{Instant, timeout};
+use shiori_worker::{Clock, JobQueue, queue::QueueError};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Completion, SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
+use super::{SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
     metrics::Metrics,
-    store::{
-        DiaryHead, DiaryRecord, DiaryStore, DueKind, InsertOutcome, ResultRecord, StoreError,
-        SummaryStore, WeekStatus,
-    },
+    store::{DiaryHead, DiaryStore, InsertOutcome, ResultRecord, StoreError, SummaryStore},
 };
 
-/// How often a step is computed anew because somebody else was first. Each loss is another's
-/// success, and one summary has few who step it.
-const STEP_TRIES: u32 = 16;
+/// Attempts of a step that lost its compare-and-swap. Every lost attempt is another caller's
+/// success, and few callers work on one summary at a time.
+pub(super) const MAX_CONFLICT_ATTEMPTS: u32 = 16;
 
-/// How long the queue may take to accept a hint before the dispatcher is left to offer it.
-const OFFER_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the queue may take to accept a hint. After that the dispatcher offers it.
+const OFFER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Those who wait read the job again at least this often, should a wake have been lost.
-const REREAD: Duration = Duration::from_secs(5);
+/// Waiters read the job again after this time, in case a wake-up was lost.
+const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Asks for, steps and shows summaries.
+/// The longest wait that is added to the clock.
+const MAX_WAIT: Duration = Duration::from_hours(24);
+
+/// Requests summaries, moves them through their states, and reads them.
 #[derive(Debug, Clone)]
-pub(crate) struct Summaries(Arc<SummariesParts>);
+pub(crate) struct Summaries(pub(super) Arc<SummariesParts>);
 
-/// What the service stands on.
+/// What the service needs.
 #[derive(Debug)]
 pub(crate) struct SummariesParts {
     pub(crate) store: Arc<dyn SummaryStore>,
@@ -48,21 +43,21 @@ pub(crate) struct SummariesParts {
     pub(crate) stopping: CancellationToken,
 }
 
-/// What became of a request.
+/// The outcome of [`Summaries::request`].
 #[derive(Debug)]
 pub(crate) enum Requested {
-    /// It is on its way.
+    /// The summary is unfinished.
     Accepted(SummaryId, SummaryStatus),
-    /// One is done, and no diary has changed since.
+    /// A completed summary has read the current versions of all diaries.
     AlreadyDone(SummaryId),
 }
 
-/// A step was refused.
+/// A step failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SummaryError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("too many steps at once")]
+    #[error("too many concurrent steps")]
     Contended,
     #[error("days without a diary")]
     Incomplete(Vec<Date>),
@@ -83,7 +78,8 @@ impl Summaries {
         Self(Arc::new(parts))
     }
 
-    /// Asks for a week's summary: a job first, then a hint. Losing the hint loses nothing.
+    /// Requests a week's summary: inserts the job, then offers its hint. The dispatcher repeats a
+    /// lost hint.
     pub(crate) async fn request(
         &self,
         user: UserId,
@@ -115,7 +111,7 @@ impl Summaries {
         }
     }
 
-    /// The user's summary as it stands; another person's is as good as none.
+    /// The user's summary. Other users' summaries are not found.
     pub(crate) async fn view(&self, user: UserId, id: SummaryId) -> Result<Summary, SummaryError> {
         let job = self.job(id).await?.filter(|job| job.user == user);
         let job = job.ok_or(SummaryError::NotFound)?;
@@ -126,8 +122,8 @@ impl Summaries {
         Ok(to_summary(job, result))
     }
 
-    /// The user's summary as soon as its revision is past `after`, or as it stands when the time
-    /// is over or the server stops.
+    /// The user's summary as soon as its revision is greater than `after`, at the latest after
+    /// `wait` or when the server stops.
     pub(crate) async fn wait(
         &self,
         user: UserId,
@@ -135,25 +131,25 @@ impl Summaries {
         after: Revision,
         wait: Duration,
     ) -> Result<Summary, SummaryError> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut waiter = self.0.wakeups.subscribe(id);
         loop {
             let summary = self.view(user, id).await?;
-            let over = Instant::now() >= deadline || self.0.stopping.is_cancelled();
-            if summary.revision > after || summary.status.is_final() || over {
+            let is_over = Instant::now() >= deadline || self.is_stopping();
+            if summary.revision > after || summary.status.is_final() || is_over {
                 return Ok(summary);
             }
-            self.woken(&mut waiter, deadline).await;
+            // The loop checks the deadline.
+            let _ = timeout_at(deadline, self.changed(&mut waiter)).await;
         }
     }
 
-    /// Ends when the summary may have changed: at a wake, at the deadline, when the server stops,
-    /// and now and then without a reason.
-    pub(crate) async fn woken(&self, waiter: &mut Waiter, deadline: Instant) {
-        let reread = (Instant::now() + REREAD).min(deadline);
+    /// Ends when the summary may have changed: on a wake-up, when the server stops, and at the
+    /// latest after [`REREAD_INTERVAL`].
+    pub(crate) async fn changed(&self, waiter: &mut Waiter) {
         tokio::select! {
-            () = waiter.woken() => {}
-            () = tokio::time::sleep_until(reread) => {}
+            () = waiter.notified() => {}
+            () = tokio::time::sleep(REREAD_INTERVAL) => {}
             () = self.0.stopping.cancelled() => {}
         }
     }
@@ -166,114 +162,14 @@ impl Summaries {
         self.0.stopping.is_cancelled()
     }
 
-    /// Calls the user's summary off.
+    /// Cancels the user's summary.
     pub(crate) async fn cancel(&self, user: UserId, id: SummaryId) -> Result<(), SummaryError> {
         let now = self.0.clock.now();
         self.step(id, |job| {
             if job.user != user {
                 return Err(SummaryError::NotFound);
             }
-            job.cancel(now).map(Some).map_err(|_| SummaryError::Final)
-        })
-        .await
-    }
-
-    /// Gives a worker the lease under this token, and what is to be summarised as it stands now.
-    pub(crate) async fn claim(
-        &self,
-        id: SummaryId,
-        worker: &str,
-        token: LeaseToken,
-    ) -> Result<Claim, SummaryError> {
-        let parts = &*self.0;
-        for _ in 0..STEP_TRIES {
-            let now = parts.clock.now();
-            let job = self.job(id).await?.ok_or(SummaryError::NotClaimable)?;
-            if !job.is_claimable(token, now, &parts.policy) {
-                return Err(SummaryError::NotClaimable);
-            }
-            let records = parts.diaries.list_with_content(job.user, job.week.into()).await?;
-            if records.len() < parts.policy.required_days as usize {
-                let failure = SummaryFailure {
-                    kind: FailureKind::WeekIncomplete,
-                    message: "a diary of the week was deleted".to_owned(),
-                };
-                let rejected = job.reject(failure, now).map_err(|_| SummaryError::NotClaimable)?;
-                self.compare_and_swap(&job, &rejected, None).await?;
-                return Err(SummaryError::NotClaimable);
-            }
-            let read = versions(records.iter().map(|record| &record.head));
-            let claimed = job
-                .claim(worker.to_owned(), token, read, now, &parts.policy)
-                .map_err(|_| SummaryError::NotClaimable)?;
-            if self.compare_and_swap(&job, &claimed, None).await? {
-                return Ok(Claim {
-                    lease_token: token,
-                    lease_ms: millis(parts.policy.lease),
-                    attempt: claimed.attempts,
-                    is_last: claimed.attempts >= parts.policy.max_attempts,
-                    trace: claimed.trace,
-                    days: claimed_days(records).await?,
-                });
-            }
-        }
-        Err(SummaryError::Contended)
-    }
-
-    /// A worker is still on it.
-    pub(crate) async fn heartbeat(
-        &self,
-        id: SummaryId,
-        beat: &Heartbeat,
-    ) -> Result<(), SummaryError> {
-        self.step(id, |job| {
-            let now = self.0.clock.now();
-            job.heartbeat(beat.lease_token, beat.progress, now, &self.0.policy)
-                .map(Some)
-                .map_err(|_| SummaryError::LeaseLost)
-        })
-        .await
-    }
-
-    /// Stores what a worker made, once.
-    pub(crate) async fn complete(&self, result: SummaryResult) -> Result<(), SummaryError> {
-        let id = result.summary_id;
-        for _ in 0..STEP_TRIES {
-            let now = self.0.clock.now();
-            let job = self.job(id).await?.ok_or(SummaryError::LeaseLost)?;
-            let next = match job.complete(result.lease_token, now) {
-                Ok(Completion::Completed(next)) => next,
-                Ok(Completion::AlreadyCompleted) => return Ok(()),
-                Err(_) => return Err(SummaryError::LeaseLost),
-            };
-            let record = ResultRecord {
-                reflection: result.reflection.clone(),
-                engine: result.engine.clone(),
-                emotion_engine: result.emotion_engine.clone(),
-                emotions: result.emotion_results.clone(),
-                truncated: result.truncated.clone(),
-                usage: result.usage,
-                generated_at: now,
-            };
-            if self.compare_and_swap(&job, &next, Some(&record)).await? {
-                return Ok(());
-            }
-        }
-        Err(SummaryError::Contended)
-    }
-
-    /// A worker gives up or hands back.
-    pub(crate) async fn fail(&self, id: SummaryId, failure: &Failure) -> Result<(), SummaryError> {
-        let parts = &*self.0;
-        let jitter = rand::random();
-        let told = SummaryFailure { kind: failure.kind, message: failure.message.clone() };
-        let retry_after = failure.retry_after_ms.map(Duration::from_millis);
-        self.step(id, |job| {
-            let now = parts.clock.now();
-            let (token, retryable) = (failure.lease_token, failure.retryable);
-            job.fail(token, told.clone(), retryable, retry_after, jitter, now, &parts.policy)
-                .map(Some)
-                .map_err(|_| SummaryError::LeaseLost)
+            job.cancel(now).map_err(|_| SummaryError::Final)
         })
         .await
     }
@@ -299,44 +195,6 @@ impl Summaries {
         }))
     }
 
-    /// What the summaries say of each day in the range.
-    pub(crate) async fn annotations(
-        &self,
-        user: UserId,
-        range: DateRange,
-    ) -> Result<Annotations, StoreError> {
-        let coverage = self.0.store.week_statuses(user, range).await?;
-        let tags = self.0.store.emotion_tags(user, range).await?;
-        Ok(Annotations { coverage, tags })
-    }
-
-    /// Offers overdue hints again and takes back leases that ran out, at most `limit` of each;
-    /// how many there were. Any number of servers may do so at once.
-    pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
-        let parts = &*self.0;
-        let expired = parts.store.list_due(DueKind::Lease, parts.clock.now(), limit).await?;
-        let mut found = expired.len();
-        for job in expired {
-            let taken = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
-            if let Some(next) = taken
-                && self.compare_and_swap(&job, &next, None).await?
-            {
-                parts.metrics.lease_expired();
-                tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease ran out");
-            }
-        }
-        let overdue = parts.store.list_due(DueKind::Hint, parts.clock.now(), limit).await?;
-        found += overdue.len();
-        for job in overdue {
-            if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
-                && parts.store.compare_and_swap(&job, &next, None).await?
-            {
-                self.offer(&job).await;
-            }
-        }
-        Ok(found)
-    }
-
     pub(crate) async fn queue_depth(&self) -> Result<usize, QueueError> {
         self.0.queue.depth().await
     }
@@ -345,19 +203,19 @@ impl Summaries {
         self.0.store.ping().await
     }
 
-    async fn job(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
+    pub(super) async fn job(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
         self.0.store.get(id).await
     }
 
-    /// Reads, computes and swaps until nobody was in between.
-    async fn step(
+    /// Reads the job, computes the next one and swaps it in; repeats that after a conflict.
+    pub(super) async fn step(
         &self,
         id: SummaryId,
-        compute: impl Fn(&SummaryJob) -> Result<Option<SummaryJob>, SummaryError>,
+        compute: impl Fn(&SummaryJob) -> Result<SummaryJob, SummaryError>,
     ) -> Result<(), SummaryError> {
-        for _ in 0..STEP_TRIES {
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let job = self.job(id).await?.ok_or(SummaryError::NotFound)?;
-            let Some(next) = compute(&job)? else { return Ok(()) };
+            let next = compute(&job)?;
             if self.compare_and_swap(&job, &next, None).await? {
                 return Ok(());
             }
@@ -365,9 +223,9 @@ impl Summaries {
         Err(SummaryError::Contended)
     }
 
-    /// One compare-and-swap, and what follows from it: those who wait are woken, and a job that
-    /// is queued again gets its hint.
-    async fn compare_and_swap(
+    /// One compare-and-swap. On success waiters are woken, and the hint of a requeued job is
+    /// offered.
+    pub(super) async fn compare_and_swap(
         &self,
         from: &SummaryJob,
         to: &SummaryJob,
@@ -378,7 +236,7 @@ impl Summaries {
         }
         self.0.wakeups.wake(to.id);
         if to.revision > from.revision {
-            tracing::debug!(summary_id = %to.id, status = %to.status, revision = %to.revision, "summary stepped");
+            tracing::debug!(summary_id = %to.id, status = %to.status, revision = %to.revision, "summary advanced");
             if to.status == SummaryStatus::Queued {
                 self.offer(to).await;
             }
@@ -389,73 +247,23 @@ impl Summaries {
         Ok(true)
     }
 
-    async fn offer(&self, job: &SummaryJob) {
-        match timeout(OFFER_PATIENCE, self.0.queue.offer(job.id, job.not_before)).await {
+    pub(super) async fn offer(&self, job: &SummaryJob) {
+        match timeout(OFFER_TIMEOUT, self.0.queue.offer(job.id, job.not_before)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(summary_id = %job.id, %error, "hint not offered; the dispatcher will");
+                tracing::warn!(summary_id = %job.id, %error, "cannot offer the hint; the dispatcher will");
             }
             Err(_) => {
-                tracing::warn!(summary_id = %job.id, "queue too slow; the dispatcher will offer the hint");
+                tracing::warn!(summary_id = %job.id, "offering the hint timed out; the dispatcher will offer it");
             }
         }
     }
 }
 
-/// What the summaries say of some days.
-#[derive(Debug)]
-pub(crate) struct Annotations {
-    coverage: Vec<WeekStatus>,
-    tags: BTreeMap<Date, DayEmotion>,
-}
-
-impl Annotations {
-    /// Where the day stands, given the version of its diary.
-    pub(crate) fn status(&self, date: Date, version: Version) -> DiarySummaryStatus {
-        let newest = self.coverage.iter().rev().find(|request| request.week.contains(date));
-        match newest {
-            None => DiarySummaryStatus::None,
-            Some(request) => match request.status {
-                SummaryStatus::Completed if request.versions_read.get(&date) == Some(&version) => {
-                    DiarySummaryStatus::Completed
-                }
-                SummaryStatus::Completed => DiarySummaryStatus::Stale,
-                SummaryStatus::Failed => DiarySummaryStatus::Failed,
-                _ => DiarySummaryStatus::Pending,
-            },
-        }
-    }
-
-    /// The emotion that the day was last tagged with.
-    pub(crate) fn emotion(&self, date: Date) -> Option<Emotion> {
-        self.tags.get(&date).map(|tag| tag.label)
-    }
-}
-
-fn versions<'a>(heads: impl IntoIterator<Item = &'a DiaryHead>) -> BTreeMap<Date, Version> {
+pub(super) fn versions<'a>(
+    heads: impl IntoIterator<Item = &'a DiaryHead>,
+) -> BTreeMap<Date, Version> {
     heads.into_iter().map(|head| (head.date, head.version)).collect()
-}
-
-/// The texts are taken out of the documents on a thread of their own: a week may hold megabytes.
-fn claimed_days(
-    records: Vec<DiaryRecord>,
-) -> impl Future<Output = Result<Vec<ClaimedDay>, SummaryError>> {
-    let extraction = tokio::task::spawn_blocking(move || {
-        let day = |record: DiaryRecord| ClaimedDay {
-            date: record.head.date,
-            diary_id: record.head.id,
-            version: record.head.version,
-            texts: record.content.block_texts(),
-            title: record.head.title,
-        };
-        records.into_iter().map(day).collect()
-    });
-    // The lease that was just given runs out by itself should this fail.
-    async { extraction.await.map_err(|_| SummaryError::Contended) }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn to_summary(job: SummaryJob, result: Option<ResultRecord>) -> Summary {

@@ -6,61 +6,61 @@ use std::{
 use shiori_sdk::SummaryId;
 use tokio::sync::{mpsc, watch};
 
-/// Wakes those who wait for a summary. Like the queue's, its word is only a hint: a waiter reads
-/// the row again, and does so now and then without being woken.
+/// Wakes waiters of a summary. A wake-up is only a hint: waiters read the job again, and do so
+/// periodically without a wake-up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wakeups {
-    waiting: Arc<Mutex<Waiting>>,
-    /// To those who wait at other servers.
+    waiters: Arc<Mutex<Waiters>>,
+    /// Publishes wake-ups to other servers.
     relay: Option<mpsc::Sender<SummaryId>>,
 }
 
-type Waiting = HashMap<SummaryId, watch::Sender<()>>;
+type Waiters = HashMap<SummaryId, watch::Sender<()>>;
 
 impl Wakeups {
-    /// Wake-ups that are passed on to this channel, too.
+    /// Wake-ups that are also sent to this channel.
     #[cfg(feature = "distributed")]
-    pub(crate) fn relayed_to(relay: mpsc::Sender<SummaryId>) -> Self {
+    pub(crate) fn with_relay(relay: mpsc::Sender<SummaryId>) -> Self {
         Self { relay: Some(relay), ..Self::default() }
     }
 
-    /// Wakes everyone who waits for this summary, wherever.
+    /// Wakes all waiters of this summary, on all servers.
     pub(crate) fn wake(&self, id: SummaryId) {
-        self.wake_here(id);
+        self.wake_local(id);
         if let Some(relay) = &self.relay
             && relay.try_send(id).is_err()
         {
-            tracing::debug!(summary_id = %id, "wake-up not passed on; waiters look by themselves");
+            tracing::debug!(summary_id = %id, "wake-up not relayed; waiters will read again");
         }
     }
 
-    /// Wakes everyone who waits for this summary at this server.
-    pub(crate) fn wake_here(&self, id: SummaryId) {
+    /// Wakes the waiters of this summary on this server.
+    pub(crate) fn wake_local(&self, id: SummaryId) {
         if let Some(sender) = self.lock().get(&id) {
             sender.send_replace(());
         }
     }
 
-    /// Wakes everyone who waits at this server, for they may have missed something.
+    /// Wakes all waiters on this server, because wake-ups may have been lost.
     #[cfg(feature = "distributed")]
-    pub(crate) fn wake_all_here(&self) {
+    pub(crate) fn wake_all_local(&self) {
         for sender in self.lock().values() {
             sender.send_replace(());
         }
     }
 
-    /// Begins to listen. Subscribe first, then read the row: what happens in between is noticed.
+    /// Subscribes to wake-ups. Subscribe before reading the job, so that no change is missed.
     pub(crate) fn subscribe(&self, id: SummaryId) -> Waiter {
         let receiver = self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
         Waiter { wakeups: self.clone(), id, receiver }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One who waits for a summary.
+/// A subscription to the wake-ups of one summary.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     wakeups: Wakeups,
@@ -69,19 +69,19 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Ends at the next wake, or at once if one came since the last call.
-    pub(crate) async fn woken(&mut self) {
-        // The sender stays in the map for as long as this waiter is there.
+    /// Waits for the next wake-up; returns at once if there was one since the last call.
+    pub(crate) async fn notified(&mut self) {
+        // Never an error: the sender is in the map as long as it has a receiver.
         let _ = self.receiver.changed().await;
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut waiting = self.wakeups.lock();
-        // This receiver still counts.
-        if waiting.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
-            waiting.remove(&self.id);
+        let mut waiters = self.wakeups.lock();
+        // The count includes this receiver.
+        if waiters.get(&self.id).is_some_and(|sender| sender.receiver_count() <= 1) {
+            waiters.remove(&self.id);
         }
     }
 }
@@ -91,19 +91,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_wake_between_subscribing_and_waiting_is_noticed() {
+    async fn a_wake_up_between_subscribing_and_waiting_is_not_lost() {
         let wakeups = Wakeups::default();
         let id = SummaryId::new();
         let mut one = wakeups.subscribe(id);
         let mut two = wakeups.subscribe(id);
         wakeups.wake(SummaryId::new());
         wakeups.wake(id);
-        one.woken().await;
-        two.woken().await;
+        one.notified().await;
+        two.notified().await;
         drop(one);
         wakeups.wake(id);
-        two.woken().await;
+        two.notified().await;
         drop(two);
-        assert!(wakeups.lock().is_empty(), "nothing is left of those who have gone");
+        assert!(wakeups.lock().is_empty(), "dropped waiters leave no entry");
     }
 }

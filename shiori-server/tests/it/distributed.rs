@@ -341,7 +341,7 @@ async fn the_server_recovers_from_engine_outages() {
     let server = cluster
         .server(|config| {
             config.worker = shiori_server::WorkerMode::InProcess;
-            config.limits.request_time = Duration::from_secs(8);
+            config.limits.request_timeout = Duration::from_secs(8);
         })
         .await;
     let raw = RawClient::sign_up(&server.url()).await;

@@ -22,4 +22,5 @@ mod stopping;
 mod summaries;
 mod test_cluster;
 mod test_server;
+mod timeouts;
 mod workers;

@@ -54,9 +54,14 @@ impl RawClient {
         let email = fresh_email();
         let account = serde_json::json!({"email": email, "password": PASSWORD, "nickname": "손"});
         assert_eq!(raw.post("/api/user/signup", &account).await.status, 201);
-        let response = raw.post("/api/user/login", &account).await;
-        let token = response.json()["data"]["token"].as_str().unwrap().to_owned();
-        Self { token: Some(token), ..raw }
+        Self::log_in(url, &email).await
+    }
+
+    /// Signs in.
+    pub async fn log_in(url: &str, email: &str) -> Self {
+        let credentials = serde_json::json!({"email": email, "password": PASSWORD});
+        let response = Self::anonymous(url).post("/api/user/login", &credentials).await;
+        Self::with_token(url, response.json()["data"]["token"].as_str().unwrap())
     }
 
     pub async fn get(&self, path: &str) -> RawResponse {

@@ -1,5 +1,7 @@
 //! A real server on a free port with its own data directory, one for each test.
 
+use std::path::Path;
+
 use shiori_sdk::Client;
 use shiori_server::{Config, HashCost, Server, WorkerMode};
 use tempfile::TempDir;
@@ -39,6 +41,10 @@ impl TestServer {
 
     pub fn url(&self) -> String {
         self.server.url()
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// The token of the internal API.

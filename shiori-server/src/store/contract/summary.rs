@@ -10,7 +10,7 @@ use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
     store::{DueKind, InsertOutcome, ResultRecord, SummaryStore},
-    summary::{Completion, SummaryJob, SummaryPolicy},
+    summary::{AttemptFailure, Completion, SummaryJob, SummaryPolicy},
 };
 
 type Store = Arc<dyn SummaryStore>;
@@ -104,9 +104,10 @@ pub async fn every_field_of_a_row_is_kept(store: Store) {
     let beaten = running.heartbeat(token, Some(progress), at(5), &policy()).expect("held");
     step(&store, &running, &beaten).await;
     assert_eq!(get(&store, &first).await, beaten);
-    let failure =
+    let reason =
         SummaryFailure { kind: FailureKind::ModelUnavailable, message: "응답 없음".to_owned() };
-    let queued = beaten.fail(token, failure, true, None, 0.5, at(6), &policy()).expect("held");
+    let failure = AttemptFailure { reason, retryable: true, retry_after: None };
+    let queued = beaten.fail(token, &failure, 0.5, at(6), &policy()).expect("leased");
     step(&store, &beaten, &queued).await;
     assert_eq!(get(&store, &first).await, queued);
     let cancelled = queued.cancel(at(7)).expect("unfinished");

@@ -1,186 +1,19 @@
-//! The settings: flags, environment and file name the same ones, in this order of precedence.
+//! Settings from flags, the environment and a file, in this order of precedence.
 
 use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
-use shiori_sdk::{DocumentLimits, MAX_LONG_POLL, MAX_RANGE_DAYS, MAX_TITLE_CHARS};
-use shiori_worker::{Clock, Secret, SystemClock};
+use shiori_worker::Secret;
 
-use crate::{
-    auth::HashCost,
-    secrets::{create_private_dir, load_or_create},
-    store::ThrottlePolicy,
-    summary::SummaryPolicy,
-};
+use super::{Config, WorkerMode};
 
-/// Everything a server needs to know. [`Config::embedded`] has a default for all of it.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Where the embedded stores keep their file.
-    pub data_dir: PathBuf,
-    /// Where accounts and summaries are kept: `sqlite:PATH`, or `mysql://…` for MySQL or MariaDB.
-    pub database_url: Secret,
-    /// Whether that database's tables are brought up to date at the start. Default yes.
-    pub migrate: bool,
-    /// The MongoDB of the diaries. Default: none, SQLite keeps them.
-    pub mongodb_url: Option<Secret>,
-    /// The Redis of sessions, queue and wake-ups. Default: none; SQLite keeps the sessions, and
-    /// the queue is in this process.
-    pub redis_url: Option<Secret>,
-    /// What every key in Redis begins with. Default `shiori`.
-    pub redis_prefix: String,
-    /// Signs the tokens.
-    pub jwt_secret: Secret,
-    /// Lets workers in at the internal API.
-    pub internal_token: Secret,
-    /// A listener of its own for the internal API. Default: none, the public one serves it.
-    pub internal_listen: Option<SocketAddr>,
-    /// Who does the summaries. Default [`WorkerMode::DEFAULT`].
-    pub worker: WorkerMode,
-    /// Summaries in flight in the in-process worker. Default 16.
-    pub worker_concurrency: usize,
-    /// The models of the in-process worker. Default: the built-in ones.
-    #[cfg(feature = "embedded")]
-    pub pipeline: shiori_worker::Pipeline,
-    /// The numbers of a summary's life.
-    pub summaries: SummaryPolicy,
-    /// The numbers of sessions and logins.
-    pub sessions: SessionPolicy,
-    /// What requests may ask for.
-    pub limits: Limits,
-    /// What a password hash costs.
-    pub hash_cost: HashCost,
-    /// How long requests and jobs under way have to finish when the server stops. Default 10 s.
-    pub drain_timeout: Duration,
-    /// Tells the time.
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Config {
-    /// The embedded default: all data in this directory, which is made if there is none, and
-    /// the secrets that were made there on first use.
-    ///
-    /// # Errors
-    ///
-    /// Any error of the file system.
-    pub fn embedded(data_dir: impl Into<PathBuf>) -> io::Result<Self> {
-        let data_dir = data_dir.into();
-        create_private_dir(&data_dir)?;
-        let jwt_secret = load_or_create(&data_dir.join("jwt.secret"))?;
-        let internal_token = load_or_create(&data_dir.join("internal.secret"))?;
-        Ok(Self::with_secrets(data_dir, jwt_secret, internal_token))
-    }
-
-    /// The embedded default with secrets that are given. The directory is not touched before a
-    /// store needs it.
-    pub fn with_secrets(data_dir: PathBuf, jwt_secret: Secret, internal_token: Secret) -> Self {
-        Self {
-            database_url: format!("sqlite:{}", data_dir.join("shiori.db").display()).into(),
-            migrate: true,
-            mongodb_url: None,
-            redis_url: None,
-            redis_prefix: "shiori".to_owned(),
-            jwt_secret,
-            internal_token,
-            data_dir,
-            internal_listen: None,
-            worker: WorkerMode::DEFAULT,
-            worker_concurrency: 16,
-            #[cfg(feature = "embedded")]
-            pipeline: shiori_worker::Pipeline::builtin(),
-            summaries: SummaryPolicy::default(),
-            sessions: SessionPolicy::default(),
-            limits: Limits::default(),
-            hash_cost: HashCost::default(),
-            drain_timeout: Duration::from_secs(10),
-            clock: Arc::new(SystemClock),
-        }
-    }
-}
-
-/// Who does the summaries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum WorkerMode {
-    /// A task in this server. It needs the feature `embedded`.
-    InProcess,
-    /// Separate worker processes.
-    None,
-}
-
-impl WorkerMode {
-    /// [`WorkerMode::InProcess`], or [`WorkerMode::None`] in a build without the feature `embedded`.
-    pub const DEFAULT: Self = if cfg!(feature = "embedded") { Self::InProcess } else { Self::None };
-}
-
-/// The numbers of sessions and logins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionPolicy {
-    /// How long an access token is good for. Default 15 min.
-    pub access_ttl: Duration,
-    /// How long a session lives without a refresh. Default 30 days.
-    pub refresh_ttl: Duration,
-    /// How long the answer to a refresh may be asked for again. Default 10 s.
-    pub refresh_grace: Duration,
-    /// Live sessions that one user may have. Default 50.
-    pub sessions_per_user: usize,
-    /// How many logins may be tried for one e-mail address. Default 10 in 5 min.
-    pub login_throttle: ThrottlePolicy,
-    /// Whether cookies are for HTTPS only. Default no, for development on the loopback.
-    pub secure_cookies: bool,
-}
-
-impl Default for SessionPolicy {
-    fn default() -> Self {
-        Self {
-            access_ttl: Duration::from_secs(15 * 60),
-            refresh_ttl: Duration::from_secs(30 * 24 * 60 * 60),
-            refresh_grace: Duration::from_secs(10),
-            sessions_per_user: 50,
-            login_throttle: ThrottlePolicy { attempts: 10, window: Duration::from_secs(300) },
-            secure_cookies: false,
-        }
-    }
-}
-
-/// What requests may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a body. Default 1 MiB.
-    pub body_bytes: usize,
-    /// Depth and size of a document.
-    pub document: DocumentLimits,
-    /// Characters of a title. Default 50.
-    pub title_chars: usize,
-    /// Days of a listing. Default 366.
-    pub range_days: u32,
-    /// The longest wait of a long-poll. Default 30 s.
-    pub wait: Duration,
-    /// How long an ordinary request may take before it is answered with 503. Default 15 s.
-    pub request_time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            body_bytes: 1024 * 1024,
-            document: DocumentLimits::default(),
-            title_chars: MAX_TITLE_CHARS,
-            range_days: MAX_RANGE_DAYS,
-            wait: MAX_LONG_POLL,
-            request_time: Duration::from_secs(15),
-        }
-    }
-}
-
-/// The settings as flags, environment or a file give them; what is not given has its default.
+/// The settings of flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -194,7 +27,7 @@ pub struct Settings {
     /// directory]
     #[arg(long, env = "SHIORI_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<Secret>,
-    /// Bring that database's tables up to date at the start [default: true]
+    /// Migrate that database at start [default: true]
     #[arg(long, env = "SHIORI_MIGRATE")]
     pub migrate: Option<bool>,
     /// MongoDB of the diaries, mongodb://… [default: SQLite in the data directory]
@@ -204,28 +37,28 @@ pub struct Settings {
     /// [default: SQLite, and a queue in the process]
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
-    /// What every key in Redis begins with [default: shiori]
+    /// Prefix of every key in Redis [default: shiori]
     #[arg(long, env = "SHIORI_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
     /// Secret that signs the tokens [default: generated in the data directory]
     #[arg(long, env = "SHIORI_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
-    /// Token that lets workers in [default: generated in the data directory]
+    /// Token of workers for the internal API [default: generated in the data directory]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
-    /// Address of a listener of its own for the internal API [default: the public listener]
+    /// Address of a separate listener for the internal API [default: the public listener]
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
-    /// Who does the summaries [default: in-process; with Redis, none]
+    /// Where summaries are processed [default: in-process; with Redis, none]
     #[arg(long, env = "SHIORI_WORKER")]
     pub worker: Option<WorkerMode>,
-    /// Summaries in flight in the in-process worker [default: 16]
+    /// Concurrent summaries of the in-process worker [default: 16]
     #[arg(long, env = "SHIORI_WORKER_CONCURRENCY")]
     pub worker_concurrency: Option<usize>,
-    /// Seconds that a worker holds a summary without a heartbeat [default: 30]
+    /// Seconds until a lease expires without a heartbeat [default: 30]
     #[arg(long, env = "SHIORI_LEASE_SECONDS")]
     pub lease_seconds: Option<u64>,
-    /// How often a summary is tried [default: 5]
+    /// Attempts of a summary [default: 5]
     #[arg(long, env = "SHIORI_MAX_ATTEMPTS")]
     pub max_attempts: Option<u32>,
     /// Days of the week that need a diary, 1 to 7 [default: 7]
@@ -251,15 +84,15 @@ pub enum ConfigError {
         /// Why.
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is not valid.
     #[error("the settings file {path} is not valid: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, without its values.
+        /// The error, without values of the file.
         reason: String,
     },
-    /// A value is out of its range.
+    /// A value is out of range.
     #[error("the setting {name} must be {rule}")]
     OutOfRange {
         /// The setting.
@@ -267,8 +100,8 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
-    /// A value is needed, and there is none.
-    #[error("the setting {name} is needed: {reason}")]
+    /// A required setting is missing.
+    #[error("the setting {name} is required: {reason}")]
     Required {
         /// The setting.
         name: &'static str,
@@ -300,7 +133,7 @@ impl Settings {
         })
     }
 
-    /// These settings, with what they leave open taken from `others`.
+    /// These settings, with missing ones taken from `others`.
     pub fn or(self, others: Self) -> Self {
         Self {
             listen: self.listen.or(others.listen),
@@ -328,11 +161,12 @@ impl Settings {
         self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
     }
 
-    /// The configuration that the settings make.
+    /// Converts the settings into a configuration.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when a value is out of its range, or the data directory cannot be used.
+    /// [`ConfigError`] when a value is out of range or missing, or the data directory cannot be
+    /// used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let out_of_range = |name, rule| ConfigError::OutOfRange { name, rule };
         let secret = |given: Option<Secret>, name, least, rule| match given {
@@ -343,7 +177,7 @@ impl Settings {
         let internal_token =
             secret(self.internal_token, "internal_token", 16, "at least 16 characters")?;
         if self.redis_url.is_some() {
-            // Secrets that each server makes for itself would let it refuse the tokens of others.
+            // With generated secrets each server would reject the tokens of the others.
             for (name, given) in [("jwt_secret", &jwt_secret), ("internal_token", &internal_token)]
             {
                 if given.is_none() {
@@ -410,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_go_before_the_file_and_the_file_before_the_default() {
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.toml");
         fs::write(&path, "lease_seconds = 7\nmax_attempts = 2\nworker = \"none\"\n")
@@ -429,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn with_redis_the_secrets_are_shared_and_the_workers_elsewhere() {
+    fn with_redis_secrets_are_required_and_no_worker_runs_in_process() {
         let shared = || Settings {
             redis_url: Some("redis://localhost".into()),
             jwt_secret: Some("a secret of thirty-two characters".into()),
@@ -450,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_setting_is_named_and_its_value_is_not_shown() {
+    fn errors_name_the_setting_and_hide_its_value() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.toml");
         fs::write(&path, "jwt_secrets = \"hunter2\"\n").expect("written");

@@ -1,0 +1,179 @@
+//! The configuration of a server.
+
+mod settings;
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::ValueEnum;
+use serde::Deserialize;
+use shiori_sdk::{DocumentLimits, MAX_LONG_POLL, MAX_RANGE_DAYS, MAX_TITLE_CHARS};
+use shiori_worker::{Clock, Secret, SystemClock};
+
+pub use self::settings::{ConfigError, Settings};
+use crate::{
+    auth::HashCost,
+    secrets::{create_private_dir, load_or_create},
+    store::ThrottlePolicy,
+    summary::SummaryPolicy,
+};
+
+/// The configuration of a server. [`Config::embedded`] sets a default for every field.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory of the embedded stores.
+    pub data_dir: PathBuf,
+    /// The database of accounts and summaries: `sqlite:PATH`, or `mysql://…` for MySQL or MariaDB.
+    pub database_url: Secret,
+    /// Whether the server migrates that database at start. Default: true.
+    pub migrate: bool,
+    /// The MongoDB of the diaries. Default: none; they are in SQLite.
+    pub mongodb_url: Option<Secret>,
+    /// The Redis of sessions, queue and wake-ups. Default: none; sessions are in SQLite, and the
+    /// queue is in this process.
+    pub redis_url: Option<Secret>,
+    /// The prefix of every key in Redis. Default `shiori`.
+    pub redis_prefix: String,
+    /// The secret that signs tokens.
+    pub jwt_secret: Secret,
+    /// The token of workers for the internal API.
+    pub internal_token: Secret,
+    /// A separate listener for the internal API. Default: none; the public one serves it.
+    pub internal_listen: Option<SocketAddr>,
+    /// Where summaries are processed. Default [`WorkerMode::DEFAULT`].
+    pub worker: WorkerMode,
+    /// Concurrent summaries of the in-process worker. Default 16.
+    pub worker_concurrency: usize,
+    /// The models of the in-process worker. Default: the built-in ones.
+    #[cfg(feature = "embedded")]
+    pub pipeline: shiori_worker::Pipeline,
+    /// Limits and times of summaries.
+    pub summaries: SummaryPolicy,
+    /// Limits and times of sessions and logins.
+    pub sessions: SessionPolicy,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// The cost of a password hash.
+    pub hash_cost: HashCost,
+    /// How long running requests and jobs may take to finish when the server stops. Default 10 s.
+    pub drain_timeout: Duration,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Config {
+    /// The embedded default: all data in this directory, which is created if missing, with secrets
+    /// that are generated there on first use.
+    ///
+    /// # Errors
+    ///
+    /// Any error of the file system.
+    pub fn embedded(data_dir: impl Into<PathBuf>) -> io::Result<Self> {
+        let data_dir = data_dir.into();
+        create_private_dir(&data_dir)?;
+        let jwt_secret = load_or_create(&data_dir.join("jwt.secret"))?;
+        let internal_token = load_or_create(&data_dir.join("internal.secret"))?;
+        Ok(Self::with_secrets(data_dir, jwt_secret, internal_token))
+    }
+
+    /// The embedded default with the given secrets. The directory is not created before a store
+    /// needs it.
+    pub fn with_secrets(data_dir: PathBuf, jwt_secret: Secret, internal_token: Secret) -> Self {
+        Self {
+            database_url: format!("sqlite:{}", data_dir.join("shiori.db").display()).into(),
+            migrate: true,
+            mongodb_url: None,
+            redis_url: None,
+            redis_prefix: "shiori".to_owned(),
+            jwt_secret,
+            internal_token,
+            data_dir,
+            internal_listen: None,
+            worker: WorkerMode::DEFAULT,
+            worker_concurrency: 16,
+            #[cfg(feature = "embedded")]
+            pipeline: shiori_worker::Pipeline::builtin(),
+            summaries: SummaryPolicy::default(),
+            sessions: SessionPolicy::default(),
+            limits: Limits::default(),
+            hash_cost: HashCost::default(),
+            drain_timeout: Duration::from_secs(10),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Where summaries are processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerMode {
+    /// A task in this server. It needs the feature `embedded`.
+    InProcess,
+    /// In other processes.
+    None,
+}
+
+impl WorkerMode {
+    /// [`WorkerMode::InProcess`], or [`WorkerMode::None`] in a build without the feature `embedded`.
+    pub const DEFAULT: Self = if cfg!(feature = "embedded") { Self::InProcess } else { Self::None };
+}
+
+/// Limits and times of sessions and logins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionPolicy {
+    /// The lifetime of an access token. Default 15 min.
+    pub access_ttl: Duration,
+    /// The lifetime of a session without a refresh. Default 30 days.
+    pub refresh_ttl: Duration,
+    /// How long a refresh may be repeated with the previous token. Default 10 s.
+    pub refresh_grace: Duration,
+    /// Sessions of one user. Default 50.
+    pub sessions_per_user: usize,
+    /// Login attempts for one e-mail address. Default 10 in 5 min.
+    pub login_throttle: ThrottlePolicy,
+    /// Whether cookies are `Secure`. Default: false, for development on the loopback.
+    pub secure_cookies: bool,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        Self {
+            access_ttl: Duration::from_secs(15 * 60),
+            refresh_ttl: Duration::from_secs(30 * 24 * 60 * 60),
+            refresh_grace: Duration::from_secs(10),
+            sessions_per_user: 50,
+            login_throttle: ThrottlePolicy { attempts: 10, window: Duration::from_secs(300) },
+            secure_cookies: false,
+        }
+    }
+}
+
+/// Limits of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a body. Default 1 MiB.
+    pub body_bytes: usize,
+    /// Depth and size of a document.
+    pub document: DocumentLimits,
+    /// Characters of a title. Default 50.
+    pub title_chars: usize,
+    /// Days of a listing. Default 366.
+    pub range_days: u32,
+    /// The longest wait of a long-poll. Default 30 s.
+    pub max_wait: Duration,
+    /// The time-out of a request, after which the response is 503. A long-poll has its wait in
+    /// addition; an event stream, once begun, has none. Default 15 s.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            document: DocumentLimits::default(),
+            title_chars: MAX_TITLE_CHARS,
+            range_days: MAX_RANGE_DAYS,
+            max_wait: MAX_LONG_POLL,
+            request_timeout: Duration::from_secs(15),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The summary status and the emotion of each day.
+
+use std::collections::BTreeMap;
+
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, DiarySummaryStatus, Emotion, SummaryStatus, UserId, Version,
+};
+
+use super::Summaries;
+use crate::store::{StoreError, WeekStatus};
+
+impl Summaries {
+    /// The summary statuses and emotions of the days in the range.
+    pub(crate) async fn annotations(
+        &self,
+        user: UserId,
+        range: DateRange,
+    ) -> Result<Annotations, StoreError> {
+        let weeks = self.0.store.week_statuses(user, range).await?;
+        let tags = self.0.store.emotion_tags(user, range).await?;
+        Ok(Annotations { weeks, tags })
+    }
+}
+
+/// The summary statuses and emotions of some days.
+#[derive(Debug)]
+pub(crate) struct Annotations {
+    /// In the order of their requests.
+    weeks: Vec<WeekStatus>,
+    tags: BTreeMap<Date, DayEmotion>,
+}
+
+impl Annotations {
+    /// The summary status of the day, given the version of its diary: that of the newest request
+    /// whose week contains the day.
+    pub(crate) fn status(&self, date: Date, version: Version) -> DiarySummaryStatus {
+        let newest = self.weeks.iter().rev().find(|request| request.week.contains(date));
+        match newest {
+            None => DiarySummaryStatus::None,
+            Some(request) => match request.status {
+                SummaryStatus::Completed if request.versions_read.get(&date) == Some(&version) => {
+                    DiarySummaryStatus::Completed
+                }
+                SummaryStatus::Completed => DiarySummaryStatus::Stale,
+                SummaryStatus::Failed => DiarySummaryStatus::Failed,
+                _ => DiarySummaryStatus::Pending,
+            },
+        }
+    }
+
+    /// The newest emotion of the day.
+    pub(crate) fn emotion(&self, date: Date) -> Option<Emotion> {
+        self.tags.get(&date).map(|tag| tag.label)
+    }
+}

@@ -1,0 +1,162 @@
+//! The steps of workers and of the dispatcher: claim, heartbeat, result, failure, expiry.
+
+use std::{future::Future, time::Duration};
+
+use shiori_sdk::{FailureKind, SummaryFailure, SummaryId};
+use shiori_worker::protocol::{Claim, ClaimedDay, Heartbeat, LeaseToken, SummaryResult};
+
+use super::{
+    AttemptFailure, Completion, Summaries, SummaryError,
+    service::{MAX_CONFLICT_ATTEMPTS, versions},
+};
+use crate::store::{DiaryRecord, DueKind, ResultRecord};
+
+impl Summaries {
+    /// Leases the summary to a worker under this token; returns the current diaries of the week.
+    pub(crate) async fn claim(
+        &self,
+        id: SummaryId,
+        worker: &str,
+        token: LeaseToken,
+    ) -> Result<Claim, SummaryError> {
+        let parts = &*self.0;
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
+            let now = parts.clock.now();
+            let job = self.job(id).await?.ok_or(SummaryError::NotClaimable)?;
+            if !job.is_claimable(token, now, &parts.policy) {
+                return Err(SummaryError::NotClaimable);
+            }
+            let records = parts.diaries.list_with_content(job.user, job.week.into()).await?;
+            if records.len() < parts.policy.required_days as usize {
+                let failure = SummaryFailure {
+                    kind: FailureKind::WeekIncomplete,
+                    message: "a diary of the week was deleted".to_owned(),
+                };
+                let rejected = job.reject(failure, now).map_err(|_| SummaryError::NotClaimable)?;
+                self.compare_and_swap(&job, &rejected, None).await?;
+                return Err(SummaryError::NotClaimable);
+            }
+            let read = versions(records.iter().map(|record| &record.head));
+            let claimed = job
+                .claim(worker.to_owned(), token, read, now, &parts.policy)
+                .map_err(|_| SummaryError::NotClaimable)?;
+            if self.compare_and_swap(&job, &claimed, None).await? {
+                return Ok(Claim {
+                    lease_token: token,
+                    lease_ms: millis(parts.policy.lease),
+                    attempt: claimed.attempts,
+                    is_last: claimed.attempts >= parts.policy.max_attempts,
+                    trace: claimed.trace,
+                    days: claimed_days(records).await?,
+                });
+            }
+        }
+        Err(SummaryError::Contended)
+    }
+
+    /// Extends the lease, and stores the progress.
+    pub(crate) async fn heartbeat(
+        &self,
+        id: SummaryId,
+        beat: &Heartbeat,
+    ) -> Result<(), SummaryError> {
+        self.step(id, |job| {
+            let now = self.0.clock.now();
+            job.heartbeat(beat.lease_token, beat.progress, now, &self.0.policy)
+                .map_err(|_| SummaryError::LeaseLost)
+        })
+        .await
+    }
+
+    /// Stores a worker's result. Idempotent under one lease.
+    pub(crate) async fn complete(&self, result: SummaryResult) -> Result<(), SummaryError> {
+        let id = result.summary_id;
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
+            let now = self.0.clock.now();
+            let job = self.job(id).await?.ok_or(SummaryError::LeaseLost)?;
+            let next = match job.complete(result.lease_token, now) {
+                Ok(Completion::Completed(next)) => next,
+                Ok(Completion::AlreadyCompleted) => return Ok(()),
+                Err(_) => return Err(SummaryError::LeaseLost),
+            };
+            let record = ResultRecord {
+                reflection: result.reflection.clone(),
+                engine: result.engine.clone(),
+                emotion_engine: result.emotion_engine.clone(),
+                emotions: result.emotion_results.clone(),
+                truncated: result.truncated.clone(),
+                usage: result.usage,
+                generated_at: now,
+            };
+            if self.compare_and_swap(&job, &next, Some(&record)).await? {
+                return Ok(());
+            }
+        }
+        Err(SummaryError::Contended)
+    }
+
+    /// Ends a worker's attempt with a failure.
+    pub(crate) async fn fail(
+        &self,
+        id: SummaryId,
+        token: LeaseToken,
+        failure: &AttemptFailure,
+    ) -> Result<(), SummaryError> {
+        let parts = &*self.0;
+        let jitter = rand::random();
+        self.step(id, |job| {
+            job.fail(token, failure, jitter, parts.clock.now(), &parts.policy)
+                .map_err(|_| SummaryError::LeaseLost)
+        })
+        .await
+    }
+
+    /// Requeues or fails jobs whose lease has expired, and offers overdue hints again, at most
+    /// `limit` of each. Returns how many were due. Several servers may do so at once.
+    pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
+        let parts = &*self.0;
+        let expired = parts.store.list_due(DueKind::Lease, parts.clock.now(), limit).await?;
+        let mut found = expired.len();
+        for job in expired {
+            let next = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
+            if let Some(next) = next
+                && self.compare_and_swap(&job, &next, None).await?
+            {
+                parts.metrics.lease_expired();
+                tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease expired");
+            }
+        }
+        let overdue = parts.store.list_due(DueKind::Hint, parts.clock.now(), limit).await?;
+        found += overdue.len();
+        for job in overdue {
+            if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
+                && parts.store.compare_and_swap(&job, &next, None).await?
+            {
+                self.offer(&job).await;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Extracts the texts on a blocking thread, because a week may hold megabytes.
+fn claimed_days(
+    records: Vec<DiaryRecord>,
+) -> impl Future<Output = Result<Vec<ClaimedDay>, SummaryError>> {
+    let extraction = tokio::task::spawn_blocking(move || {
+        let day = |record: DiaryRecord| ClaimedDay {
+            date: record.head.date,
+            diary_id: record.head.id,
+            version: record.head.version,
+            texts: record.content.block_texts(),
+            title: record.head.title,
+        };
+        records.into_iter().map(day).collect()
+    });
+    // If this fails, the new lease expires by itself.
+    async { extraction.await.map_err(|_| SummaryError::Contended) }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

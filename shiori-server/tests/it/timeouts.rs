@@ -1,0 +1,56 @@
+//! The time-outs of requests.
+
+use std::{sync::Arc, time::Duration};
+
+use shiori_sdk::Timestamp;
+use shiori_server::WorkerMode;
+use shiori_worker::ManualClock;
+use sqlx::{Connection, SqliteConnection};
+use tokio::time::Instant;
+
+use crate::{
+    fixtures::{PASSWORD, fresh_email, new_client, week, write_week},
+    raw_client::RawClient,
+    test_server::TestServer,
+};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A parameter `wait` on any other route does not change its time-out. The store is stalled by a
+/// lock on its file.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_long_poll_has_a_longer_timeout() {
+    let clock = ManualClock::at(Timestamp::now());
+    let server = TestServer::with_config(|config| {
+        config.clock = Arc::new(clock.clone());
+        config.worker = WorkerMode::None;
+        config.limits.request_timeout = REQUEST_TIMEOUT;
+    })
+    .await;
+    let email = fresh_email();
+    let client = new_client(&server.url());
+    client.auth().signup(&email, PASSWORD, "시오리").await.unwrap();
+    client.auth().login(&email, PASSWORD).await.unwrap();
+    write_week(&client, "기다리는 주").await;
+    let summary = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
+    let raw = RawClient::log_in(&server.url(), &email).await;
+
+    let (started, wait) = (Instant::now(), REQUEST_TIMEOUT * 2);
+    let path = format!("/api/diary/summary/{}?after=1&wait={}", summary.id(), wait.as_secs());
+    let response = raw.get(&path).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert!(started.elapsed() >= wait);
+
+    let url = format!("sqlite:{}", server.data_dir().join("shiori.db").display());
+    let mut lock = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
+    // After this time the next request stores the last use of its session, and waits for the lock.
+    clock.advance(Duration::from_secs(120));
+    let response = raw.get("/api/diary/20260101?wait=30").await;
+    assert_eq!((response.status, response.error().as_str()), (503, "unavailable"));
+    assert!(response.headers.contains_key("retry-after"));
+    sqlx::query("ROLLBACK").execute(&mut lock).await.unwrap();
+    lock.close().await.unwrap();
+    assert_eq!(raw.get("/api/diary/20260101?wait=30").await.status, 200);
+    server.stop().await;
+}
