@@ -129,7 +129,7 @@ pub struct SummaryResult {
     pub emotion_engine: String,
     /// The emotion of each day that was claimed. A day whose label the server does not know is
     /// absent.
-    #[serde(deserialize_with = "shiori_sdk::known_days")]
+    #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotion_results: Vec<DayEmotion>,
     /// The days of which the summariser was given less than all.
     #[serde(default)]

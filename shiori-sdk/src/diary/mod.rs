@@ -13,7 +13,6 @@ use reqwest::{
     StatusCode,
     header::{HeaderValue, IF_NONE_MATCH},
 };
-use serde::Deserialize;
 
 use crate::{
     MAX_RANGE_DAYS,
@@ -24,8 +23,8 @@ use crate::{
         request::{FailedRequest, Request},
     },
     types::{
-        ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry, Draft, SaveId,
-        Version,
+        ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
+        Draft, SaveId, Version, limits::MAX_RANGE_DAYS,
     },
 };
 use attempt::Attempt;
@@ -262,17 +261,12 @@ impl Diaries {
     /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version,
     /// [`ErrorKind::NotFound`] if there is none.
     pub async fn archive(&self, date: Date, version: Version, archived: bool) -> Result<Version> {
-        #[derive(Deserialize)]
-        struct Archived {
-            version: Version,
-        }
-
         // Idempotent: a repeated request is recognised by the version that the first one left.
         let request = Request::post(format!("{}/archive", path(date)))
             .idempotent()
             .json(&ArchiveRequest { archived, version })?;
         match self.client.send(&request).await {
-            Ok(response) => Ok(response.data::<Archived>()?.version),
+            Ok(response) => Ok(response.data::<ArchiveReceipt>()?.version),
             Err(failed) => {
                 let current = conflict_body(&failed).and_then(|body| body.current);
                 let is_applied = current.is_some_and(|diary| {

@@ -1,4 +1,4 @@
-//! Diaries of the fake: compare-and-swap on versions.
+//! Diaries: compare-and-swap saves, recognised by their `save_id` if repeated.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -6,61 +6,51 @@ use hyper::{
     StatusCode,
     header::{ETAG, IF_NONE_MATCH},
 };
-use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
+    request::ApiRequest,
+    response::{ApiError, ApiResponse},
     summaries::Summaries,
-    wire::{ApiError, ApiRequest, ApiResponse, not_found},
 };
-use crate::{
-    ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, DiaryId, Document,
-    DocumentError, DocumentLimits, Draft, ErrorCode, MAX_TITLE_CHARS, REMEMBERED_SAVES, SaveId,
-    SaveReceipt, Timestamp, UserId, Version,
+use crate::types::{
+    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
+    DiaryId, Document, DocumentError, DocumentLimits, Draft, ErrorCode, SaveId, SaveReceipt,
+    SaveRequest, Timestamp, UserId, Version,
+    limits::{MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
 /// The paragraph that the other device of
-/// [`FakeShiori::inject_conflicts`](super::FakeShiori::inject_conflicts) adds.
+/// [`FakeShiori::inject_conflicts`](super::FakeShiori::inject_conflicts) writes.
 pub const CONFLICTING_LINE: &str = "다른 기기에서 먼저 쓴 줄";
 
 #[derive(Default)]
 pub(super) struct Diaries {
     slots: BTreeMap<(UserId, Date), Slot>,
-    /// How many of the next saves conflict with another device.
-    pub(super) pending_conflicts: u32,
+    /// Number of saves still to be preceded by one of another device.
+    pub(super) injected_conflicts: u32,
 }
 
-/// The state of one date. It outlives the diary, so that versions keep counting.
+/// What is kept of one date, also after its diary was deleted, so that versions keep growing.
 struct Slot {
     id: DiaryId,
     version: Version,
-    diary: Option<LiveDiary>,
-    saves: VecDeque<(SaveId, AppliedSave)>,
+    diary: Option<StoredDiary>,
+    applied_saves: VecDeque<(SaveId, AppliedSave)>,
 }
 
-struct LiveDiary {
+struct StoredDiary {
     draft: Draft,
     is_archived: bool,
     updated_at: Timestamp,
 }
 
-/// The result of a save, kept to answer its repetition.
+/// The result of a save.
 #[derive(Clone, Copy)]
 struct AppliedSave {
     version: Version,
     updated_at: Timestamp,
     created: bool,
-}
-
-/// The body of a save. The content is parsed only once its limits can be checked.
-#[derive(Deserialize)]
-struct SaveBody {
-    title: String,
-    content: Box<RawValue>,
-    #[serde(default)]
-    version: Option<Version>,
-    #[serde(default)]
-    save_id: Option<SaveId>,
 }
 
 impl Diaries {
@@ -77,12 +67,22 @@ impl Diaries {
         let etag = etag(diary.version);
         let known = request.header(IF_NONE_MATCH).unwrap_or_default().split(',').map(str::trim);
         let mut known = known.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
-        let reply = if known.any(|tag| tag == "*" || tag == etag) {
-            ApiResponse::bare(StatusCode::NOT_MODIFIED)
+        let response = if known.any(|tag| tag == "*" || tag == etag) {
+            ApiResponse::empty(StatusCode::NOT_MODIFIED)
         } else {
             ApiResponse::ok(&DayView::from(diary))
         };
-        Ok(reply.with_header(ETAG, &etag))
+        Ok(response.with_header(ETAG, &etag))
+    }
+
+    pub(super) fn list(
+        &self,
+        user: UserId,
+        range: DateRange,
+        summaries: &Summaries,
+    ) -> Vec<DiaryEntry> {
+        let diaries = range.dates().filter_map(|date| self.view(user, date, summaries));
+        diaries.map(entry).collect()
     }
 
     pub(super) fn save(
@@ -93,48 +93,38 @@ impl Diaries {
         now: Timestamp,
     ) -> Result<ApiResponse, ApiError> {
         let date = request.date()?;
-        let body: SaveBody = request.body()?;
-        if body.title.chars().count() > MAX_TITLE_CHARS {
+        let body: SaveRequest<Box<RawValue>> = request.body()?;
+        if body.title.0.chars().count() > MAX_TITLE_CHARS {
             let limit = json!({ "limit": MAX_TITLE_CHARS });
             return Err(ApiError::new(400, ErrorCode::TitleTooLong).with_data(&limit));
         }
         let content = Document::from_json_within(body.content.get(), &DocumentLimits::default())?;
+        let draft = Draft { title: body.title.0, content };
         let slot = self.slots.entry((user, date)).or_insert_with(Slot::vacant);
-        let replayed = body.save_id.and_then(|id| slot.applied(id));
-        let applied = match replayed {
-            Some(applied) => applied,
-            None if slot.live_version() != body.version => {
+        let replayed = body.save_id.and_then(|id| slot.applied_save(id));
+        let saved = match replayed {
+            Some(saved) => saved,
+            None if slot.current_version() != body.version => {
                 return Err(self.conflict(user, date, summaries));
             }
-            None if self.pending_conflicts > 0 => {
-                self.pending_conflicts -= 1;
-                let mut draft =
-                    slot.diary.as_ref().map_or_else(Draft::default, |diary| diary.draft.clone());
-                draft.content.push_paragraph(CONFLICTING_LINE);
-                slot.store(draft, None, now);
+            None if self.injected_conflicts > 0 => {
+                self.injected_conflicts -= 1;
+                let rival = slot.diary.as_ref().map(|diary| diary.draft.clone());
+                let mut rival = rival.unwrap_or_default();
+                rival.content.push_paragraph(CONFLICTING_LINE);
+                slot.store(rival, None, now);
                 return Err(self.conflict(user, date, summaries));
             }
-            None => slot.store(Draft { title: body.title, content }, body.save_id, now),
+            None => slot.store(draft, body.save_id, now),
         };
         let receipt = SaveReceipt {
             id: slot.id,
-            version: applied.version,
-            updated_at: applied.updated_at,
+            version: saved.version,
+            updated_at: saved.updated_at,
             replayed: replayed.is_some(),
         };
-        let status = if applied.created { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(ApiResponse::with_status(&receipt, status).with_header(ETAG, &etag(applied.version)))
-    }
-
-    pub(super) fn list(
-        &self,
-        user: UserId,
-        request: &ApiRequest,
-        summaries: &Summaries,
-    ) -> Result<ApiResponse, ApiError> {
-        let dates = request.range()?.dates();
-        let diaries = dates.filter_map(|date| self.view(user, date, summaries));
-        Ok(ApiResponse::ok(&diaries.map(entry).collect::<Vec<_>>()))
+        let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
+        Ok(ApiResponse::with_status(status, &receipt).with_header(ETAG, &etag(saved.version)))
     }
 
     pub(super) fn delete(
@@ -144,12 +134,12 @@ impl Diaries {
         summaries: &Summaries,
     ) -> Result<ApiResponse, ApiError> {
         let date = request.date()?;
-        let version = request.param::<u64>("version")?.map(Version::new);
-        let version = version.ok_or_else(|| ApiError::field("version", "required"))?;
-        let slot = self.live_slot(user, date, version, summaries)?;
+        let version = request.query_parameter::<u64>("version")?.map(Version::new);
+        let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
+        let slot = self.expect_version(user, date, version, summaries)?;
         slot.diary = None;
         slot.version = slot.version.next();
-        slot.saves.clear();
+        slot.applied_saves.clear();
         Ok(ApiResponse::done())
     }
 
@@ -162,28 +152,28 @@ impl Diaries {
     ) -> Result<ApiResponse, ApiError> {
         let date = request.date()?;
         let body: ArchiveRequest = request.body()?;
-        let slot = self.live_slot(user, date, body.version, summaries)?;
+        let slot = self.expect_version(user, date, body.version, summaries)?;
         slot.version = slot.version.next();
         let version = slot.version;
         if let Some(diary) = &mut slot.diary {
             diary.is_archived = body.archived;
             diary.updated_at = now;
         }
-        Ok(ApiResponse::ok(&json!({ "version": version })))
+        Ok(ApiResponse::ok(&ArchiveReceipt { version }))
     }
 
-    /// The slot whose diary has this version.
-    fn live_slot(
+    /// The slot of a diary if it has this version.
+    fn expect_version(
         &mut self,
         user: UserId,
         date: Date,
         version: Version,
         summaries: &Summaries,
     ) -> Result<&mut Slot, ApiError> {
-        match self.slots.get(&(user, date)).map(Slot::live_version) {
-            None | Some(None) => Err(not_found()),
-            Some(Some(live)) if live != version => Err(self.conflict(user, date, summaries)),
-            Some(Some(_)) => self.slots.get_mut(&(user, date)).ok_or_else(not_found),
+        match self.slots.get(&(user, date)).and_then(Slot::current_version) {
+            None => Err(ApiError::not_found()),
+            Some(current) if current != version => Err(self.conflict(user, date, summaries)),
+            Some(_) => self.slots.get_mut(&(user, date)).ok_or_else(ApiError::not_found),
         }
     }
 
@@ -192,7 +182,7 @@ impl Diaries {
         ApiError::new(409, ErrorCode::DiaryConflict).with_data(&body)
     }
 
-    /// The diary of a date, with its emotion and summary status.
+    /// The diary of a date with its emotion and summary status.
     fn view(&self, user: UserId, date: Date, summaries: &Summaries) -> Option<Diary> {
         let slot = self.slots.get(&(user, date))?;
         let diary = slot.diary.as_ref()?;
@@ -205,7 +195,7 @@ impl Diaries {
             is_archived: diary.is_archived,
             updated_at: diary.updated_at,
             emotion: summaries.emotion(user, date),
-            summary_status: summaries.status(user, date, slot.version),
+            summary_status: summaries.diary_status(user, date, slot.version),
         })
     }
 
@@ -215,36 +205,41 @@ impl Diaries {
         user: UserId,
         dates: impl Iterator<Item = Date>,
     ) -> BTreeMap<Date, Version> {
-        let version = |date| Some((date, self.slots.get(&(user, date))?.live_version()?));
-        dates.filter_map(version).collect()
+        let current = |date| Some((date, self.slots.get(&(user, date))?.current_version()?));
+        dates.filter_map(current).collect()
     }
 }
 
 impl Slot {
     fn vacant() -> Self {
-        Self { id: DiaryId::new(), version: Version::new(0), diary: None, saves: VecDeque::new() }
+        Self {
+            id: DiaryId::new(),
+            version: Version::new(0),
+            diary: None,
+            applied_saves: VecDeque::new(),
+        }
     }
 
     /// The version of the diary, if there is one.
-    fn live_version(&self) -> Option<Version> {
+    fn current_version(&self) -> Option<Version> {
         self.diary.as_ref().map(|_| self.version)
     }
 
-    fn applied(&self, id: SaveId) -> Option<AppliedSave> {
-        self.saves.iter().find(|(known, _)| *known == id).map(|(_, applied)| *applied)
+    fn applied_save(&self, id: SaveId) -> Option<AppliedSave> {
+        self.applied_saves.iter().find(|(applied, _)| *applied == id).map(|(_, saved)| *saved)
     }
 
     fn store(&mut self, draft: Draft, save_id: Option<SaveId>, now: Timestamp) -> AppliedSave {
         let created = self.diary.is_none();
         let is_archived = self.diary.as_ref().is_some_and(|diary| diary.is_archived);
         self.version = self.version.next();
-        self.diary = Some(LiveDiary { draft, is_archived, updated_at: now });
-        let applied = AppliedSave { version: self.version, updated_at: now, created };
-        self.saves.extend(save_id.map(|id| (id, applied)));
-        if self.saves.len() > REMEMBERED_SAVES {
-            self.saves.pop_front();
+        self.diary = Some(StoredDiary { draft, is_archived, updated_at: now });
+        let saved = AppliedSave { version: self.version, updated_at: now, created };
+        self.applied_saves.extend(save_id.map(|id| (id, saved)));
+        if self.applied_saves.len() > REMEMBERED_SAVES {
+            self.applied_saves.pop_front();
         }
-        applied
+        saved
     }
 }
 

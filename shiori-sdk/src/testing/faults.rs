@@ -1,16 +1,19 @@
-//! What may go wrong between a request and its answer.
+//! Faults between a request and its response.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use hyper::StatusCode;
 use tokio::sync::watch;
 
-use super::wire::{ApiError, ApiResponse, Route, seconds};
-use crate::ErrorCode;
+use super::{
+    response::{ApiError, ApiResponse},
+    route::Route,
+};
+use crate::types::ErrorCode;
 
-/// Something that goes wrong with a request, for [`FakeShiori::inject`](super::FakeShiori::inject).
+/// A fault that affects requests. Inject it with [`FakeShiori::inject`](super::FakeShiori::inject).
 #[derive(Debug, Clone)]
-#[must_use = "a fault does nothing until it is injected"]
+#[must_use = "a fault has no effect until it is injected"]
 pub struct Fault {
     kind: Kind,
     route: Option<Route>,
@@ -21,27 +24,27 @@ pub struct Fault {
 pub(super) enum Kind {
     Status { status: u16, retry_after: Option<Duration> },
     LostRequest,
-    LostAnswer,
+    LostResponse,
     Held(Arc<Gate>),
 }
 
 impl Fault {
-    /// The request is answered with this status, and nothing of it is applied.
+    /// The response has this status, and the request is not applied.
     ///
-    /// 401, 404, 429, 500 and 503 come with the envelope and the error name of a Shiori server; any
-    /// other status comes bare, as from a proxy.
+    /// 401, 404, 429, 500 and 503 have the envelope and an error code of a Shiori server; any other
+    /// response has no body, as from a proxy.
     pub fn status(status: u16) -> Self {
         Self::new(Kind::Status { status, retry_after: None })
     }
 
-    /// The connection breaks before anything of the request is applied.
+    /// The connection is closed before the request is applied.
     pub fn lost_request() -> Self {
         Self::new(Kind::LostRequest)
     }
 
-    /// The request is applied, and the connection breaks before the answer.
+    /// The request is applied, and the connection is closed before the response.
     pub fn lost_response() -> Self {
-        Self::new(Kind::LostAnswer)
+        Self::new(Kind::LostResponse)
     }
 
     pub(super) fn held(gate: Arc<Gate>) -> Self {
@@ -52,23 +55,23 @@ impl Fault {
         Self { kind, route: None, times: 1 }
     }
 
-    /// Whether it is a hold that was released before any request came.
-    fn is_lifted(&self) -> bool {
+    /// Whether it is a hold that was released before it affected a request.
+    fn is_released(&self) -> bool {
         matches!(&self.kind, Kind::Held(gate) if *gate.open.borrow())
     }
 
-    /// Only requests for this route meet the fault. Default: every request.
+    /// Affects only requests for this route. Default: requests for any route.
     pub fn on(self, route: Route) -> Self {
         Self { route: Some(route), ..self }
     }
 
-    /// So many requests meet the fault. Default: one.
+    /// The number of requests that the fault affects. Default: one.
     pub fn times(self, times: u32) -> Self {
         Self { times, ..self }
     }
 
-    /// Asks the client to wait so long, in `Retry-After`, in whole seconds. A fault without a
-    /// status has no answer to say so in.
+    /// Sets `Retry-After` of the response, in whole seconds, rounded up. Only a fault with a status
+    /// has a response.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         if let Kind::Status { retry_after, .. } = &mut self.kind {
             *retry_after = Some(wait);
@@ -77,7 +80,7 @@ impl Fault {
     }
 }
 
-/// The faults still to be met, in the order in which they were injected.
+/// The pending faults, in the order of their injection.
 #[derive(Default)]
 pub(super) struct Faults(Vec<Fault>);
 
@@ -86,18 +89,18 @@ impl Faults {
         self.0.push(fault);
     }
 
-    /// What a request for this route meets: the first fault that is meant for it.
-    pub(super) fn meet(&mut self, route: Option<Route>) -> Option<Kind> {
-        self.0.retain(|fault| fault.times > 0 && !fault.is_lifted());
-        let meant = |fault: &&mut Fault| fault.route.is_none() || fault.route == route;
-        let fault = self.0.iter_mut().find(meant)?;
+    /// Takes the first fault that affects a request for this route.
+    pub(super) fn take(&mut self, route: Option<Route>) -> Option<Kind> {
+        self.0.retain(|fault| fault.times > 0 && !fault.is_released());
+        let is_affected = |fault: &&mut Fault| fault.route.is_none() || fault.route == route;
+        let fault = self.0.iter_mut().find(is_affected)?;
         fault.times -= 1;
         Some(fault.kind.clone())
     }
 }
 
-/// The answer of a fault with a status.
-pub(super) fn answer(status: u16, retry_after: Option<Duration>) -> ApiResponse {
+/// The response of a fault with a status.
+pub(super) fn response(status: u16, retry_after: Option<Duration>) -> ApiResponse {
     let code = match status {
         401 => Some(ErrorCode::Unauthorized),
         404 => Some(ErrorCode::NotFound),
@@ -106,16 +109,17 @@ pub(super) fn answer(status: u16, retry_after: Option<Duration>) -> ApiResponse 
         503 => Some(ErrorCode::Unavailable),
         _ => None,
     };
-    let bare =
-        || ApiResponse::bare(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY));
-    let reply = code.map_or_else(bare, |code| ApiError::new(status, code).into());
+    let response = match code {
+        Some(code) => ApiError::new(status, code).into(),
+        None => ApiResponse::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)),
+    };
     match retry_after {
-        Some(wait) => reply.with_header(hyper::header::RETRY_AFTER, &seconds(wait)),
-        None => reply,
+        Some(wait) => response.with_retry_after(wait),
+        None => response,
     }
 }
 
-/// Where a held request stands.
+/// Holds a request until it is opened.
 #[derive(Debug)]
 pub(super) struct Gate {
     arrived: watch::Sender<bool>,
@@ -123,17 +127,17 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Ends when the gate is open.
+    /// Returns when the gate is open.
     pub(super) async fn pass(&self) {
         self.arrived.send_replace(true);
-        // The sender is in `self`, so it is not gone.
+        // The wait cannot fail: `self` owns the sender.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 }
 
-/// A request that is held back before anything of it is applied. Made by
-/// [`FakeShiori::hold`](super::FakeShiori::hold); when it is dropped, the request goes on.
-#[must_use = "a request is only held while this lives"]
+/// Holds a request before it is applied. Created by [`FakeShiori::hold`](super::FakeShiori::hold);
+/// dropping it releases the request.
+#[must_use = "dropping it releases the request"]
 pub struct Hold(Arc<Gate>);
 
 impl Hold {
@@ -143,13 +147,13 @@ impl Hold {
         (Self(gate.clone()), gate)
     }
 
-    /// Ends when a request has arrived and is held.
+    /// Waits until a request has arrived and is held.
     pub async fn arrived(&self) {
-        // The sender is in `self`, so it is not gone.
+        // The wait cannot fail: `self` owns the sender.
         let _ = self.0.arrived.subscribe().wait_for(|arrived| *arrived).await;
     }
 
-    /// Lets the request go on.
+    /// Releases the request.
     pub fn release(self) {}
 }
 

@@ -1,20 +1,19 @@
-//! A server in the process of the test, for programs that use this crate to test themselves with:
-//! no server, no database, no model.
+//! An in-process server for the tests of programs that use this crate. It needs no database and no
+//! model.
 //!
-//! [`FakeShiori`] speaks the API as a Shiori server does, over HTTP and on a port of its own. Its
-//! saves are real compare-and-swaps, it recognises a repeated save by its id, and its refresh tokens
-//! rotate. One suite of tests holds it and the server to the same answers. What it does not do is
-//! anything by itself:
+//! [`FakeShiori`] implements the API of a Shiori server over HTTP, on a free port. Its saves are real
+//! compare-and-swaps, it recognises a repeated save by its id, and its refresh tokens rotate. A
+//! conformance suite checks that it responds as the server does. It does nothing by itself:
 //!
-//! - **Summaries stand still** until [`SummaryClock`] moves them.
-//! - **Time stands still** until [`FakeShiori::advance`] moves it. Only a long-poll takes as long
-//!   as it asks for.
-//! - **Faults happen when they are injected**: lost requests and answers, errors, held requests,
-//!   and saves of another device that comes first. See [`Fault`].
+//! - **Summaries do not change** until [`SummaryClock`] steps them.
+//! - **Time does not pass** until [`FakeShiori::advance`] advances it. Only a long-poll waits in real
+//!   time.
+//! - **Faults happen when they are injected**: lost requests and responses, errors, held requests,
+//!   and concurrent saves of another device. See [`Fault`].
 //!
-//! Dropping the fake closes its port, and the next request finds nobody there.
+//! Dropping the fake closes its port, and later requests fail to connect.
 //!
-//! # A program's function, tested
+//! # Example: tests of a function
 //!
 //! ```
 //! use shiori_sdk::{
@@ -22,7 +21,7 @@
 //!     testing::{FakeShiori, Fault, CONFLICTING_LINE, Route},
 //! };
 //!
-//! /// Adds a line to a day's diary. This is what is to be tested.
+//! /// Adds a line to a day's diary. This is the function under test.
 //! async fn add_line(client: &Client, date: Date, line: &str) -> Result<Saved> {
 //!     let append = |mut draft: Draft| async move {
 //!         draft.content.push_paragraph(line);
@@ -31,8 +30,8 @@
 //!     client.diaries().update(date, append).await
 //! }
 //!
-//! // In a test module these three would be `#[tokio::test]`.
-//! async fn a_line_is_added_to_what_another_device_wrote() {
+//! // In a test module these three are `#[tokio::test]`.
+//! async fn a_line_is_added_after_the_text_of_another_device() {
 //!     let fake = FakeShiori::start();
 //!     let client = fake.client().await;
 //!     let date = Date::new(2026, 2, 16).unwrap();
@@ -43,7 +42,7 @@
 //!     assert_eq!(saved.report.conflicts, 1);
 //! }
 //!
-//! async fn a_line_is_added_once_though_the_answer_is_lost() {
+//! async fn a_line_is_added_once_if_the_response_is_lost() {
 //!     let fake = FakeShiori::start();
 //!     let client = fake.client().await;
 //!     let date = Date::new(2026, 2, 16).unwrap();
@@ -52,10 +51,10 @@
 //!     fake.inject(Fault::lost_response().on(Route::Save));
 //!     let saved = add_line(&client, date, "점심은 국수").await.unwrap();
 //!     assert_eq!(saved.draft.content.block_texts(), ["아침은 죽", "점심은 국수"]);
-//!     assert_eq!(fake.count(Route::Save), 3, "one was sent twice");
+//!     assert_eq!(fake.count(Route::Save), 3, "one save was sent twice");
 //! }
 //!
-//! async fn a_week_is_summarised_when_it_is_complete() {
+//! async fn a_week_is_summarised_if_it_is_complete() {
 //!     let fake = FakeShiori::start();
 //!     let client = fake.client().await;
 //!     let week = Week::containing(Date::new(2026, 2, 16).unwrap());
@@ -77,28 +76,33 @@
 //! #
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! #     a_line_is_added_to_what_another_device_wrote().await;
-//! #     a_line_is_added_once_though_the_answer_is_lost().await;
-//! #     a_week_is_summarised_when_it_is_complete().await;
+//! #     a_line_is_added_after_the_text_of_another_device().await;
+//! #     a_line_is_added_once_if_the_response_is_lost().await;
+//! #     a_week_is_summarised_if_it_is_complete().await;
 //! # }
 //! ```
 //!
-//! # What it leaves out
+//! # Limitations
 //!
-//! It answers from another thread, so a runtime whose time is paused (`tokio::time::pause`) may skip
-//! to the client's time-outs before the answer is there; real time passes quickly here anyhow.
+//! It runs on another thread, so a runtime with paused time (`tokio::time::pause`) may advance to the
+//! client's timeouts before the response arrives.
 //!
-//! Passwords are kept as they were sent and messages are not translated, so it is no server to put
-//! real diaries into. It knows nothing of the internal API, of `/healthz`, `/readyz` and `/metrics`,
-//! and it bounds neither time nor sessions.
+//! It is only for tests: passwords are not hashed and messages are not translated. It has no internal
+//! API, no `/healthz`, `/readyz` and `/metrics`, and it limits neither the time of a request nor the
+//! number of sessions.
 
 mod accounts;
 mod diaries;
 mod faults;
+mod request;
+mod response;
+mod route;
 mod server;
+mod sessions;
 mod state;
 mod summaries;
-mod wire;
+mod summary_clock;
+mod watch;
 
 use std::{
     fmt, io,
@@ -108,22 +112,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{oneshot, watch as tokio_watch};
 use uuid::Uuid;
 
-use self::{accounts::ACCESS_TTL, faults::Faults, state::State};
-use crate::{Client, ClientBuilder, NewAccount, Result, Timestamp};
+use self::{faults::Faults, state::State};
+use crate::{
+    Client, ClientBuilder, Result,
+    types::{NewAccount, Timestamp, limits::ACCESS_TOKEN_TTL},
+};
 
 pub use self::{
     diaries::CONFLICTING_LINE,
     faults::{Fault, Hold},
-    summaries::SummaryClock,
-    wire::Route,
+    route::Route,
+    summary_clock::SummaryClock,
 };
 
-/// A Shiori server for tests, in this process and on a free port of 127.0.0.1. It runs on a thread
-/// of its own, so that asynchronous and blocking tests can use it alike, and stops when it is
-/// dropped.
+/// An in-process Shiori server for tests, on a free port of 127.0.0.1. It runs on its own thread, so
+/// that both asynchronous and blocking tests can use it, and stops when it is dropped.
 pub struct FakeShiori {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -131,16 +137,16 @@ pub struct FakeShiori {
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// What the server's thread and the test share.
+/// The state that the server's thread and the test share.
 struct Shared {
     state: Mutex<State>,
     faults: Mutex<Faults>,
     seen: Mutex<Vec<SeenRequest>>,
-    /// Told whenever a summary may have changed.
-    changes: watch::Sender<()>,
+    /// Notified when a summary may have changed.
+    changes: tokio_watch::Sender<()>,
 }
 
-/// A request as it arrived. Of its query, its headers and its body nothing is kept.
+/// A request that arrived, without its query, headers and body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeenRequest {
@@ -155,15 +161,15 @@ pub struct SeenRequest {
 }
 
 impl FakeShiori {
-    /// Starts a server that nobody has used yet.
+    /// Starts an empty server.
     ///
     /// # Panics
     ///
-    /// When the system gives no port or no thread.
+    /// If the system cannot open a port or start a thread.
     pub fn start() -> Self {
         match Self::try_start() {
             Ok(fake) => fake,
-            Err(error) => panic!("the fake server does not start: {error}"),
+            Err(error) => panic!("the fake server cannot start: {error}"),
         }
     }
 
@@ -173,10 +179,10 @@ impl FakeShiori {
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared {
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(Timestamp::now())),
             faults: Mutex::default(),
             seen: Mutex::default(),
-            changes: watch::Sender::new(()),
+            changes: tokio_watch::Sender::new(()),
         });
         let (stop, stopped) = oneshot::channel();
         let serve = server::serve(listener, shared.clone(), stopped);
@@ -186,17 +192,17 @@ impl FakeShiori {
         Ok(Self { address, shared, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Its base URL.
+    /// The base URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// A client of it, to be set up further. Nobody is signed in.
+    /// A builder of a client for this server. The client is not signed in.
     pub fn builder(&self) -> ClientBuilder {
         Client::builder(self.url())
     }
 
-    /// An account that nobody has used yet.
+    /// Creates a new account.
     pub fn person(&self) -> Person {
         let email = format!("person-{}@example.com", Uuid::new_v4().simple());
         let account = NewAccount {
@@ -204,96 +210,97 @@ impl FakeShiori {
             password: Person::PASSWORD.into(),
             nickname: "시험".to_owned(),
         };
-        let created = self.shared.lock().accounts.create(account);
-        created.expect("the address is new, and every field keeps its rule");
+        let signed_up = self.shared.state().accounts.sign_up(account);
+        debug_assert!(signed_up.is_ok(), "the address is new, and every field is valid");
         Person { url: self.url(), email }
     }
 
-    /// A device of somebody new, signed in. For more devices of one person, see
+    /// A client that is signed in with a new account. For several clients of one account, see
     /// [`FakeShiori::person`].
     ///
     /// # Panics
     ///
-    /// When a fault that was injected before hits the login.
+    /// If an injected fault affects the login.
     pub async fn client(&self) -> Client {
         match self.person().sign_in(self.builder()).await {
             Ok(client) => client,
-            Err(error) => panic!("not signed in: {error}"),
+            Err(error) => panic!("the login failed: {error}"),
         }
     }
 
-    /// The clock of summaries: nothing happens to them until it is moved.
+    /// Steps the summaries. They do not change by themselves.
     pub fn summaries(&self) -> SummaryClock {
         SummaryClock::new(self.shared.clone())
     }
 
-    /// The time in the fake. It stands still at the moment of the start until it is moved.
+    /// The time of the fake: the time of its start, plus what it was advanced by.
     pub fn now(&self) -> Timestamp {
-        self.shared.lock().now
+        self.shared.state().now
     }
 
-    /// Moves the time in the fake: access tokens expire after 15 minutes, sessions after 30 days
-    /// without a refresh, and the answer of a refresh can be asked for again for 10 seconds.
+    /// Advances the time of the fake. Access tokens expire after
+    /// [`ACCESS_TOKEN_TTL`](crate::limits::ACCESS_TOKEN_TTL), sessions after
+    /// [`SESSION_TTL`](crate::limits::SESSION_TTL) without a refresh, and a refresh can be repeated
+    /// for [`REFRESH_GRACE`](crate::limits::REFRESH_GRACE).
     pub fn advance(&self, by: Duration) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state();
         state.now = state.now + by;
     }
 
-    /// Moves the time in the fake so far that every access token has expired. Clients renew theirs
-    /// by themselves.
+    /// Advances the time of the fake until every access token has expired. Clients refresh theirs
+    /// automatically.
     pub fn expire_access_tokens(&self) {
-        self.advance(ACCESS_TTL);
+        self.advance(ACCESS_TOKEN_TTL);
     }
 
-    /// Makes a fault wait for the next request that it is meant for. A request meets one fault at
-    /// most, the first that was injected.
+    /// Injects a fault that affects the next matching request. At most one fault affects a request,
+    /// the one that was injected first.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults().add(fault);
     }
 
-    /// The next so many saves lose against another device: each finds that a paragraph,
-    /// [`CONFLICTING_LINE`], has just been added to the diary, and is answered 409 with the diary as it
-    /// stands. Saves that would have failed anyhow do not count.
+    /// The next `count` saves conflict: another device first adds the paragraph [`CONFLICTING_LINE`] to the
+    /// diary, and the response is 409 with the current diary. Saves that fail anyway do not count.
     pub fn inject_conflicts(&self, count: u32) {
-        let mut state = self.shared.lock();
-        let pending = &mut state.diaries.pending_conflicts;
+        let mut state = self.shared.state();
+        let pending = &mut state.diaries.injected_conflicts;
         *pending = pending.saturating_add(count);
     }
 
-    /// The next request is applied, and its answer is lost: [`Fault::lost_answer`].
+    /// The next request is applied, and its response is lost: [`Fault::lost_response`].
     pub fn drop_response_once(&self) {
         self.inject(Fault::lost_response());
     }
 
-    /// The next request is answered with this status: [`Fault::status`].
+    /// The next response has this status: [`Fault::status`].
     pub fn fail_next(&self, status: u16) {
         self.inject(Fault::status(status));
     }
 
-    /// Holds the next request for this route back before it is applied, until it is released.
+    /// Holds the next request for this route before it is applied, until it is released.
     pub fn hold(&self, route: Route) -> Hold {
         let (hold, gate) = Hold::new();
         self.inject(Fault::held(gate).on(route));
         hold
     }
 
-    /// Every request that has arrived, in order.
+    /// Every request that arrived, in order.
     pub fn requests(&self) -> Vec<SeenRequest> {
         lock(&self.shared.seen).clone()
     }
 
-    /// How many requests for this route have arrived.
+    /// The number of requests for this route.
     pub fn count(&self, route: Route) -> usize {
         lock(&self.shared.seen).iter().filter(|seen| seen.route == Some(route)).count()
     }
 }
 
 impl Drop for FakeShiori {
-    /// Stops the server; whoever is connected is cut off. When this returns, the port is closed.
+    /// Stops the server and closes all connections. When this returns, the port is closed.
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A server that failed has answered nothing, and the test has seen that.
+            // If the server failed, the test has seen failed requests.
             let _ = thread.join();
         }
     }
@@ -306,7 +313,7 @@ impl fmt::Debug for FakeShiori {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
@@ -314,15 +321,15 @@ impl Shared {
         lock(&self.faults)
     }
 
-    fn saw(&self, request: SeenRequest) {
+    fn record(&self, request: SeenRequest) {
         lock(&self.seen).push(request);
     }
 
-    fn changed(&self) {
+    fn notify_changed(&self) {
         self.changes.send_replace(());
     }
 
-    fn subscribe(&self) -> watch::Receiver<()> {
+    fn subscribe(&self) -> tokio_watch::Receiver<()> {
         self.changes.subscribe()
     }
 }
@@ -331,7 +338,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Somebody with an account at a [`FakeShiori`], and any number of devices.
+/// The user of an account at a [`FakeShiori`], with any number of devices.
 #[derive(Debug, Clone)]
 pub struct Person {
     url: String,
@@ -339,7 +346,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// The password of every such person.
+    /// The password of every person.
     pub const PASSWORD: &'static str = "correct horse 1!";
 
     /// The e-mail address.
@@ -347,20 +354,21 @@ impl Person {
         &self.email
     }
 
-    /// A device of this person, signed in.
+    /// A new client that is signed in.
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) when the fake is gone, or a fault was injected before.
+    /// [`Error`](crate::Error) if the login fails: the fake was dropped, or an injected fault affects
+    /// the login.
     pub async fn device(&self) -> Result<Client> {
         self.sign_in(Client::builder(&self.url)).await
     }
 
-    /// The same, set up as one likes.
+    /// A client of this builder that is signed in.
     ///
     /// # Errors
     ///
-    /// As [`Person::device`], and when the builder does not build.
+    /// As [`Person::device`], and if the builder fails.
     pub async fn sign_in(&self, builder: ClientBuilder) -> Result<Client> {
         let client = builder.build()?;
         client.auth().login(&self.email, Self::PASSWORD).await?;

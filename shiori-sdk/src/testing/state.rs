@@ -1,59 +1,112 @@
-//! The state of the fake, and what each request does to it. Nothing here waits or knows HTTP's
-//! connections.
+//! The state of the fake server, and which part of it handles which request.
+
+use hyper::{StatusCode, header::USER_AGENT};
 
 use super::{
-    accounts::{Accounts, Caller},
+    accounts::Accounts,
     diaries::Diaries,
+    request::ApiRequest,
+    response::{ApiError, ApiResponse},
+    route::Route,
+    sessions::Sessions,
     summaries::Summaries,
-    wire::{ApiError, ApiRequest, ApiResponse, Route},
 };
-use crate::Timestamp;
+use crate::types::{SignedUp, Timestamp, UserId, VerifyRequest};
 
 pub(super) struct State {
-    /// The fake's clock. It moves only when a test moves it.
+    /// The fake's time. It only moves when a test advances it.
     pub(super) now: Timestamp,
     pub(super) accounts: Accounts,
+    pub(super) sessions: Sessions,
     pub(super) diaries: Diaries,
     pub(super) summaries: Summaries,
 }
 
 impl State {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Timestamp) -> Self {
         Self {
-            now: Timestamp::now(),
+            now,
             accounts: Accounts::default(),
+            sessions: Sessions::default(),
             diaries: Diaries::default(),
             summaries: Summaries::default(),
         }
     }
 
-    /// The response to every request that does not wait.
-    pub(super) fn respond(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+    /// The response to a request, without waiting.
+    pub(super) fn handle(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
         let now = self.now;
         match request.route {
-            Route::SignUp => return self.accounts.sign_up(request),
-            Route::LogIn => return self.accounts.log_in(request, now),
-            Route::Refresh => return self.accounts.refresh(request, now),
-            Route::Verify => return self.accounts.verify(request, now),
-            _ => {}
-        }
-        let caller = self.caller(request)?;
-        let (accounts, diaries) = (&mut self.accounts, &mut self.diaries);
-        match request.route {
-            Route::LogOut => Ok(accounts.log_out(caller)),
-            Route::Sessions => Ok(accounts.list_sessions(caller, now)),
-            Route::Revoke => accounts.revoke(caller, request),
-            Route::Get => diaries.get(caller.user, request, &self.summaries),
-            Route::Save => diaries.save(caller.user, request, &self.summaries, now),
-            Route::Delete => diaries.delete(caller.user, request, &self.summaries),
-            Route::Archive => diaries.archive(caller.user, request, &self.summaries, now),
-            Route::List => diaries.list(caller.user, request, &self.summaries),
-            _ => self.respond_about_summaries(caller.user, request),
+            Route::SignUp => {
+                let user_id = self.accounts.sign_up(request.body()?)?;
+                Ok(ApiResponse::with_status(StatusCode::CREATED, &SignedUp { user_id }))
+            }
+            Route::LogIn => {
+                let user = self.accounts.log_in(&request.body()?, now)?;
+                let user_agent = request.header(USER_AGENT).map(str::to_owned);
+                Ok(self.sessions.open(user, user_agent, now))
+            }
+            Route::Refresh => self.sessions.refresh(request, now),
+            Route::Verify => {
+                let body: VerifyRequest = request.body()?;
+                self.sessions.verify(&body.access_token, now)?;
+                Ok(ApiResponse::done())
+            }
+            Route::LogOut => {
+                let caller = self.sessions.caller(request, now)?;
+                Ok(self.sessions.log_out(caller))
+            }
+            Route::Sessions => {
+                let caller = self.sessions.caller(request, now)?;
+                Ok(ApiResponse::ok(&self.sessions.list(caller, now)))
+            }
+            Route::Revoke => {
+                let user = self.user(request)?;
+                self.sessions.revoke(user, request.id()?)?;
+                Ok(ApiResponse::done())
+            }
+            Route::Get => {
+                let user = self.user(request)?;
+                self.diaries.get(user, request, &self.summaries)
+            }
+            Route::Save => {
+                let user = self.user(request)?;
+                self.diaries.save(user, request, &self.summaries, now)
+            }
+            Route::Delete => {
+                let user = self.user(request)?;
+                self.diaries.delete(user, request, &self.summaries)
+            }
+            Route::Archive => {
+                let user = self.user(request)?;
+                self.diaries.archive(user, request, &self.summaries, now)
+            }
+            Route::List => {
+                let user = self.user(request)?;
+                Ok(ApiResponse::ok(&self.diaries.list(user, request.range()?, &self.summaries)))
+            }
+            Route::RequestSummary => {
+                let user = self.user(request)?;
+                self.summaries.request(user, request, &self.diaries, now)
+            }
+            Route::Summary | Route::Events => {
+                let user = self.user(request)?;
+                Ok(ApiResponse::ok(&self.summaries.view(user, request.id()?)?))
+            }
+            Route::Cancel => {
+                let user = self.user(request)?;
+                self.summaries.cancel(user, request.id()?, now)?;
+                Ok(ApiResponse::done())
+            }
+            Route::Reflection => {
+                let user = self.user(request)?;
+                self.summaries.reflection(user, request, &self.diaries)
+            }
         }
     }
 
-    /// The caller of a request, by its access token.
-    pub(super) fn caller(&mut self, request: &ApiRequest) -> Result<Caller, ApiError> {
-        self.accounts.caller(request, self.now)
+    /// Authenticates a request.
+    pub(super) fn user(&mut self, request: &ApiRequest) -> Result<UserId, ApiError> {
+        self.sessions.caller(request, self.now).map(|caller| caller.user)
     }
 }

@@ -1,165 +1,139 @@
-//! Summaries, and the clock that a test moves.
+//! Summaries. They only change when [`SummaryClock`](super::SummaryClock) steps them.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use hyper::{
-    StatusCode,
-    header::{LOCATION, RETRY_AFTER},
-};
-use serde::Deserialize;
+use hyper::{StatusCode, header::LOCATION};
 
 use super::{
-    Shared,
-    state::State,
-    wire::{ApiError, ApiRequest, ApiResponse, Route, date, not_found},
+    diaries::Diaries,
+    request::{ApiRequest, parse_date},
+    response::{ApiError, ApiResponse},
 };
-use crate::{
+use crate::types::{
     Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode, FailureKind,
     MissingDates, Progress, Reflection, Revision, Summary, SummaryFailure, SummaryId,
-    SummaryReceipt, SummaryStatus, Timestamp, UserId, Version, Week,
+    SummaryReceipt, SummaryRequest, SummaryStatus, Timestamp, UserId, Version, Week,
+    limits::MAX_UNFINISHED_SUMMARIES,
 };
 
-/// Unfinished summaries that one person may have.
-const MAX_UNFINISHED: usize = 32;
-
-/// What the fake calls itself where a server names its model.
+/// The engine of every reflection.
 const ENGINE: &str = "fake/1";
 
-/// Every summary that was requested.
+/// When clients that do not long-poll should poll.
+const POLL_AFTER: Duration = Duration::from_secs(1);
+
+/// When a client with too many unfinished summaries should retry.
+const TOO_MANY_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// Every requested summary.
 #[derive(Default)]
 pub(super) struct Summaries {
-    rows: Vec<SummaryRecord>,
-    /// Those that are completed, in the order in which they were.
+    rows: Vec<Row>,
+    /// The completed ones, in the order of their completion.
     completed: Vec<SummaryId>,
-    /// The reflection that completes every summary as soon as it is requested.
-    auto: Option<String>,
+    /// The text that every summary is completed with as soon as it is requested.
+    pub(super) auto_complete: Option<String>,
 }
 
-struct SummaryRecord {
+struct Row {
     user: UserId,
     week: Week,
     versions_read: BTreeMap<Date, Version>,
     summary: Summary,
 }
 
-/// The body of a summary request; its dates are read here, so that a bad one gets its own error.
-#[derive(Deserialize)]
-struct WeekBody {
-    start: String,
-    end: String,
-    #[serde(default)]
-    force: bool,
-}
-
-impl State {
-    pub(super) fn respond_about_summaries(
+impl Summaries {
+    pub(super) fn request(
         &mut self,
         user: UserId,
         request: &ApiRequest,
+        diaries: &Diaries,
+        now: Timestamp,
     ) -> Result<ApiResponse, ApiError> {
-        match request.route {
-            Route::RequestSummary => {
-                let body: WeekBody = request.body()?;
-                let week = week(DateRange::new(date(&body.start)?, date(&body.end)?).ok())?;
-                self.request(user, week, body.force)
-            }
-            Route::Cancel => {
-                let now = self.now;
-                let summary = &mut self.summaries.find(user, request.id()?)?.summary;
-                if summary.status.is_final() {
-                    return Err(ApiError::new(409, ErrorCode::SummaryFinal));
-                }
-                summary.end(SummaryStatus::Cancelled, now);
-                Ok(ApiResponse::done())
-            }
-            Route::Reflection => {
-                let week = week(Some(request.range()?))?;
-                Ok(ApiResponse::ok(&self.reflection(user, week)))
-            }
-            _ => Err(not_found()),
-        }
-    }
-
-    fn request(&mut self, user: UserId, week: Week, force: bool) -> Result<ApiResponse, ApiError> {
-        let versions = self.diaries.versions(user, week.dates());
+        let body: SummaryRequest<String> = request.body()?;
+        let week = week(DateRange::new(parse_date(&body.start)?, parse_date(&body.end)?).ok())?;
+        let versions = diaries.versions(user, week.dates());
         if versions.len() < Week::DAYS {
-            let missing_dates = week.dates().filter(|day| !versions.contains_key(day)).collect();
+            let missing_dates = week.dates().filter(|date| !versions.contains_key(date)).collect();
             let data = MissingDates { missing_dates };
             return Err(ApiError::new(422, ErrorCode::WeekIncomplete).with_data(&data));
         }
-        let latest = self.summaries.latest(user, week);
-        if let Some(done) = latest.filter(|row| !force && row.versions_read == versions) {
-            return Ok(receipt(&done.summary, StatusCode::OK));
+        let latest = self.latest_completed(user, week);
+        if let Some(row) = latest.filter(|row| !body.force && row.versions_read == versions) {
+            return Ok(receipt(&row.summary, StatusCode::OK));
         }
-        let unfinished = |row: &&SummaryRecord| row.user == user && !row.summary.status.is_final();
-        let unfinished = || self.summaries.rows.iter().filter(unfinished);
-        if let Some(row) = unfinished().find(|row| row.week == week) {
+        let is_unfinished = |row: &&Row| row.user == user && !row.summary.status.is_final();
+        let unfinished: Vec<_> = self.rows.iter().filter(is_unfinished).collect();
+        if let Some(row) = unfinished.iter().find(|row| row.week == week) {
             return Ok(receipt(&row.summary, StatusCode::ACCEPTED));
         }
-        if unfinished().count() >= MAX_UNFINISHED {
-            let refusal = ApiError::new(429, ErrorCode::TooManySummaries);
-            return Err(refusal.with_retry_after(Duration::from_secs(10)));
+        if unfinished.len() >= MAX_UNFINISHED_SUMMARIES as usize {
+            let error = ApiError::new(429, ErrorCode::TooManySummaries);
+            return Err(error.with_retry_after(TOO_MANY_RETRY_AFTER));
         }
-        let summary = Summary {
-            id: SummaryId::new(),
-            start: week.start(),
-            end: week.end(),
-            status: SummaryStatus::Queued,
-            revision: Revision::new(1),
-            attempts: 0,
-            requested_at: self.now,
-            started_at: None,
-            finished_at: None,
-            reflection: None,
-            engine: None,
-            emotions: Vec::new(),
-            truncated: Vec::new(),
-            failure: None,
-            progress: None,
-        };
-        let (id, reply) = (summary.id, receipt(&summary, StatusCode::ACCEPTED));
-        self.summaries.rows.push(SummaryRecord {
-            user,
-            week,
-            versions_read: BTreeMap::new(),
-            summary,
+        let summary = queued(week, now);
+        let (id, response) = (summary.id, receipt(&summary, StatusCode::ACCEPTED));
+        self.rows.push(Row { user, week, versions_read: BTreeMap::new(), summary });
+        if let Some(text) = self.auto_complete.clone() {
+            self.complete(id, text, |_| Emotion::Neutral, diaries, now);
+        }
+        Ok(response)
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        user: UserId,
+        id: SummaryId,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        let summary = &mut self.find(user, id)?.summary;
+        if summary.status.is_final() {
+            return Err(ApiError::new(409, ErrorCode::SummaryFinal));
+        }
+        summary.finish(SummaryStatus::Cancelled, now);
+        Ok(())
+    }
+
+    pub(super) fn reflection(
+        &self,
+        user: UserId,
+        request: &ApiRequest,
+        diaries: &Diaries,
+    ) -> Result<ApiResponse, ApiError> {
+        let week = week(Some(request.range()?))?;
+        let reflection = self.latest_completed(user, week).and_then(|row| {
+            Some(Reflection {
+                summary_id: row.summary.id,
+                start: week.start(),
+                end: week.end(),
+                reflection: row.summary.reflection.clone()?,
+                emotions: row.summary.emotions.clone(),
+                truncated: Vec::new(),
+                generated_at: row.summary.finished_at?,
+                stale: row.versions_read != diaries.versions(user, week.dates()),
+                engine: row.summary.engine.clone()?,
+            })
         });
-        if let Some(text) = self.summaries.auto.clone() {
-            self.complete(id, text, |_| Emotion::Neutral);
-        }
-        Ok(reply)
+        Ok(ApiResponse::ok(&reflection))
     }
 
-    fn reflection(&self, user: UserId, week: Week) -> Option<Reflection> {
-        let row = self.summaries.latest(user, week)?;
-        Some(Reflection {
-            summary_id: row.summary.id,
-            start: week.start(),
-            end: week.end(),
-            reflection: row.summary.reflection.clone()?,
-            emotions: row.summary.emotions.clone(),
-            truncated: Vec::new(),
-            generated_at: row.summary.finished_at?,
-            stale: row.versions_read != self.diaries.versions(user, week.dates()),
-            engine: row.summary.engine.clone()?,
-        })
+    /// The unfinished summaries, in the order of their requests.
+    pub(super) fn unfinished(&self) -> Vec<SummaryId> {
+        let summaries = self.rows.iter().map(|row| &row.summary);
+        let unfinished = summaries.filter(|summary| !summary.status.is_final());
+        unfinished.map(|summary| summary.id).collect()
     }
 
-    /// Starts the summary unless it is final. Returns whether it is running.
-    fn start(&mut self, id: SummaryId) -> bool {
-        let Some(row) = self.summaries.rows.iter().find(|row| row.summary.id == id) else {
+    /// From queued to running: reads the current versions of the diaries. Fails the summary if one
+    /// was deleted. Returns whether the summary is running.
+    pub(super) fn start(&mut self, id: SummaryId, diaries: &Diaries, now: Timestamp) -> bool {
+        let Some(row) = self.row(id).filter(|row| row.summary.status == SummaryStatus::Queued)
+        else {
             return false;
         };
-        match row.summary.status {
-            SummaryStatus::Running => return true,
-            SummaryStatus::Queued => {}
-            _ => return false,
-        }
-        let (now, versions) = (self.now, self.diaries.versions(row.user, row.week.dates()));
-        let Some(row) = self.summaries.row(id) else { return false };
+        let versions = diaries.versions(row.user, row.week.dates());
         if versions.len() < Week::DAYS {
-            row.summary.end(SummaryStatus::Failed, now);
-            row.summary.failure = Some(failure(FailureKind::WeekIncomplete));
+            row.summary.fail(FailureKind::WeekIncomplete, now);
             return false;
         }
         row.versions_read = versions;
@@ -169,17 +143,29 @@ impl State {
         true
     }
 
-    fn complete(
+    /// The row if it is running, or queued and can be started.
+    fn started(&mut self, id: SummaryId, diaries: &Diaries, now: Timestamp) -> Option<&mut Row> {
+        self.start(id, diaries, now);
+        self.running(id)
+    }
+
+    fn running(&mut self, id: SummaryId) -> Option<&mut Row> {
+        self.row(id).filter(|row| row.summary.status == SummaryStatus::Running)
+    }
+
+    pub(super) fn set_progress(&mut self, id: SummaryId, progress: Progress) -> bool {
+        self.running(id).map(|row| row.summary.progress = Some(progress)).is_some()
+    }
+
+    pub(super) fn complete(
         &mut self,
         id: SummaryId,
         reflection: String,
         emotion: impl Fn(Date) -> Emotion,
+        diaries: &Diaries,
+        now: Timestamp,
     ) -> bool {
-        let now = self.now;
-        if !self.start(id) {
-            return false;
-        }
-        let Some(row) = self.summaries.row(id) else { return false };
+        let Some(row) = self.started(id, diaries, now) else { return false };
         let day = |date: &Date| {
             let label = emotion(*date);
             let weights = Emotion::ALL.map(|one| if one == label { 1.0 } else { 0.0 });
@@ -189,48 +175,68 @@ impl State {
         row.summary.emotions = row.versions_read.keys().map(day).collect();
         row.summary.reflection = Some(reflection);
         row.summary.engine = Some(ENGINE.to_owned());
-        row.summary.end(SummaryStatus::Completed, now);
-        self.summaries.completed.push(id);
+        row.summary.finish(SummaryStatus::Completed, now);
+        self.completed.push(id);
         true
     }
-}
 
-impl Summaries {
-    fn row(&mut self, id: SummaryId) -> Option<&mut SummaryRecord> {
+    pub(super) fn fail(
+        &mut self,
+        id: SummaryId,
+        kind: FailureKind,
+        diaries: &Diaries,
+        now: Timestamp,
+    ) -> bool {
+        self.started(id, diaries, now).map(|row| row.summary.fail(kind, now)).is_some()
+    }
+
+    /// From running back to queued.
+    pub(super) fn requeue(&mut self, id: SummaryId, kind: FailureKind) -> bool {
+        let Some(row) = self.running(id) else { return false };
+        row.summary.step(SummaryStatus::Queued);
+        row.summary.failure = Some(failure(kind));
+        true
+    }
+
+    fn row(&mut self, id: SummaryId) -> Option<&mut Row> {
         self.rows.iter_mut().find(|row| row.summary.id == id)
     }
 
-    /// The user's summary. Other users' summaries are not found.
-    fn find(&mut self, user: UserId, id: SummaryId) -> Result<&mut SummaryRecord, ApiError> {
-        self.row(id).filter(|row| row.user == user).ok_or_else(not_found)
+    /// The user's summary; other users' summaries are not found.
+    fn find(&mut self, user: UserId, id: SummaryId) -> Result<&mut Row, ApiError> {
+        self.row(id).filter(|row| row.user == user).ok_or_else(ApiError::not_found)
     }
 
-    /// The user's summary.
+    /// The current state of the user's summary.
     pub(super) fn view(&mut self, user: UserId, id: SummaryId) -> Result<Summary, ApiError> {
         self.find(user, id).map(|row| row.summary.clone())
     }
 
     /// The user's completed summaries, the newest first.
-    fn results(&self, user: UserId) -> impl Iterator<Item = &SummaryRecord> {
+    fn completed(&self, user: UserId) -> impl Iterator<Item = &Row> {
         let row = |id: &SummaryId| self.rows.iter().find(|row| row.summary.id == *id);
         self.completed.iter().rev().filter_map(row).filter(move |row| row.user == user)
     }
 
-    /// The newest result on exactly this week.
-    fn latest(&self, user: UserId, week: Week) -> Option<&SummaryRecord> {
-        self.results(user).find(|row| row.week == week)
+    /// The newest completed summary of exactly this week.
+    fn latest_completed(&self, user: UserId, week: Week) -> Option<&Row> {
+        self.completed(user).find(|row| row.week == week)
     }
 
-    /// The emotion that the day was last tagged with.
+    /// The date's emotion according to the newest completed summary.
     pub(super) fn emotion(&self, user: UserId, date: Date) -> Option<Emotion> {
-        let tag =
-            |row: &SummaryRecord| row.summary.emotions.iter().find(|day| day.date == date).copied();
-        self.results(user).find_map(tag).map(|day| day.label)
+        let tag = |row: &Row| row.summary.emotions.iter().find(|day| day.date == date).copied();
+        self.completed(user).find_map(tag).map(|day| day.label)
     }
 
-    /// The summary status of a day at this version of its diary, by the newest request.
-    pub(super) fn status(&self, user: UserId, date: Date, version: Version) -> DiarySummaryStatus {
-        let covers = |row: &&SummaryRecord| {
+    /// The status of a diary with this version according to the newest summary that covers it.
+    pub(super) fn diary_status(
+        &self,
+        user: UserId,
+        date: Date,
+        version: Version,
+    ) -> DiarySummaryStatus {
+        let covers = |row: &&Row| {
             row.user == user
                 && row.week.contains(date)
                 && row.summary.status != SummaryStatus::Cancelled
@@ -238,19 +244,13 @@ impl Summaries {
         let Some(row) = self.rows.iter().rev().find(covers) else {
             return DiarySummaryStatus::None;
         };
-        match row.summary.status {
-            SummaryStatus::Completed if row.versions_read.get(&date) == Some(&version) => {
-                DiarySummaryStatus::Completed
-            }
-            SummaryStatus::Completed => DiarySummaryStatus::Stale,
-            SummaryStatus::Failed => DiarySummaryStatus::Failed,
-            _ => DiarySummaryStatus::Pending,
-        }
+        let is_current = row.versions_read.get(&date) == Some(&version);
+        DiarySummaryStatus::covered_by(row.summary.status, is_current)
     }
 }
 
 impl Summary {
-    /// Sets the next status under a new revision and clears progress and failure.
+    /// Sets the next status, with a new revision and without the results of the last run.
     fn step(&mut self, status: SummaryStatus) {
         self.status = status;
         self.revision = self.revision.next();
@@ -258,9 +258,34 @@ impl Summary {
         self.failure = None;
     }
 
-    fn end(&mut self, status: SummaryStatus, now: Timestamp) {
+    fn finish(&mut self, status: SummaryStatus, now: Timestamp) {
         self.step(status);
         self.finished_at = Some(now);
+    }
+
+    fn fail(&mut self, kind: FailureKind, now: Timestamp) {
+        self.finish(SummaryStatus::Failed, now);
+        self.failure = Some(failure(kind));
+    }
+}
+
+fn queued(week: Week, now: Timestamp) -> Summary {
+    Summary {
+        id: SummaryId::new(),
+        start: week.start(),
+        end: week.end(),
+        status: SummaryStatus::Queued,
+        revision: Revision::new(1),
+        attempts: 0,
+        requested_at: now,
+        started_at: None,
+        finished_at: None,
+        reflection: None,
+        engine: None,
+        emotions: Vec::new(),
+        truncated: Vec::new(),
+        failure: None,
+        progress: None,
     }
 }
 
@@ -270,120 +295,13 @@ fn week(range: Option<DateRange>) -> Result<Week, ApiError> {
 }
 
 fn receipt(summary: &Summary, status: StatusCode) -> ApiResponse {
-    let receipt = SummaryReceipt { id: summary.id, status: summary.status, poll_after_ms: 1000 };
+    let poll_after_ms = u64::try_from(POLL_AFTER.as_millis()).unwrap_or(u64::MAX);
+    let receipt = SummaryReceipt { id: summary.id, status: summary.status, poll_after_ms };
     let location = format!("/api/diary/summary/{}", summary.id);
-    let reply = ApiResponse::with_status(&receipt, status).with_header(LOCATION, &location);
-    if status == StatusCode::ACCEPTED { reply.with_header(RETRY_AFTER, "1") } else { reply }
+    let response = ApiResponse::with_status(status, &receipt).with_header(LOCATION, &location);
+    if status == StatusCode::ACCEPTED { response.with_retry_after(POLL_AFTER) } else { response }
 }
 
 fn failure(kind: FailureKind) -> SummaryFailure {
     SummaryFailure { kind, message: kind.as_str().to_owned() }
-}
-
-/// Moves summaries through their life, in the place of a worker. Made by
-/// [`FakeShiori::summaries`](super::FakeShiori::summaries).
-///
-/// Each step says whether it was taken. A summary that has ended takes none, however it ended: a
-/// worker that comes too late is refused.
-#[derive(Clone)]
-pub struct SummaryClock {
-    shared: Arc<Shared>,
-}
-
-impl SummaryClock {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
-    }
-
-    /// The summaries that have not ended, in the order in which they were asked for.
-    pub fn unfinished(&self) -> Vec<SummaryId> {
-        let state = self.shared.lock();
-        let rows = state.summaries.rows.iter().map(|row| &row.summary);
-        rows.filter(|summary| !summary.status.is_final()).map(|summary| summary.id).collect()
-    }
-
-    /// From queued to running: a worker takes it, and reads the diaries as they stand now. If one
-    /// was deleted meanwhile, the summary fails.
-    pub fn start(&self, id: SummaryId) -> bool {
-        self.step(|state| {
-            let status = state.summaries.row(id).map(|row| row.summary.status);
-            status == Some(SummaryStatus::Queued) && state.start(id)
-        })
-    }
-
-    /// Tells how far a running summary is. It is no new revision: those who watch are told, those
-    /// who wait are not.
-    pub fn progress(&self, id: SummaryId, progress: Progress) -> bool {
-        self.step(|state| {
-            let row = state.summaries.row(id);
-            let running = row.filter(|row| row.summary.status == SummaryStatus::Running);
-            running.map(|row| row.summary.progress = Some(progress)).is_some()
-        })
-    }
-
-    /// To completed with this text, and every day neutral. A queued summary is started first.
-    pub fn complete(&self, id: SummaryId, reflection: impl Into<String>) -> bool {
-        self.complete_with(id, reflection, |_| Emotion::Neutral)
-    }
-
-    /// To completed with this text, and each day with the emotion that the closure says. A queued
-    /// summary is started first.
-    pub fn complete_with(
-        &self,
-        id: SummaryId,
-        reflection: impl Into<String>,
-        emotion: impl Fn(Date) -> Emotion,
-    ) -> bool {
-        self.step(|state| state.complete(id, reflection.into(), emotion))
-    }
-
-    /// Completes all that have not ended with this text; how many there were.
-    pub fn complete_all(&self, reflection: &str) -> usize {
-        self.unfinished().into_iter().filter(|id| self.complete(*id, reflection)).count()
-    }
-
-    /// From now on every summary is completed with this text as soon as it is asked for.
-    pub fn auto_complete(&self, reflection: impl Into<String>) {
-        self.shared.lock().summaries.auto = Some(reflection.into());
-    }
-
-    /// To failed for this reason, for good. A queued summary is started first.
-    pub fn fail(&self, id: SummaryId, kind: FailureKind) -> bool {
-        self.step(|state| {
-            let now = state.now;
-            let row = if state.start(id) { state.summaries.row(id) } else { None };
-            row.map(|row| {
-                row.summary.end(SummaryStatus::Failed, now);
-                row.summary.failure = Some(failure(kind));
-            })
-            .is_some()
-        })
-    }
-
-    /// From running back to queued: the attempt has failed for this reason, and there will be
-    /// another.
-    pub fn requeue(&self, id: SummaryId, kind: FailureKind) -> bool {
-        self.step(|state| {
-            let row = state.summaries.row(id);
-            let running = row.filter(|row| row.summary.status == SummaryStatus::Running);
-            running
-                .map(|row| {
-                    row.summary.step(SummaryStatus::Queued);
-                    row.summary.failure = Some(failure(kind));
-                })
-                .is_some()
-        })
-    }
-
-    fn step(&self, step: impl FnOnce(&mut State) -> bool) -> bool {
-        let taken = step(&mut self.shared.lock());
-        self.shared.changed();
-        taken
-    }
-}
-
-impl fmt::Debug for SummaryClock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SummaryClock").field("unfinished", &self.unfinished()).finish()
-    }
 }

@@ -2,45 +2,50 @@ use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{SessionId, Timestamp, UserId};
+use super::{SessionId, Timestamp, UserId, limits::MAX_NICKNAME_CHARS};
 
-/// A password on its way to the server. `Debug` does not show it.
+/// A password. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, format = "password"))]
 #[serde(transparent)]
 pub struct Password(String);
 
 impl Password {
-    /// The fewest characters (Unicode scalar values) of a new password.
+    /// Minimum length of a new password, in characters (Unicode scalar values).
     pub const MIN_CHARS: usize = 8;
 
-    /// The most characters of a new password.
+    /// Maximum length of a new password, in characters (Unicode scalar values).
     pub const MAX_CHARS: usize = 128;
-
-    /// Checks the rule for new passwords: [`Password::MIN_CHARS`] to [`Password::MAX_CHARS`]
-    /// characters, among them a letter, a digit and a special character. Letters and digits of
-    /// every script count. A character that is neither, and neither white space nor a control
-    /// character, is special.
-    ///
-    /// # Errors
-    ///
-    /// [`WeakPassword`] names the first part of the rule that is broken.
-    pub fn check(&self) -> Result<(), WeakPassword> {
-        let is_special = |c: char| !(c.is_alphanumeric() || c.is_whitespace() || c.is_control());
-        match self.0.chars().count() {
-            ..Self::MIN_CHARS => Err(WeakPassword::TooShort),
-            chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
-            _ if !self.0.contains(char::is_alphabetic) => Err(WeakPassword::NoLetter),
-            _ if !self.0.contains(char::is_numeric) => Err(WeakPassword::NoDigit),
-            _ if !self.0.contains(is_special) => Err(WeakPassword::NoSpecial),
-            _ => Ok(()),
-        }
-    }
 
     /// The password itself. Keep it out of logs.
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// Checks the rule for new passwords: [`MIN_CHARS`](Self::MIN_CHARS) to
+    /// [`MAX_CHARS`](Self::MAX_CHARS) characters with a letter, a digit and a special character.
+    ///
+    /// Letters and digits may be of any script. Every character is special that is not
+    /// alphanumeric, white space or a control character.
+    ///
+    /// # Errors
+    ///
+    /// [`WeakPassword`] if the password breaks the rule.
+    pub fn check(&self) -> Result<(), WeakPassword> {
+        let has = |kind: fn(char) -> bool| self.0.chars().any(kind);
+        match self.0.chars().count() {
+            ..Self::MIN_CHARS => Err(WeakPassword::TooShort),
+            chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
+            _ if !has(char::is_alphabetic) => Err(WeakPassword::NoLetter),
+            _ if !has(char::is_numeric) => Err(WeakPassword::NoDigit),
+            _ if !has(is_special) => Err(WeakPassword::NoSpecial),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_special(c: char) -> bool {
+    !(c.is_alphanumeric() || c.is_whitespace() || c.is_control())
 }
 
 impl<T: Into<String>> From<T> for Password {
@@ -55,7 +60,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// The part of the password rule that a new password breaks.
+/// A new password breaks the rule of [`Password::check`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WeakPassword {
@@ -72,7 +77,7 @@ pub enum WeakPassword {
 }
 
 impl WeakPassword {
-    /// The rule's name in the data of an `invalid_request` error.
+    /// The name of the broken rule, as in `data.rule` of a 422 `invalid_request`.
     pub fn rule(self) -> &'static str {
         match self {
             Self::TooShort => "at_least_8_characters",
@@ -98,40 +103,49 @@ impl fmt::Display for WeakPassword {
 
 impl Error for WeakPassword {}
 
-/// The most characters (Unicode scalar values) of a nickname.
-pub const MAX_NICKNAME_CHARS: usize = 30;
+/// The body of `POST /api/user/signup`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NewAccount {
+    /// The e-mail address, at most 254 characters, not case-sensitive; see
+    /// [`Email`](super::Email).
+    pub email: String,
+    /// At least 8 characters with a letter, a digit and a special character; at most 128.
+    pub password: Password,
+    /// The display name, 1 to 30 characters, not blank and without control characters.
+    pub nickname: String,
+}
 
-/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`] characters, no control characters,
-/// not only white space.
+/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`] characters, not blank, no control
+/// characters.
 ///
 /// # Errors
 ///
-/// [`InvalidNickname`] names the part of the rule that is broken.
+/// [`InvalidNickname`] if the nickname breaks the rule.
 pub fn check_nickname(nickname: &str) -> Result<(), InvalidNickname> {
     match nickname.chars().count() {
-        1..=MAX_NICKNAME_CHARS if nickname.contains(char::is_control) => {
-            Err(InvalidNickname::ControlCharacter)
-        }
-        1..=MAX_NICKNAME_CHARS if nickname.trim().is_empty() => Err(InvalidNickname::Blank),
-        1..=MAX_NICKNAME_CHARS => Ok(()),
-        _ => Err(InvalidNickname::Length),
+        0 => Err(InvalidNickname::Length),
+        chars if chars > MAX_NICKNAME_CHARS => Err(InvalidNickname::Length),
+        _ if nickname.contains(char::is_control) => Err(InvalidNickname::ControlCharacter),
+        _ if nickname.trim().is_empty() => Err(InvalidNickname::Blank),
+        _ => Ok(()),
     }
 }
 
-/// The part of the nickname rule that a nickname breaks.
+/// A nickname breaks the rule of [`check_nickname`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidNickname {
-    /// It is empty, or has more than [`MAX_NICKNAME_CHARS`] characters.
+    /// It is empty or has more than [`MAX_NICKNAME_CHARS`] characters.
     Length,
-    /// It has a control character.
+    /// It contains a control character.
     ControlCharacter,
-    /// It has nothing but white space.
+    /// It is white space only.
     Blank,
 }
 
 impl InvalidNickname {
-    /// The rule's name in the data of an `invalid_request` error.
+    /// The name of the broken rule, as in `data.rule` of a 422 `invalid_request`.
     pub fn rule(self) -> &'static str {
         match self {
             Self::Length => "1_to_30_characters",
@@ -145,27 +159,15 @@ impl fmt::Display for InvalidNickname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Length => "the nickname is empty or too long",
-            Self::ControlCharacter => "the nickname has a control character",
-            Self::Blank => "the nickname has nothing but white space",
+            Self::ControlCharacter => "the nickname contains a control character",
+            Self::Blank => "the nickname is blank",
         })
     }
 }
 
 impl Error for InvalidNickname {}
 
-/// The body of `POST /api/user/signup`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct NewAccount {
-    /// The e-mail address, at most 254 characters; letter case makes no difference.
-    pub email: String,
-    /// At least 8 characters with a letter, a digit and a special character; at most 128.
-    pub password: Password,
-    /// What to call the person, 1 to 30 characters.
-    pub nickname: String,
-}
-
-/// The answer to a signup.
+/// `data` of the response to a signup.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignedUp {
@@ -177,19 +179,19 @@ pub struct SignedUp {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Credentials {
-    /// The e-mail address; letter case makes no difference.
+    /// The e-mail address, not case-sensitive.
     pub email: String,
     /// The password.
     pub password: Password,
 }
 
-/// The answer to a login or a refresh. `Debug` does not show the token.
+/// `data` of the response to a login or a refresh. `Debug` does not show the token.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccessToken {
     /// The access token, for `Authorization: Bearer`.
     pub token: String,
-    /// Seconds until it expires, counted from the answer.
+    /// Seconds until it expires, counted from the response.
     pub expires_in: u64,
 }
 
@@ -231,15 +233,15 @@ impl fmt::Debug for VerifyRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
-    /// Names the session, for signing it out.
+    /// The session's id, to revoke it with.
     pub id: SessionId,
     /// When the device signed in.
     pub created_at: Timestamp,
-    /// When the device was last heard of, to about a minute.
+    /// When the session was last used, with a precision of about a minute.
     pub last_seen_at: Timestamp,
-    /// What the device called itself, if it did.
+    /// The device's `User-Agent` at the login, if it sent one.
     pub user_agent: Option<String>,
-    /// Whether this is the session that asks.
+    /// Whether this is the session of the request.
     pub current: bool,
 }
 
@@ -258,5 +260,55 @@ mod tests {
         let refresh = RefreshRequest { access_token: "sesame".into() };
         let verify = VerifyRequest { access_token: "sesame".into() };
         assert!(!format!("{account:?}{token:?}{refresh:?}{verify:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn a_new_password_is_checked_rule_by_rule() {
+        let longest = format!("a1-{}", "x".repeat(Password::MAX_CHARS - 3));
+        let too_long = format!("{longest}x");
+        for (text, expected) in [
+            ("sesame-7", Ok(())),
+            ("비밀번호열려라1!", Ok(())),
+            ("sésame✨7", Ok(())),
+            (&longest, Ok(())),
+            ("", Err(WeakPassword::TooShort)),
+            ("seame-7", Err(WeakPassword::TooShort)),
+            // Characters are counted, not bytes.
+            ("열려라참깨1!", Err(WeakPassword::TooShort)),
+            (&too_long, Err(WeakPassword::TooLong)),
+            ("1234567-", Err(WeakPassword::NoLetter)),
+            ("sesame-x", Err(WeakPassword::NoDigit)),
+            ("sesame77", Err(WeakPassword::NoSpecial)),
+            ("sesame 77\u{7}", Err(WeakPassword::NoSpecial)),
+        ] {
+            assert_eq!(Password::from(text).check(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_nickname_is_checked_rule_by_rule() {
+        let longest = "밤".repeat(MAX_NICKNAME_CHARS);
+        let too_long = format!("{longest}밤");
+        for (nickname, expected) in [
+            ("하루", Ok(())),
+            (&longest, Ok(())),
+            ("", Err(InvalidNickname::Length)),
+            (&too_long, Err(InvalidNickname::Length)),
+            ("하\u{0}루", Err(InvalidNickname::ControlCharacter)),
+            (" \u{3000}", Err(InvalidNickname::Blank)),
+        ] {
+            assert_eq!(check_nickname(nickname), expected, "{nickname:?}");
+        }
+    }
+
+    #[test]
+    fn rule_names_contain_the_limits() {
+        for (rule, limit) in [
+            (WeakPassword::TooShort.rule(), Password::MIN_CHARS),
+            (WeakPassword::TooLong.rule(), Password::MAX_CHARS),
+            (InvalidNickname::Length.rule(), MAX_NICKNAME_CHARS),
+        ] {
+            assert!(rule.contains(&format!("_{limit}_")), "{rule}: {limit}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A calendar date, written `YYYYMMDD` on the wire.
 ///
-/// It is always a real day of the proleptic Gregorian calendar between the years 1 and 9999:
+/// It is a real day of the proleptic Gregorian calendar in the years 1 to 9999:
 ///
 /// ```
 /// use shiori_sdk::Date;
@@ -24,7 +24,7 @@ impl Date {
     ///
     /// # Errors
     ///
-    /// [`InvalidDate`] when the calendar has no such day.
+    /// [`InvalidDate`] if the calendar has no such day.
     pub fn new(year: i16, month: u8, day: u8) -> Result<Self, InvalidDate> {
         if !(1..=9999).contains(&year) {
             return Err(InvalidDate);
@@ -34,7 +34,7 @@ impl Date {
         civil::Date::new(year, month, day).map(Self).map_err(|_| InvalidDate)
     }
 
-    /// The UTC date of a moment.
+    /// The UTC date of a timestamp.
     pub fn at(moment: super::Timestamp) -> Self {
         let days = moment.as_millis().div_euclid(86_400_000);
         let epoch = Self(civil::date(1970, 1, 1));
@@ -56,25 +56,24 @@ impl Date {
         self.0.day().unsigned_abs()
     }
 
-    /// Days since the last Monday, 0 (Monday) to 6 (Sunday).
+    /// Days since the last Monday: 0 (Monday) to 6 (Sunday).
     pub fn days_since_monday(self) -> u8 {
         self.0.weekday().to_monday_zero_offset().unsigned_abs()
     }
 
-    /// The date this many days later, or earlier when negative; `None` outside the years 1 to
-    /// 9999.
+    /// The date this many days later, or earlier if negative; `None` outside the years 1 to 9999.
     pub fn plus_days(self, days: i64) -> Option<Self> {
         let span = jiff::Span::new().try_days(days).ok()?;
         let date = self.0.checked_add(span).ok()?;
         (1..=9999).contains(&date.year()).then_some(Self(date))
     }
 
-    /// The number of days from `self` to `later`; negative when it is earlier.
+    /// The number of days from `self` to `later`; negative if it is earlier.
     pub fn days_until(self, later: Self) -> i64 {
         (later.0 - self.0).get_days().into()
     }
 
-    /// The date as the number that its eight digits make, e.g. `20260216`.
+    /// The date as a number of its eight digits, e.g. `20260216`.
     pub fn as_number(self) -> u32 {
         let year = u32::from(self.year().unsigned_abs());
         year * 10_000 + u32::from(self.month()) * 100 + u32::from(self.day())
@@ -84,7 +83,7 @@ impl Date {
     ///
     /// # Errors
     ///
-    /// [`InvalidDate`] when the calendar has no such day.
+    /// [`InvalidDate`] if the calendar has no such day.
     pub fn from_number(number: u32) -> Result<Self, InvalidDate> {
         let year = i16::try_from(number / 10_000).map_err(|_| InvalidDate)?;
         let month = u8::try_from(number / 100 % 100).map_err(|_| InvalidDate)?;
@@ -141,10 +140,7 @@ impl<'de> Deserialize<'de> for Date {
     }
 }
 
-/// The most days of a range in one request, unless the server is set otherwise.
-pub const MAX_RANGE_DAYS: u32 = 366;
-
-/// A span of dates, both ends included.
+/// A range of dates, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DateRange {
     start: Date,
@@ -156,7 +152,7 @@ impl DateRange {
     ///
     /// # Errors
     ///
-    /// [`InvalidRange`] when `start` is after `end`.
+    /// [`InvalidRange`] if `start` is after `end`.
     pub fn new(start: Date, end: Date) -> Result<Self, InvalidRange> {
         if start > end { Err(InvalidRange) } else { Ok(Self { start, end }) }
     }
@@ -176,7 +172,7 @@ impl DateRange {
         u32::try_from(self.start.days_until(self.end) + 1).unwrap_or(1)
     }
 
-    /// Whether the date lies in the range.
+    /// Whether the date is in the range.
     pub fn contains(self, date: Date) -> bool {
         (self.start..=self.end).contains(&date)
     }
@@ -193,8 +189,7 @@ impl From<Week> for DateRange {
     }
 }
 
-/// The dates do not make the range that is asked for: the start is after the end, or a week is
-/// not seven days long.
+/// The start of the range is after its end, or a week is not seven days long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidRange;
 
@@ -226,17 +221,17 @@ impl Week {
     /// Days in a week.
     pub const DAYS: usize = 7;
 
-    /// The seven days from `start` on.
+    /// The seven days from `start`.
     ///
     /// # Errors
     ///
-    /// [`InvalidRange`] when the week would end after the year 9999.
+    /// [`InvalidRange`] if the week would end after the year 9999.
     pub fn starting(start: Date) -> Result<Self, InvalidRange> {
         start.plus_days(6).map(|_| Self { start }).ok_or(InvalidRange)
     }
 
-    /// The Monday-to-Sunday week (ISO 8601) of a day. At the calendar's two ends it is the
-    /// nearest week that lies within the years 1 to 9999.
+    /// The Monday-to-Sunday week (ISO 8601) of a day; at either end of the calendar the nearest
+    /// week within the years 1 to 9999.
     pub fn containing(date: Date) -> Self {
         let monday = date.plus_days(-i64::from(date.days_since_monday())).unwrap_or(date);
         // The year 9999 ends on a Friday, so its last Monday has no Sunday.
@@ -247,13 +242,17 @@ impl Week {
         Self { start }
     }
 
-    /// The week that is exactly this range.
+    /// The week that equals this range.
     ///
     /// # Errors
     ///
-    /// [`InvalidRange`] when the range is not seven days long.
+    /// [`InvalidRange`] if the range is not seven days long.
     pub fn from_range(range: DateRange) -> Result<Self, InvalidRange> {
-        if range.days() == 7 { Ok(Self { start: range.start }) } else { Err(InvalidRange) }
+        if range.days() as usize == Self::DAYS {
+            Ok(Self { start: range.start })
+        } else {
+            Err(InvalidRange)
+        }
     }
 
     /// The first day.
@@ -263,7 +262,7 @@ impl Week {
 
     /// The last day.
     pub fn end(self) -> Date {
-        // Every constructor has made sure of it.
+        // Every constructor checks that the last day exists.
         self.start.plus_days(6).unwrap_or(self.start)
     }
 
@@ -272,7 +271,7 @@ impl Week {
         DateRange::from(self).dates()
     }
 
-    /// Whether the date lies in the week.
+    /// Whether the date is in the week.
     pub fn contains(self, date: Date) -> bool {
         DateRange::from(self).contains(date)
     }
@@ -284,7 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn only_real_calendar_dates_are_dates() {
+    fn text_that_is_not_a_calendar_date_is_rejected() {
         for text in [
             "20250230",
             "2025811",
@@ -300,13 +299,13 @@ mod tests {
             assert_eq!(text.parse::<Date>(), Err(InvalidDate), "{text}");
         }
         assert!("20240229".parse::<Date>().is_ok(), "2024 is a leap year");
-        assert!("20250229".parse::<Date>().is_err(), "2025 is none");
+        assert!("20250229".parse::<Date>().is_err(), "2025 is not");
         assert!("00010101".parse::<Date>().is_ok());
         assert!("99991231".parse::<Date>().is_ok());
     }
 
     #[test]
-    fn a_week_has_seven_days_and_stays_in_the_calendar() {
+    fn a_week_at_the_end_of_the_calendar_has_seven_days() {
         let last = Date::new(9999, 12, 31).expect("real");
         assert_eq!(Week::starting(last), Err(InvalidRange));
         assert_eq!(Week::containing(last).dates().count(), 7);
@@ -315,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_number_name_the_same_date(days in 0i64..3_652_058) {
+        fn a_date_is_parsed_from_its_text_and_number(days in 0i64..3_652_058) {
             let date = Date::new(1, 1, 1).expect("real").plus_days(days).expect("in range");
             prop_assert_eq!(date.to_string().parse(), Ok(date));
             prop_assert_eq!(Date::from_number(date.as_number()), Ok(date));
@@ -323,7 +322,7 @@ mod tests {
         }
 
         #[test]
-        fn a_range_has_as_many_dates_as_it_says(start in 0i64..700_000, length in 0i64..800) {
+        fn a_range_yields_days_many_dates(start in 0i64..700_000, length in 0i64..800) {
             let start = Date::new(1, 1, 1).expect("real").plus_days(start).expect("in range");
             let range = DateRange::new(start, start.plus_days(length).expect("in range")).expect("ordered");
             prop_assert_eq!(range.dates().count(), range.days() as usize);
@@ -331,7 +330,7 @@ mod tests {
         }
 
         #[test]
-        fn the_week_of_a_day_holds_it(days in 7i64..3_652_000) {
+        fn the_week_of_a_day_contains_the_day(days in 7i64..3_652_000) {
             let date = Date::new(1, 1, 1).expect("real").plus_days(days).expect("in range");
             let week = Week::containing(date);
             prop_assert!(week.contains(date));

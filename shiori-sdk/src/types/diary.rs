@@ -2,17 +2,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Date, DiaryId, Document, Emotion, SaveId, Timestamp, emotion::known_label};
+use super::{
+    Date, DiaryId, Document, Emotion, SaveId, SummaryStatus, Timestamp,
+    emotion::deserialize_if_known,
+};
 
-/// Characters (Unicode scalar values, not bytes) that a title may have, unless the server is
-/// set otherwise.
-pub const MAX_TITLE_CHARS: usize = 50;
-
-/// How many of a diary's latest saves a server recognises when they are sent again.
-pub const REMEMBERED_SAVES: usize = 64;
-
-/// Counts the saves of one date's diary. It only ever grows, over deletions too, so that a
-/// version never means two texts.
+/// The version of one date's diary: a number that grows by one with every change, also across
+/// deletions, so that two texts never have the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
 #[serde(transparent)]
@@ -41,10 +37,10 @@ impl fmt::Display for Version {
     }
 }
 
-/// What a person writes: title and content. `Debug` shows their sizes only.
+/// The title and content of a diary. `Debug` shows their sizes only.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Draft {
-    /// The title, at most [`MAX_TITLE_CHARS`] characters.
+    /// The title, at most [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) characters.
     pub title: String,
     /// The text.
     pub content: Document,
@@ -72,54 +68,65 @@ impl fmt::Debug for Draft {
     }
 }
 
-/// Where a day stands in the weekly summaries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum DiarySummaryStatus {
-    /// No summary was asked for.
-    None,
-    /// One is on its way.
-    Pending,
-    /// One has read the diary as it stands.
-    Completed,
-    /// The last one failed.
-    Failed,
-    /// The diary was saved after the summary had read it.
-    Stale,
-    /// A status of a newer server that this version does not know.
-    #[serde(other)]
-    Unknown,
+wire_enum! {
+    /// The status of the newest weekly summary that covers a diary.
+    pub enum DiarySummaryStatus {
+        /// No summary was requested.
+        None = "none",
+        /// It is queued or running.
+        Pending = "pending",
+        /// It has read the current version of the diary.
+        Completed = "completed",
+        /// It failed.
+        Failed = "failed",
+        /// The diary was saved after the summary had read it.
+        Stale = "stale",
+    }
 }
 
-/// One date's diary as it stands. `Debug` shows no text.
+impl DiarySummaryStatus {
+    /// The status of a diary whose newest summary has this status. `is_current` is whether that
+    /// summary has read the current version of the diary.
+    pub fn covered_by(summary: SummaryStatus, is_current: bool) -> Self {
+        match summary {
+            SummaryStatus::Queued | SummaryStatus::Running => Self::Pending,
+            SummaryStatus::Completed if is_current => Self::Completed,
+            SummaryStatus::Completed => Self::Stale,
+            SummaryStatus::Failed => Self::Failed,
+            SummaryStatus::Cancelled => Self::None,
+            SummaryStatus::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The current version of one date's diary. `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Diary {
-    /// Names the diary.
+    /// The diary's id.
     pub id: DiaryId,
-    /// The day it belongs to.
+    /// The date.
     pub date: Date,
     /// The title.
     pub title: String,
-    /// The text, to the letter as it was saved.
+    /// The text, byte for byte as it was saved.
     pub content: Document,
-    /// The version to name when saving over it.
+    /// The version that the next save has to expect.
     pub version: Version,
-    /// Whether the person has put it away.
+    /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The emotion the last summary tagged the day with.
-    #[serde(default, deserialize_with = "known_label")]
+    /// The day's emotion according to the last completed summary; `None` also if this version of
+    /// the crate does not know it.
+    #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// Where the day stands in the weekly summaries.
+    /// The status of the newest summary that covers the date.
     pub summary_status: DiarySummaryStatus,
 }
 
 impl Diary {
-    /// Title and content, to be changed and saved.
+    /// Title and content, to change and save them.
     pub fn to_draft(&self) -> Draft {
         Draft { title: self.title.clone(), content: self.content.clone() }
     }
@@ -139,34 +146,35 @@ impl fmt::Debug for Diary {
     }
 }
 
-/// The answer of `GET /api/diary/{date}`: a diary, or nulls where there is none. `Debug` shows no
-/// text.
+/// `data` of the response to `GET /api/diary/{date}`: a diary, or nulls if there is none. `Debug`
+/// shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DayView {
-    /// Names the diary.
+    /// The diary's id; null if there is no diary.
     pub id: Option<DiaryId>,
-    /// The day that was asked for.
+    /// The requested date.
     pub date: Date,
-    /// The title.
+    /// The title; null if there is no diary.
     pub title: Option<String>,
-    /// The text; null when there is no diary.
+    /// The text; null if there is no diary.
     pub content: Option<Document>,
-    /// The version; null when there is no diary.
+    /// The version; null if there is no diary.
     pub version: Option<Version>,
-    /// Whether the person has put it away.
+    /// Whether it is archived.
     pub is_archived: bool,
-    /// When this version was saved.
+    /// When this version was saved; null if there is no diary.
     pub updated_at: Option<Timestamp>,
-    /// The emotion the last summary tagged the day with.
-    #[serde(default, deserialize_with = "known_label")]
+    /// The day's emotion according to the last completed summary; `None` also if this version of
+    /// the crate does not know it.
+    #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// Where the day stands in the weekly summaries.
+    /// The status of the newest summary that covers the date.
     pub summary_status: DiarySummaryStatus,
 }
 
 impl DayView {
-    /// The view of a day without a diary.
+    /// The view of a date without a diary.
     pub fn absent(date: Date) -> Self {
         Self {
             id: None,
@@ -223,24 +231,25 @@ impl fmt::Debug for DayView {
     }
 }
 
-/// One line of a listing: a diary without its content. `Debug` shows no title.
+/// An element of a list of diaries: a diary without its content. `Debug` shows no title.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DiaryEntry {
-    /// The day it belongs to.
+    /// The date.
     pub date: Date,
     /// The title.
     pub title: String,
-    /// The version to name when saving over it.
+    /// The version that the next save has to expect.
     pub version: Version,
-    /// Where the day stands in the weekly summaries.
+    /// The status of the newest summary that covers the date.
     pub summary_status: DiarySummaryStatus,
-    /// Whether the person has put it away.
+    /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The emotion the last summary tagged the day with.
-    #[serde(default, deserialize_with = "known_label")]
+    /// The day's emotion according to the last completed summary; `None` also if this version of
+    /// the crate does not know it.
+    #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
 }
 
@@ -257,22 +266,35 @@ impl fmt::Debug for DiaryEntry {
 }
 
 /// The body of `POST /api/diary/{date}`. `Debug` shows no text.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+///
+/// A server reads the content as raw JSON (`SaveRequest<Box<RawValue>>`) and parses it within its
+/// own limits.
+#[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SaveRequest {
-    /// The title, at most [`MAX_TITLE_CHARS`] characters.
+pub struct SaveRequest<C = Document> {
+    /// The title, at most [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) characters.
     pub title: Title,
-    /// The text: a ProseMirror document, kept to the letter.
-    pub content: Document,
-    /// The version that is saved over; null for "I believe there is none yet".
+    /// The text: a ProseMirror document, stored byte for byte.
+    pub content: C,
+    /// The expected current version; null if no diary is expected.
     #[serde(default)]
     pub version: Option<Version>,
-    /// Names this logical save over all its attempts.
+    /// Identifies this save across repeated requests, so that it is applied once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_id: Option<SaveId>,
 }
 
-/// A title on its way to the server. `Debug` does not show it.
+impl<C> fmt::Debug for SaveRequest<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SaveRequest")
+            .field("title", &self.title)
+            .field("version", &self.version)
+            .field("save_id", &self.save_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The title in a [`SaveRequest`]. `Debug` shows its length only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, max_length = 50))]
 #[serde(transparent)]
@@ -284,17 +306,17 @@ impl fmt::Debug for Title {
     }
 }
 
-/// The answer to a save.
+/// `data` of the response to a save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SaveReceipt {
-    /// Names the diary.
+    /// The diary's id.
     pub id: DiaryId,
-    /// The version that this save became.
+    /// The version that this save created.
     pub version: Version,
     /// When it was saved.
     pub updated_at: Timestamp,
-    /// Whether the server had already applied this `save_id` and only repeats its answer.
+    /// Whether the server had already applied this `save_id` and repeats its response.
     #[serde(default)]
     pub replayed: bool,
 }
@@ -303,7 +325,7 @@ pub struct SaveReceipt {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConflictBody {
-    /// The diary as it stands; null when it was deleted meanwhile.
+    /// The current diary; null if there is none.
     pub current: Option<Diary>,
 }
 
@@ -311,15 +333,34 @@ pub struct ConflictBody {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ArchiveRequest {
-    /// Whether the diary is to be put away.
+    /// Whether to archive the diary, or to restore it.
     pub archived: bool,
-    /// The version as last seen.
+    /// The expected current version.
+    pub version: Version,
+}
+
+/// `data` of the response to an [`ArchiveRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ArchiveReceipt {
+    /// The new version.
     pub version: Version,
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::json;
+
     use super::*;
+
+    fn json() -> serde_json::Value {
+        json!({
+            "id": DiaryId::new(), "date": "20260216", "title": "제목",
+            "content": {"type": "doc", "content": []}, "version": 3, "is_archived": false,
+            "updated_at": "2026-02-16T00:00:00.000Z", "emotion": "행복", "summary_status": "stale",
+        })
+    }
 
     #[test]
     fn debug_shows_no_text() {
@@ -346,5 +387,32 @@ mod tests {
         let shown = format!("{diary:?}{draft:?}{request:?}{conflict:?}{view:?}");
         assert!(!shown.contains("비밀"), "{shown}");
         assert_eq!(view.into_diary(), Some(diary));
+    }
+
+    #[test]
+    fn a_diary_of_a_newer_server_decodes() {
+        fn check<T: DeserializeOwned>(parts: fn(T) -> (Option<Emotion>, DiarySummaryStatus)) {
+            for (field, value, expected) in [
+                (
+                    "added_later",
+                    json!({"of": ["any", "type"]}),
+                    (Some(Emotion::Happiness), "stale"),
+                ),
+                ("emotion", json!("희망"), (None, "stale")),
+                ("emotion", json!(null), (None, "stale")),
+                ("summary_status", json!("archived"), (Some(Emotion::Happiness), "unknown")),
+            ] {
+                let mut body = json();
+                body[field] = value;
+                let (emotion, status) = parts(serde_json::from_value(body).expect(field));
+                assert_eq!((emotion, status.as_str()), expected, "{field}");
+            }
+            let mut body = json();
+            body.as_object_mut().expect("an object").remove("emotion");
+            assert_eq!(parts(serde_json::from_value(body).expect("no emotion")).0, None);
+        }
+        check(|diary: Diary| (diary.emotion, diary.summary_status));
+        check(|view: DayView| (view.emotion, view.summary_status));
+        check(|entry: DiaryEntry| (entry.emotion, entry.summary_status));
     }
 }

@@ -1,12 +1,17 @@
-use std::{collections::BTreeMap, error::Error, fmt, str::FromStr};
+use std::{borrow::Cow, error::Error, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
 
 use super::Date;
 
 /// One of the seven emotions that a diary is tagged with.
 ///
-/// On the wire they carry their Korean names; [`Emotion::english`] gives English ones.
+/// On the wire they have their Korean names; [`Emotion::english`] returns English ones. The seven
+/// are those of a [`Distribution`], so the enum is exhaustive: an eighth needs a new major version of
+/// this crate. Older versions ignore labels that they do not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Emotion {
@@ -71,14 +76,14 @@ impl Emotion {
         }
     }
 
-    /// The emotion with this Korean name, as on the wire.
-    fn from_korean(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|emotion| emotion.korean() == name)
-    }
-
-    /// The place in [`Emotion::ALL`].
+    /// The index in [`Emotion::ALL`].
     pub fn index(self) -> usize {
         self as usize
+    }
+
+    /// The emotion with this name on the wire.
+    fn from_korean(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|emotion| emotion.korean() == name)
     }
 }
 
@@ -88,7 +93,7 @@ impl fmt::Display for Emotion {
     }
 }
 
-/// The text names none of the seven emotions.
+/// The text is not the name of one of the seven emotions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownEmotion;
 
@@ -103,26 +108,27 @@ impl Error for UnknownEmotion {}
 impl FromStr for Emotion {
     type Err = UnknownEmotion;
 
-    /// Reads the Korean or the English name.
+    /// Parses the Korean or the English name.
     fn from_str(text: &str) -> Result<Self, UnknownEmotion> {
         let named = |emotion: &Self| emotion.korean() == text || emotion.english() == text;
         Self::ALL.into_iter().find(named).ok_or(UnknownEmotion)
     }
 }
 
-/// How likely each of the seven emotions is: seven probabilities that add up to 1.
+/// The probabilities of the seven emotions. They add up to 1.
 ///
-/// On the wire it is an object from the Korean names to the probabilities.
+/// On the wire it is an object that maps the Korean names to the probabilities. Unknown names are
+/// skipped, and the others are normalised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = std::collections::BTreeMap<String, f64>))]
 pub struct Distribution([f64; 7]);
 
 impl Distribution {
-    /// Everything equally likely: what is known of a text without any evidence.
+    /// All emotions equally likely: the distribution of a text without any evidence.
     pub const UNIFORM: Self = Self([1.0 / 7.0; 7]);
 
     /// The distribution in proportion to these weights, in the order of [`Emotion::ALL`].
-    /// Weights that are negative or not finite count as 0; if none is left, it is
+    /// Weights that are negative or not finite count as 0; if all are 0, the result is
     /// [`Distribution::UNIFORM`].
     pub fn from_weights(weights: [f64; 7]) -> Self {
         let weights = weights.map(|w| if w.is_finite() && w > 0.0 { w } else { 0.0 });
@@ -136,7 +142,7 @@ impl Distribution {
         Self(scaled.map(|w| w / sum))
     }
 
-    /// The mean of some distributions; [`Distribution::UNIFORM`] of none.
+    /// The mean of some distributions; [`Distribution::UNIFORM`] if there are none.
     pub fn mean<'a>(distributions: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum = [0.0; 7];
         for distribution in distributions {
@@ -157,8 +163,8 @@ impl Distribution {
         self.0
     }
 
-    /// The most likely emotion; [`Emotion::Neutral`] where two or more are equally likely, for
-    /// then the text does not say.
+    /// The most likely emotion; [`Emotion::Neutral`] if two or more are equally likely, because the
+    /// evidence is then inconclusive.
     pub fn label(&self) -> Emotion {
         const SAME: f64 = 1e-9;
         let highest = self.0.iter().fold(0.0_f64, |a, b| a.max(*b));
@@ -172,7 +178,7 @@ impl Distribution {
 
 impl Serialize for Distribution {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // Four decimals say all that a model of this kind knows.
+        // The models are not more precise than four decimals.
         let rounded = |p: f64| (p * 10_000.0).round() / 10_000.0;
         serializer.collect_map(Emotion::ALL.iter().map(|e| (e, rounded(self.probability(*e)))))
     }
@@ -180,68 +186,102 @@ impl Serialize for Distribution {
 
 impl<'de> Deserialize<'de> for Distribution {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Labels that this version does not know are skipped; the rest is normalised again.
-        let named = BTreeMap::<String, f64>::deserialize(deserializer)?;
-        if named.values().any(|p| !p.is_finite() || *p < 0.0) {
-            return Err(de::Error::custom("a probability is negative or not finite"));
+        deserializer.deserialize_map(DistributionVisitor)
+    }
+}
+
+struct DistributionVisitor;
+
+impl<'de> Visitor<'de> for DistributionVisitor {
+    type Value = Distribution;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of probabilities")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Distribution, A::Error> {
+        let mut weights = [0.0; 7];
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            let Some(emotion) = Emotion::from_korean(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let probability: f64 = map.next_value()?;
+            if !probability.is_finite() || probability < 0.0 {
+                return Err(de::Error::custom("a probability is negative or not finite"));
+            }
+            weights[emotion.index()] = probability;
         }
-        let weight = |emotion: Emotion| named.get(emotion.korean()).copied().unwrap_or(0.0);
-        Ok(Self::from_weights(Emotion::ALL.map(weight)))
+        Ok(Distribution::from_weights(weights))
     }
 }
 
 /// The emotion of one day's diary.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(try_from = "LabelledDay")]
 pub struct DayEmotion {
-    /// The day.
+    /// The date.
     pub date: Date,
-    /// The emotion it is tagged with.
+    /// The emotion that the day is tagged with.
     pub label: Emotion,
     /// The probability of that emotion, 0 to 1.
     pub confidence: f64,
-    /// How likely each of the seven is.
+    /// The probabilities of all seven.
     pub distribution: Distribution,
 }
 
-/// Reads an optional label. One that this version does not know is absent.
-pub(super) fn known_label<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Emotion>, D::Error> {
-    let name = Option::<String>::deserialize(deserializer)?;
-    Ok(name.and_then(|name| Emotion::from_korean(&name)))
+impl DayEmotion {
+    /// Deserialises a list and omits the days whose label this version of the crate does not know.
+    /// For `#[serde(deserialize_with = "DayEmotion::deserialize_known")]`.
+    ///
+    /// # Errors
+    ///
+    /// The deserialiser's, if the input is not such a list.
+    pub fn deserialize_known<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Self>, D::Error> {
+        let days = Vec::<LabelledDay>::deserialize(deserializer)?;
+        Ok(days.into_iter().filter_map(|day| Self::try_from(day).ok()).collect())
+    }
 }
 
-/// Reads the emotions of days. A day whose label this version does not know is absent.
-///
-/// # Errors
-///
-/// Those of the deserializer.
-pub fn known_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DayEmotion>, D::Error> {
-    #[derive(Deserialize)]
-    struct Day {
-        date: Date,
-        #[serde(deserialize_with = "known_label")]
-        label: Option<Emotion>,
-        confidence: f64,
-        distribution: Distribution,
-    }
+/// A [`DayEmotion`] on the wire, with any label.
+#[derive(Deserialize)]
+struct LabelledDay {
+    date: Date,
+    label: String,
+    confidence: f64,
+    distribution: Distribution,
+}
 
-    let days = Vec::<Day>::deserialize(deserializer)?.into_iter();
-    let known = |day: Day| {
-        let Day { date, label, confidence, distribution } = day;
-        Some(DayEmotion { date, label: label?, confidence, distribution })
-    };
-    Ok(days.filter_map(known).collect())
+impl TryFrom<LabelledDay> for DayEmotion {
+    type Error = UnknownEmotion;
+
+    fn try_from(day: LabelledDay) -> Result<Self, UnknownEmotion> {
+        let LabelledDay { date, label, confidence, distribution } = day;
+        let label = Emotion::from_korean(&label).ok_or(UnknownEmotion)?;
+        Ok(Self { date, label, confidence, distribution })
+    }
+}
+
+/// Deserialises an optional emotion; an unknown name is `None`.
+pub(super) fn deserialize_if_known<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Emotion>, D::Error> {
+    let name = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+    Ok(name.and_then(|name| Emotion::from_korean(&name)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
 
     #[test]
-    fn no_evidence_and_ties_are_neutral() {
+    fn the_label_is_neutral_without_evidence_and_in_a_tie() {
         assert_eq!(Distribution::UNIFORM.label(), Emotion::Neutral);
         assert_eq!(Distribution::from_weights([0.0; 7]).label(), Emotion::Neutral);
         let mut torn = [0.0; 7];
@@ -253,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_speaks_korean() {
+    fn emotions_have_korean_names_on_the_wire() {
         let json = serde_json::to_value(Distribution::UNIFORM).expect("serialises");
         assert_eq!(json.as_object().map(serde_json::Map::len), Some(7));
         assert_eq!(json["행복"], 0.1429);
@@ -262,6 +302,46 @@ mod tests {
             assert_eq!(emotion.korean().parse(), Ok(emotion));
             assert_eq!(emotion.english().parse(), Ok(emotion));
         }
+    }
+
+    #[test]
+    fn a_distribution_is_normalised_over_the_known_labels() {
+        for (body, happiness, fear) in [
+            (json!({"행복": 0.75, "공포": 0.25}), 0.75, 0.25),
+            (json!({"행복": 0.3, "공포": 0.1, "희망": 0.6}), 0.75, 0.25),
+            (json!({"행복": 0.5, "희망": {"of": "another type"}}), 1.0, 0.0),
+            (json!({"희망": 1.0}), 1.0 / 7.0, 1.0 / 7.0),
+            (json!({}), 1.0 / 7.0, 1.0 / 7.0),
+        ] {
+            let distribution: Distribution =
+                serde_json::from_value(body.clone()).expect("a distribution");
+            let close = |emotion, expected: f64| {
+                (distribution.probability(emotion) - expected).abs() < 1e-9
+            };
+            assert!(close(Emotion::Happiness, happiness) && close(Emotion::Fear, fear), "{body}");
+        }
+        for body in [json!({"행복": -0.1}), json!({"행복": "높음"}), json!([0.5]), json!(null)]
+        {
+            assert!(serde_json::from_value::<Distribution>(body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_list_omits_days_with_an_unknown_label() {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(deserialize_with = "DayEmotion::deserialize_known")]
+            emotions: Vec<DayEmotion>,
+        }
+
+        let day = |date, label| json!({"date": date, "label": label, "confidence": 0.5, "distribution": {"희망": 1.0}, "model": "later/1"});
+        let emotions = [day("20260216", "행복"), day("20260217", "희망"), day("20260218", "슬픔")];
+        let body: Body = serde_json::from_value(json!({ "emotions": emotions })).expect("a list");
+        let labels: Vec<_> = body.emotions.iter().map(|day| (day.date.day(), day.label)).collect();
+        assert_eq!(labels, [(16, Emotion::Happiness), (18, Emotion::Sadness)]);
+        assert!(serde_json::from_value::<DayEmotion>(day("20260217", "희망")).is_err());
+        let wrong = json!({ "emotions": [day("20260230", "희망")] });
+        assert!(serde_json::from_value::<Body>(wrong).is_err(), "a date that does not exist");
     }
 
     proptest! {

@@ -2,15 +2,15 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The one shape of every answer.
+/// The body of every response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Envelope<T> {
-    /// The HTTP status, repeated.
+    /// The HTTP status.
     pub code: u16,
-    /// A sentence for people, in Korean or English. Programs match on `error`.
+    /// A message for people, in Korean or English. Programs match on `error`.
     pub message: String,
-    /// What was asked for; of an error, what helps to recover from it.
+    /// The payload; of an error, details to recover from it.
     pub data: Option<T>,
     /// The stable machine name of an error; absent on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,10 +30,10 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// Every name that this version knows.
+            /// Every code that this version of the crate knows.
             pub const KNOWN: &'static [ErrorCode] = &[$(ErrorCode::$variant),*];
 
-            /// The name as it stands on the wire.
+            /// The name on the wire.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -56,55 +56,55 @@ macro_rules! error_codes {
 error_codes! {
     /// 422: a field is missing, of the wrong type or breaks its rule; `data` names it.
     InvalidRequest = "invalid_request",
-    /// 415: the body is not declared as JSON.
+    /// 415: the content type is not JSON.
     UnsupportedMediaType = "unsupported_media_type",
-    /// 413: the body is larger than the server takes.
+    /// 413: the body is larger than the server accepts.
     BodyTooLarge = "body_too_large",
     /// 422: not a calendar date of the form `YYYYMMDD`.
     InvalidDate = "invalid_date",
     /// 400: the start is after the end, the range is too long, or a week is not seven days.
     InvalidRange = "invalid_range",
-    /// 400: the title has more characters than the server takes.
+    /// 400: the title has more characters than the server accepts.
     TitleTooLong = "title_too_long",
     /// 422: the content is not a document.
     InvalidDocument = "invalid_document",
-    /// 422: the document nests deeper than the server takes.
+    /// 422: the document is nested deeper than the server accepts.
     DocumentTooDeep = "document_too_deep",
-    /// 422: the document has more nodes than the server takes.
+    /// 422: the document has more nodes than the server accepts.
     DocumentTooLarge = "document_too_large",
-    /// 409: somebody has an account with this e-mail address.
+    /// 409: there is an account with this e-mail address.
     EmailTaken = "email_taken",
-    /// 401: no account has this e-mail address and password.
+    /// 401: there is no account with this e-mail address and password.
     BadCredentials = "bad_credentials",
-    /// 429: too many failed logins; wait as long as `Retry-After` says.
+    /// 429: too many failed logins; retry after `Retry-After`.
     TooManyAttempts = "too_many_attempts",
-    /// 401: no access token, or one that is expired or not ours.
+    /// 401: the access token is missing, expired or invalid.
     Unauthorized = "unauthorized",
-    /// 400: the access token in the body is not one of ours.
+    /// 400: the access token in the body is invalid.
     TokenDecodeError = "token_decode_error",
     /// 401: the session has ended; sign in again.
     SessionExpired = "session_expired",
-    /// 401: a refresh token was used twice, so the session was ended; sign in again.
+    /// 401: a refresh token was used twice, so the session was revoked; sign in again.
     RefreshReused = "refresh_reused",
-    /// 404: there is none, or it is not the caller's.
+    /// 404: not found, or it belongs to another user.
     NotFound = "not_found",
     /// 405: the route exists, but not with this method.
     MethodNotAllowed = "method_not_allowed",
-    /// 409: another save was first; `data.current` is the diary as it stands.
+    /// 409: the expected version is not the current one; `data.current` is the current diary.
     DiaryConflict = "diary_conflict",
-    /// 422: days of the week have no diary; `data.missing_dates` names them.
+    /// 422: days of the week have no diary; `data.missing_dates` lists them.
     WeekIncomplete = "week_incomplete",
-    /// 429: too many unfinished summaries; wait as long as `Retry-After` says.
+    /// 429: too many unfinished summaries; retry after `Retry-After`.
     TooManySummaries = "too_many_summaries",
-    /// 409: the summary has already ended.
+    /// 409: the status of the summary is final.
     SummaryFinal = "summary_final",
-    /// 409: another worker holds the summary, it has ended, or it is not due yet.
+    /// 409: another worker has the lease of the summary, its status is final, or it is not due.
     NotClaimable = "not_claimable",
-    /// 409: the lease has run out or been given to another worker.
+    /// 409: the lease has expired or belongs to another worker.
     LeaseLost = "lease_lost",
-    /// 503: a part of the service does not answer; try again as `Retry-After` says.
+    /// 503: a part of the service is unavailable; retry after `Retry-After`.
     Unavailable = "unavailable",
-    /// 500: a fault of the server's own.
+    /// 500: an internal error of the server.
     Internal = "internal_error",
 }
 
@@ -137,10 +137,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_read_back() {
+    fn every_known_code_is_parsed_from_its_name() {
         for code in ErrorCode::KNOWN {
             assert_eq!(&ErrorCode::from(code.as_str()), code);
+            assert!(!matches!(code, ErrorCode::Other(_)));
         }
-        assert_eq!(ErrorCode::from("from_the_future").as_str(), "from_the_future");
+    }
+
+    #[test]
+    fn an_envelope_of_a_newer_server_decodes() {
+        let body =
+            r#"{"code": 409, "message": "", "data": null, "error": "added_later", "trace": {}}"#;
+        let envelope: Envelope<u32> = serde_json::from_str(body).expect("an envelope");
+        assert_eq!(envelope.error, Some(ErrorCode::Other("added_later".to_owned())));
     }
 }

@@ -1,4 +1,4 @@
-//! Identifiers. Each kind is a type of its own, so that none can be passed for another.
+//! Identifiers. Each kind has its own type, so that they cannot be mixed up.
 
 use std::{error::Error, fmt, str::FromStr};
 
@@ -26,7 +26,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Makes a new identifier that no other has.
+            /// Generates a new, unique identifier.
             #[allow(clippy::new_without_default)]
             pub fn new() -> Self {
                 Self(Uuid::$new())
@@ -66,24 +66,23 @@ macro_rules! id {
 }
 
 id!(
-    /// Names an account.
+    /// The id of an account.
     UserId, now_v7
 );
 id!(
-    /// Names the diary of one user and date.
+    /// The id of the diary of one user and date.
     DiaryId, now_v7
 );
 id!(
-    /// Names one request for a week's summary. It survives the process: serialise it, and another
-    /// process can go on waiting.
+    /// The id of a requested summary. Serialise it to resume waiting in another process.
     SummaryId, now_v7
 );
 id!(
-    /// Names one device's signed-in session.
+    /// The id of one device's signed-in session.
     SessionId, now_v7
 );
 id!(
-    /// Names one logical save over all its attempts, so that a repeated attempt is recognised.
+    /// Identifies a save across repeated requests, so that it is applied once.
     SaveId, new_v4
 );
 
@@ -92,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_survives_text_and_json() {
+    fn an_id_is_parsed_from_its_text_and_json() {
         let id = SummaryId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
         let json = serde_json::to_string(&id).expect("serialises");

@@ -1,34 +1,52 @@
-//! The wire types: what client, server and worker say to each other.
+//! The wire types: the bodies that client, server and worker exchange, and the types of their
+//! fields.
 //!
-//! They need no HTTP client and no runtime; with `default-features = false` they are all there
-//! is of this crate.
+//! They need no HTTP client and no runtime; with `default-features = false` the crate consists of
+//! them, [`merge`](crate::merge) and a few pure modules.
+//!
+//! # Compatibility
+//!
+//! Every decoder accepts the bodies of newer versions. Unknown fields are ignored. An unknown name
+//! decodes as the `Unknown` variant of a [`SummaryStatus`], [`DiarySummaryStatus`], [`FailureKind`]
+//! or [`ProgressPhase`], and as [`ErrorCode::Other`]. A diary with an unknown emotion decodes as one
+//! without; a list of [`DayEmotion`] omits days with an unknown label, and a [`Distribution`] is
+//! normalised over the labels it knows.
+
+#[macro_use]
+mod wire_enum;
 
 mod account;
 mod date;
 mod diary;
 mod document;
+mod email;
 mod emotion;
 mod envelope;
 mod id;
+pub mod limits;
 mod summary;
 mod timestamp;
 
 pub use account::{
-    AccessToken, Credentials, InvalidNickname, MAX_NICKNAME_CHARS, NewAccount, Password,
-    RefreshRequest, SessionInfo, SignedUp, VerifyRequest, WeakPassword, check_nickname,
+    AccessToken, Credentials, InvalidNickname, NewAccount, Password, RefreshRequest, SessionInfo,
+    SignedUp, VerifyRequest, WeakPassword, check_nickname,
 };
-pub use date::{Date, DateRange, InvalidDate, InvalidRange, MAX_RANGE_DAYS, Week};
+pub use date::{Date, DateRange, InvalidDate, InvalidRange, Week};
 pub use diary::{
-    ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus, Draft,
-    MAX_TITLE_CHARS, REMEMBERED_SAVES, SaveReceipt, SaveRequest, Title, Version,
+    ArchiveReceipt, ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus,
+    Draft, SaveReceipt, SaveRequest, Title, Version,
 };
 pub use document::{Document, DocumentError, DocumentLimits};
-pub use emotion::{DayEmotion, Distribution, Emotion, UnknownEmotion, known_days};
+pub use email::{Email, InvalidEmail};
+pub use emotion::{DayEmotion, Distribution, Emotion, UnknownEmotion};
 pub use envelope::{Envelope, ErrorCode};
 pub use id::{DiaryId, InvalidId, SaveId, SessionId, SummaryId, UserId};
+pub use limits::{
+    MAX_LONG_POLL, MAX_NICKNAME_CHARS, MAX_RANGE_DAYS, MAX_TITLE_CHARS, REMEMBERED_SAVES,
+};
 pub use summary::{
-    FailureKind, MAX_LONG_POLL, MissingDates, Progress, ProgressPhase, Reflection, Revision,
-    Summary, SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
+    FailureKind, MissingDates, Progress, ProgressPhase, Reflection, Revision, Summary,
+    SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};
 

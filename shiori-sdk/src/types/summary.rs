@@ -1,59 +1,33 @@
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Date, DayEmotion, SummaryId, Timestamp, emotion::known_days};
+use super::{Date, DayEmotion, SummaryId, Timestamp};
 
-/// The longest time that a server holds a request for a summary: 30 s, unless it is set otherwise.
-pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
-
-/// Where a summary is in its life: queued → running → completed, failed or cancelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SummaryStatus {
-    /// Accepted; waits for a worker, or for its next attempt.
-    Queued,
-    /// A worker is on it.
-    Running,
-    /// The reflection is there.
-    Completed,
-    /// It has failed for good; `failure` says why.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-    /// A status of a newer server that this version does not know. It counts as not final.
-    #[serde(other)]
-    Unknown,
+wire_enum! {
+    /// The status of a summary: queued → running → completed, failed or cancelled.
+    pub enum SummaryStatus {
+        /// Waits for a worker, or for its next attempt.
+        Queued = "queued",
+        /// A worker processes it.
+        Running = "running",
+        /// The reflection is written.
+        Completed = "completed",
+        /// It failed and is not retried; `failure` has the reason.
+        Failed = "failed",
+        /// The user cancelled it.
+        Cancelled = "cancelled",
+    }
 }
 
 impl SummaryStatus {
-    /// Whether it never changes again.
+    /// Whether the status never changes again. An unknown status counts as not final.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
-
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-            Self::Unknown => "unknown",
-        }
-    }
 }
 
-impl fmt::Display for SummaryStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// Counts the steps of one summary's life.
+/// The revision of a summary: a number that grows with every change of its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
 #[serde(transparent)]
@@ -82,108 +56,85 @@ impl fmt::Display for Revision {
     }
 }
 
-/// Why a summary failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The week's diaries hold no text.
-    NoText,
-    /// A diary of the week was deleted before it could be read.
-    WeekIncomplete,
-    /// The language model did not answer, or not in time.
-    ModelUnavailable,
-    /// The language model refused the request or its key.
-    ModelRejected,
-    /// The language model's answer could not be used.
-    ModelAnswerInvalid,
-    /// The emotion model failed.
-    EmotionModel,
-    /// Workers took it and were not heard of again, as often as the server allows.
-    WorkerLost,
-    /// An internal error of the worker.
-    Internal,
-    /// A reason of a newer server or worker that this version does not know.
-    #[serde(other)]
-    Unknown,
-}
-
-impl FailureKind {
-    /// The name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoText => "no_text",
-            Self::WeekIncomplete => "week_incomplete",
-            Self::ModelUnavailable => "model_unavailable",
-            Self::ModelRejected => "model_rejected",
-            Self::ModelAnswerInvalid => "model_answer_invalid",
-            Self::EmotionModel => "emotion_model",
-            Self::WorkerLost => "worker_lost",
-            Self::Internal => "internal",
-            Self::Unknown => "unknown",
-        }
+wire_enum! {
+    /// Why a summary failed.
+    pub enum FailureKind {
+        /// The week's diaries contain no text.
+        NoText = "no_text",
+        /// A diary of the week was deleted before a worker read it.
+        WeekIncomplete = "week_incomplete",
+        /// The language model did not respond, or not in time.
+        ModelUnavailable = "model_unavailable",
+        /// The language model rejected the request or its key.
+        ModelRejected = "model_rejected",
+        /// The language model's response was not usable.
+        ModelAnswerInvalid = "model_answer_invalid",
+        /// The emotion model failed.
+        EmotionModel = "emotion_model",
+        /// The worker's lease expired, in as many attempts as the server allows.
+        WorkerLost = "worker_lost",
+        /// An internal error of the worker.
+        Internal = "internal",
     }
 }
 
-/// Why a summary failed, for program and person.
+/// Why a summary failed, as a kind and as a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SummaryFailure {
-    /// For programs.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// For people. It holds no diary text.
+    /// A message for people. It contains no diary text.
     pub message: String,
 }
 
-/// What a running summary is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum ProgressPhase {
-    /// The emotion model reads the days.
-    Emotions,
-    /// The summariser writes.
-    Writing,
-    /// A phase of a newer worker that this version does not know.
-    #[serde(other)]
-    Unknown,
+wire_enum! {
+    /// The phase of a running summary.
+    pub enum ProgressPhase {
+        /// The emotion model classifies the diaries.
+        Emotions = "emotions",
+        /// The summariser writes the reflection.
+        Writing = "writing",
+    }
 }
 
-/// How far a running summary is. It is forgotten when the run ends.
+/// The progress of a running summary. It is not kept after the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
-    /// What it is at.
+    /// The current phase.
     pub phase: ProgressPhase,
-    /// Characters written so far.
+    /// Number of characters written so far.
     #[serde(default)]
     pub characters: u32,
 }
 
 /// The body of `POST /api/diary/summary`.
+///
+/// A server reads the dates as text (`SummaryRequest<String>`) and answers an invalid one with
+/// `invalid_date`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct SummaryRequest {
+pub struct SummaryRequest<D = Date> {
     /// The week's first day.
-    pub start: Date,
-    /// The week's last day, six days later.
-    pub end: Date,
-    /// Whether to summarise again although nothing has changed.
+    pub start: D,
+    /// The week's last day, six days after the first.
+    pub end: D,
+    /// Whether to summarise again although no diary has changed.
     #[serde(default)]
     pub force: bool,
 }
 
-/// The answer to a summary request: 202 when one is on its way, 200 when one is already done.
+/// `data` of the response to a summary request: 202 if the summary is unfinished, 200 if it was
+/// completed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SummaryReceipt {
-    /// Names the summary.
+    /// The summary's id.
     pub id: SummaryId,
-    /// Where it is in its life.
+    /// The status.
     pub status: SummaryStatus,
-    /// Milliseconds to wait before asking for it, where long-polling is not possible.
+    /// Milliseconds to wait before polling, for clients that do not long-poll.
     pub poll_after_ms: u64,
 }
 
@@ -191,46 +142,47 @@ pub struct SummaryReceipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MissingDates {
-    /// The days that have no diary.
+    /// The days without a diary.
     pub missing_dates: Vec<Date>,
 }
 
-/// One request for a week's summary, as it stands. `Debug` shows no text.
+/// The current state of a requested summary. `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Summary {
-    /// Names the summary.
+    /// The summary's id.
     pub id: SummaryId,
     /// The week's first day.
     pub start: Date,
     /// The week's last day.
     pub end: Date,
-    /// Where it is in its life.
+    /// The status.
     pub status: SummaryStatus,
     /// Grows with every change of the status.
     pub revision: Revision,
-    /// How often a worker has taken it.
+    /// How often a worker has claimed it.
     pub attempts: u32,
-    /// When it was asked for.
+    /// When it was requested.
     pub requested_at: Timestamp,
-    /// When a worker first took it.
+    /// When a worker first claimed it.
     pub started_at: Option<Timestamp>,
     /// When it reached its final status.
     pub finished_at: Option<Timestamp>,
-    /// The text, once completed.
+    /// The text, if completed.
     pub reflection: Option<String>,
-    /// What wrote the text, e.g. `extractive/1`.
+    /// The engine that wrote the text, e.g. `extractive/1`.
     #[serde(default)]
     pub engine: Option<String>,
-    /// The emotion of each day, once completed.
-    #[serde(deserialize_with = "known_days")]
+    /// The emotion of each day, if completed. Days whose emotion this version of the crate does not
+    /// know are omitted.
+    #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotions: Vec<DayEmotion>,
-    /// The days of which the language model was given less than all, for they were too long.
+    /// The days whose text was truncated for the language model because it was too long.
     #[serde(default)]
     pub truncated: Vec<Date>,
-    /// Why it failed, if it did.
+    /// Why it failed, or why its last attempt did.
     pub failure: Option<SummaryFailure>,
-    /// How far it is, while it runs.
+    /// The progress, while it runs.
     #[serde(default)]
     pub progress: Option<Progress>,
 }
@@ -249,7 +201,7 @@ impl fmt::Debug for Summary {
     }
 }
 
-/// The newest finished reflection on a week. `Debug` shows no text.
+/// The newest reflection on a week. `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reflection {
@@ -261,17 +213,18 @@ pub struct Reflection {
     pub end: Date,
     /// The text.
     pub reflection: String,
-    /// The emotion of each day.
-    #[serde(deserialize_with = "known_days")]
+    /// The emotion of each day. Days whose emotion this version of the crate does not know are
+    /// omitted.
+    #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotions: Vec<DayEmotion>,
-    /// The days of which the language model was given less than all, for they were too long.
+    /// The days whose text was truncated for the language model because it was too long.
     #[serde(default)]
     pub truncated: Vec<Date>,
     /// When it was written.
     pub generated_at: Timestamp,
     /// Whether a diary of the week was saved or deleted after the summary had read it.
     pub stale: bool,
-    /// What wrote the text, e.g. `extractive/1`.
+    /// The engine that wrote the text, e.g. `extractive/1`.
     pub engine: String,
 }
 
@@ -284,5 +237,69 @@ impl fmt::Debug for Reflection {
             .field("stale", &self.stale)
             .field("engine", &self.engine)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn summary() -> Value {
+        json!({
+            "id": SummaryId::new(), "start": "20260216", "end": "20260222", "status": "running",
+            "revision": 2, "attempts": 1, "requested_at": "2026-02-23T00:00:00.000Z",
+            "started_at": "2026-02-23T00:00:01.000Z", "finished_at": null, "reflection": null,
+            "emotions": [], "failure": {"kind": "internal", "message": "실패"},
+            "progress": {"phase": "writing", "characters": 40},
+        })
+    }
+
+    #[test]
+    fn a_summary_of_a_newer_server_decodes() {
+        let day =
+            json!({"date": "20260216", "label": "희망", "confidence": 1.0, "distribution": {}});
+        for (field, value) in [
+            ("added_later", json!({"of": ["any", "type"]})),
+            ("status", json!("paused")),
+            ("failure", json!({"kind": "quota", "message": "실패", "added_later": 1})),
+            ("progress", json!({"phase": "reviewing", "characters": 40, "added_later": 1})),
+            ("emotions", json!([day])),
+        ] {
+            let mut body = summary();
+            body[field] = value;
+            let summary: Summary = serde_json::from_value(body).expect(field);
+            let status =
+                if field == "status" { SummaryStatus::Unknown } else { SummaryStatus::Running };
+            assert_eq!((summary.status, summary.status.is_final()), (status, false));
+            let failure = summary.failure.expect("a failure");
+            assert_eq!(failure.kind == FailureKind::Unknown, field == "failure");
+            assert_eq!(failure.message, "실패");
+            let progress = summary.progress.expect("a progress");
+            assert_eq!(progress.phase == ProgressPhase::Unknown, field == "progress");
+            assert_eq!(progress.characters, 40);
+            assert_eq!(summary.emotions, []);
+        }
+    }
+
+    #[test]
+    fn a_reflection_of_a_newer_server_decodes() {
+        let day =
+            json!({"date": "20260216", "label": "희망", "confidence": 1.0, "distribution": {}});
+        let body = json!({
+            "summary_id": SummaryId::new(), "start": "20260216", "end": "20260222",
+            "reflection": "글", "emotions": [day], "generated_at": "2026-02-23T00:00:00.000Z",
+            "stale": false, "engine": "later/9", "added_later": {"of": ["any", "type"]},
+        });
+        let reflection: Reflection = serde_json::from_value(body).expect("a reflection");
+        assert_eq!(reflection.emotions, []);
+    }
+
+    #[test]
+    fn a_receipt_of_a_newer_server_decodes() {
+        let body = json!({"id": SummaryId::new(), "status": "deferred", "poll_after_ms": 1000, "added_later": 1});
+        let receipt: SummaryReceipt = serde_json::from_value(body).expect("a receipt");
+        assert_eq!(receipt.status, SummaryStatus::Unknown);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A moment in UTC with millisecond precision, written as RFC 3339 on the wire.
+/// A UTC timestamp with millisecond precision, in RFC 3339 format on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, format = "date-time"))]
 pub struct Timestamp(jiff::Timestamp);
@@ -17,13 +17,13 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const UNIX_EPOCH: Self = Self(jiff::Timestamp::UNIX_EPOCH);
 
-    /// The system clock's present moment.
+    /// The current time of the system clock.
     pub fn now() -> Self {
         Self::from_millis(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// The moment this many milliseconds after the Unix epoch; one beyond the years −9999 to
-    /// 9999 becomes the nearest end of them.
+    /// The timestamp this many milliseconds after the Unix epoch, clamped to the years −9999 to
+    /// 9999.
     pub fn from_millis(millis: i64) -> Self {
         let saturated = if millis < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX };
         Self(jiff::Timestamp::from_millisecond(millis).unwrap_or(saturated))
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_survives_text_and_system_time() {
+    fn a_timestamp_is_parsed_from_its_text_and_system_time() {
         let moment = Timestamp::from_millis(1_771_200_000_123);
         assert_eq!(moment.to_string(), "2026-02-16T00:00:00.123Z");
         assert_eq!(moment.to_string().parse(), Ok(moment));

@@ -4,7 +4,10 @@ use std::{sync::mpsc, time::Duration};
 
 use futures_util::StreamExt;
 use serde_json::json;
-use shiori_sdk::{ErrorKind, PollingPolicy, Requested, SummaryHandle, SummaryStatus, Week};
+use shiori_sdk::{
+    ErrorKind, FailureKind, PollingPolicy, ProgressPhase, Requested, SummaryHandle, SummaryStatus,
+    Week,
+};
 use tokio::time::advance;
 use wiremock::{Request, ResponseTemplate};
 
@@ -48,6 +51,49 @@ async fn the_first_poll_does_not_wait() {
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     assert_eq!(server.requests().len(), 1);
     assert_eq!(server.requests()[0].query, "", "the first poll does not wait");
+}
+
+/// A summary of a newer server, with values and fields that this version does not know.
+fn newer_summary(revision: u64) -> serde_json::Value {
+    let mut summary = summary(revision, "paused");
+    summary["progress"] = json!({"phase": "reviewing", "characters": 7, "reviewer": {"id": 1}});
+    summary["failure"] = json!({"kind": "quota_exceeded", "message": "실패", "quota": 9});
+    summary["emotions"] = json!([
+        {"date": "20260216", "label": "희망", "confidence": 0.9, "distribution": {"희망": 0.9}},
+    ]);
+    summary["pages"] = json!([1, 2]);
+    summary
+}
+
+#[tokio::test]
+async fn waiting_continues_after_an_unknown_status() {
+    let server = ScriptedServer::start(|_, nth| {
+        ok(if nth < 2 { newer_summary(2) } else { summary(3, "completed") })
+    })
+    .await;
+    let handle = handle(&server, short_pauses()).await;
+    let polled = handle.poll().await.unwrap();
+    assert_eq!(polled.status, SummaryStatus::Unknown);
+    assert_eq!(polled.failure.unwrap().kind, FailureKind::Unknown);
+    assert_eq!(polled.progress.unwrap().phase, ProgressPhase::Unknown);
+    assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn watching_continues_after_an_unknown_status() {
+    let server = ScriptedServer::start(|request, _| {
+        if is_events(request) {
+            events(&[newer_summary(2), summary(3, "completed")])
+        } else {
+            ok(summary(1, "queued"))
+        }
+    })
+    .await;
+    let watch = handle(&server, short_pauses()).await.watch();
+    let statuses: Vec<_> = watch.map(|summary| summary.unwrap().status).collect().await;
+    let expected = [SummaryStatus::Queued, SummaryStatus::Unknown, SummaryStatus::Completed];
+    assert_eq!(statuses, expected);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use http::{StatusCode, header::SET_COOKIE};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use shiori_sdk::{
-    AccessToken, Credentials, Envelope, ErrorCode, InvalidNickname, NewAccount, SessionId,
+    AccessToken, Credentials, Email, Envelope, ErrorCode, InvalidNickname, NewAccount, SessionId,
     SignedUp, UserId, WeakPassword, check_nickname,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{Email, NewPassword},
+    auth::NewPassword,
     store::{Account, CreateOutcome, LoginAttempt, Session},
 };
 
@@ -99,7 +99,7 @@ async fn log_in(
     }
 
     // An invalid address gets the same response as an address without an account.
-    let account = match body.email.parse() {
+    let account = match body.email.parse::<Email>() {
         Ok(email) => app.accounts.find_by_email(&email).await?,
         Err(_) => None,
     };

@@ -5,11 +5,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use shiori_sdk::{
-    ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry, Document, Envelope,
-    ErrorCode, SaveId, SaveReceipt, SaveRequest, UserId, Version,
+    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
+    Document, Envelope, ErrorCode, SaveReceipt, SaveRequest, UserId, Version,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    store::{ArchiveOutcome, DeleteOutcome, DiaryRecord, Save, SaveOutcome},
+    store::{ArchiveOutcome, DeleteOutcome, DiaryRecord, NewVersion, SaveOutcome},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -29,17 +29,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_diary, save_diary, delete_diary))
         .routes(routes!(list_diaries))
         .routes(routes!(archive_diary))
-}
-
-/// The body of a save. The content is parsed later, within the document limits.
-#[derive(Deserialize)]
-struct SaveBody {
-    title: String,
-    content: Box<RawValue>,
-    #[serde(default)]
-    version: Option<Version>,
-    #[serde(default)]
-    save_id: Option<SaveId>,
 }
 
 /// Save a day's diary: a compare-and-swap on its version.
@@ -59,24 +48,24 @@ async fn save_diary(
     State(app): State<App>,
     caller: Caller,
     DateInPath(date): DateInPath,
-    Body(body): Body<SaveBody>,
+    Body(body): Body<SaveRequest<Box<RawValue>>>,
 ) -> Result<Reply<SaveReceipt>, ApiError> {
     let limit = app.limits.title_chars;
-    if body.title.chars().count() > limit {
+    if body.title.0.chars().count() > limit {
         return Err(ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit": limit })));
     }
-    let save = Save {
+    let save = NewVersion {
         user: caller.user,
         date,
-        title: body.title,
+        title: body.title.0,
         content: Document::from_json_within(body.content.get(), &app.limits.document)?,
         expected: body.version,
         save_id: body.save_id,
         now: app.clock.now(),
     };
-    let (stored, replayed) = match app.diaries.save(&save).await? {
-        SaveOutcome::Saved(stored) => (stored, false),
-        SaveOutcome::Replayed(stored) => (stored, true),
+    let (saved, replayed) = match app.diaries.save(&save).await? {
+        SaveOutcome::Saved(saved) => (saved, false),
+        SaveOutcome::Replayed(saved) => (saved, true),
         SaveOutcome::Conflict(current) => {
             app.metrics.save("conflict");
             return Err(conflict(&app, caller.user, date, current).await);
@@ -84,16 +73,16 @@ async fn save_diary(
     };
     app.metrics.save(if replayed { "replayed" } else { "saved" });
     let receipt = SaveReceipt {
-        id: stored.id,
-        version: stored.version,
-        updated_at: stored.updated_at,
+        id: saved.id,
+        version: saved.version,
+        updated_at: saved.updated_at,
         replayed,
     };
     let message = Message { ko: "일기를 저장했습니다.", en: "The diary is saved." };
-    let status = if stored.created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(Reply::ok(message, receipt)
         .with_status(status)
-        .with_header(header::ETAG, etag(stored.version)?))
+        .with_header(header::ETAG, etag(saved.version)?))
 }
 
 /// A day's diary.
@@ -153,13 +142,6 @@ async fn list_diaries(
     };
     let message = Message { ko: "일기 목록입니다.", en: "The diaries of the range." };
     Ok(Reply::ok(message, heads.into_iter().map(entry).collect()))
-}
-
-/// The response to an archive request.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct ArchiveReceipt {
-    /// The new version of the diary.
-    version: Version,
 }
 
 #[derive(Deserialize)]

@@ -61,9 +61,9 @@ async fn request_summary(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-    Body(body): Body<WeekBody>,
+    Body(body): Body<SummaryRequest<String>>,
 ) -> Result<Reply<SummaryReceipt>, ApiError> {
-    let week = body.week()?;
+    let week = week(&body)?;
     let requested = app.summaries.request(caller.user, week, body.force, trace(&headers)).await?;
     let (id, status, accepted) = match requested {
         Requested::Accepted(id, status) => (id, status, true),
@@ -91,24 +91,13 @@ async fn request_summary(
     Ok(reply.with_header(header::LOCATION, location))
 }
 
-/// The body of a summary request. The dates are parsed later, for their own error.
-#[derive(Deserialize)]
-struct WeekBody {
-    start: String,
-    end: String,
-    #[serde(default)]
-    force: bool,
-}
-
-impl WeekBody {
-    fn week(&self) -> Result<Week, ApiError> {
-        let date = |text: &str| -> Result<Date, ApiError> {
-            text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidDate))
-        };
-        DateRange::new(date(&self.start)?, date(&self.end)?)
-            .and_then(Week::from_range)
-            .map_err(|_| ApiError::new(ErrorCode::InvalidRange))
-    }
+fn week(body: &SummaryRequest<String>) -> Result<Week, ApiError> {
+    let date = |text: &str| -> Result<Date, ApiError> {
+        text.parse().map_err(|_| ApiError::new(ErrorCode::InvalidDate))
+    };
+    DateRange::new(date(&body.start)?, date(&body.end)?)
+        .and_then(Week::from_range)
+        .map_err(|_| ApiError::new(ErrorCode::InvalidRange))
 }
 
 /// The `traceparent` of the request (W3C Trace Context), if it is well-formed.

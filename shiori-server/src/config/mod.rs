@@ -6,7 +6,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use shiori_sdk::{DocumentLimits, MAX_LONG_POLL, MAX_RANGE_DAYS, MAX_TITLE_CHARS};
+use shiori_sdk::{DocumentLimits, limits};
 use shiori_worker::{Clock, Secret, SystemClock};
 
 pub use self::settings::{ConfigError, Settings};
@@ -137,11 +137,14 @@ pub struct SessionPolicy {
 impl Default for SessionPolicy {
     fn default() -> Self {
         Self {
-            access_ttl: Duration::from_secs(15 * 60),
-            refresh_ttl: Duration::from_secs(30 * 24 * 60 * 60),
-            refresh_grace: Duration::from_secs(10),
+            access_ttl: limits::ACCESS_TOKEN_TTL,
+            refresh_ttl: limits::SESSION_TTL,
+            refresh_grace: limits::REFRESH_GRACE,
             sessions_per_user: 50,
-            login_throttle: ThrottlePolicy { attempts: 10, window: Duration::from_secs(300) },
+            login_throttle: ThrottlePolicy {
+                attempts: limits::MAX_LOGIN_ATTEMPTS,
+                window: limits::LOGIN_WINDOW,
+            },
             secure_cookies: false,
         }
     }
@@ -168,11 +171,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_bytes: 1024 * 1024,
+            body_bytes: limits::MAX_BODY_BYTES,
             document: DocumentLimits::default(),
-            title_chars: MAX_TITLE_CHARS,
-            range_days: MAX_RANGE_DAYS,
-            max_wait: MAX_LONG_POLL,
+            title_chars: limits::MAX_TITLE_CHARS,
+            range_days: limits::MAX_RANGE_DAYS,
+            max_wait: limits::MAX_LONG_POLL,
             request_timeout: Duration::from_secs(15),
         }
     }

@@ -1,10 +1,10 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use shiori_sdk::{Timestamp, UserId};
+use shiori_sdk::{Email, Timestamp, UserId};
 
 use super::StoreError;
-use crate::auth::{Email, PasswordHash};
+use crate::auth::PasswordHash;
 
 /// The store of accounts.
 #[async_trait]

@@ -16,7 +16,7 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
     ///
     /// [`StoreError`] when the store does not answer. The save may then have been applied; trying
     /// again with the same `save_id` settles it.
-    async fn save(&self, save: &Save) -> Result<SaveOutcome, StoreError>;
+    async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError>;
 
     /// The diary of a date.
     ///
@@ -80,9 +80,9 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
-/// A save to be made. `Debug` shows no text.
+/// A save: the next version of a diary. `Debug` shows no text.
 #[derive(Clone)]
-pub struct Save {
+pub struct NewVersion {
     /// Whose diary.
     pub user: UserId,
     /// Which day's.
@@ -91,17 +91,17 @@ pub struct Save {
     pub title: String,
     /// The text.
     pub content: Document,
-    /// The version that is saved over; `None` if there is believed to be no diary.
+    /// The expected current version; `None` if no diary is expected.
     pub expected: Option<Version>,
-    /// Names the logical save over all its attempts.
+    /// Identifies the save across repeated requests.
     pub save_id: Option<SaveId>,
-    /// The present moment.
+    /// The current time.
     pub now: Timestamp,
 }
 
-impl fmt::Debug for Save {
+impl fmt::Debug for NewVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Save")
+        f.debug_struct("NewVersion")
             .field("user", &self.user)
             .field("date", &self.date)
             .field("expected", &self.expected)
@@ -110,12 +110,12 @@ impl fmt::Debug for Save {
     }
 }
 
-/// What a successful save became.
+/// A save that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub struct AppliedSave {
     /// Names the diary.
     pub id: DiaryId,
-    /// The version that the save became.
+    /// The version that the save created.
     pub version: Version,
     /// When it was saved.
     pub updated_at: Timestamp,
@@ -123,14 +123,14 @@ pub struct Stored {
     pub created: bool,
 }
 
-/// What became of [`DiaryStore::save`].
+/// The result of [`DiaryStore::save`].
 #[derive(Debug, Clone)]
 pub enum SaveOutcome {
-    /// The save is stored.
-    Saved(Stored),
-    /// This `save_id` was applied before; this is what it became then.
-    Replayed(Stored),
-    /// The version is another; nothing was changed. The diary as it stands, if there is one.
+    /// The save was applied.
+    Saved(AppliedSave),
+    /// This `save_id` was applied before, with this result.
+    Replayed(AppliedSave),
+    /// The version is not the expected one; nothing was changed. The current diary, if there is one.
     Conflict(Option<DiaryRecord>),
 }
 

@@ -21,7 +21,8 @@ mod summary;
 
 pub use account::{Account, AccountStore, CreateOutcome};
 pub use diary::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
+    SaveOutcome,
 };
 pub use session::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
 pub use summary::{

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use shiori_sdk::backoff::Backoff;
+use shiori_sdk::{backoff::Backoff, limits::MAX_UNFINISHED_SUMMARIES};
 
 /// Limits and times of summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Default for SummaryPolicy {
             lease: Duration::from_secs(30),
             max_attempts: 5,
             required_days: 7,
-            max_unfinished: 32,
+            max_unfinished: MAX_UNFINISHED_SUMMARIES,
             hint_timeout: Duration::from_secs(10),
             first_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(300),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use shiori_sdk::{Timestamp, UserId};
+use shiori_sdk::{Email, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
-    auth::{Email, PasswordHash},
+    auth::PasswordHash,
     store::{Account, AccountStore, CreateOutcome},
 };
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shiori_sdk::{Date, DateRange, Document, REMEMBERED_SAVES, SaveId, Timestamp, UserId, Version};
 
 use crate::store::{
-    ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, Save, SaveOutcome, Stored,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, NewVersion, SaveOutcome,
 };
 
 type Store = Arc<dyn DiaryStore>;
@@ -14,8 +14,8 @@ fn day(day: u8) -> Date {
     Date::new(2026, 2, day).expect("a real day")
 }
 
-fn save(user: UserId, expected: Option<Version>, text: &str) -> Save {
-    Save {
+fn save(user: UserId, expected: Option<Version>, text: &str) -> NewVersion {
+    NewVersion {
         user,
         date: day(16),
         title: format!("제목 {text}"),
@@ -26,7 +26,7 @@ fn save(user: UserId, expected: Option<Version>, text: &str) -> Save {
     }
 }
 
-async fn saved(store: &Store, save: Save) -> Stored {
+async fn saved(store: &Store, save: NewVersion) -> AppliedSave {
     match store.save(&save).await.expect("the store answers") {
         SaveOutcome::Saved(stored) => stored,
         other => panic!("not saved: {other:?}"),
@@ -55,7 +55,7 @@ pub async fn what_was_saved_is_read_to_the_letter(store: Store) {
     assert!(!record.head.is_archived);
 }
 
-async fn race(store: &Store, saves: Vec<Save>) -> Vec<SaveOutcome> {
+async fn race(store: &Store, saves: Vec<NewVersion>) -> Vec<SaveOutcome> {
     let tasks: Vec<_> = saves
         .into_iter()
         .map(|save| {

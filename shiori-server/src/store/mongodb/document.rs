@@ -4,7 +4,7 @@ use mongodb::bson::{self, Bson, DateTime, doc};
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{Date, DiaryId, Document, DocumentLimits, SaveId, Timestamp, UserId, Version};
 
-use crate::store::{DiaryHead, DiaryRecord, StoreError, Stored};
+use crate::store::{AppliedSave, DiaryHead, DiaryRecord, StoreError};
 
 /// The fields of the index that answers listings without reading documents.
 pub(super) const LISTING: [&str; 8] =
@@ -25,7 +25,7 @@ pub(super) struct DiaryDocument {
     pub(super) deleted: bool,
     pub(super) updated_at: DateTime,
     /// The latest saves that had an id, newest last.
-    pub(super) saves: Vec<AppliedSave>,
+    pub(super) saves: Vec<RememberedSave>,
 }
 
 /// The fields of a diary that the listing index covers.
@@ -42,15 +42,15 @@ pub(super) struct HeadDocument {
 
 /// An applied save, kept to recognise a replay.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct AppliedSave {
+pub(super) struct RememberedSave {
     pub(super) save_id: bson::Uuid,
     pub(super) version: i64,
     pub(super) updated_at: DateTime,
     pub(super) created: bool,
 }
 
-impl AppliedSave {
-    pub(super) fn new(save_id: SaveId, stored: &Stored) -> Self {
+impl RememberedSave {
+    pub(super) fn new(save_id: SaveId, stored: &AppliedSave) -> Self {
         Self {
             save_id: bson::Uuid::from_bytes(*save_id.as_bytes()),
             version: version_number(stored.version),
@@ -62,10 +62,10 @@ impl AppliedSave {
 
 impl DiaryDocument {
     /// The outcome of the save with this id, if it was applied.
-    pub(super) fn applied(&self, save_id: Option<SaveId>) -> Option<Stored> {
+    pub(super) fn applied(&self, save_id: Option<SaveId>) -> Option<AppliedSave> {
         let save_id = bson::Uuid::from_bytes(*save_id?.as_bytes());
         let save = self.saves.iter().find(|save| save.save_id == save_id)?;
-        Some(Stored {
+        Some(AppliedSave {
             id: DiaryId::from_bytes(self.id.bytes()),
             version: Version::new(save.version.unsigned_abs()),
             updated_at: Timestamp::from_millis(save.updated_at.timestamp_millis()),

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use self::{
     document::{
-        AppliedSave, DiaryDocument, HeadDocument, LISTING, corrupt, date_number, key_filter,
+        DiaryDocument, HeadDocument, LISTING, RememberedSave, corrupt, date_number, key_filter,
         listing_keys, version_number,
     },
     operation::{
@@ -33,8 +33,8 @@ use self::{
     },
 };
 use super::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome,
-    StoreError, Stored,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
+    SaveOutcome, StoreError,
 };
 
 /// The database of a URL that names none.
@@ -161,13 +161,13 @@ impl MongoStore {
     /// applied before.
     async fn save_over(
         &self,
-        save: &Save,
+        save: &NewVersion,
         version: i64,
         deleted: bool,
-    ) -> Result<Option<Stored>, StoreError> {
+    ) -> Result<Option<AppliedSave>, StoreError> {
         let mut filter = key_filter(save.user, save.date);
         filter.extend(doc! { "version": version, "deleted": deleted });
-        let stored = |id| Stored {
+        let stored = |id| AppliedSave {
             id,
             version: Version::new(version.unsigned_abs()).next(),
             updated_at: save.now,
@@ -183,7 +183,7 @@ impl MongoStore {
             },
         };
         if let Some(save_id) = save.save_id {
-            let applied = AppliedSave::new(save_id, &stored(DiaryId::new()));
+            let applied = RememberedSave::new(save_id, &stored(DiaryId::new()));
             filter.insert("saves.save_id", doc! { "$ne": applied.save_id });
             let applied = bson::serialize_to_bson(&applied).map_err(|_| corrupt())?;
             let kept = -i32::try_from(REMEMBERED_SAVES).unwrap_or(i32::MAX);
@@ -199,8 +199,8 @@ impl MongoStore {
     }
 
     /// Inserts the first save of a day; `None` when there is a document.
-    async fn insert(&self, save: &Save) -> Result<Option<Stored>, StoreError> {
-        let stored = Stored {
+    async fn insert(&self, save: &NewVersion) -> Result<Option<AppliedSave>, StoreError> {
+        let stored = AppliedSave {
             id: DiaryId::new(),
             version: Version::new(0).next(),
             updated_at: save.now,
@@ -218,7 +218,7 @@ impl MongoStore {
             updated_at: DateTime::from_millis(save.now.as_millis()),
             saves: save
                 .save_id
-                .map(|save_id| AppliedSave::new(save_id, &stored))
+                .map(|save_id| RememberedSave::new(save_id, &stored))
                 .into_iter()
                 .collect(),
         };
@@ -241,7 +241,7 @@ impl fmt::Debug for MongoStore {
 
 #[async_trait]
 impl DiaryStore for MongoStore {
-    async fn save(&self, save: &Save) -> Result<SaveOutcome, StoreError> {
+    async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
         let written = match save.expected {
             Some(version) => self.save_over(save, version_number(version), false).await?,
             None => self.insert(save).await?,
@@ -390,8 +390,8 @@ mod tests {
         (Arc::new(open().await) as Arc<dyn DiaryStore>, ())
     });
 
-    fn save(user: UserId, day: u8) -> Save {
-        Save {
+    fn save(user: UserId, day: u8) -> NewVersion {
+        NewVersion {
             user,
             date: Date::new(2026, 2, day).expect("a date"),
             title: "제목 \0".to_owned(),
@@ -443,7 +443,7 @@ mod tests {
     #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
     async fn a_tombstone_holds_no_text() {
         let (store, user) = (open().await, UserId::new());
-        let first = Save { save_id: Some(SaveId::new()), ..save(user, 3) };
+        let first = NewVersion { save_id: Some(SaveId::new()), ..save(user, 3) };
         let SaveOutcome::Saved(stored) = store.save(&first).await.expect("saved") else {
             panic!("it is the first")
         };

@@ -1,10 +1,8 @@
 use async_trait::async_trait;
+use shiori_sdk::Email;
 
 use super::SqliteStore;
-use crate::{
-    auth::Email,
-    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
-};
+use crate::store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow};
 
 #[async_trait]
 impl AccountStore for SqliteStore {

@@ -8,15 +8,15 @@ use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
 
 use super::SqliteStore;
 use crate::store::{
-    ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, Save, SaveOutcome,
-    StoreError, Stored,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
+    SaveOutcome, StoreError,
 };
 
 const HEAD: &str = "id, date, title, version, is_archived, updated_at";
 
 #[async_trait]
 impl DiaryStore for SqliteStore {
-    async fn save(&self, save: &Save) -> Result<SaveOutcome, StoreError> {
+    async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
         let slot = Slot::read(&mut transaction, save.user, save.date).await?;
         if let Some(replayed) = slot.applied(save.save_id) {
@@ -25,7 +25,7 @@ impl DiaryStore for SqliteStore {
         if slot.live_version() != save.expected {
             return conflict(&mut transaction, save.user, save.date).await;
         }
-        let stored = Stored {
+        let stored = AppliedSave {
             id: slot.id,
             version: slot.version.next(),
             updated_at: save.now,
@@ -162,12 +162,12 @@ struct Slot {
     version: Version,
     /// Whether there is no diary now.
     is_vacant: bool,
-    saves: Vec<AppliedSave>,
+    saves: Vec<RememberedSave>,
 }
 
 /// A save that was applied, kept to recognise it should it come again.
 #[derive(Serialize, Deserialize)]
-struct AppliedSave {
+struct RememberedSave {
     save_id: SaveId,
     version: Version,
     updated_at: Timestamp,
@@ -204,9 +204,9 @@ impl Slot {
     }
 
     /// What the save with this id became, if it was applied already.
-    fn applied(&self, save_id: Option<SaveId>) -> Option<Stored> {
+    fn applied(&self, save_id: Option<SaveId>) -> Option<AppliedSave> {
         let save = self.saves.iter().find(|save| Some(save.save_id) == save_id)?;
-        Some(Stored {
+        Some(AppliedSave {
             id: self.id,
             version: save.version,
             updated_at: save.updated_at,
@@ -215,10 +215,14 @@ impl Slot {
     }
 
     /// The remembered saves, as JSON, with this one as the newest.
-    fn saves_with(mut self, save_id: Option<SaveId>, stored: Stored) -> Result<String, StoreError> {
+    fn saves_with(
+        mut self,
+        save_id: Option<SaveId>,
+        stored: AppliedSave,
+    ) -> Result<String, StoreError> {
         if let Some(save_id) = save_id {
-            let Stored { version, updated_at, created, .. } = stored;
-            self.saves.push(AppliedSave { save_id, version, updated_at, created });
+            let AppliedSave { version, updated_at, created, .. } = stored;
+            self.saves.push(RememberedSave { save_id, version, updated_at, created });
         }
         let surplus = self.saves.len().saturating_sub(REMEMBERED_SAVES);
         self.saves.drain(..surplus);

@@ -1,10 +1,9 @@
-use std::{fmt, str::FromStr};
+use std::{error::Error, fmt, str::FromStr};
 
-/// An e-mail address in lower case, so that letter case makes no difference. `Debug` does not
-/// show it.
+/// An e-mail address, converted to lower case. `Debug` does not show it.
 ///
-/// It is ASCII: an internationalised domain comes in its Punycode form. So no two addresses that
-/// a database's collation could take for each other are different ones here.
+/// It is ASCII; an internationalised domain is in its Punycode form. So two addresses that differ
+/// here also differ under every collation of a database.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
@@ -23,15 +22,22 @@ impl Email {
 }
 
 /// The text is not an e-mail address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an e-mail address")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidEmail;
+
+impl fmt::Display for InvalidEmail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an e-mail address")
+    }
+}
+
+impl Error for InvalidEmail {}
 
 impl FromStr for Email {
     type Err = InvalidEmail;
 
-    /// Takes what RFC 5321 calls a mailbox, without its rarities: quoted local parts, comments,
-    /// address literals and domains of one label.
+    /// Accepts a mailbox of RFC 5321, except quoted local parts, comments, address literals and
+    /// domains of one label.
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
         let (local, domain) = text.split_once('@').ok_or(InvalidEmail)?;
         let valid = text.len() <= Self::MAX_CHARS
@@ -71,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_in_lower_case() {
+    fn an_address_is_converted_to_lower_case() {
         for (text, email) in [
             ("Mina@Example.COM", "mina@example.com"),
             ("a.b+diary@mail.example.co.kr", "a.b+diary@mail.example.co.kr"),
@@ -82,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn text_that_is_not_an_address_is_rejected() {
         let long_local = format!("{}@example.com", "a".repeat(65));
         let long_label = format!("a@{}.com", "b".repeat(64));
         let long = format!("a@{}com", "b23456789.".repeat(25));
@@ -126,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_refused_or_comes_back_in_lower_case(text in any::<String>()) {
+        fn any_text_is_rejected_or_converted_to_lower_case(text in any::<String>()) {
             if let Ok(email) = text.parse::<Email>() {
                 prop_assert_eq!(email.as_str(), text.to_lowercase());
             }

@@ -1,0 +1,81 @@
+use hyper::Method;
+
+use super::response::ApiError;
+use crate::types::ErrorCode;
+
+/// A route of the API, to select the requests that a fault affects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Route {
+    /// `POST /api/user/signup`
+    SignUp,
+    /// `POST /api/user/login`
+    LogIn,
+    /// `DELETE /api/user/logout`
+    LogOut,
+    /// `POST /api/auth/refresh`
+    Refresh,
+    /// `POST /api/auth/verify`
+    Verify,
+    /// `GET /api/auth/sessions`
+    Sessions,
+    /// `DELETE /api/auth/sessions/{id}`
+    Revoke,
+    /// `GET /api/diary/{date}`
+    Get,
+    /// `POST /api/diary/{date}`
+    Save,
+    /// `DELETE /api/diary/{date}`
+    Delete,
+    /// `POST /api/diary/{date}/archive`
+    Archive,
+    /// `GET /api/diary`
+    List,
+    /// `POST /api/diary/summary`
+    RequestSummary,
+    /// `GET /api/diary/summary/{id}`
+    Summary,
+    /// `GET /api/diary/summary/{id}/events`
+    Events,
+    /// `DELETE /api/diary/summary/{id}`
+    Cancel,
+    /// `GET /api/diary/reflections`
+    Reflection,
+}
+
+impl Route {
+    /// The route of a request, and the date or id in its path.
+    pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
+        use Route::{
+            Archive, Cancel, Delete, Events, Get, List, LogIn, LogOut, Reflection, Refresh,
+            RequestSummary, Revoke, Save, Sessions, SignUp, Summary, Verify,
+        };
+        const GET: Method = Method::GET;
+        const POST: Method = Method::POST;
+        const DELETE: Method = Method::DELETE;
+
+        let segments: Vec<_> = path.split('/').skip(1).collect();
+        let (parameter, routes): (&str, &[(Method, Self)]) = match segments[..] {
+            ["api", "user", "signup"] => ("", &[(POST, SignUp)]),
+            ["api", "user", "login"] => ("", &[(POST, LogIn)]),
+            ["api", "user", "logout"] => ("", &[(DELETE, LogOut)]),
+            ["api", "auth", "refresh"] => ("", &[(POST, Refresh)]),
+            ["api", "auth", "verify"] => ("", &[(POST, Verify)]),
+            ["api", "auth", "sessions"] => ("", &[(GET, Sessions)]),
+            ["api", "auth", "sessions", id] => (id, &[(DELETE, Revoke)]),
+            ["api", "diary"] => ("", &[(GET, List)]),
+            ["api", "diary", "summary"] => ("", &[(POST, RequestSummary)]),
+            ["api", "diary", "summary", id] => (id, &[(GET, Summary), (DELETE, Cancel)]),
+            ["api", "diary", "summary", id, "events"] => (id, &[(GET, Events)]),
+            ["api", "diary", "reflections"] => ("", &[(GET, Reflection)]),
+            ["api", "diary", date] if !date.is_empty() => {
+                (date, &[(GET, Get), (POST, Save), (DELETE, Delete)])
+            }
+            ["api", "diary", date, "archive"] => (date, &[(POST, Archive)]),
+            _ => return Err(ApiError::not_found()),
+        };
+        let found = routes.iter().find(|(candidate, _)| candidate == method);
+        let (_, route) = found.ok_or_else(|| ApiError::new(405, ErrorCode::MethodNotAllowed))?;
+        Ok((*route, parameter))
+    }
+}

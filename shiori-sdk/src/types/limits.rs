@@ -1,0 +1,42 @@
+//! The limits of the API. A server may be configured with others; these are its defaults, and those
+//! of `testing::FakeShiori`. The limits of a password are at [`Password`](super::Password), those of
+//! a document at [`DocumentLimits`](super::DocumentLimits).
+
+use std::time::Duration;
+
+/// Maximum size of a request body, in bytes: 1 MiB.
+pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// Maximum length of a nickname, in characters (Unicode scalar values). Not configurable.
+pub const MAX_NICKNAME_CHARS: usize = 30;
+
+/// Maximum length of a title, in characters (Unicode scalar values).
+pub const MAX_TITLE_CHARS: usize = 50;
+
+/// Number of a diary's latest saves that a server recognises when they are repeated. Not
+/// configurable.
+pub const REMEMBERED_SAVES: usize = 64;
+
+/// Maximum length of a range in a query, in days.
+pub const MAX_RANGE_DAYS: u32 = 366;
+
+/// Maximum time that a long-poll waits for a change of a summary.
+pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
+
+/// Maximum number of unfinished summaries per user.
+pub const MAX_UNFINISHED_SUMMARIES: u32 = 32;
+
+/// Time after which an access token expires.
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
+
+/// Time after which a session expires unless it is refreshed.
+pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Time in which a refresh may be repeated with the old token, because its response was lost.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
+
+/// Maximum number of failed logins for one e-mail address within [`LOGIN_WINDOW`].
+pub const MAX_LOGIN_ATTEMPTS: u32 = 10;
+
+/// The time in which failed logins are counted, starting with the first.
+pub const LOGIN_WINDOW: Duration = Duration::from_secs(5 * 60);
