@@ -1,14 +1,17 @@
-//! The bodies of the internal API, which the worker speaks with the server.
+//! The bodies of the internal API between worker and server.
 //!
-//! | route | body | answer |
+//! | route | body | response data |
 //! |---|---|---|
 //! | `POST /api/internal/summaries/{id}/claim` | [`ClaimRequest`] | [`Claim`]; 409 `not_claimable` |
 //! | `POST /api/internal/summaries/{id}/heartbeat` | [`Heartbeat`] | empty; 409 `lease_lost` |
 //! | `POST /api/internal/summarize/result` | [`SummaryResult`] | empty; 409 `lease_lost` |
 //! | `POST /api/internal/summaries/{id}/failure` | [`Failure`] | empty; 409 `lease_lost` |
 //!
-//! Each carries the service token as `Authorization: Bearer`. `Debug` of none of them shows diary
-//! text or a lease token.
+//! Each request has the service token as `Authorization: Bearer`. `Debug` never shows diary text or
+//! a lease token.
+//!
+//! Worker and server may have different versions. Unknown fields are ignored, an unknown phase or
+//! failure kind decodes as `Unknown`, and unknown emotions are omitted.
 
 use std::fmt;
 
@@ -16,13 +19,13 @@ use serde::{Deserialize, Serialize};
 use shiori_sdk::{Date, DayEmotion, DiaryId, FailureKind, InvalidId, Progress, SummaryId, Version};
 use uuid::Uuid;
 
-/// Proves that its holder has the summary's lease. `Debug` does not show it.
+/// The secret that proves that a worker has the lease of a summary. `Debug` does not show it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseToken(Uuid);
 
 impl LeaseToken {
-    /// A new token that nobody can guess.
+    /// A new random token.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self(Uuid::new_v4())
@@ -33,11 +36,11 @@ impl LeaseToken {
         self.0.hyphenated().to_string()
     }
 
-    /// The token of a text made by [`LeaseToken::reveal`].
+    /// Parses the text of [`LeaseToken::reveal`].
     ///
     /// # Errors
     ///
-    /// [`InvalidId`] when the text is not one.
+    /// [`InvalidId`] if the text is not a token.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         Uuid::try_parse(text).map(Self).map_err(|_| InvalidId)
     }
@@ -49,48 +52,60 @@ impl fmt::Debug for LeaseToken {
     }
 }
 
-/// Asks for the lease of a summary.
+/// Maximum length of a worker id, in characters.
+pub const MAX_WORKER_ID_CHARS: usize = 128;
+
+/// Maximum length of an engine's name, in characters.
+pub const MAX_ENGINE_CHARS: usize = 128;
+
+/// Maximum length of a reflection, in characters.
+pub const MAX_REFLECTION_CHARS: usize = 4000;
+
+/// Maximum length of the message of a failure, in characters.
+pub const MAX_MESSAGE_CHARS: usize = 500;
+
+/// Requests the lease of a summary.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ClaimRequest {
-    /// Names the worker, for people who look into the store. At most 128 characters.
+    /// The worker's name, for operators. At most [`MAX_WORKER_ID_CHARS`].
     pub worker_id: String,
-    /// The lease token that the worker wants. A claim whose answer was lost may then be repeated
-    /// with it, and is answered again. Default: the server makes one.
+    /// The token of the new lease. A claim whose response was lost can be repeated with the same
+    /// token. Default: the server generates one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
 }
 
-/// A lease, and what is to be summarised.
+/// A lease, and the diaries to summarise.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Claim {
-    /// Names the lease in every later call.
+    /// The token for every later request.
     pub lease_token: LeaseToken,
-    /// Milliseconds until the lease runs out, unless a heartbeat extends it.
+    /// Milliseconds until the lease expires unless a heartbeat extends it.
     pub lease_ms: u64,
-    /// Which attempt this is, from 1 on.
+    /// The number of this attempt, starting at 1.
     pub attempt: u32,
-    /// Whether the server will make no other attempt if this one fails.
+    /// Whether this is the last attempt.
     #[serde(default)]
     pub is_last: bool,
     /// The W3C `traceparent` of the request, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
-    /// The days of the week, in order, as they were read for this attempt.
+    /// The days of the week, in order.
     pub days: Vec<ClaimedDay>,
 }
 
-/// One day's diary as the claim read it. `Debug` shows no text.
+/// One day's diary. `Debug` shows no text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedDay {
-    /// The day.
+    /// The date.
     pub date: Date,
-    /// Names the diary.
+    /// The diary's id.
     pub diary_id: DiaryId,
     /// The version that was read.
     pub version: Version,
     /// The title.
     pub title: String,
-    /// The text of each block that has any, in reading order.
+    /// The text of each block that is not empty, in reading order.
     pub texts: Vec<String>,
 }
 
@@ -104,47 +119,46 @@ impl fmt::Debug for ClaimedDay {
     }
 }
 
-/// Extends the lease, and may tell how far the run is.
+/// Extends the lease and reports the progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The lease.
     pub lease_token: LeaseToken,
-    /// How far the run is, for those who wait.
+    /// The progress to show to clients; `None` leaves it unchanged.
     #[serde(default)]
     pub progress: Option<Progress>,
 }
 
-/// Hands over what the pipeline made. `Debug` shows no text.
+/// The result of the pipeline. `Debug` shows no text.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SummaryResult {
     /// The summary.
     pub summary_id: SummaryId,
     /// The lease.
     pub lease_token: LeaseToken,
-    /// The text, at most 4,000 characters.
+    /// The text, 1 to [`MAX_REFLECTION_CHARS`] characters.
     pub reflection: String,
-    /// What wrote the text, e.g. `extractive/1`.
+    /// The engine that wrote the text, e.g. `extractive/1`; 1 to [`MAX_ENGINE_CHARS`] characters.
     pub engine: String,
-    /// What tagged the days, e.g. `lexicon/1`.
+    /// The engine that tagged the days, e.g. `lexicon/1`; 1 to [`MAX_ENGINE_CHARS`] characters.
     pub emotion_engine: String,
-    /// The emotion of each day that was claimed. A day whose label the server does not know is
-    /// absent.
+    /// The emotion of each claimed day. A server omits days with an emotion that it does not know.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotion_results: Vec<DayEmotion>,
-    /// The days of which the summariser was given less than all.
+    /// The days whose text was truncated for the summariser.
     #[serde(default)]
     pub truncated: Vec<Date>,
-    /// What the language model was paid with, if it told.
+    /// The tokens that the language model used, if it reported them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<TokenUsage>,
 }
 
-/// Tokens that a language model took, as its provider counts them.
+/// The tokens that a language model used, as its provider counts them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
-    /// Tokens of the answer.
+    /// Tokens of the completion.
     pub completion_tokens: u64,
 }
 
@@ -158,18 +172,86 @@ impl fmt::Debug for SummaryResult {
     }
 }
 
-/// Gives the summary back unfinished.
+/// Releases the lease without a result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Failure {
     /// The lease.
     pub lease_token: LeaseToken,
-    /// What failed, for programs.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// What failed, for people. It holds no diary text and no secret; at most 500 characters.
+    /// A message for people, without diary text and secrets. At most [`MAX_MESSAGE_CHARS`].
     pub message: String,
-    /// Whether another attempt may succeed.
+    /// Whether a retry may succeed.
     pub retryable: bool,
-    /// Milliseconds before which another attempt is pointless.
+    /// Minimum time until a retry, in milliseconds.
     #[serde(default)]
     pub retry_after_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+    use shiori_sdk::ProgressPhase;
+
+    use super::*;
+
+    fn decode<T: DeserializeOwned>(mut body: Value) -> T {
+        body["lease_token"] = json!(LeaseToken::new());
+        body["added_later"] = json!({"of": ["any", "type"]});
+        serde_json::from_value(body.clone()).unwrap_or_else(|error| panic!("{error}: {body}"))
+    }
+
+    #[test]
+    fn a_claim_request_of_a_newer_worker_decodes() {
+        let request: ClaimRequest = decode(json!({"worker_id": "w"}));
+        assert_eq!(request.worker_id, "w");
+    }
+
+    #[test]
+    fn a_claim_of_a_newer_server_decodes() {
+        let day = json!({"date": "20260216", "diary_id": DiaryId::new(), "version": 3,
+            "title": "제목", "texts": ["글"], "mood": 7});
+        let claim: Claim = decode(json!({"lease_ms": 30_000, "attempt": 1, "days": [day]}));
+        assert_eq!((claim.attempt, claim.days[0].version), (1, Version::new(3)));
+    }
+
+    #[test]
+    fn a_heartbeat_of_a_newer_worker_decodes() {
+        for (progress, phase) in [
+            (json!({"phase": "writing", "characters": 7}), Some(ProgressPhase::Writing)),
+            (json!({"phase": "reviewing", "percent": 50}), Some(ProgressPhase::Unknown)),
+            (json!(null), None),
+        ] {
+            let beat: Heartbeat = decode(json!({ "progress": progress }));
+            assert_eq!(beat.progress.map(|progress| progress.phase), phase);
+        }
+    }
+
+    #[test]
+    fn a_failure_of_a_newer_worker_decodes() {
+        for (kind, expected) in
+            [("internal", FailureKind::Internal), ("quota_exceeded", FailureKind::Unknown)]
+        {
+            let body = json!({"kind": kind, "message": "실패", "retryable": true});
+            let failure: Failure = decode(body);
+            assert_eq!((failure.kind, failure.retryable), (expected, true));
+        }
+    }
+
+    #[test]
+    fn a_result_of_a_newer_worker_decodes() {
+        let day = |date: &str, label: &str| {
+            json!({"date": date, "label": label, "confidence": 0.5,
+                "distribution": {"행복": 0.5, "희망": 0.5}})
+        };
+        let result: SummaryResult = decode(json!({
+            "summary_id": SummaryId::new(), "reflection": "글", "engine": "later/9",
+            "emotion_engine": "later/9",
+            "emotion_results": [day("20260216", "행복"), day("20260217", "희망")],
+            "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cached_tokens": 3},
+        }));
+        let dates: Vec<_> = result.emotion_results.iter().map(|day| day.date.day()).collect();
+        assert_eq!(dates, [16]);
+    }
 }

@@ -15,7 +15,6 @@ use reqwest::{
 };
 
 use crate::{
-    MAX_RANGE_DAYS,
     client::Client,
     transport::{
         deadline,

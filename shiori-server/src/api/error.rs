@@ -222,7 +222,7 @@ impl From<SummaryError> for ApiError {
     fn from(error: SummaryError) -> Self {
         match error {
             SummaryError::Store(error) => error.into(),
-            SummaryError::Contended => {
+            SummaryError::Contended | SummaryError::UnknownStatus => {
                 Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
             }
             SummaryError::Incomplete(missing_dates) => {

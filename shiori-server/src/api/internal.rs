@@ -1,6 +1,6 @@
 //! The internal API, for workers.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use axum::{
     Router,
@@ -10,8 +10,11 @@ use axum::{
     routing::post,
 };
 use http::header::AUTHORIZATION;
-use shiori_sdk::{ErrorCode, SummaryFailure, SummaryId, backoff::MAX_RETRY_AFTER};
-use shiori_worker::protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult};
+use shiori_sdk::{Date, ErrorCode, SummaryFailure, SummaryId, Week, backoff::MAX_RETRY_AFTER};
+use shiori_worker::protocol::{
+    Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_ENGINE_CHARS, MAX_MESSAGE_CHARS,
+    MAX_REFLECTION_CHARS, MAX_WORKER_ID_CHARS, SummaryResult,
+};
 
 use super::{
     error::ApiError,
@@ -58,8 +61,7 @@ async fn claim(
     IdInPath(id): IdInPath<SummaryId>,
     Body(body): Body<ClaimRequest>,
 ) -> Result<Reply<Claim>, ApiError> {
-    const MAX_WORKER_CHARS: usize = 128;
-    if body.worker_id.chars().count() > MAX_WORKER_CHARS {
+    if body.worker_id.chars().count() > MAX_WORKER_ID_CHARS {
         return Err(ApiError::invalid_field("worker_id", "at most 128 characters"));
     }
     let token = body.lease_token.unwrap_or_else(LeaseToken::new);
@@ -80,7 +82,6 @@ async fn failure(
     IdInPath(id): IdInPath<SummaryId>,
     Body(body): Body<Failure>,
 ) -> Result<Reply<()>, ApiError> {
-    const MAX_MESSAGE_CHARS: usize = 500;
     if body.message.chars().count() > MAX_MESSAGE_CHARS {
         return Err(ApiError::invalid_field("message", "at most 500 characters"));
     }
@@ -107,8 +108,6 @@ async fn result(
 
 /// Checks that a result can be stored and shown.
 fn validate_result(result: &SummaryResult) -> Result<(), ApiError> {
-    const MAX_REFLECTION_CHARS: usize = 4000;
-    const MAX_ENGINE_CHARS: usize = 128;
     let chars = result.reflection.chars().count();
     if chars == 0 || chars > MAX_REFLECTION_CHARS {
         return Err(ApiError::invalid_field("reflection", "1 to 4000 characters"));
@@ -119,14 +118,18 @@ fn validate_result(result: &SummaryResult) -> Result<(), ApiError> {
             return Err(ApiError::invalid_field(field, "1 to 128 characters"));
         }
     }
-    let mut dates: Vec<_> = result.emotion_results.iter().map(|day| day.date).collect();
-    dates.sort_unstable();
-    dates.dedup();
-    if dates.len() != result.emotion_results.len() || dates.len() > 7 {
+    if !is_once_a_day(result.emotion_results.iter().map(|day| day.date)) {
         return Err(ApiError::invalid_field("emotion_results", "one for each day"));
     }
-    if result.truncated.iter().any(|date| !dates.contains(date)) || result.truncated.len() > 7 {
-        return Err(ApiError::invalid_field("truncated", "days that have an emotion"));
+    // Not each of these days has an emotion: unknown ones were omitted.
+    if !is_once_a_day(result.truncated.iter().copied()) {
+        return Err(ApiError::invalid_field("truncated", "each day once"));
     }
     Ok(())
+}
+
+/// Whether no date is repeated, and there are at most as many as a week has.
+fn is_once_a_day(dates: impl Iterator<Item = Date>) -> bool {
+    let mut seen = HashSet::new();
+    dates.into_iter().all(|date| seen.len() < Week::DAYS && seen.insert(date))
 }

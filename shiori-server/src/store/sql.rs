@@ -1,4 +1,8 @@
 //! The rows that both SQL engines share, and their conversion.
+//!
+//! A newer server may have written them. An unknown status or failure is read as `Unknown`, an
+//! unknown emotion is omitted, and a detail that cannot be read is absent. Such a row can be shown;
+//! steps of an unknown status are left to the newer server.
 
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week};
@@ -95,7 +99,7 @@ impl TryFrom<SummaryRow> for SummaryJob {
             id: SummaryId::from_bytes(row.id.as_slice().try_into().map_err(|_| corrupt())?),
             user: UserId::from_bytes(row.user_id.as_slice().try_into().map_err(|_| corrupt())?),
             week: week(row.start)?,
-            status: to_status(&row.status)?,
+            status: SummaryStatus::from(row.status.as_str()),
             revision: u64::try_from(row.revision).map(Revision::new).map_err(|_| corrupt())?,
             attempts: row.attempts,
             requested_at: Timestamp::from_millis(row.requested_at),
@@ -106,14 +110,14 @@ impl TryFrom<SummaryRow> for SummaryJob {
             lease,
             completed_by: row.completed_by.map(token).transpose()?,
             versions_read: parse(&row.versions_read)?,
-            progress: row.progress.as_deref().map(parse).transpose()?,
-            failure: row.failure.as_deref().map(parse).transpose()?,
+            progress: row.progress.as_deref().and_then(parse_detail),
+            failure: row.failure.as_deref().and_then(parse_detail),
             trace: row.trace,
         })
     }
 }
 
-/// A result without the days' emotions.
+/// A result without the emotions of the days.
 #[derive(FromRow)]
 pub(super) struct ReflectionRow {
     reflection: String,
@@ -130,9 +134,9 @@ impl ReflectionRow {
             reflection: self.reflection,
             engine: self.engine,
             emotion_engine: self.emotion_engine,
-            emotions: tags.into_iter().map(DayEmotion::try_from).collect::<Result<_, _>>()?,
+            emotions: known_emotions(tags)?,
             truncated: parse(&self.truncated)?,
-            usage: self.token_usage.as_deref().map(parse).transpose()?,
+            usage: self.token_usage.as_deref().and_then(parse_detail),
             generated_at: Timestamp::from_millis(self.generated_at),
         })
     }
@@ -146,23 +150,22 @@ pub(super) struct TagRow {
     distribution: String,
 }
 
-impl TryFrom<TagRow> for DayEmotion {
-    type Error = StoreError;
-
-    fn try_from(row: TagRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            date: Date::from_number(row.date).map_err(|_| corrupt())?,
-            label: row.label.parse().map_err(|_| corrupt())?,
-            confidence: row.confidence,
-            distribution: parse(&row.distribution)?,
-        })
+impl TagRow {
+    /// The day's emotion; `None` if this version does not know the label.
+    fn into_known(self) -> Result<Option<DayEmotion>, StoreError> {
+        let Ok(label) = self.label.parse() else { return Ok(None) };
+        Ok(Some(DayEmotion {
+            date: Date::from_number(self.date).map_err(|_| corrupt())?,
+            label,
+            confidence: self.confidence,
+            distribution: parse(&self.distribution)?,
+        }))
     }
 }
 
-fn to_status(name: &str) -> Result<SummaryStatus, StoreError> {
-    use SummaryStatus::{Cancelled, Completed, Failed, Queued, Running};
-    let all = [Queued, Running, Completed, Failed, Cancelled];
-    all.into_iter().find(|status| status.as_str() == name).ok_or_else(corrupt)
+/// The emotions of these days, without the days whose label this version does not know.
+pub(super) fn known_emotions(tags: Vec<TagRow>) -> Result<Vec<DayEmotion>, StoreError> {
+    tags.into_iter().filter_map(|tag| tag.into_known().transpose()).collect()
 }
 
 fn week(start: u32) -> Result<Week, StoreError> {
@@ -182,6 +185,11 @@ fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|_| corrupt())
 }
 
+/// A detail that the row is readable without.
+fn parse_detail<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
 pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a summary" }
 }
@@ -199,8 +207,124 @@ impl TryFrom<WeekStatusRow> for WeekStatus {
     fn try_from(row: WeekStatusRow) -> Result<Self, StoreError> {
         Ok(Self {
             week: week(row.start)?,
-            status: to_status(&row.status)?,
+            status: SummaryStatus::from(row.status.as_str()),
             versions_read: parse(&row.versions_read)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shiori_sdk::{Distribution, Emotion, FailureKind, ProgressPhase};
+
+    use super::*;
+
+    fn summary_row() -> SummaryRow {
+        SummaryRow {
+            id: SummaryId::new().as_bytes().to_vec(),
+            user_id: UserId::new().as_bytes().to_vec(),
+            start: 20_260_216,
+            status: "running".to_owned(),
+            revision: 2,
+            attempts: 1,
+            requested_at: 0,
+            started_at: Some(1),
+            finished_at: None,
+            not_before: 0,
+            next_hint_at: 0,
+            lease_token: None,
+            lease_expires: None,
+            lease_worker: None,
+            completed_by: None,
+            versions_read: "{}".to_owned(),
+            progress: Some(r#"{"phase":"writing","characters":7}"#.to_owned()),
+            failure: Some(r#"{"kind":"internal","message":"실패"}"#.to_owned()),
+            trace: None,
+        }
+    }
+
+    #[test]
+    fn a_row_with_an_unknown_status_is_readable() {
+        for (name, status) in [
+            ("queued", SummaryStatus::Queued),
+            ("cancelled", SummaryStatus::Cancelled),
+            ("paused", SummaryStatus::Unknown),
+        ] {
+            let row = SummaryRow { status: name.to_owned(), ..summary_row() };
+            assert_eq!(SummaryJob::try_from(row).expect(name).status, status);
+            let versions_read = "{}".to_owned();
+            let row = WeekStatusRow { start: 20_260_216, status: name.to_owned(), versions_read };
+            assert_eq!(WeekStatus::try_from(row).expect(name).status, status);
+        }
+    }
+
+    #[test]
+    fn a_row_with_unknown_details_is_readable() {
+        for (failure, kind) in [
+            (r#"{"kind":"internal","message":""}"#, Some(FailureKind::Internal)),
+            (r#"{"kind":"quota","message":"","quota":9}"#, Some(FailureKind::Unknown)),
+            (r#"{"reason":"quota"}"#, None),
+            ("quota", None),
+        ] {
+            let row = SummaryRow { failure: Some(failure.to_owned()), ..summary_row() };
+            let row = SummaryJob::try_from(row).expect(failure);
+            assert_eq!(row.failure.map(|failure| failure.kind), kind);
+        }
+        for (progress, phase) in [
+            (r#"{"phase":"emotions"}"#, Some(ProgressPhase::Emotions)),
+            (r#"{"phase":"reviewing","characters":7,"pages":1}"#, Some(ProgressPhase::Unknown)),
+            (r#"{"percent":50}"#, None),
+            ("50", None),
+        ] {
+            let row = SummaryRow { progress: Some(progress.to_owned()), ..summary_row() };
+            let row = SummaryJob::try_from(row).expect(progress);
+            assert_eq!(row.progress.map(|progress| progress.phase), phase);
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_readable_key_is_corrupt() {
+        for row in [
+            SummaryRow { start: 20_260_230, ..summary_row() },
+            SummaryRow { id: vec![1], ..summary_row() },
+            SummaryRow { versions_read: "[]".to_owned(), ..summary_row() },
+        ] {
+            assert!(matches!(SummaryJob::try_from(row), Err(StoreError::Corrupt { .. })));
+        }
+    }
+
+    #[test]
+    fn emotion_tags_with_unknown_labels_are_omitted() {
+        let tag = |date, label: &str, distribution: &str| TagRow {
+            date,
+            label: label.to_owned(),
+            confidence: 0.5,
+            distribution: distribution.to_owned(),
+        };
+        let tags = || {
+            vec![
+                tag(20_260_216, "행복", r#"{"행복":0.3,"희망":0.7}"#),
+                tag(20_260_217, "희망", r#"{"희망":1.0}"#),
+                tag(20_260_218, "희망", "not JSON"),
+            ]
+        };
+        let known = known_emotions(tags()).expect("readable");
+        let labels: Vec<_> = known.iter().map(|day| (day.date.day(), day.label)).collect();
+        assert_eq!(labels, [(16, Emotion::Happiness)]);
+        let only_happy = Distribution::from_weights(
+            Emotion::ALL.map(|emotion| f64::from(u8::from(emotion == Emotion::Happiness))),
+        );
+        assert_eq!(known[0].distribution, only_happy);
+
+        let row = ReflectionRow {
+            reflection: "글".to_owned(),
+            engine: "later/9".to_owned(),
+            emotion_engine: "later/9".to_owned(),
+            truncated: "[]".to_owned(),
+            token_usage: Some(r#"{"tokens":9}"#.to_owned()),
+            generated_at: 0,
+        };
+        let result = row.with_tags(tags()).expect("readable");
+        assert_eq!((result.emotions.len(), result.usage), (1, None));
     }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shiori_sdk::{
-    Date, DateRange, DayEmotion, DiarySummaryStatus, Emotion, SummaryStatus, UserId, Version,
-};
+use shiori_sdk::{Date, DateRange, DayEmotion, DiarySummaryStatus, Emotion, UserId, Version};
 
 use super::Summaries;
 use crate::store::{StoreError, WeekStatus};
@@ -35,17 +33,10 @@ impl Annotations {
     /// whose week contains the day.
     pub(crate) fn status(&self, date: Date, version: Version) -> DiarySummaryStatus {
         let newest = self.weeks.iter().rev().find(|request| request.week.contains(date));
-        match newest {
-            None => DiarySummaryStatus::None,
-            Some(request) => match request.status {
-                SummaryStatus::Completed if request.versions_read.get(&date) == Some(&version) => {
-                    DiarySummaryStatus::Completed
-                }
-                SummaryStatus::Completed => DiarySummaryStatus::Stale,
-                SummaryStatus::Failed => DiarySummaryStatus::Failed,
-                _ => DiarySummaryStatus::Pending,
-            },
-        }
+        newest.map_or(DiarySummaryStatus::None, |request| {
+            let is_current = request.versions_read.get(&date) == Some(&version);
+            DiarySummaryStatus::covered_by(request.status, is_current)
+        })
     }
 
     /// The newest emotion of the day.

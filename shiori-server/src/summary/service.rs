@@ -59,6 +59,8 @@ pub(crate) enum SummaryError {
     Store(#[from] StoreError),
     #[error("too many concurrent steps")]
     Contended,
+    #[error("the status is not known to this version")]
+    UnknownStatus,
     #[error("days without a diary")]
     Incomplete(Vec<Date>),
     #[error("too many unfinished summaries")]
@@ -168,6 +170,10 @@ impl Summaries {
         self.step(id, |job| {
             if job.user != user {
                 return Err(SummaryError::NotFound);
+            }
+            // A newer server wrote it, and the status may be final. That server can cancel it.
+            if job.status == SummaryStatus::Unknown {
+                return Err(SummaryError::UnknownStatus);
             }
             job.cancel(now).map_err(|_| SummaryError::Final)
         })

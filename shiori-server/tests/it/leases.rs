@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shiori_sdk::{Client, FailureKind, SummaryHandle, SummaryStatus, Timestamp};
+use shiori_sdk::{
+    Client, Emotion, FailureKind, ProgressPhase, SummaryHandle, SummaryStatus, Timestamp,
+};
 use shiori_server::WorkerMode;
 use shiori_worker::{ManualClock, protocol::LeaseToken};
 
@@ -232,7 +234,7 @@ async fn invalid_results_are_rejected_and_change_nothing() {
         ("글".to_owned(), json!([day, day])),
         (
             "글".to_owned(),
-            json!([{"date": "20260216", "label": "희망", "confidence": 1.0, "distribution": {}}]),
+            json!([{"date": "20260230", "label": "행복", "confidence": 1.0, "distribution": {}}]),
         ),
     ] {
         let body = json!({"summary_id": id, "lease_token": token, "reflection": reflection,
@@ -242,5 +244,44 @@ async fn invalid_results_are_rejected_and_change_nothing() {
     }
     assert_eq!(test.status().await, SummaryStatus::Running);
     assert_eq!(test.result(&token).await.status, 200);
+    test.server.stop().await;
+}
+
+/// During an upgrade, workers may be newer than the server.
+#[tokio::test]
+async fn requests_of_a_newer_worker_are_accepted() {
+    let test = LeaseTest::start().await;
+    let claim = test.post("claim", &json!({"worker_id": "새 일꾼", "added_later": {"a": 1}})).await;
+    let token = &claim.json()["data"]["lease_token"];
+    let beat = json!({"lease_token": token, "added_later": 1,
+        "progress": {"phase": "reviewing", "characters": 7, "percent": 50}});
+    assert_eq!(test.post("heartbeat", &beat).await.status, 200);
+    let progress = test.handle.poll().await.unwrap().progress.unwrap();
+    assert_eq!((progress.phase, progress.characters), (ProgressPhase::Unknown, 7));
+
+    let failure = json!({"lease_token": token, "kind": "quota_exceeded", "message": "한도 초과",
+        "retryable": true, "quota": 9});
+    assert_eq!(test.post("failure", &failure).await.status, 200);
+    let summary = test.handle.poll().await.unwrap();
+    assert_eq!(summary.status, SummaryStatus::Queued);
+    assert_eq!(summary.failure.unwrap().kind, FailureKind::Unknown);
+
+    test.clock.advance(Duration::from_secs(600));
+    let token = test.lease().await;
+    let day = |date: &str, label: &str| {
+        json!({"date": date, "label": label, "confidence": 0.5,
+            "distribution": {"행복": 0.5, "희망": 0.5}})
+    };
+    let result = json!({
+        "summary_id": test.handle.id(), "lease_token": token, "reflection": "좋은 한 주였어요.",
+        "engine": "later/9", "emotion_engine": "later/9", "added_later": [],
+        "emotion_results": [day("20260216", "행복"), day("20260217", "희망")],
+        "truncated": ["20260217"],
+    });
+    assert_eq!(test.worker.post("/api/internal/summarize/result", &result).await.status, 200);
+    let summary = test.handle.poll().await.unwrap();
+    assert_eq!(summary.status, SummaryStatus::Completed);
+    let labels: Vec<_> = summary.emotions.iter().map(|day| (day.date.day(), day.label)).collect();
+    assert_eq!(labels, [(16, Emotion::Happiness)]);
     test.server.stop().await;
 }

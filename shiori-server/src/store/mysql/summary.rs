@@ -9,7 +9,7 @@ use crate::{
     store::{
         CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
         WeekStatus,
-        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, revision},
+        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, known_emotions, revision},
     },
     summary::SummaryJob,
 };
@@ -189,8 +189,8 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        let tag = |row: TagRow| DayEmotion::try_from(row).map(|tag| (tag.date, tag));
-        rows.into_iter().map(tag).collect()
+        let emotions = known_emotions(rows)?;
+        Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
     }
 
     async fn list_due(
