@@ -10,10 +10,13 @@ main() {
     without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
 
     without "the SDK's client without a server to test with" "hyper/server" -p shiori-sdk
+    with "the SDK's testing" "hyper/server" -p shiori-sdk --features testing
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
     without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
     without "a server of the distributed profile" "shiori-worker/models sqlx-sqlite libsqlite3-sys" \
         -p shiori-server --no-default-features --features distributed
+    with "an embedded server" "shiori-worker/models sqlx-sqlite" \
+        -p shiori-server --no-default-features --features embedded
     without "an embedded server" "mongodb redis sqlx-mysql" -p shiori-server --no-default-features --features embedded
     without "the worker's types, queue and API client" "shiori-worker/models unicode-segmentation" \
         -p shiori-worker --no-default-features
@@ -31,20 +34,43 @@ tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"
 
 # without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: none of the crates, or CRATE/FEATURE, is in that build.
 without() {
-    local tree crate pattern
-    tree=$(cargo tree --locked --edges normal,build,features --prefix none --format '{p}' "${@:3}")
+    local tree crate
+    tree=$(resolved "${@:3}")
     for crate in $2; do
-        case $crate in
-            */*) pattern="^${crate%/*} feature \"${crate#*/}\"" ;;
-            *) pattern="^$crate v" ;;
-        esac
-        if grep -q "$pattern" <<<"$tree"; then
+        if contains "$crate" "$tree"; then
             printf 'error: %s must build without %s; why it does not:\n' "$1" "$crate" >&2
             cargo tree --locked --edges normal,build,features --invert "${crate%/*}" "${@:3}" >&2
             exit 1
         fi
     done
     printf 'features: %s: %s crates, none of: %s\n' "$1" "$(grep -o '^[^ ]* v[0-9][^ ]*' <<<"$tree" | sort -u | wc -l)" "$2"
+}
+
+# with WHAT "CRATE…" CARGO-TREE-ARGUMENT…: all of them are. It shows that `without` would find them.
+with() {
+    local tree crate
+    tree=$(resolved "${@:3}")
+    for crate in $2; do
+        if ! contains "$crate" "$tree"; then
+            printf 'error: %s must build with %s\n' "$1" "$crate" >&2
+            exit 1
+        fi
+    done
+    printf 'features: %s: all of: %s\n' "$1" "$2"
+}
+
+# The packages of a build, one a line, each with its features: `NAME vVERSION [FEATURE,…]`.
+resolved() {
+    cargo tree --locked --edges normal,build --prefix none --format '{p} [{f}]' "$@"
+}
+
+# contains CRATE-OR-CRATE/FEATURE TREE
+contains() {
+    local pattern="^$1 v"
+    if [[ $1 == */* ]]; then
+        pattern="^${1%/*} v[^[]*\[([^]]*,)?${1#*/}[],]"
+    fi
+    grep -Eq "$pattern" <<<"$2"
 }
 
 main
