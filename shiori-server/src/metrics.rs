@@ -95,7 +95,7 @@ impl Metrics {
         self.queue_depth.set(i64::try_from(depth).unwrap_or(i64::MAX));
     }
 
-    /// The metrics in the OpenMetrics text format.
+    /// The metrics in the `OpenMetrics` text format.
     pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,4 +1,4 @@
-//! What every [`AccountStore`] promises.
+//! The contract of [`AccountStore`].
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub async fn a_taken_email_stays_with_its_first_account(store: Arc<dyn AccountSt
     assert_eq!(store.find_by_email(&first.email).await.expect("read"), Some(first));
 }
 
-pub async fn one_of_many_creates_at_once_wins(store: Arc<dyn AccountStore>) {
+pub async fn of_concurrent_creates_one_succeeds(store: Arc<dyn AccountStore>) {
     let email = new_account().email;
     let rivals: Vec<_> =
         (0..32).map(|_| Account { email: email.clone(), ..new_account() }).collect();
@@ -60,7 +60,7 @@ fn new_account() -> Account {
         email: random_email(),
         nickname: "미나 🌙".to_owned(),
         password_hash: PasswordHash::parse(
-            // Of no password: the hash is made up.
+            // A made-up hash that matches no password.
             "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$bWFkZXVwbWFkZXVwbWFkZXVw".to_owned(),
         )
         .expect("a hash"),

@@ -1,4 +1,4 @@
-//! What every [`DiaryStore`] promises.
+//! The contract of [`DiaryStore`].
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ async fn read(store: &Store, user: UserId) -> Option<DiaryRecord> {
     store.get(user, day(16)).await.expect("the store answers")
 }
 
-/// Content, title, version and time come back as they went in, whatever the content says.
-pub async fn what_was_saved_is_read_to_the_letter(store: Store) {
+/// Content, title, version and time round-trip unchanged, whatever the content is.
+pub async fn content_round_trips_byte_for_byte(store: Store) {
     let user = UserId::new();
     assert_eq!(read(&store, user).await, None);
     let json = r#"{ "type":"doc", "zz":1.0, "content":[{"type":"x-unknown","attrs":{"n":1e2,"$key.with.dots":null,"big":123456789012345678901234567890}},{"type":"text","text":"한글 \u0000 😀 '\" \\ "}]}"#;
@@ -70,8 +70,7 @@ async fn race(store: &Store, saves: Vec<NewVersion>) -> Vec<SaveOutcome> {
     outcomes
 }
 
-/// One of the outcomes is a success; all others are conflicts that show the winner, which is
-/// what is stored.
+/// One outcome is a success; all others are conflicts with the stored diary.
 async fn assert_one_winner(store: &Store, user: UserId, outcomes: &[SaveOutcome]) {
     let winners: Vec<_> = outcomes
         .iter()
@@ -94,8 +93,8 @@ async fn assert_one_winner(store: &Store, user: UserId, outcomes: &[SaveOutcome]
     }
 }
 
-/// Of 32 first saves at once exactly one succeeds.
-pub async fn of_racing_first_saves_one_wins(store: Store) {
+/// Of 32 concurrent first saves exactly one succeeds.
+pub async fn of_concurrent_first_saves_one_succeeds(store: Store) {
     for _ in 0..8 {
         let user = UserId::new();
         let saves = (0..32).map(|n| save(user, None, &format!("첫 저장 {n}"))).collect();
@@ -104,8 +103,8 @@ pub async fn of_racing_first_saves_one_wins(store: Store) {
     }
 }
 
-/// Of 32 saves over one version exactly one succeeds.
-pub async fn of_racing_saves_over_one_version_one_wins(store: Store) {
+/// Of 32 concurrent saves over one version exactly one succeeds.
+pub async fn of_concurrent_saves_over_one_version_one_succeeds(store: Store) {
     let user = UserId::new();
     let mut version = saved(&store, save(user, None, "처음")).await.version;
     for round in 0..8 {
@@ -119,8 +118,8 @@ pub async fn of_racing_saves_over_one_version_one_wins(store: Store) {
     }
 }
 
-/// The same save id gets the same answer, even if others saved since.
-pub async fn a_repeated_save_is_answered_as_the_first_time(store: Store) {
+/// The same save id gets the same outcome, even after later saves.
+pub async fn a_repeated_save_is_replayed(store: Store) {
     let user = UserId::new();
     let mut first = save(user, None, "한 번");
     first.save_id = Some(SaveId::new());
@@ -135,8 +134,8 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(store: Store) {
     assert_eq!(current.content.block_texts(), ["그 뒤"]);
 }
 
-/// The last saves are remembered, and memory is bounded.
-pub async fn a_repeated_save_is_recognised_as_long_as_promised(store: Store) {
+/// The latest save ids are remembered, and their number is bounded.
+pub async fn save_ids_are_remembered_within_their_limit(store: Store) {
     let user = UserId::new();
     let mut expected = None;
     let mut saves = Vec::new();
@@ -154,8 +153,8 @@ pub async fn a_repeated_save_is_recognised_as_long_as_promised(store: Store) {
     }
 }
 
-/// Attempts of one save that arrive at once apply it once, and all get its answer.
-pub async fn racing_attempts_of_one_save_apply_it_once(store: Store) {
+/// Concurrent attempts of one save apply it once, and all get its outcome.
+pub async fn concurrent_attempts_of_one_save_apply_it_once(store: Store) {
     let user = UserId::new();
     let mut attempt = save(user, None, "여러 번 도착");
     attempt.save_id = Some(SaveId::new());
@@ -173,9 +172,9 @@ pub async fn racing_attempts_of_one_save_apply_it_once(store: Store) {
     }
 }
 
-/// A deletion is a compare-and-swap; afterwards there is nothing to read, and the version goes
-/// on, so that a device that has slept cannot save over what it has never seen.
-pub async fn a_deleted_diary_leaves_no_text_and_no_version_twice(store: Store) {
+/// A deletion is a compare-and-swap. The tombstone keeps the version, so that a device with a stale
+/// version cannot overwrite a later diary.
+pub async fn a_deletion_keeps_the_version_but_no_text(store: Store) {
     let user = UserId::new();
     let now = Timestamp::from_millis(1_771_200_000_000);
     let delete = |version| store.delete(user, day(16), version, now);
@@ -195,8 +194,8 @@ pub async fn a_deleted_diary_leaves_no_text_and_no_version_twice(store: Store) {
     assert!(matches!(late, Ok(SaveOutcome::Conflict(Some(_)))), "{late:?}");
 }
 
-/// Archiving is a compare-and-swap that leaves the text as it is.
-pub async fn archiving_is_a_save_of_its_own(store: Store) {
+/// Archiving is a compare-and-swap that does not change the text.
+pub async fn archiving_is_a_compare_and_swap(store: Store) {
     let user = UserId::new();
     let now = Timestamp::from_millis(1_771_200_000_000);
     let first = saved(&store, save(user, None, "보관")).await;
@@ -215,7 +214,7 @@ pub async fn archiving_is_a_save_of_its_own(store: Store) {
     assert!(matches!(elsewhere, Ok(ArchiveOutcome::NotFound)));
 }
 
-/// Listing and reading hold exactly the range, by date.
+/// Listings hold exactly the range, by date.
 pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
     let user = UserId::new();
     for n in [20, 16, 18, 22, 15] {
@@ -233,8 +232,8 @@ pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
     assert_eq!(records[1].content.block_texts(), ["18일"]);
 }
 
-/// What one user has is as good as non-existent for another.
-pub async fn users_do_not_see_each_other(store: Store) {
+/// Diaries are private to their user.
+pub async fn diaries_are_private_to_their_user(store: Store) {
     let (mine, theirs) = (UserId::new(), UserId::new());
     let stored = saved(&store, save(mine, None, "내 것")).await;
     assert_eq!(read(&store, theirs).await, None);

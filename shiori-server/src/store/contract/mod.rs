@@ -1,38 +1,37 @@
-//! The contract of the store traits as test suites: every implementation is held to the same.
+//! The contract of the store traits as test suites that every implementation must pass.
 //!
-//! Each function is one promise. All of them use fresh random users, so that suites may share a
-//! store; each panics when the store breaks the promise. Where things expire the times lie around
-//! the present, for a store may do that by its own clock.
+//! Each function is one test, and panics when the store breaks the contract. All of them use new
+//! random users, so that suites can share a store. Expiry times are near the present, because a
+//! store may use its own clock.
 
 pub mod account;
 pub mod diary;
 pub mod session;
 pub mod summary;
 
-/// Instantiates a suite for one implementation: `$open` makes a fresh future of an `Arc` of the
-/// store and of what must live as long. Attributes in brackets before it go to
-/// every test.
+/// Instantiates a suite for one implementation. `$open` is a future of an `Arc` of the store and a
+/// guard that is dropped after the test. The attributes in brackets are added to every test.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! contract {
-    ($suite:ident, $attributes:tt, $open:expr, [$($promise:ident),* $(,)?]) => {
+    ($suite:ident, $attributes:tt, $open:expr, [$($test:ident),* $(,)?]) => {
         mod $suite {
             use super::*;
 
-            $($crate::contract!(@test $suite, $attributes, $open, $promise);)*
+            $($crate::contract!(@test $suite, $attributes, $open, $test);)*
         }
     };
-    (@test $suite:ident, [$($attribute:meta),*], $open:expr, $promise:ident) => {
+    (@test $suite:ident, [$($attribute:meta),*], $open:expr, $test:ident) => {
                 #[tokio::test(flavor = "multi_thread")]
                 $(#[$attribute])*
-                async fn $promise() {
+                async fn $test() {
                     let (store, _guard) = $open.await;
-                    $crate::store::contract::$suite::$promise(store).await;
+                    $crate::store::contract::$suite::$test(store).await;
                 }
     };
 }
 
-/// The promises of a diary store.
+/// The contract of a diary store.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! diary_contract {
@@ -45,22 +44,22 @@ macro_rules! diary_contract {
             [$($attribute),*],
             $open,
             [
-                what_was_saved_is_read_to_the_letter,
-                of_racing_first_saves_one_wins,
-                of_racing_saves_over_one_version_one_wins,
-                a_repeated_save_is_answered_as_the_first_time,
-                a_repeated_save_is_recognised_as_long_as_promised,
-                racing_attempts_of_one_save_apply_it_once,
-                a_deleted_diary_leaves_no_text_and_no_version_twice,
-                archiving_is_a_save_of_its_own,
+                content_round_trips_byte_for_byte,
+                of_concurrent_first_saves_one_succeeds,
+                of_concurrent_saves_over_one_version_one_succeeds,
+                a_repeated_save_is_replayed,
+                save_ids_are_remembered_within_their_limit,
+                concurrent_attempts_of_one_save_apply_it_once,
+                a_deletion_keeps_the_version_but_no_text,
+                archiving_is_a_compare_and_swap,
                 a_listing_is_ordered_and_bounded_by_its_range,
-                users_do_not_see_each_other,
+                diaries_are_private_to_their_user,
             ]
         );
     };
 }
 
-/// The promises of a summary store.
+/// The contract of a summary store.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! summary_contract {
@@ -73,22 +72,22 @@ macro_rules! summary_contract {
             [$($attribute),*],
             $open,
             [
-                every_field_of_a_row_is_kept,
-                of_racing_requests_for_a_week_one_is_inserted,
+                every_field_of_a_job_round_trips,
+                of_concurrent_requests_for_a_week_one_is_inserted,
                 unfinished_requests_are_bounded,
-                of_racing_steps_one_wins,
-                a_heartbeat_defeats_a_step_computed_before_it,
-                a_result_is_stored_with_its_step_or_not_at_all,
+                of_concurrent_steps_one_succeeds,
+                a_heartbeat_makes_an_older_step_stale,
+                a_result_is_stored_atomically_with_its_step,
                 the_newest_result_is_found,
-                coverage_tells_the_newest_request_of_each_week,
-                the_newest_tag_of_a_day_wins,
-                what_is_due_is_found_and_nothing_else,
+                the_newest_request_of_each_week_is_listed,
+                the_newest_emotion_of_each_day_is_listed,
+                only_due_jobs_are_listed,
             ]
         );
     };
 }
 
-/// The promises of an account store.
+/// The contract of an account store.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! account_contract {
@@ -103,14 +102,14 @@ macro_rules! account_contract {
             [
                 an_account_is_found_by_its_email,
                 a_taken_email_stays_with_its_first_account,
-                one_of_many_creates_at_once_wins,
+                of_concurrent_creates_one_succeeds,
                 the_store_answers,
             ]
         );
     };
 }
 
-/// The promises of a session store.
+/// The contract of a session store.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! session_contract {
@@ -125,21 +124,21 @@ macro_rules! session_contract {
             [
                 an_open_session_is_live_until_it_expires,
                 the_sessions_of_a_user_are_listed_by_last_use,
-                an_ended_session_is_gone,
-                nobody_uses_the_session_of_another,
-                the_least_recently_used_sessions_make_room,
-                an_expired_session_takes_up_no_room,
+                a_revoked_session_is_gone,
+                sessions_are_private_to_their_user,
+                the_least_recently_used_sessions_are_revoked,
+                expired_sessions_do_not_count,
                 concurrent_logins_keep_to_the_limit,
-                being_seen_never_moves_back,
+                last_seen_never_moves_back,
                 a_rotation_moves_generation_and_expiry,
-                a_rotation_is_repeated_within_the_grace_alone,
-                an_old_refresh_token_ends_the_session,
+                a_rotation_is_replayed_only_within_the_grace_period,
+                an_old_refresh_token_revokes_the_session,
                 an_expired_session_is_not_rotated,
-                one_of_many_rotations_at_once_wins,
-                logins_are_throttled_until_their_window_ends,
-                a_successful_login_forgets_the_attempts,
+                of_concurrent_rotations_one_succeeds,
+                logins_are_throttled_until_the_window_ends,
+                a_successful_login_clears_the_attempts,
                 concurrent_attempts_are_all_counted,
-                purging_takes_the_expired_alone,
+                purging_deletes_only_expired_rows,
                 the_store_answers,
             ]
         );

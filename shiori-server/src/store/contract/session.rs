@@ -1,4 +1,4 @@
-//! What every [`SessionStore`] promises.
+//! The contract of [`SessionStore`].
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,7 +44,7 @@ pub async fn the_sessions_of_a_user_are_listed_by_last_use(store: Arc<dyn Sessio
     assert_eq!(listed(&*store, user, now).await, [first.id, second.id]);
 }
 
-pub async fn an_ended_session_is_gone(store: Arc<dyn SessionStore>) {
+pub async fn a_revoked_session_is_gone(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let (session, other) = (opened(&*store, user, now).await, opened(&*store, user, now).await);
     assert!(store.revoke(user, session.id).await.expect("ended"));
@@ -56,7 +56,7 @@ pub async fn an_ended_session_is_gone(store: Arc<dyn SessionStore>) {
     assert!(!store.revoke(user, session.id).await.expect("nothing to end"));
 }
 
-pub async fn nobody_uses_the_session_of_another(store: Arc<dyn SessionStore>) {
+pub async fn sessions_are_private_to_their_user(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let stranger = Session { user: UserId::new(), ..session.clone() };
@@ -67,14 +67,14 @@ pub async fn nobody_uses_the_session_of_another(store: Arc<dyn SessionStore>) {
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(session));
 }
 
-pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionStore>) {
+pub async fn the_least_recently_used_sessions_are_revoked(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let stranger = opened(&*store, UserId::new(), now).await;
     let mut sessions = Vec::new();
     for second in 0..3 {
         sessions.push(opened(&*store, user, now + second * SECOND).await.id);
     }
-    // The oldest has been used last.
+    // The oldest session is now the most recently used.
     store.touch(user, sessions[0], now + 3 * SECOND).await.expect("touched");
     let newest = new_session(user, now + 4 * SECOND);
     store.create(&newest, 2).await.expect("opened");
@@ -88,7 +88,7 @@ pub async fn the_least_recently_used_sessions_make_room(store: Arc<dyn SessionSt
     assert!(store.get(stranger.user, stranger.id, now).await.expect("read").is_some());
 }
 
-pub async fn an_expired_session_takes_up_no_room(store: Arc<dyn SessionStore>) {
+pub async fn expired_sessions_do_not_count(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let live = opened(&*store, user, now).await;
     let expired = Session { expires_at: now + 2 * SECOND, ..new_session(user, now + SECOND) };
@@ -107,7 +107,7 @@ pub async fn concurrent_logins_keep_to_the_limit(store: Arc<dyn SessionStore>) {
     assert_eq!(listed(&*store, user, now).await.len(), 5);
 }
 
-pub async fn being_seen_never_moves_back(store: Arc<dyn SessionStore>) {
+pub async fn last_seen_never_moves_back(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     for moment in [now + 2 * SECOND, now + SECOND] {
@@ -121,7 +121,7 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let mut expected = session.clone();
-    // Each rotation falls into the grace of the one before; the current token is always good.
+    // Each rotation is within the grace period of the previous one; the current token still rotates.
     for presented in 1..4 {
         let moment = expected.rotated_at + SECOND;
         expected = Session {
@@ -142,7 +142,7 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
     assert_eq!(store.get(session.user, session.id, moment).await.expect("read"), Some(expected));
 }
 
-pub async fn a_rotation_is_repeated_within_the_grace_alone(store: Arc<dyn SessionStore>) {
+pub async fn a_rotation_is_replayed_only_within_the_grace_period(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let rotated_at = now + SECOND;
@@ -159,19 +159,19 @@ pub async fn a_rotation_is_repeated_within_the_grace_alone(store: Arc<dyn Sessio
     assert_eq!(rotate(&*store, &session, 2, too_late).await, RotateOutcome::NotFound);
 }
 
-pub async fn an_old_refresh_token_ends_the_session(store: Arc<dyn SessionStore>) {
+pub async fn an_old_refresh_token_revokes_the_session(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     for presented in [1, 2] {
         let rotation = rotate(&*store, &session, presented, now).await;
         assert!(matches!(rotation, RotateOutcome::Rotated(_)), "{rotation:?}");
     }
-    // Two rotations ago is too old, however short a time ago that was.
+    // A token from two rotations ago is a reuse, even within the grace period.
     assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::Reused);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert!(listed(&*store, session.user, now).await.is_empty());
 
-    // A token that was never handed out, as when the store was put back to an earlier state.
+    // A generation that the store has not reached, as after a restore from a backup.
     let session = opened(&*store, UserId::new(), now).await;
     assert_eq!(rotate(&*store, &session, 5, now).await, RotateOutcome::Reused);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
@@ -184,7 +184,7 @@ pub async fn an_expired_session_is_not_rotated(store: Arc<dyn SessionStore>) {
     assert_eq!(rotate(&*store, &missing, 1, session.created_at).await, RotateOutcome::NotFound);
 }
 
-pub async fn one_of_many_rotations_at_once_wins(store: Arc<dyn SessionStore>) {
+pub async fn of_concurrent_rotations_one_succeeds(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let rotations = at_once(&store, 32, {
@@ -202,14 +202,14 @@ pub async fn one_of_many_rotations_at_once_wins(store: Arc<dyn SessionStore>) {
     assert_eq!(count(RotateOutcome::Replayed(winner)), 31);
 }
 
-pub async fn logins_are_throttled_until_their_window_ends(store: Arc<dyn SessionStore>) {
+pub async fn logins_are_throttled_until_the_window_ends(store: Arc<dyn SessionStore>) {
     let (key, now) = (random_key(), Timestamp::now());
     for _ in 0..POLICY.attempts {
         assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
     }
     assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Throttled(POLICY.window));
     assert_eq!(admit(&*store, &random_key(), now).await, LoginAttempt::Allowed);
-    // Being refused does not prolong the window.
+    // A throttled attempt does not extend the window.
     let last = now + POLICY.window - MILLISECOND;
     assert_eq!(admit(&*store, &key, last).await, LoginAttempt::Throttled(MILLISECOND));
     let next = now + POLICY.window;
@@ -222,7 +222,7 @@ pub async fn logins_are_throttled_until_their_window_ends(store: Arc<dyn Session
     );
 }
 
-pub async fn a_successful_login_forgets_the_attempts(store: Arc<dyn SessionStore>) {
+pub async fn a_successful_login_clears_the_attempts(store: Arc<dyn SessionStore>) {
     let (key, other, now) = (random_key(), random_key(), Timestamp::now());
     for key in [&key, &other] {
         for _ in 0..=POLICY.attempts {
@@ -245,8 +245,8 @@ pub async fn concurrent_attempts_are_all_counted(store: Arc<dyn SessionStore>) {
     assert_eq!(open, POLICY.attempts as usize);
 }
 
-/// The expired ones lie in the past, so that nothing of a test beside this one is purged.
-pub async fn purging_takes_the_expired_alone(store: Arc<dyn SessionStore>) {
+/// The expired rows are in the past, so that no row of a concurrent test is purged.
+pub async fn purging_deletes_only_expired_rows(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
     let (throttled, past) = (random_key(), now - 2 * LIFE);
     let expired = opened(&*store, user, past).await;
@@ -256,7 +256,7 @@ pub async fn purging_takes_the_expired_alone(store: Arc<dyn SessionStore>) {
         admit(&*store, &throttled, now).await;
     }
     while store.purge_expired(now, 100).await.expect("purged") > 0 {}
-    // Not even to one who lives in the past.
+    // The row is deleted, not only expired.
     assert_eq!(store.get(expired.user, expired.id, past).await.expect("read"), None);
     assert_eq!(store.get(live.user, live.id, now).await.expect("read"), Some(live));
     assert_eq!(admit(&*store, &throttled, now).await, LoginAttempt::Throttled(POLICY.window));
@@ -266,7 +266,7 @@ pub async fn the_store_answers(store: Arc<dyn SessionStore>) {
     store.ping().await.expect("answered");
 }
 
-/// A session that begins at this moment and lasts a day.
+/// A session that begins at this moment and expires after a day.
 pub fn new_session(user: UserId, moment: Timestamp) -> Session {
     Session {
         id: SessionId::new(),
@@ -280,7 +280,7 @@ pub fn new_session(user: UserId, moment: Timestamp) -> Session {
     }
 }
 
-/// A key that no other test has.
+/// A key that no other test uses.
 pub fn random_key() -> [u8; 32] {
     rand::random()
 }
@@ -312,7 +312,7 @@ async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> Logi
     store.record_login_attempt(key, now, POLICY).await.expect("answered")
 }
 
-/// Runs the step `times` times at once, each in a task of its own.
+/// Runs the step `times` times concurrently, each in its own task.
 async fn at_once<T, F>(
     store: &Arc<dyn SessionStore>,
     times: usize,

@@ -1,4 +1,4 @@
-//! What every [`SummaryStore`] promises.
+//! The contract of [`SummaryStore`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -79,7 +79,7 @@ fn result(week: Week, label: Emotion, now: i64) -> ResultRecord {
     }
 }
 
-/// Inserts a job and brings it to completion.
+/// Inserts a job and completes it.
 async fn finish(store: &Store, job: &SummaryJob, label: Emotion, now: i64) -> SummaryJob {
     insert(store, job).await;
     let (running, token) = claimed(job, now);
@@ -90,8 +90,8 @@ async fn finish(store: &Store, job: &SummaryJob, label: Emotion, now: i64) -> Su
     done
 }
 
-/// A job comes back as it went in, in each state.
-pub async fn every_field_of_a_row_is_kept(store: Store) {
+/// A job round-trips unchanged in every state.
+pub async fn every_field_of_a_job_round_trips(store: Store) {
     let mut first = job(UserId::new(), 16, 0);
     first.trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
     assert_eq!(store.get(first.id).await.expect("the store answers"), None);
@@ -115,8 +115,8 @@ pub async fn every_field_of_a_row_is_kept(store: Store) {
     assert_eq!(get(&store, &first).await, cancelled);
 }
 
-/// Of 16 requests for one week at once one is inserted, and all others are seen of it.
-pub async fn of_racing_requests_for_a_week_one_is_inserted(store: Store) {
+/// Of 16 concurrent requests for one week one is inserted, and all others return its id.
+pub async fn of_concurrent_requests_for_a_week_one_is_inserted(store: Store) {
     let user = UserId::new();
     let tasks: Vec<_> = (0..16)
         .map(|_| {
@@ -138,7 +138,7 @@ pub async fn of_racing_requests_for_a_week_one_is_inserted(store: Store) {
     assert!(seen.iter().all(|(id, _)| *id == seen[0].0), "{seen:?}");
 }
 
-/// A user has no more unfinished summaries than allowed; finished ones do not count.
+/// The number of unfinished summaries is limited; finished ones do not count.
 pub async fn unfinished_requests_are_bounded(store: Store) {
     let user = UserId::new();
     let first = job(user, 1, 0);
@@ -154,8 +154,8 @@ pub async fn unfinished_requests_are_bounded(store: Store) {
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
-/// Of 16 steps computed from the same job one is applied.
-pub async fn of_racing_steps_one_wins(store: Store) {
+/// Of 16 concurrent steps from the same job one is applied.
+pub async fn of_concurrent_steps_one_succeeds(store: Store) {
     let queued = job(UserId::new(), 16, 0);
     insert(&store, &queued).await;
     let tasks: Vec<_> = (0..16)
@@ -177,9 +177,9 @@ pub async fn of_racing_steps_one_wins(store: Store) {
     assert!(lease.token == winners[0]);
 }
 
-/// A lease that was extended is not taken back by one who saw it run out, although the revision
+/// An extended lease is not expired by a step computed before the heartbeat, although the revision
 /// is the same.
-pub async fn a_heartbeat_defeats_a_step_computed_before_it(store: Store) {
+pub async fn a_heartbeat_makes_an_older_step_stale(store: Store) {
     let queued = job(UserId::new(), 16, 0);
     insert(&store, &queued).await;
     let (running, token) = claimed(&queued, 0);
@@ -191,8 +191,8 @@ pub async fn a_heartbeat_defeats_a_step_computed_before_it(store: Store) {
     assert_eq!(get(&store, &queued).await, beaten);
 }
 
-/// The result of a step that lost is not stored either.
-pub async fn a_result_is_stored_with_its_step_or_not_at_all(store: Store) {
+/// The result of a stale step is not stored.
+pub async fn a_result_is_stored_atomically_with_its_step(store: Store) {
     let user = UserId::new();
     let queued = job(user, 16, 0);
     insert(&store, &queued).await;
@@ -212,7 +212,7 @@ pub async fn a_result_is_stored_with_its_step_or_not_at_all(store: Store) {
     assert!(tags.is_empty());
 }
 
-/// Of several results on a week the newest is found, whole.
+/// Of several results of a week the newest is found, with all fields.
 pub async fn the_newest_result_is_found(store: Store) {
     let user = UserId::new();
     finish(&store, &job(user, 16, 0), Emotion::Sadness, 1).await;
@@ -240,15 +240,15 @@ pub async fn the_newest_result_is_found(store: Store) {
     assert_eq!(foreign, None);
 }
 
-/// Weeks that touch the range are seen of, each by its newest request that was not cancelled.
-pub async fn coverage_tells_the_newest_request_of_each_week(store: Store) {
+/// Weeks that overlap the range are listed, each with its newest request that was not cancelled.
+pub async fn the_newest_request_of_each_week_is_listed(store: Store) {
     let user = UserId::new();
     finish(&store, &job(user, 16, 0), Emotion::Sadness, 1).await;
     let again = job(user, 16, 2);
     insert(&store, &again).await;
-    let called_off = job(user, 9, 3);
-    insert(&store, &called_off).await;
-    step(&store, &called_off, &called_off.cancel(at(4)).expect("unfinished")).await;
+    let cancelled = job(user, 9, 3);
+    insert(&store, &cancelled).await;
+    step(&store, &cancelled, &cancelled.cancel(at(4)).expect("unfinished")).await;
     let overlapping = finish(&store, &job(user, 14, 5), Emotion::Sadness, 6).await;
     insert(&store, &job(user, 1, 7)).await;
     let day = |day| Date::new(2026, 2, day).expect("a real day");
@@ -259,8 +259,8 @@ pub async fn coverage_tells_the_newest_request_of_each_week(store: Store) {
     assert_eq!(coverage[1].versions_read, overlapping.versions_read);
 }
 
-/// Of several tags of a day the newest is seen.
-pub async fn the_newest_tag_of_a_day_wins(store: Store) {
+/// Of several emotion tags of a day the newest is listed.
+pub async fn the_newest_emotion_of_each_day_is_listed(store: Store) {
     let user = UserId::new();
     finish(&store, &job(user, 10, 0), Emotion::Sadness, 1).await;
     finish(&store, &job(user, 14, 2), Emotion::Happiness, 3).await;
@@ -271,9 +271,8 @@ pub async fn the_newest_tag_of_a_day_wins(store: Store) {
     assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
 }
 
-/// The dispatcher is seen of overdue hints and of leases that ran out, the oldest first, and of
-/// nothing else.
-pub async fn what_is_due_is_found_and_nothing_else(store: Store) {
+/// Exactly the jobs with overdue hints or expired leases are listed, the oldest first.
+pub async fn only_due_jobs_are_listed(store: Store) {
     let user = UserId::new();
     // Far in the past, so that jobs of other tests in a shared store come later.
     let long_ago = -1_000_000_000;
@@ -289,9 +288,8 @@ pub async fn what_is_due_is_found_and_nothing_else(store: Store) {
     let mine = |jobs: Vec<SummaryJob>| -> Vec<_> {
         jobs.into_iter().filter(|job| job.user == user).map(|job| job.id).collect()
     };
-    let patience = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
-    let hints =
-        store.list_due(DueKind::Hint, at(long_ago + patience), 1000).await.expect("answers");
+    let timeout = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
+    let hints = store.list_due(DueKind::Hint, at(long_ago + timeout), 1000).await.expect("answers");
     assert_eq!(mine(hints), [overdue.id]);
     let lease = i64::try_from(policy().lease.as_secs()).expect("short");
     let early =
@@ -301,7 +299,7 @@ pub async fn what_is_due_is_found_and_nothing_else(store: Store) {
     assert_eq!(mine(leases), [lost.id]);
     let all = store.list_due(DueKind::Hint, at(long_ago + 10_000), 1).await.expect("answers");
     assert_eq!(all.len(), 1, "the limit holds");
-    // Nothing of this test is left for a dispatcher to find.
+    // Leave no due job in a shared store.
     for job in [&overdue, &fresh, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
         step(&store, job, &job.cancel(now).expect("unfinished")).await;

@@ -457,7 +457,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_unreachable_database_is_an_error_before_the_timeout() {
         let url = "mongodb://someone:hunter2@127.0.0.1:1/?serverSelectionTimeoutMS=200";
-        let error = MongoStore::open(url).await.expect_err("nobody is there");
+        let error = MongoStore::open(url).await.expect_err("unreachable");
         assert!(matches!(error, StoreError::Unavailable(_)));
         assert!(!format!("{error:?}").contains("hunter2"));
         let error = MongoStore::open("mongodb://:hunter2@").await.expect_err("no URL");

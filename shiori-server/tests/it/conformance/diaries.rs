@@ -73,7 +73,7 @@ pub async fn a_conflict_returns_the_current_diary(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200), current);
 }
 
-pub async fn of_racing_first_saves_one_wins(server: &impl Target) {
+pub async fn of_concurrent_first_saves_one_succeeds(server: &impl Target) {
     let (_, email) = Device::sign_up(server).await;
     let client = new_client(&server.url());
     client.auth().login(&email, shiori_sdk::testing::Person::PASSWORD).await.unwrap();
@@ -100,7 +100,7 @@ pub async fn of_racing_first_saves_one_wins(server: &impl Target) {
     assert!(conflicts.iter().all(|diary| *diary == current));
 }
 
-pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Target) {
+pub async fn a_repeated_save_is_replayed(server: &impl Target) {
     let raw = signed_in(server).await;
     let mut first = save("하나", Value::Null);
     first["save_id"] = json!(SaveId::new());
@@ -129,7 +129,7 @@ pub async fn a_repeated_save_is_answered_as_the_first_time(server: &impl Target)
     assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
 }
 
-pub async fn a_save_id_is_remembered_as_long_as_promised(server: &impl Target) {
+pub async fn save_ids_are_remembered_within_their_limit(server: &impl Target) {
     let raw = signed_in(server).await;
     let named = |version: Value| {
         let mut body = save("글", version);
@@ -281,7 +281,7 @@ pub async fn a_deleted_diary_is_gone_and_its_versions_are_not(server: &impl Targ
     assert_eq!((&again["version"], &again["id"]), (&json!(3), &created["id"]));
 }
 
-pub async fn archiving_is_a_save_of_its_own(server: &impl Target) {
+pub async fn archiving_is_a_compare_and_swap(server: &impl Target) {
     let raw = signed_in(server).await;
     let archive = async |archived: bool, version: u64| {
         let body = json!({"archived": archived, "version": version});
