@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::Timestamp;
+use crate::types::Timestamp;
 
 /// The longest wait that a `Retry-After` header can ask for: 24 hours. Longer values are clamped,
 /// so that no header can overflow a clock or block a caller for ever.

@@ -4,7 +4,6 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{pacing::Pacing, watch::SummaryWatch};
 use crate::{
-    MAX_LONG_POLL,
     client::Client,
     transport::{
         deadline,
@@ -12,7 +11,7 @@ use crate::{
         request::Request,
         retry::PollingPolicy,
     },
-    types::{Revision, Summary, SummaryId, SummaryStatus},
+    types::{MAX_LONG_POLL, Revision, Summary, SummaryId, SummaryStatus},
 };
 
 /// A requested summary. Its [id](SummaryHandle::id) is valid in other processes, too: pass it to

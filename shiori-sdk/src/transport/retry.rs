@@ -9,8 +9,8 @@ use std::{
 };
 
 use crate::{
-    MAX_LONG_POLL,
     backoff::{Backoff, scale},
+    types::MAX_LONG_POLL,
 };
 
 /// How failed requests are retried.
