@@ -1,8 +1,12 @@
-use std::{fmt, sync::Arc, thread};
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
 
 use argon2::{
-    Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
-    password_hash::{self, phc},
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::{self, phc, try_generate_salt},
 };
 use shiori_sdk::{Password, WeakPassword};
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -16,6 +20,7 @@ pub(crate) struct PasswordHasher(Arc<Shared>);
 
 struct Shared {
     argon2: Argon2<'static>,
+    memory: MemoryPool,
     /// Verified against when there is no account, so that the response takes as long.
     decoy: PasswordHash,
     /// Permits for running and waiting operations.
@@ -37,11 +42,13 @@ impl PasswordHasher {
         let HashCost { memory_kib, passes, lanes } = cost;
         let params = Params::new(memory_kib, passes, lanes, None)
             .map_err(|error| PasswordError::Argon2(error.into()))?;
+        let memory = MemoryPool::default();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, "")?;
+        let decoy = hash(&argon2, "", &mut memory.take()).map_err(PasswordError::Argon2)?;
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self(Arc::new(Shared {
             argon2,
+            memory,
             decoy,
             admission: Arc::new(Semaphore::new(cores + MAX_WAITING)),
             cores: Arc::new(Semaphore::new(cores)),
@@ -54,7 +61,11 @@ impl PasswordHasher {
     ///
     /// [`PasswordError::Busy`] when too many callers wait.
     pub(crate) async fn hash(&self, password: NewPassword) -> Result<PasswordHash, PasswordError> {
-        self.run(move |shared| hash(&shared.argon2, password.0.reveal())).await
+        self.run(move |shared| {
+            hash(&shared.argon2, password.0.reveal(), &mut shared.memory.take())
+                .map_err(PasswordError::Argon2)
+        })
+        .await
     }
 
     /// Whether the password matches the hash. Without a hash it does not, after the same work.
@@ -69,12 +80,10 @@ impl PasswordHasher {
     ) -> Result<bool, PasswordError> {
         self.run(move |shared| {
             let expected = hash.as_ref().unwrap_or(&shared.decoy);
-            match shared.argon2.verify_password(password.reveal().as_bytes(), expected.as_str()) {
-                // A match with the decoy is still rejected.
-                Ok(()) => Ok(hash.is_some()),
-                Err(password_hash::Error::PasswordInvalid) => Ok(false),
-                Err(error) => Err(PasswordError::Argon2(error)),
-            }
+            let matches = verify(password.reveal(), expected, &mut shared.memory.take())
+                .map_err(PasswordError::Argon2)?;
+            // A match with the decoy is still rejected.
+            Ok(matches && hash.is_some())
         })
         .await
     }
@@ -103,9 +112,84 @@ impl fmt::Debug for PasswordHasher {
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &str) -> Result<PasswordHash, PasswordError> {
-    let hash = argon2.hash_password(password.as_bytes()).map_err(PasswordError::Argon2)?;
+/// Hashes a password with a new salt.
+fn hash(
+    argon2: &Argon2<'_>,
+    password: &str,
+    memory: &mut Memory<'_>,
+) -> password_hash::Result<PasswordHash> {
+    let salt = try_generate_salt().map_err(|_| password_hash::Error::Crypto)?;
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let blocks = memory.blocks(argon2.params().block_count());
+    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, &mut output, blocks)?;
+    let hash = phc::PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: argon2.params().try_into()?,
+        salt: Some(phc::Salt::new(&salt)?),
+        hash: Some(phc::Output::new(&output)?),
+    };
     Ok(PasswordHash(hash.to_string()))
+}
+
+/// Whether the password is the hash's, at the cost that the hash names.
+fn verify(
+    password: &str,
+    expected: &PasswordHash,
+    memory: &mut Memory<'_>,
+) -> password_hash::Result<bool> {
+    let expected = phc::PasswordHash::new(&expected.0)?;
+    let (Some(salt), Some(expected_output)) = (expected.salt, expected.hash) else {
+        return Ok(false);
+    };
+    let algorithm = Algorithm::try_from(expected.algorithm.as_str())?;
+    let version = expected.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let params = Params::try_from(&expected)?;
+    let blocks = memory.blocks(params.block_count());
+    let argon2 = Argon2::new(algorithm, version, params);
+    let mut output = [0; phc::Output::MAX_LENGTH];
+    let output = &mut output[..expected_output.len()];
+    argon2.hash_password_into_with_memory(password.as_bytes(), &salt, output, blocks)?;
+    // The comparison of outputs takes the same time wherever they differ.
+    Ok(phc::Output::new(output)? == expected_output)
+}
+
+/// The memory of hashes, reused: allocated for each hash, it would fragment the heap, and the process
+/// would grow with every burst of sign-ups.
+#[derive(Default)]
+struct MemoryPool {
+    /// As many as hashes have run at once, so at most one for each core.
+    unused: Mutex<Vec<Vec<Block>>>,
+}
+
+impl MemoryPool {
+    /// The memory for one hash. It returns to the pool when it is dropped.
+    fn take(&self) -> Memory<'_> {
+        let unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Memory { pool: self, blocks: unused.unwrap_or_default() }
+    }
+}
+
+struct Memory<'a> {
+    pool: &'a MemoryPool,
+    blocks: Vec<Block>,
+}
+
+impl Memory<'_> {
+    /// This many blocks with unspecified contents; Argon2 overwrites them all.
+    fn blocks(&mut self, count: usize) -> &mut [Block] {
+        if self.blocks.len() < count {
+            self.blocks.resize(count, Block::new());
+        }
+        &mut self.blocks[..count]
+    }
+}
+
+impl Drop for Memory<'_> {
+    fn drop(&mut self) {
+        let mut unused = self.pool.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.push(mem::take(&mut self.blocks));
+    }
 }
 
 /// The cost of one hash. The default is the minimum of OWASP's Password Storage Cheat Sheet for
@@ -237,6 +321,45 @@ mod tests {
         let dearer = PasswordHasher::new(HashCost { passes: 2, ..HashCost::MINIMAL });
         let verdict = dearer.expect("a cost").verify(PASSWORD.into(), Some(hash)).await;
         assert!(verdict.expect("checked"));
+    }
+
+    /// The algorithm, its parameters and the comparison are those of the `argon2` crate's own check.
+    #[tokio::test]
+    async fn hashes_are_those_of_argon2() {
+        use argon2::{PasswordHasher as _, PasswordVerifier as _};
+        let hash = hash_of(&hasher(), PASSWORD).await;
+        let argon2 = Argon2::default();
+        argon2.verify_password(PASSWORD.as_bytes(), hash.as_str()).expect("verified");
+        let params = Params::new(64, 3, 2, Some(24)).expect("a cost");
+        let theirs = Argon2::new(Algorithm::Argon2i, Version::V0x10, params)
+            .hash_password(PASSWORD.as_bytes())
+            .expect("hashed");
+        let theirs = PasswordHash::parse(theirs.to_string()).expect("a hash");
+        let verdict = hasher().verify(PASSWORD.into(), Some(theirs.clone())).await;
+        assert!(verdict.expect("checked"));
+        assert!(!hasher().verify("sesame-78".into(), Some(theirs)).await.expect("checked"));
+    }
+
+    #[tokio::test]
+    async fn hashes_share_memory_that_does_not_grow() {
+        let hasher = hasher();
+        let unused = || {
+            let unused = hasher.0.memory.unused.lock().expect("not poisoned");
+            unused.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(unused(), [8], "the decoy's");
+        for _ in 0..20 {
+            let hash = hash_of(&hasher, PASSWORD).await;
+            assert!(hasher.verify(PASSWORD.into(), Some(hash)).await.expect("checked"));
+        }
+        assert_eq!(unused(), [8]);
+        // A hash may have been stored at a higher cost.
+        let costly = PasswordHasher::new(HashCost { memory_kib: 64, ..HashCost::MINIMAL });
+        let costly = hash_of(&costly.expect("a cost"), PASSWORD).await;
+        for _ in 0..20 {
+            assert!(hasher.verify(PASSWORD.into(), Some(costly.clone())).await.expect("checked"));
+        }
+        assert_eq!(unused(), [64]);
     }
 
     #[tokio::test]
