@@ -210,6 +210,10 @@ impl From<StoreError> for ApiError {
                 tracing::warn!(error = %error, source = %source, "store unavailable");
                 Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
             }
+            StoreError::Overloaded => {
+                tracing::warn!(error = %error, "store overloaded");
+                Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
+            }
             StoreError::Corrupt { .. } => {
                 tracing::error!(error = %error, "store corrupt");
                 Self::new(ErrorCode::Internal)

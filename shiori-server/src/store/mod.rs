@@ -14,12 +14,16 @@ pub mod redis;
 pub mod sqlite;
 
 mod account;
+mod day;
 mod diary;
 mod session;
+#[cfg(any(feature = "embedded", feature = "distributed"))]
 mod sql;
 mod summary;
 
 pub use account::{Account, AccountStore, CreateOutcome};
+pub(crate) use day::one_day;
+pub use day::{DayStore, DaysOfTwoStores};
 pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
     SaveOutcome,
@@ -36,6 +40,9 @@ pub enum StoreError {
     /// The engine does not answer in time; retryable.
     #[error("the store does not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too many steps wait; nothing of this one happened. Retryable.
+    #[error("too many steps wait for the store")]
+    Overloaded,
     /// The engine returned data that this version cannot have written.
     #[error("the store holds {what} that cannot be read")]
     Corrupt {

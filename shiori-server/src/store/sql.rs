@@ -7,6 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week};
 use shiori_worker::protocol::LeaseToken;
+#[cfg(feature = "distributed")]
 use sqlx::FromRow;
 
 use super::{Account, ResultRecord, StoreError, WeekStatus};
@@ -15,6 +16,7 @@ use crate::{
     summary::{Lease, SummaryJob},
 };
 
+#[cfg(feature = "distributed")]
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match error {
@@ -33,13 +35,13 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-#[derive(FromRow)]
+#[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct AccountRow {
-    id: Vec<u8>,
-    email: String,
-    nickname: String,
-    password_hash: String,
-    created_at: i64,
+    pub(super) id: Vec<u8>,
+    pub(super) email: String,
+    pub(super) nickname: String,
+    pub(super) password_hash: String,
+    pub(super) created_at: i64,
 }
 
 impl TryFrom<AccountRow> for Account {
@@ -59,27 +61,27 @@ impl TryFrom<AccountRow> for Account {
     }
 }
 
-#[derive(FromRow)]
+#[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct SummaryRow {
-    id: Vec<u8>,
-    user_id: Vec<u8>,
-    start: u32,
-    status: String,
-    revision: i64,
-    attempts: u32,
-    requested_at: i64,
-    started_at: Option<i64>,
-    finished_at: Option<i64>,
-    not_before: i64,
-    next_hint_at: i64,
-    lease_token: Option<String>,
-    lease_expires: Option<i64>,
-    lease_worker: Option<String>,
-    completed_by: Option<String>,
-    versions_read: String,
-    progress: Option<String>,
-    failure: Option<String>,
-    trace: Option<String>,
+    pub(super) id: Vec<u8>,
+    pub(super) user_id: Vec<u8>,
+    pub(super) start: u32,
+    pub(super) status: String,
+    pub(super) revision: i64,
+    pub(super) attempts: u32,
+    pub(super) requested_at: i64,
+    pub(super) started_at: Option<i64>,
+    pub(super) finished_at: Option<i64>,
+    pub(super) not_before: i64,
+    pub(super) next_hint_at: i64,
+    pub(super) lease_token: Option<String>,
+    pub(super) lease_expires: Option<i64>,
+    pub(super) lease_worker: Option<String>,
+    pub(super) completed_by: Option<String>,
+    pub(super) versions_read: String,
+    pub(super) progress: Option<String>,
+    pub(super) failure: Option<String>,
+    pub(super) trace: Option<String>,
 }
 
 impl TryFrom<SummaryRow> for SummaryJob {
@@ -118,14 +120,14 @@ impl TryFrom<SummaryRow> for SummaryJob {
 }
 
 /// A result without the emotions of the days.
-#[derive(FromRow)]
+#[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct ReflectionRow {
-    reflection: String,
-    engine: String,
-    emotion_engine: String,
-    truncated: String,
-    token_usage: Option<String>,
-    generated_at: i64,
+    pub(super) reflection: String,
+    pub(super) engine: String,
+    pub(super) emotion_engine: String,
+    pub(super) truncated: String,
+    pub(super) token_usage: Option<String>,
+    pub(super) generated_at: i64,
 }
 
 impl ReflectionRow {
@@ -142,12 +144,12 @@ impl ReflectionRow {
     }
 }
 
-#[derive(FromRow)]
+#[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct TagRow {
-    date: u32,
-    label: String,
-    confidence: f64,
-    distribution: String,
+    pub(super) date: u32,
+    pub(super) label: String,
+    pub(super) confidence: f64,
+    pub(super) distribution: String,
 }
 
 impl TagRow {
@@ -194,11 +196,11 @@ pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a summary" }
 }
 
-#[derive(FromRow)]
+#[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct WeekStatusRow {
-    start: u32,
-    status: String,
-    versions_read: String,
+    pub(super) start: u32,
+    pub(super) status: String,
+    pub(super) versions_read: String,
 }
 
 impl TryFrom<WeekStatusRow> for WeekStatus {

@@ -21,11 +21,12 @@ impl Summaries {
 }
 
 /// The summary statuses and emotions of some days.
-#[derive(Debug)]
-pub(crate) struct Annotations {
-    /// In the order of their requests.
-    weeks: Vec<WeekStatus>,
-    tags: BTreeMap<Date, DayEmotion>,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Annotations {
+    /// The newest request of each week, in the order of the requests.
+    pub weeks: Vec<WeekStatus>,
+    /// The newest emotion tag of each day.
+    pub tags: BTreeMap<Date, DayEmotion>,
 }
 
 impl Annotations {

@@ -10,6 +10,7 @@ mod relay;
 mod service;
 mod wakeups;
 
+pub use annotations::Annotations;
 pub use job::{
     AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
 };

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use rusqlite::Connection;
 use shiori_sdk::Timestamp;
 use shiori_server::WorkerMode;
 use shiori_worker::ManualClock;
-use sqlx::{Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::{
@@ -41,16 +41,15 @@ async fn only_the_long_poll_has_a_longer_timeout() {
     assert_eq!(response.status, 200, "{}", response.text);
     assert!(started.elapsed() >= wait);
 
-    let url = format!("sqlite:{}", server.data_dir().join("shiori.db").display());
-    let mut lock = SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut lock).await.unwrap();
+    let lock = Connection::open(server.data_dir().join("shiori.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     // After this time the next request stores the last use of its session, and waits for the lock.
     clock.advance(Duration::from_secs(120));
     let response = raw.get("/api/diary/20260101?wait=30").await;
     assert_eq!((response.status, response.error().as_str()), (503, "unavailable"));
     assert!(response.headers.contains_key("retry-after"));
-    sqlx::query("ROLLBACK").execute(&mut lock).await.unwrap();
-    lock.close().await.unwrap();
+    lock.execute_batch("ROLLBACK").unwrap();
+    drop(lock);
     assert_eq!(raw.get("/api/diary/20260101?wait=30").await.status, 200);
     server.stop().await;
 }

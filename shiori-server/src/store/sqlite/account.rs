@@ -1,44 +1,59 @@
 use async_trait::async_trait;
+use rusqlite::{Row, params};
 use shiori_sdk::Email;
 
-use super::SqliteStore;
+use super::{SqliteStore, connection::Statements};
 use crate::store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow};
 
 #[async_trait]
 impl AccountStore for SqliteStore {
     async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError> {
-        let inserted = sqlx::query(
-            "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
-             VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (email) DO NOTHING",
-        )
-        .bind(&account.id.as_bytes()[..])
-        .bind(account.email.as_str())
-        .bind(&account.nickname)
-        .bind(account.password_hash.as_str())
-        .bind(account.created_at.as_millis())
-        .execute(&self.writer)
-        .await?;
-        Ok(if inserted.rows_affected() == 1 {
-            CreateOutcome::Created
-        } else {
-            CreateOutcome::EmailTaken
+        let account = account.clone();
+        self.write(move |connection| {
+            let inserted = connection.run(
+                "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
+                 VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (email) DO NOTHING",
+                params![
+                    account.id.as_bytes(),
+                    account.email.as_str(),
+                    account.nickname,
+                    account.password_hash.as_str(),
+                    account.created_at.as_millis(),
+                ],
+            )?;
+            Ok(if inserted == 1 { CreateOutcome::Created } else { CreateOutcome::EmailTaken })
         })
+        .await
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
-        let row: Option<AccountRow> = sqlx::query_as(
-            "SELECT id, email, nickname, password_hash, created_at FROM accounts WHERE email = ?",
-        )
-        .bind(email.as_str())
-        .fetch_optional(&self.readers)
-        .await?;
-        row.map(Account::try_from).transpose()
+        let email = email.clone();
+        self.snapshot(move |connection| {
+            let row = connection.find(
+                "SELECT id, email, nickname, password_hash, created_at FROM accounts
+                 WHERE email = ?",
+                [email.as_str()],
+                account_row,
+            )?;
+            row.map(Account::try_from).transpose()
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
     }
+}
+
+fn account_row(row: &Row<'_>) -> rusqlite::Result<AccountRow> {
+    Ok(AccountRow {
+        id: row.get(0)?,
+        email: row.get(1)?,
+        nickname: row.get(2)?,
+        password_hash: row.get(3)?,
+        created_at: row.get(4)?,
+    })
 }
 
 #[cfg(test)]

@@ -1,74 +1,30 @@
 use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{
     Date, DateRange, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId, Timestamp,
     UserId, Version,
 };
-use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
 
-use super::SqliteStore;
+use super::{SqliteStore, connection::Statements};
 use crate::store::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
-    SaveOutcome, StoreError,
+    SaveOutcome, StoreError, one_day,
 };
-
-const HEAD: &str = "id, date, title, version, is_archived, updated_at";
 
 #[async_trait]
 impl DiaryStore for SqliteStore {
     async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let slot = Slot::read(&mut transaction, save.user, save.date).await?;
-        if let Some(replayed) = slot.applied(save.save_id) {
-            return Ok(SaveOutcome::Replayed(replayed));
-        }
-        if slot.live_version() != save.expected {
-            return conflict(&mut transaction, save.user, save.date).await;
-        }
-        let stored = AppliedSave {
-            id: slot.id,
-            version: slot.version.next(),
-            updated_at: save.now,
-            created: slot.is_vacant,
-        };
-        sqlx::query(
-            "INSERT INTO diary (user_id, date, id, title, content, version, updated_at, saves)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (user_id, date) DO UPDATE SET
-                title = excluded.title, content = excluded.content, version = excluded.version,
-                updated_at = excluded.updated_at, saves = excluded.saves, deleted = 0",
-        )
-        .bind(&save.user.as_bytes()[..])
-        .bind(save.date.as_number())
-        .bind(&stored.id.as_bytes()[..])
-        .bind(&save.title)
-        .bind(save.content.as_json())
-        .bind(number(stored.version))
-        .bind(save.now.as_millis())
-        .bind(slot.saves_with(save.save_id, stored)?)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(SaveOutcome::Saved(stored))
+        let save = save.clone();
+        self.write(move |connection| apply(connection, &save)).await
     }
 
     async fn get(&self, user: UserId, date: Date) -> Result<Option<DiaryRecord>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        record(&mut connection, user, date).await
+        self.snapshot(move |connection| record(connection, user, date)).await
     }
 
     async fn list(&self, user: UserId, range: DateRange) -> Result<Vec<DiaryHead>, StoreError> {
-        let statement = format!(
-            "SELECT {HEAD} FROM diary
-             WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date"
-        );
-        let rows: Vec<HeadRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(&user.as_bytes()[..])
-            .bind(range.start().as_number())
-            .bind(range.end().as_number())
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(DiaryHead::try_from).collect()
+        self.snapshot_of(range, move |connection| heads(connection, user, range)).await
     }
 
     async fn list_with_content(
@@ -76,17 +32,7 @@ impl DiaryStore for SqliteStore {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError> {
-        let statement = format!(
-            "SELECT {HEAD}, content FROM diary
-             WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date"
-        );
-        let rows: Vec<RecordRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-            .bind(&user.as_bytes()[..])
-            .bind(range.start().as_number())
-            .bind(range.end().as_number())
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(DiaryRecord::try_from).collect()
+        self.snapshot_of(range, move |connection| records(connection, user, range)).await
     }
 
     async fn delete(
@@ -96,27 +42,28 @@ impl DiaryStore for SqliteStore {
         version: Version,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let deleted = sqlx::query(
-            "UPDATE diary SET deleted = 1, is_archived = 0, title = '', content = '', saves = '[]',
-                version = version + 1, updated_at = ?
-             WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0",
-        )
-        .bind(now.as_millis())
-        .bind(&user.as_bytes()[..])
-        .bind(date.as_number())
-        .bind(number(version))
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        if deleted == 1 {
-            transaction.commit().await?;
-            return Ok(DeleteOutcome::Deleted);
-        }
-        Ok(match record(&mut transaction, user, date).await? {
-            None => DeleteOutcome::NotFound,
-            Some(current) => DeleteOutcome::Conflict(current),
+        self.write(move |connection| {
+            let deleted = connection.find(
+                "UPDATE diary SET deleted = 1, is_archived = 0, title = '',
+                    version = version + 1, updated_at = ?
+                 WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0
+                 RETURNING text_id",
+                params![now.as_millis(), user.as_bytes(), date.as_number(), number(version)],
+                |row| row.get::<_, i64>(0),
+            )?;
+            if let Some(text_id) = deleted {
+                connection.run(
+                    "UPDATE diary_text SET content = '', saves = '[]' WHERE text_id = ?",
+                    [text_id],
+                )?;
+                return Ok(DeleteOutcome::Deleted);
+            }
+            Ok(match record(connection, user, date)? {
+                None => DeleteOutcome::NotFound,
+                Some(current) => DeleteOutcome::Conflict(current),
+            })
         })
+        .await
     }
 
     async fn archive(
@@ -127,32 +74,76 @@ impl DiaryStore for SqliteStore {
         archived: bool,
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let changed = sqlx::query(
-            "UPDATE diary SET is_archived = ?, version = version + 1, updated_at = ?
-             WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0",
-        )
-        .bind(archived)
-        .bind(now.as_millis())
-        .bind(&user.as_bytes()[..])
-        .bind(date.as_number())
-        .bind(number(version))
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        if changed == 1 {
-            transaction.commit().await?;
-            return Ok(ArchiveOutcome::Archived(version.next()));
-        }
-        Ok(match record(&mut transaction, user, date).await? {
-            None => ArchiveOutcome::NotFound,
-            Some(current) => ArchiveOutcome::Conflict(current),
+        self.write(move |connection| {
+            let changed = connection.run(
+                "UPDATE diary SET is_archived = ?, version = version + 1, updated_at = ?
+                 WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0",
+                params![
+                    archived,
+                    now.as_millis(),
+                    user.as_bytes(),
+                    date.as_number(),
+                    number(version),
+                ],
+            )?;
+            if changed == 1 {
+                return Ok(ArchiveOutcome::Archived(version.next()));
+            }
+            Ok(match record(connection, user, date)? {
+                None => ArchiveOutcome::NotFound,
+                Some(current) => ArchiveOutcome::Conflict(current),
+            })
         })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ping().await
+        Self::ping(self).await
     }
+}
+
+fn apply(connection: &Connection, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
+    let slot = Slot::read(connection, save.user, save.date)?;
+    if let Some(replayed) = slot.applied(save.save_id) {
+        return Ok(SaveOutcome::Replayed(replayed));
+    }
+    if slot.live_version() != save.expected {
+        return record(connection, save.user, save.date).map(SaveOutcome::Conflict);
+    }
+    let stored = AppliedSave {
+        id: slot.id,
+        version: slot.version.next(),
+        updated_at: save.now,
+        created: slot.is_vacant,
+    };
+    let text_id = slot.text_id;
+    let saves = slot.saves_with(save.save_id, stored)?;
+    let content = save.content.as_json();
+    let (title, version, now) = (&save.title, number(stored.version), save.now.as_millis());
+    let (user, date) = (save.user.as_bytes(), save.date.as_number());
+    if let Some(text_id) = text_id {
+        connection.run(
+            "UPDATE diary_text SET saves = ?, content = ? WHERE text_id = ?",
+            params![saves, content, text_id],
+        )?;
+        connection.run(
+            "UPDATE diary SET title = ?, version = ?, updated_at = ?, deleted = 0
+             WHERE user_id = ? AND date = ?",
+            params![title, version, now, user, date],
+        )?;
+    } else {
+        connection.run(
+            "INSERT INTO diary_text (saves, content) VALUES (?, ?)",
+            params![saves, content],
+        )?;
+        let text_id = connection.last_insert_rowid();
+        connection.run(
+            "INSERT INTO diary (user_id, date, id, title, version, updated_at, text_id)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![user, date, stored.id.as_bytes(), title, version, now, text_id],
+        )?;
+    }
+    Ok(SaveOutcome::Saved(stored))
 }
 
 /// The place of one date's diary as a save finds it: with a diary, with what is left of a deleted
@@ -162,6 +153,8 @@ struct Slot {
     version: Version,
     /// Whether there is no diary now.
     is_vacant: bool,
+    /// The row of the text, unless there was never a diary.
+    text_id: Option<i64>,
     saves: Vec<RememberedSave>,
 }
 
@@ -175,26 +168,27 @@ struct RememberedSave {
 }
 
 impl Slot {
-    async fn read(
-        transaction: &mut Transaction<'_, Sqlite>,
-        user: UserId,
-        date: Date,
-    ) -> Result<Self, StoreError> {
-        let row: Option<(Vec<u8>, i64, bool, String)> = sqlx::query_as(
-            "SELECT id, version, deleted, saves FROM diary WHERE user_id = ? AND date = ?",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(date.as_number())
-        .fetch_optional(&mut **transaction)
-        .await?;
-        let Some((id, version, is_vacant, saves)) = row else {
-            let version = Version::new(0);
-            return Ok(Self { id: DiaryId::new(), version, is_vacant: true, saves: Vec::new() });
+    fn read(connection: &Connection, user: UserId, date: Date) -> Result<Self, StoreError> {
+        let row: Option<([u8; 16], i64, bool, i64, String)> = connection.find(
+            "SELECT id, version, deleted, text_id, saves FROM diary JOIN diary_text USING (text_id)
+             WHERE user_id = ? AND date = ?",
+            params![user.as_bytes(), date.as_number()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+        )?;
+        let Some((id, version, is_vacant, text_id, saves)) = row else {
+            return Ok(Self {
+                id: DiaryId::new(),
+                version: Version::new(0),
+                is_vacant: true,
+                text_id: None,
+                saves: Vec::new(),
+            });
         };
         Ok(Self {
-            id: diary_id(&id)?,
+            id: DiaryId::from_bytes(id),
             version: to_version(version)?,
             is_vacant,
+            text_id: Some(text_id),
             saves: serde_json::from_str(&saves).map_err(|_| corrupt())?,
         })
     }
@@ -230,32 +224,45 @@ impl Slot {
     }
 }
 
-async fn conflict(
-    connection: &mut SqliteConnection,
-    user: UserId,
-    date: Date,
-) -> Result<SaveOutcome, StoreError> {
-    record(connection, user, date).await.map(SaveOutcome::Conflict)
-}
-
-async fn record(
-    connection: &mut SqliteConnection,
+pub(super) fn record(
+    connection: &Connection,
     user: UserId,
     date: Date,
 ) -> Result<Option<DiaryRecord>, StoreError> {
-    let statement =
-        format!("SELECT {HEAD}, content FROM diary WHERE user_id = ? AND date = ? AND deleted = 0");
-    let row: Option<RecordRow> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
-        .bind(&user.as_bytes()[..])
-        .bind(date.as_number())
-        .fetch_optional(connection)
-        .await?;
-    row.map(DiaryRecord::try_from).transpose()
+    Ok(records(connection, user, one_day(date))?.pop())
 }
 
-#[derive(FromRow)]
+fn records(
+    connection: &Connection,
+    user: UserId,
+    range: DateRange,
+) -> Result<Vec<DiaryRecord>, StoreError> {
+    let rows = connection.all(
+        "SELECT id, date, title, version, is_archived, updated_at, content
+         FROM diary JOIN diary_text USING (text_id)
+         WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date",
+        params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
+        |row| Ok(RecordRow { head: HeadRow::decode(row)?, content: row.get(6)? }),
+    )?;
+    rows.into_iter().map(DiaryRecord::try_from).collect()
+}
+
+pub(super) fn heads(
+    connection: &Connection,
+    user: UserId,
+    range: DateRange,
+) -> Result<Vec<DiaryHead>, StoreError> {
+    let rows = connection.all(
+        "SELECT id, date, title, version, is_archived, updated_at FROM diary
+         WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date",
+        params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
+        HeadRow::decode,
+    )?;
+    rows.into_iter().map(DiaryHead::try_from).collect()
+}
+
 struct HeadRow {
-    id: Vec<u8>,
+    id: [u8; 16],
     date: u32,
     title: String,
     version: i64,
@@ -263,9 +270,20 @@ struct HeadRow {
     updated_at: i64,
 }
 
-#[derive(FromRow)]
+impl HeadRow {
+    fn decode(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            date: row.get(1)?,
+            title: row.get(2)?,
+            version: row.get(3)?,
+            is_archived: row.get(4)?,
+            updated_at: row.get(5)?,
+        })
+    }
+}
+
 struct RecordRow {
-    #[sqlx(flatten)]
     head: HeadRow,
     content: String,
 }
@@ -275,7 +293,7 @@ impl TryFrom<HeadRow> for DiaryHead {
 
     fn try_from(row: HeadRow) -> Result<Self, StoreError> {
         Ok(Self {
-            id: diary_id(&row.id)?,
+            id: DiaryId::from_bytes(row.id),
             date: Date::from_number(row.date).map_err(|_| corrupt())?,
             title: row.title,
             version: to_version(row.version)?,
@@ -294,10 +312,6 @@ impl TryFrom<RecordRow> for DiaryRecord {
         let content = Document::from_json_within(&row.content, &limits).map_err(|_| corrupt())?;
         Ok(Self { head: row.head.try_into()?, content })
     }
-}
-
-fn diary_id(bytes: &[u8]) -> Result<DiaryId, StoreError> {
-    bytes.try_into().map(DiaryId::from_bytes).map_err(|_| corrupt())
 }
 
 fn to_version(number: i64) -> Result<Version, StoreError> {

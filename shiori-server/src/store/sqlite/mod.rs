@@ -1,86 +1,137 @@
 //! The embedded stores: one SQLite file.
+//!
+//! Every step of a store is one closure over a connection. Steps that write run on one thread,
+//! which commits many of them at once ([`writer`]); steps that only read run on a few others
+//! ([`readers`]). No async code holds a connection.
 
 mod account;
+mod connection;
+mod day;
 mod diary;
+mod migrations;
+mod readers;
 mod session;
+mod step;
 mod summary;
+mod writer;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use sqlx::{
-    Row, SqlitePool,
-    migrate::Migrator,
-    sqlite::{
-        SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-    },
-};
+use rusqlite::Connection;
+use shiori_sdk::DateRange;
+use tokio::task::spawn_blocking;
 
+use self::{connection::Database, readers::Readers, writer::Writer};
 use super::StoreError;
 use crate::secrets::create_private_file;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/sqlite");
+/// Threads that read single rows and short ranges.
+const READERS: usize = 3;
 
-/// Readers at a time; writers take turns anyway.
-const READERS: u32 = 4;
+/// Threads that read long ranges.
+const LONG_READERS: usize = 2;
 
-/// How long a step waits for its turn before the store counts as unavailable.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Days of a range that is still read beside single rows: a month.
+const SHORT_RANGE_DAYS: u32 = 31;
 
-/// All four stores in one SQLite file: write-ahead log, and every acknowledged write synced to
-/// the disk.
+/// All four stores in one SQLite file: a write-ahead log, and every acknowledged write synced to
+/// the disk. Clones share the file's threads, which end with the last clone or with
+/// [`SqliteStore::close`].
 #[derive(Debug, Clone)]
-pub struct SqliteStore {
-    /// The one connection that writes. SQLite has one writer at a time; with one connection they
-    /// queue here, in order, and none ever sees `SQLITE_BUSY`.
-    writer: SqlitePool,
-    readers: SqlitePool,
+pub struct SqliteStore(Arc<Threads>);
+
+#[derive(Debug)]
+struct Threads {
+    writer: Writer,
+    readers: Readers,
+    /// Long ranges have threads of their own, so that short reads do not wait behind them.
+    long_readers: Readers,
 }
 
 impl SqliteStore {
-    /// Opens the file, makes it if there is none, and brings its tables up to date.
+    /// Opens the file, creates it if it does not exist, and brings its tables up to date.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the file cannot be opened or migrated.
+    /// [`StoreError::Unavailable`] when the file cannot be opened or migrated, or was written by a
+    /// newer version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
-        // SQLite gives the files that it keeps beside this one the same permissions.
-        create_private_file(path).map_err(|error| StoreError::Unavailable(error.into()))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // Deleted text is overwritten, not only unlinked.
-            .pragma("secure_delete", "ON")
-            .busy_timeout(PATIENCE);
-        let pool = |connections: u32| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE)
-        };
-        let writer = pool(1).connect_with(options.clone()).await?;
-        MIGRATIONS.run(&writer).await.map_err(|error| StoreError::Unavailable(error.into()))?;
-        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        Ok(Self { writer, readers })
+        let database = Database::new(path);
+        on_a_blocking_thread(move || {
+            // SQLite gives its other files the same permissions.
+            create_private_file(database.path())
+                .map_err(|error| StoreError::Unavailable(error.into()))?;
+            let connection = database.open_for_writing()?;
+            migrations::apply(&connection)?;
+            Ok(Self(Arc::new(Threads {
+                writer: Writer::start(database.clone(), connection)?,
+                readers: Readers::start(&database, READERS)?,
+                long_readers: Readers::start(&database, LONG_READERS)?,
+            })))
+        })
+        .await
     }
 
-    /// Closes the connections after the steps under way.
+    /// Runs the steps that wait, then closes the connections. Later steps are refused.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        let threads = Arc::clone(&self.0);
+        let closed = on_a_blocking_thread(move || {
+            threads.long_readers.close();
+            threads.readers.close();
+            // The last connection to close empties the write-ahead log.
+            threads.writer.close();
+            Ok(())
+        });
+        if closed.await.is_err() {
+            tracing::error!("closing the SQLite file panicked");
+        }
     }
 
+    /// Whether both sides answer: a reader, and the writer with what it needs to commit.
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
-        Ok(())
+        self.snapshot(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
+        self.0.writer.ping().await
+    }
+
+    /// Runs a step in a transaction of the writer. The outcome is returned after everything that
+    /// the step has seen and written is durable. The step may run more than once; only its last
+    /// run counts. It has to return the first error of a statement, for that may have ended the
+    /// transaction.
+    async fn write<T: Send + 'static>(
+        &self,
+        step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.writer.run(step).await
+    }
+
+    /// Runs a step on a snapshot of the file.
+    async fn snapshot<T: Send + 'static>(
+        &self,
+        step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.0.readers.run(step).await
+    }
+
+    /// Runs a step that reads this range on a snapshot of the file.
+    async fn snapshot_of<T: Send + 'static>(
+        &self,
+        range: DateRange,
+        step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let is_short = range.days() <= SHORT_RANGE_DAYS;
+        let readers = if is_short { &self.0.readers } else { &self.0.long_readers };
+        readers.run(step).await
     }
 }
 
-/// The 16 bytes of an identifier's column.
-fn id_bytes(row: &SqliteRow, column: &str) -> Result<[u8; 16], StoreError> {
-    let bytes: &[u8] = row.try_get(column)?;
-    bytes.try_into().map_err(|_| StoreError::Corrupt { what: "an identifier" })
+async fn on_a_blocking_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let outcome = spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| Err(StoreError::Unavailable(error.into())))
 }
 
-/// A store in a directory that goes when it is dropped.
+/// A store in a directory that is removed when it is dropped.
 #[cfg(test)]
 async fn open_temporary() -> (SqliteStore, tempfile::TempDir) {
     let dir = tempfile::tempdir().expect("a directory");

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::{Row, params};
 use shiori_sdk::{SessionId, Timestamp, UserId};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{SqliteStore, id_bytes};
+use super::{SqliteStore, connection::Statements};
 use crate::store::{
     LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy,
 };
@@ -12,38 +12,36 @@ use crate::store::{
 #[async_trait]
 impl SessionStore for SqliteStore {
     async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError> {
-        let (id, user) = (&session.id.as_bytes()[..], &session.user.as_bytes()[..]);
-        let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
-            "INSERT INTO sessions (id, user_id, generation, rotated_at, created_at, last_seen_at,
-                                   expires_at, user_agent)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(id)
-        .bind(user)
-        .bind(signed(session.generation)?)
-        .bind(session.rotated_at.as_millis())
-        .bind(session.created_at.as_millis())
-        .bind(session.last_seen_at.as_millis())
-        .bind(session.expires_at.as_millis())
-        .bind(&session.user_agent)
-        .execute(&mut *step)
-        .await?;
-        // The expired ones go with the surplus, so that they do not count among the kept.
-        sqlx::query(
-            "DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 AND id NOT IN (
-                 SELECT id FROM sessions
-                 WHERE user_id = ?1 AND id <> ?2 AND expires_at > ?3
-                 ORDER BY last_seen_at DESC, id DESC LIMIT ?4)",
-        )
-        .bind(user)
-        .bind(id)
-        .bind(session.created_at.as_millis())
-        .bind(i64::try_from(max_sessions.saturating_sub(1)).unwrap_or(i64::MAX))
-        .execute(&mut *step)
-        .await?;
-        step.commit().await?;
-        Ok(())
+        let session = session.clone();
+        let others = i64::try_from(max_sessions.saturating_sub(1)).unwrap_or(i64::MAX);
+        self.write(move |connection| {
+            let (id, user) = (session.id.as_bytes(), session.user.as_bytes());
+            connection.run(
+                "INSERT INTO sessions (id, user_id, generation, rotated_at, created_at,
+                                       last_seen_at, expires_at, user_agent)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    id,
+                    user,
+                    signed(session.generation)?,
+                    session.rotated_at.as_millis(),
+                    session.created_at.as_millis(),
+                    session.last_seen_at.as_millis(),
+                    session.expires_at.as_millis(),
+                    session.user_agent,
+                ],
+            )?;
+            // The expired ones go with the surplus, so that they do not count among the kept.
+            connection.run(
+                "DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 AND id NOT IN (
+                     SELECT id FROM sessions
+                     WHERE user_id = ?1 AND id <> ?2 AND expires_at > ?3
+                     ORDER BY last_seen_at DESC, id DESC LIMIT ?4)",
+                params![user, id, session.created_at.as_millis(), others],
+            )?;
+            Ok(())
+        })
+        .await
     }
 
     async fn get(
@@ -52,26 +50,29 @@ impl SessionStore for SqliteStore {
         id: SessionId,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        sqlx::query("SELECT * FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?")
-            .bind(&id.as_bytes()[..])
-            .bind(&user.as_bytes()[..])
-            .bind(now.as_millis())
-            .fetch_optional(&self.readers)
-            .await?
-            .map(|row| session(&row))
-            .transpose()
+        self.snapshot(move |connection| {
+            let row = connection.find(
+                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
+                        user_agent
+                 FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?",
+                params![id.as_bytes(), user.as_bytes(), now.as_millis()],
+                SessionRow::decode,
+            )?;
+            row.map(Session::try_from).transpose()
+        })
+        .await
     }
 
     async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE sessions SET last_seen_at = MAX(last_seen_at, ?) WHERE id = ? AND user_id = ?",
-        )
-        .bind(now.as_millis())
-        .bind(&id.as_bytes()[..])
-        .bind(&user.as_bytes()[..])
-        .execute(&self.writer)
-        .await?;
-        Ok(())
+        self.write(move |connection| {
+            connection.run(
+                "UPDATE sessions SET last_seen_at = MAX(last_seen_at, ?)
+                 WHERE id = ? AND user_id = ?",
+                params![now.as_millis(), id.as_bytes(), user.as_bytes()],
+            )?;
+            Ok(())
+        })
+        .await
     }
 
     async fn rotate(
@@ -83,63 +84,67 @@ impl SessionStore for SqliteStore {
         grace: Duration,
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError> {
-        let key = &id.as_bytes()[..];
-        let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query("SELECT * FROM sessions WHERE id = ? AND user_id = ?")
-            .bind(key)
-            .bind(&user.as_bytes()[..])
-            .fetch_optional(&mut *step)
-            .await?;
-        let Some(found) = row.map(|row| session(&row)).transpose()? else {
-            return Ok(RotateOutcome::NotFound);
-        };
-        let rotation = found.rotate(presented, now, grace, expires_at);
-        match &rotation {
-            RotateOutcome::Rotated(rotated) => {
-                sqlx::query(
-                    "UPDATE sessions
-                     SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
-                     WHERE id = ?",
-                )
-                .bind(signed(rotated.generation)?)
-                .bind(rotated.rotated_at.as_millis())
-                .bind(rotated.last_seen_at.as_millis())
-                .bind(rotated.expires_at.as_millis())
-                .bind(key)
-                .execute(&mut *step)
-                .await?;
+        self.write(move |connection| {
+            let row = connection.find(
+                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
+                        user_agent
+                 FROM sessions WHERE id = ? AND user_id = ?",
+                params![id.as_bytes(), user.as_bytes()],
+                SessionRow::decode,
+            )?;
+            let Some(found) = row.map(Session::try_from).transpose()? else {
+                return Ok(RotateOutcome::NotFound);
+            };
+            let rotation = found.rotate(presented, now, grace, expires_at);
+            match &rotation {
+                RotateOutcome::Rotated(rotated) => {
+                    connection.run(
+                        "UPDATE sessions
+                         SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
+                         WHERE id = ?",
+                        params![
+                            signed(rotated.generation)?,
+                            rotated.rotated_at.as_millis(),
+                            rotated.last_seen_at.as_millis(),
+                            rotated.expires_at.as_millis(),
+                            id.as_bytes(),
+                        ],
+                    )?;
+                }
+                RotateOutcome::Reused => {
+                    connection.run("DELETE FROM sessions WHERE id = ?", [id.as_bytes()])?;
+                }
+                RotateOutcome::Replayed(_) | RotateOutcome::NotFound => {}
             }
-            RotateOutcome::Reused => {
-                let delete = sqlx::query("DELETE FROM sessions WHERE id = ?").bind(key);
-                delete.execute(&mut *step).await?;
-            }
-            RotateOutcome::Replayed(_) | RotateOutcome::NotFound => {}
-        }
-        step.commit().await?;
-        Ok(rotation)
+            Ok(rotation)
+        })
+        .await
     }
 
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
-        sqlx::query(
-            "SELECT * FROM sessions WHERE user_id = ? AND expires_at > ?
-             ORDER BY last_seen_at DESC, id DESC",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(now.as_millis())
-        .fetch_all(&self.readers)
-        .await?
-        .iter()
-        .map(session)
-        .collect()
+        self.snapshot(move |connection| {
+            let rows = connection.all(
+                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
+                        user_agent
+                 FROM sessions WHERE user_id = ? AND expires_at > ?
+                 ORDER BY last_seen_at DESC, id DESC",
+                params![user.as_bytes(), now.as_millis()],
+                SessionRow::decode,
+            )?;
+            rows.into_iter().map(Session::try_from).collect()
+        })
+        .await
     }
 
     async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
-        let ended = sqlx::query("DELETE FROM sessions WHERE id = ? AND user_id = ?")
-            .bind(&id.as_bytes()[..])
-            .bind(&user.as_bytes()[..])
-            .execute(&self.writer)
-            .await?;
-        Ok(ended.rows_affected() > 0)
+        self.write(move |connection| {
+            let ended = connection.run(
+                "DELETE FROM sessions WHERE id = ? AND user_id = ?",
+                params![id.as_bytes(), user.as_bytes()],
+            )?;
+            Ok(ended > 0)
+        })
+        .await
     }
 
     async fn record_login_attempt(
@@ -148,49 +153,54 @@ impl SessionStore for SqliteStore {
         now: Timestamp,
         policy: ThrottlePolicy,
     ) -> Result<LoginAttempt, StoreError> {
-        let mut step = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query(
-            "INSERT INTO login_attempts (key, attempts, window_ends_at) VALUES (?1, 1, ?2)
-             ON CONFLICT (key) DO UPDATE SET
-                 attempts = iif(window_ends_at > ?3, attempts + 1, 1),
-                 window_ends_at = iif(window_ends_at > ?3, window_ends_at, ?2)
-             RETURNING attempts, window_ends_at",
-        )
-        .bind(&key[..])
-        .bind((now + policy.window).as_millis())
-        .bind(now.as_millis())
-        .fetch_one(&mut *step)
-        .await?;
-        step.commit().await?;
-        let attempts: i64 = row.try_get("attempts")?;
-        if attempts <= i64::from(policy.attempts) {
-            return Ok(LoginAttempt::Allowed);
-        }
-        let window_ends_at = Timestamp::from_millis(row.try_get("window_ends_at")?);
-        Ok(LoginAttempt::Throttled(window_ends_at.duration_since(now)))
+        let key = *key;
+        self.write(move |connection| {
+            connection.run(
+                "INSERT INTO login_attempts (key, attempts, window_ends_at) VALUES (?1, 1, ?2)
+                 ON CONFLICT (key) DO UPDATE SET
+                     attempts = iif(window_ends_at > ?3, attempts + 1, 1),
+                     window_ends_at = iif(window_ends_at > ?3, window_ends_at, ?2)",
+                params![key, (now + policy.window).as_millis(), now.as_millis()],
+            )?;
+            let (attempts, window_ends_at): (i64, i64) = connection
+                .find(
+                    "SELECT attempts, window_ends_at FROM login_attempts WHERE key = ?",
+                    [key],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )?
+                .ok_or(StoreError::Corrupt { what: "a count of login attempts" })?;
+            if attempts <= i64::from(policy.attempts) {
+                return Ok(LoginAttempt::Allowed);
+            }
+            let window_ends_at = Timestamp::from_millis(window_ends_at);
+            Ok(LoginAttempt::Throttled(window_ends_at.duration_since(now)))
+        })
+        .await
     }
 
     async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM login_attempts WHERE key = ?")
-            .bind(&key[..])
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+        let key = *key;
+        self.write(move |connection| {
+            connection.run("DELETE FROM login_attempts WHERE key = ?", [key])?;
+            Ok(())
+        })
+        .await
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
-        let mut purged = 0;
-        for statement in [
-            "DELETE FROM sessions WHERE id IN
-                 (SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?)",
-            "DELETE FROM login_attempts WHERE key IN
-                 (SELECT key FROM login_attempts WHERE window_ends_at <= ? LIMIT ?)",
-        ] {
-            let deleted =
-                sqlx::query(statement).bind(now.as_millis()).bind(limit).execute(&self.writer);
-            purged += deleted.await?.rows_affected();
-        }
-        Ok(purged)
+        self.write(move |connection| {
+            let mut purged = 0;
+            for statement in [
+                "DELETE FROM sessions WHERE id IN
+                     (SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?)",
+                "DELETE FROM login_attempts WHERE key IN
+                     (SELECT key FROM login_attempts WHERE window_ends_at <= ? LIMIT ?)",
+            ] {
+                purged += connection.run(statement, params![now.as_millis(), limit])?;
+            }
+            Ok(purged as u64)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -198,19 +208,50 @@ impl SessionStore for SqliteStore {
     }
 }
 
-fn session(row: &SqliteRow) -> Result<Session, StoreError> {
-    let millis = |column| row.try_get(column).map(Timestamp::from_millis);
-    Ok(Session {
-        id: SessionId::from_bytes(id_bytes(row, "id")?),
-        user: UserId::from_bytes(id_bytes(row, "user_id")?),
-        generation: u64::try_from(row.try_get::<i64, _>("generation")?)
-            .map_err(|_| StoreError::Corrupt { what: "a generation" })?,
-        rotated_at: millis("rotated_at")?,
-        created_at: millis("created_at")?,
-        last_seen_at: millis("last_seen_at")?,
-        expires_at: millis("expires_at")?,
-        user_agent: row.try_get("user_agent")?,
-    })
+struct SessionRow {
+    id: [u8; 16],
+    user_id: [u8; 16],
+    generation: i64,
+    rotated_at: i64,
+    created_at: i64,
+    last_seen_at: i64,
+    expires_at: i64,
+    user_agent: Option<String>,
+}
+
+impl SessionRow {
+    fn decode(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            user_id: row.get(1)?,
+            generation: row.get(2)?,
+            rotated_at: row.get(3)?,
+            created_at: row.get(4)?,
+            last_seen_at: row.get(5)?,
+            expires_at: row.get(6)?,
+            user_agent: row.get(7)?,
+        })
+    }
+}
+
+impl TryFrom<SessionRow> for Session {
+    type Error = StoreError;
+
+    fn try_from(row: SessionRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: SessionId::from_bytes(row.id),
+            user: UserId::from_bytes(row.user_id),
+            generation: row
+                .generation
+                .try_into()
+                .map_err(|_| StoreError::Corrupt { what: "a generation" })?,
+            rotated_at: Timestamp::from_millis(row.rotated_at),
+            created_at: Timestamp::from_millis(row.created_at),
+            last_seen_at: Timestamp::from_millis(row.last_seen_at),
+            expires_at: Timestamp::from_millis(row.expires_at),
+            user_agent: row.user_agent,
+        })
+    }
 }
 
 /// SQLite's integers have a sign. Generations count from small numbers on.

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use rusqlite::{Connection, params};
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{Sqlite, Transaction};
 
-use super::SqliteStore;
+use super::{SqliteStore, connection::Statements};
 use crate::{
     store::{
         CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
@@ -21,55 +21,20 @@ impl SummaryStore for SqliteStore {
         row: &SummaryJob,
         max_unfinished: u32,
     ) -> Result<InsertOutcome, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let unfinished: Option<SummaryRow> = sqlx::query_as(
-            "SELECT * FROM summary
-             WHERE user_id = ? AND start = ? AND status IN ('queued', 'running')",
-        )
-        .bind(&row.user.as_bytes()[..])
-        .bind(row.week.start().as_number())
-        .fetch_optional(&mut *transaction)
-        .await?;
-        if let Some(unfinished) = unfinished {
-            return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
-        }
-        let count: u32 = sqlx::query_scalar(
-            "SELECT count(*) FROM summary WHERE user_id = ? AND status IN ('queued', 'running')",
-        )
-        .bind(&row.user.as_bytes()[..])
-        .fetch_one(&mut *transaction)
-        .await?;
-        if count >= max_unfinished {
-            return Ok(InsertOutcome::TooMany);
-        }
-        sqlx::query(
-            "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
-                not_before, next_hint_at, versions_read, trace)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&row.id.as_bytes()[..])
-        .bind(&row.user.as_bytes()[..])
-        .bind(row.week.start().as_number())
-        .bind(row.status.as_str())
-        .bind(revision(row))
-        .bind(row.attempts)
-        .bind(row.requested_at.as_millis())
-        .bind(row.not_before.as_millis())
-        .bind(row.next_hint_at.as_millis())
-        .bind(json(&row.versions_read)?)
-        .bind(&row.trace)
-        .execute(&mut *transaction)
-        .await?;
-        transaction.commit().await?;
-        Ok(InsertOutcome::Inserted)
+        let row = row.clone();
+        self.write(move |connection| insert(connection, &row, max_unfinished)).await
     }
 
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
-        let row: Option<SummaryRow> = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
-            .bind(&id.as_bytes()[..])
-            .fetch_optional(&self.readers)
-            .await?;
-        row.map(SummaryJob::try_from).transpose()
+        self.snapshot(move |connection| {
+            let row = connection.find(
+                "SELECT * FROM summary WHERE id = ?",
+                [id.as_bytes()],
+                summary_row,
+            )?;
+            row.map(SummaryJob::try_from).transpose()
+        })
+        .await
     }
 
     async fn compare_and_swap(
@@ -78,43 +43,15 @@ impl SummaryStore for SqliteStore {
         to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let lease = to.lease.as_ref();
-        let changed = sqlx::query(
-            "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
-                finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
-                lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
-                progress = ?, failure = ?
-             WHERE id = ? AND revision = ? AND lease_expires IS ?",
-        )
-        .bind(to.status.as_str())
-        .bind(revision(to))
-        .bind(to.attempts)
-        .bind(to.started_at.map(Timestamp::as_millis))
-        .bind(to.finished_at.map(Timestamp::as_millis))
-        .bind(to.not_before.as_millis())
-        .bind(to.next_hint_at.as_millis())
-        .bind(lease.map(|lease| lease.token.reveal()))
-        .bind(lease.map(|lease| lease.expires_at.as_millis()))
-        .bind(lease.map(|lease| lease.worker.as_str()))
-        .bind(to.completed_by.map(|token| token.reveal()))
-        .bind(json(&to.versions_read)?)
-        .bind(to.progress.as_ref().map(json).transpose()?)
-        .bind(to.failure.as_ref().map(json).transpose()?)
-        .bind(&from.id.as_bytes()[..])
-        .bind(revision(from))
-        .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis()))
-        .execute(&mut *transaction)
-        .await?
-        .rows_affected();
-        if changed == 0 {
-            return Ok(false);
-        }
-        if let Some(result) = result {
-            insert_result(&mut transaction, to, result).await?;
-        }
-        transaction.commit().await?;
-        Ok(true)
+        let (from, to, result) = (from.clone(), to.clone(), result.cloned());
+        self.write(move |connection| {
+            let has_swapped = swap(connection, &from, &to)?;
+            if has_swapped && let Some(result) = &result {
+                insert_result(connection, &to, result)?;
+            }
+            Ok(has_swapped)
+        })
+        .await
     }
 
     async fn latest_result(
@@ -122,38 +59,24 @@ impl SummaryStore for SqliteStore {
         user: UserId,
         week: Week,
     ) -> Result<Option<CompletedSummary>, StoreError> {
-        let row: Option<SummaryRow> = sqlx::query_as(
-            "SELECT * FROM summary WHERE id = (
-                SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
-                ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(week.start().as_number())
-        .fetch_optional(&self.readers)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let row = SummaryJob::try_from(row)?;
-        let result = self.result(row.id).await?;
-        Ok(result.map(|result| CompletedSummary { job: row, result }))
+        self.snapshot(move |connection| {
+            let row = connection.find(
+                "SELECT * FROM summary WHERE id = (
+                    SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+                    ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
+                params![user.as_bytes(), week.start().as_number()],
+                summary_row,
+            )?;
+            let Some(row) = row else { return Ok(None) };
+            let row = SummaryJob::try_from(row)?;
+            let result = find_result(connection, row.id)?;
+            Ok(result.map(|result| CompletedSummary { job: row, result }))
+        })
+        .await
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
-        let found: Option<ReflectionRow> = sqlx::query_as(
-            "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
-             FROM reflection WHERE summary_id = ?",
-        )
-        .bind(&id.as_bytes()[..])
-        .fetch_optional(&self.readers)
-        .await?;
-        let Some(found) = found else { return Ok(None) };
-        let tags: Vec<TagRow> = sqlx::query_as(
-            "SELECT date, label, confidence, distribution FROM emotion_tag
-             WHERE summary_id = ? ORDER BY date",
-        )
-        .bind(&id.as_bytes()[..])
-        .fetch_all(&self.readers)
-        .await?;
-        found.with_tags(tags).map(Some)
+        self.snapshot(move |connection| find_result(connection, id)).await
     }
 
     async fn week_statuses(
@@ -161,21 +84,7 @@ impl SummaryStore for SqliteStore {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<WeekStatus>, StoreError> {
-        let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<WeekStatusRow> = sqlx::query_as(
-            "SELECT start, status, versions_read FROM (
-                SELECT start, status, versions_read, requested_at, id, row_number() OVER (
-                    PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
-                FROM summary
-                WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled')
-             WHERE age = 1 ORDER BY requested_at, id",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(first_start.as_number())
-        .bind(range.end().as_number())
-        .fetch_all(&self.readers)
-        .await?;
-        rows.into_iter().map(WeekStatus::try_from).collect()
+        self.snapshot_of(range, move |connection| week_statuses(connection, user, range)).await
     }
 
     async fn emotion_tags(
@@ -183,20 +92,7 @@ impl SummaryStore for SqliteStore {
         user: UserId,
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
-        let rows: Vec<TagRow> = sqlx::query_as(
-            "SELECT date, label, confidence, distribution FROM (
-                SELECT date, label, confidence, distribution, row_number() OVER (
-                    PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
-                FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?)
-             WHERE age = 1",
-        )
-        .bind(&user.as_bytes()[..])
-        .bind(range.start().as_number())
-        .bind(range.end().as_number())
-        .fetch_all(&self.readers)
-        .await?;
-        let emotions = known_emotions(rows)?;
-        Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
+        self.snapshot_of(range, move |connection| emotion_tags(connection, user, range)).await
     }
 
     async fn list_due(
@@ -205,67 +101,246 @@ impl SummaryStore for SqliteStore {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<SummaryJob>, StoreError> {
-        let statement = match kind {
-            DueKind::Hint => {
-                "SELECT * FROM summary
-                 WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
-            }
-            DueKind::Lease => {
-                "SELECT * FROM summary
-                 WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
-            }
-        };
-        let rows: Vec<SummaryRow> = sqlx::query_as(statement)
-            .bind(now.as_millis())
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await?;
-        rows.into_iter().map(SummaryJob::try_from).collect()
+        self.snapshot(move |connection| {
+            let statement = match kind {
+                DueKind::Hint => {
+                    "SELECT * FROM summary
+                     WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
+                }
+                DueKind::Lease => {
+                    "SELECT * FROM summary
+                     WHERE status = 'running' AND lease_expires <= ?
+                     ORDER BY lease_expires LIMIT ?"
+                }
+            };
+            let rows = connection.all(statement, params![now.as_millis(), limit], summary_row)?;
+            rows.into_iter().map(SummaryJob::try_from).collect()
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ping().await
+        Self::ping(self).await
     }
 }
 
-async fn insert_result(
-    transaction: &mut Transaction<'_, Sqlite>,
+fn insert(
+    connection: &Connection,
+    row: &SummaryJob,
+    max_unfinished: u32,
+) -> Result<InsertOutcome, StoreError> {
+    let (user, start) = (row.user.as_bytes(), row.week.start().as_number());
+    let unfinished = connection.find(
+        "SELECT * FROM summary
+         WHERE user_id = ? AND start = ? AND status IN ('queued', 'running')",
+        params![user, start],
+        summary_row,
+    )?;
+    if let Some(unfinished) = unfinished {
+        return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+    }
+    let count: Option<u32> = connection.find(
+        "SELECT count(*) FROM summary WHERE user_id = ? AND status IN ('queued', 'running')",
+        [user],
+        |row| row.get(0),
+    )?;
+    if count.is_some_and(|count| count >= max_unfinished) {
+        return Ok(InsertOutcome::TooMany);
+    }
+    connection.run(
+        "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
+            not_before, next_hint_at, versions_read, trace)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            row.id.as_bytes(),
+            user,
+            start,
+            row.status.as_str(),
+            revision(row),
+            row.attempts,
+            row.requested_at.as_millis(),
+            row.not_before.as_millis(),
+            row.next_hint_at.as_millis(),
+            json(&row.versions_read)?,
+            row.trace,
+        ],
+    )?;
+    Ok(InsertOutcome::Inserted)
+}
+
+/// Replaces `from` with `to` if the row still has the revision and lease of `from`; whether it did.
+fn swap(connection: &Connection, from: &SummaryJob, to: &SummaryJob) -> Result<bool, StoreError> {
+    let lease = to.lease.as_ref();
+    let changed = connection.run(
+        "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
+            finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
+            lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
+            progress = ?, failure = ?
+         WHERE id = ? AND revision = ? AND lease_expires IS ?",
+        params![
+            to.status.as_str(),
+            revision(to),
+            to.attempts,
+            to.started_at.map(Timestamp::as_millis),
+            to.finished_at.map(Timestamp::as_millis),
+            to.not_before.as_millis(),
+            to.next_hint_at.as_millis(),
+            lease.map(|lease| lease.token.reveal()),
+            lease.map(|lease| lease.expires_at.as_millis()),
+            lease.map(|lease| lease.worker.as_str()),
+            to.completed_by.map(|token| token.reveal()),
+            json(&to.versions_read)?,
+            to.progress.as_ref().map(json).transpose()?,
+            to.failure.as_ref().map(json).transpose()?,
+            from.id.as_bytes(),
+            revision(from),
+            from.lease.as_ref().map(|lease| lease.expires_at.as_millis()),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+fn insert_result(
+    connection: &Connection,
     row: &SummaryJob,
     result: &ResultRecord,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    connection.run(
         "INSERT INTO reflection (summary_id, user_id, start, reflection, engine, emotion_engine,
             truncated, token_usage, generated_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&row.id.as_bytes()[..])
-    .bind(&row.user.as_bytes()[..])
-    .bind(row.week.start().as_number())
-    .bind(&result.reflection)
-    .bind(&result.engine)
-    .bind(&result.emotion_engine)
-    .bind(json(&result.truncated)?)
-    .bind(result.usage.as_ref().map(json).transpose()?)
-    .bind(result.generated_at.as_millis())
-    .execute(&mut **transaction)
-    .await?;
+        params![
+            row.id.as_bytes(),
+            row.user.as_bytes(),
+            row.week.start().as_number(),
+            result.reflection,
+            result.engine,
+            result.emotion_engine,
+            json(&result.truncated)?,
+            result.usage.as_ref().map(json).transpose()?,
+            result.generated_at.as_millis(),
+        ],
+    )?;
     for tag in &result.emotions {
-        sqlx::query(
+        connection.run(
             "INSERT INTO emotion_tag (summary_id, user_id, date, label, confidence, distribution,
                 generated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&row.id.as_bytes()[..])
-        .bind(&row.user.as_bytes()[..])
-        .bind(tag.date.as_number())
-        .bind(tag.label.korean())
-        .bind(tag.confidence)
-        .bind(json(&tag.distribution)?)
-        .bind(result.generated_at.as_millis())
-        .execute(&mut **transaction)
-        .await?;
+            params![
+                row.id.as_bytes(),
+                row.user.as_bytes(),
+                tag.date.as_number(),
+                tag.label.korean(),
+                tag.confidence,
+                json(&tag.distribution)?,
+                result.generated_at.as_millis(),
+            ],
+        )?;
     }
     Ok(())
+}
+
+fn find_result(connection: &Connection, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
+    let found = connection.find(
+        "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
+         FROM reflection WHERE summary_id = ?",
+        [id.as_bytes()],
+        |row| {
+            Ok(ReflectionRow {
+                reflection: row.get(0)?,
+                engine: row.get(1)?,
+                emotion_engine: row.get(2)?,
+                truncated: row.get(3)?,
+                token_usage: row.get(4)?,
+                generated_at: row.get(5)?,
+            })
+        },
+    )?;
+    let Some(found) = found else { return Ok(None) };
+    let tags = connection.all(
+        "SELECT date, label, confidence, distribution FROM emotion_tag
+         WHERE summary_id = ? ORDER BY date",
+        [id.as_bytes()],
+        tag_row,
+    )?;
+    found.with_tags(tags).map(Some)
+}
+
+pub(super) fn week_statuses(
+    connection: &Connection,
+    user: UserId,
+    range: DateRange,
+) -> Result<Vec<WeekStatus>, StoreError> {
+    let first_start = range.start().plus_days(-6).unwrap_or(range.start());
+    let rows = connection.all(
+        "SELECT start, status, versions_read FROM (
+            SELECT start, status, versions_read, requested_at, id, row_number() OVER (
+                PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
+            FROM summary
+            WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled')
+         WHERE age = 1 ORDER BY requested_at, id",
+        params![user.as_bytes(), first_start.as_number(), range.end().as_number()],
+        |row| {
+            Ok(WeekStatusRow {
+                start: row.get(0)?,
+                status: row.get(1)?,
+                versions_read: row.get(2)?,
+            })
+        },
+    )?;
+    rows.into_iter().map(WeekStatus::try_from).collect()
+}
+
+pub(super) fn emotion_tags(
+    connection: &Connection,
+    user: UserId,
+    range: DateRange,
+) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
+    let rows = connection.all(
+        "SELECT date, label, confidence, distribution FROM (
+            SELECT date, label, confidence, distribution, row_number() OVER (
+                PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
+            FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?)
+         WHERE age = 1",
+        params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
+        tag_row,
+    )?;
+    let emotions = known_emotions(rows)?;
+    Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
+}
+
+/// Decodes a row of `SELECT *`, by name.
+fn summary_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SummaryRow> {
+    Ok(SummaryRow {
+        id: row.get("id")?,
+        user_id: row.get("user_id")?,
+        start: row.get("start")?,
+        status: row.get("status")?,
+        revision: row.get("revision")?,
+        attempts: row.get("attempts")?,
+        requested_at: row.get("requested_at")?,
+        started_at: row.get("started_at")?,
+        finished_at: row.get("finished_at")?,
+        not_before: row.get("not_before")?,
+        next_hint_at: row.get("next_hint_at")?,
+        lease_token: row.get("lease_token")?,
+        lease_expires: row.get("lease_expires")?,
+        lease_worker: row.get("lease_worker")?,
+        completed_by: row.get("completed_by")?,
+        versions_read: row.get("versions_read")?,
+        progress: row.get("progress")?,
+        failure: row.get("failure")?,
+        trace: row.get("trace")?,
+    })
+}
+
+fn tag_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TagRow> {
+    Ok(TagRow {
+        date: row.get(0)?,
+        label: row.get(1)?,
+        confidence: row.get(2)?,
+        distribution: row.get(3)?,
+    })
 }
 
 #[cfg(test)]

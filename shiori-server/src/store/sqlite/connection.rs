@@ -1,0 +1,138 @@
+//! Connections to the file, and what every statement needs.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, ffi::code_to_str,
+};
+
+use crate::store::StoreError;
+
+/// How long a statement waits for another process that holds the file's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements that a connection keeps prepared; the stores have about forty.
+const PREPARED_STATEMENTS: usize = 64;
+
+/// Pages of the write-ahead log after which a commit copies them into the file.
+const CHECKPOINT_PAGES: u32 = 1000;
+
+/// Where the file is, and how connections to it are set up.
+#[derive(Debug, Clone)]
+pub(super) struct Database {
+    path: PathBuf,
+}
+
+impl Database {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn open_for_writing(&self) -> rusqlite::Result<Connection> {
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // Every commit is synced, so that it outlives a loss of power.
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // Deleted text is overwritten, not only unlinked.
+        connection.pragma_update(None, "secure_delete", true)?;
+        Ok(connection)
+    }
+
+    pub(super) fn open_for_reading(&self) -> rusqlite::Result<Connection> {
+        self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
+        // Each connection is used by one thread at a time, so SQLite need not lock it.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+        Ok(connection)
+    }
+}
+
+/// Statements that are prepared once per connection.
+pub(super) trait Statements {
+    /// Executes a statement; the number of rows that it changed.
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize>;
+
+    /// The first row of a query, if there is one.
+    fn find<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>>;
+
+    /// All rows of a query.
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>>;
+}
+
+impl Statements for Connection {
+    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+        self.prepare_cached(sql)?.execute(params)
+    }
+
+    fn find<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.prepare_cached(sql)?.query_row(params, decode).optional()
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.prepare_cached(sql)?.query_map(params, decode)?.collect()
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&rusqlite::Error> for StoreError {
+    fn from(error: &rusqlite::Error) -> Self {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqliteFailure,
+        };
+        match error {
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
+                Self::Corrupt { what: "a row" }
+            }
+            SqliteFailure(failure, _)
+                if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
+            {
+                Self::Corrupt { what: "a page" }
+            }
+            // SQLite's own message may quote a value, and other errors a statement.
+            SqliteFailure(failure, _) => {
+                let (code, meaning) = (failure.extended_code, code_to_str(failure.extended_code));
+                Self::Unavailable(format!("SQLite failed with code {code}: {meaning}").into())
+            }
+            _ => Self::Unavailable("SQLite did not accept a statement".into()),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Brings the file's tables up to date.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::store::StoreError;
+
+/// In their order. The number of those applied is the file's `user_version`.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("../../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
+    include_str!("../../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
+    include_str!("../../../../migrations/sqlite/0003_truncated_and_usage.sql"),
+    include_str!("../../../../migrations/sqlite/0004_text_apart.sql"),
+    include_str!("../../../../migrations/sqlite/0005_write_probe.sql"),
+];
+
+/// The file was written by a newer version of this program.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the SQLite file has schema version {found}, and this program knows {known} at most: \
+     run the version that wrote it, or a newer one"
+)]
+struct Newer {
+    found: i64,
+    known: usize,
+}
+
+/// Applies the migrations that the file does not have yet: all of them or, on an error, none.
+///
+/// # Errors
+///
+/// [`StoreError::Unavailable`] when one fails, or when the file was written by a newer version.
+pub(super) fn apply(connection: &Connection) -> Result<(), StoreError> {
+    // The lock comes first, so that of two processes the second finds the work done.
+    let behavior = TransactionBehavior::Immediate;
+    let transaction = rusqlite::Transaction::new_unchecked(connection, behavior)?;
+    let found = applied(&transaction)?;
+    let newer = || StoreError::Unavailable(Newer { found, known: MIGRATIONS.len() }.into());
+    let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+    for migration in missing.ok_or_else(newer)? {
+        transaction.execute_batch(migration)?;
+    }
+    if found < current() || has_table_of_sqlx(&transaction)? {
+        // An older version then refuses the file instead of writing to tables it does not know.
+        transaction.execute_batch("DROP TABLE IF EXISTS _sqlx_migrations")?;
+        transaction.pragma_update(None, "user_version", current())?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn current() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// The number of migrations that the file has.
+fn applied(connection: &Connection) -> rusqlite::Result<i64> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version != 0 || !has_table_of_sqlx(connection)? {
+        return Ok(version);
+    }
+    // Up to version 3 they were recorded by sqlx, by their numbers from 1 on. Each ran in a
+    // transaction with its record, so what is recorded is complete.
+    connection
+        .query_row("SELECT coalesce(max(version), 0) FROM _sqlx_migrations", [], |row| row.get(0))
+}
+
+fn has_table_of_sqlx(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'",
+        [],
+        |row| row.get(0),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use shiori_sdk::{Date, DateRange, SaveId, Timestamp, UserId, Version, Week};
+
+    use super::*;
+    use crate::store::{DiaryStore, NewVersion, SaveOutcome, SummaryStore, sqlite::SqliteStore};
+
+    const USER: [u8; 16] = *b"an old user's id";
+    const SAVE_ID: &str = "0192f0c1-2d3e-7abc-8def-000000000016";
+    const CONTENT: &str = r#"{"type":"doc","content":[{"type":"paragraph"}]}"#;
+
+    fn user() -> UserId {
+        UserId::from_bytes(USER)
+    }
+
+    fn day(day: u8) -> Date {
+        Date::new(2026, 2, day).expect("a real day")
+    }
+
+    /// A file as version 0.1.0 wrote it, when sqlx applied the migrations: three days with a diary,
+    /// one without since its diary was deleted, and a completed summary.
+    fn old_file(path: &Path) -> Connection {
+        let connection = Connection::open(path).expect("opened");
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL;
+                 CREATE TABLE _sqlx_migrations (
+                     version BIGINT PRIMARY KEY,
+                     description TEXT NOT NULL,
+                     installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP,
+                     success BOOLEAN NOT NULL,
+                     checksum BLOB NOT NULL,
+                     execution_time BIGINT NOT NULL
+                 );
+                 INSERT INTO _sqlx_migrations
+                     (version, description, success, checksum, execution_time)
+                 VALUES
+                     (1, 'accounts and sessions', 1, x'0504DD4133DDF6A7', 1200231),
+                     (2, 'diaries and summaries', 1, x'E4E7867EFC4D5111', 1576773),
+                     (3, 'truncated and usage', 1, x'DFE6083BF905BC94', 1399163);",
+            )
+            .expect("sqlx's table");
+        for migration in &MIGRATIONS[..3] {
+            connection.execute_batch(migration).expect("the tables of that time");
+        }
+        let saves = format!(
+            r#"[{{"save_id":"{SAVE_ID}","version":3,"updated_at":"2026-11-28T04:31:23.418Z","created":false}}]"#
+        );
+        for n in [18_u8, 16, 17, 19] {
+            let deleted = n == 19;
+            let (title, content, saves) =
+                if deleted { ("", "", "[]") } else { ("제목", CONTENT, saves.as_str()) };
+            connection
+                .execute(
+                    "INSERT INTO diary (user_id, date, id, title, content, version, is_archived,
+                         deleted, updated_at, saves)
+                     VALUES (?, ?, ?, ?, ?, 3, ?, ?, 1771200000000, ?)",
+                    rusqlite::params![
+                        USER,
+                        day(n).as_number(),
+                        [n; 16],
+                        title,
+                        content,
+                        n == 17,
+                        deleted,
+                        saves
+                    ],
+                )
+                .expect("a diary");
+        }
+        connection
+            .execute_batch(
+                "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
+                     not_before, next_hint_at, versions_read)
+                 VALUES (x'00112233445566778899aabbccddeeff', CAST('an old user''s id' AS BLOB),
+                     20260216, 'completed', 3, 1, 1, 1, 1, '{\"20260216\":3}');
+                 INSERT INTO reflection (summary_id, user_id, start, reflection, engine,
+                     emotion_engine, generated_at)
+                 VALUES (x'00112233445566778899aabbccddeeff', CAST('an old user''s id' AS BLOB),
+                     20260216, '돌아봄', 'extractive', 'lexicon', 2);",
+            )
+            .expect("a summary");
+        connection
+    }
+
+    #[tokio::test]
+    async fn a_file_of_the_version_that_used_sqlx_is_taken_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("shiori.db");
+        drop(old_file(&path));
+        let store = SqliteStore::open(&path).await.expect("taken over");
+
+        let range = DateRange::new(day(1), day(28)).expect("ordered");
+        let records = store.list_with_content(user(), range).await.expect("read");
+        let dates: Vec<_> = records.iter().map(|record| record.head.date).collect();
+        assert_eq!(dates, [day(16), day(17), day(18)]);
+        for record in &records {
+            assert_eq!(record.head.id.as_bytes(), &[record.head.date.day(); 16]);
+            assert_eq!((record.head.title.as_str(), record.content.as_json()), ("제목", CONTENT));
+            assert_eq!(record.head.version, Version::new(3));
+            assert_eq!(record.head.is_archived, record.head.date == day(17));
+        }
+        let week = Week::starting(day(16)).expect("a week");
+        let found = store.latest_result(user(), week).await.expect("read").expect("there");
+        assert_eq!(found.result.reflection, "돌아봄");
+
+        // A save from before is recognised, and the versions of a deleted diary go on counting.
+        let mut save = NewVersion {
+            user: user(),
+            date: day(16),
+            title: "다시".into(),
+            content: records[0].content.clone(),
+            expected: Some(Version::new(2)),
+            save_id: Some(SAVE_ID.parse::<SaveId>().expect("an id")),
+            now: Timestamp::from_millis(1_771_300_000_000),
+        };
+        let repeated = store.save(&save).await.expect("answered");
+        assert!(matches!(repeated, SaveOutcome::Replayed(stored) if stored.version.get() == 3));
+        (save.date, save.expected) = (day(19), None);
+        let stored = store.save(&save).await.expect("answered");
+        assert!(matches!(stored, SaveOutcome::Saved(stored) if stored.version.get() == 4));
+        store.close().await;
+
+        let connection = Connection::open(&path).expect("opened");
+        assert!(!has_table_of_sqlx(&connection).expect("asked"));
+        assert_eq!(applied(&connection).expect("asked"), current());
+        let broken: i64 = connection
+            .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))
+            .expect("asked");
+        assert_eq!(broken, 0);
+        drop(connection);
+        let again = SqliteStore::open(&path).await.expect("opened again");
+        assert_eq!(again.list(user(), range).await.expect("read").len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let with_sqlx = dir.path().join("sqlx.db");
+        let connection = old_file(&with_sqlx);
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum,
+                         execution_time) VALUES (99, 'from the future', 1, x'', 1)";
+        connection.execute_batch(newer).expect("recorded");
+        drop(connection);
+
+        let with_ours = dir.path().join("ours.db");
+        SqliteStore::open(&with_ours).await.expect("a new file").close().await;
+        let connection = Connection::open(&with_ours).expect("opened");
+        connection.pragma_update(None, "user_version", 99).expect("set");
+        drop(connection);
+
+        for path in [&with_sqlx, &with_ours] {
+            let before = std::fs::read(path).expect("read");
+            let refused = SqliteStore::open(path).await.expect_err("newer");
+            let why = std::error::Error::source(&refused).expect("why").to_string();
+            assert!(why.contains("has schema version 99, and this program knows 5"), "{why}");
+            assert_eq!(std::fs::read(path).expect("read"), before, "untouched");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("shiori.db");
+        // In the way of the second migration.
+        let connection = Connection::open(&path).expect("opened");
+        connection.execute_batch("CREATE TABLE diary (of_another INTEGER)").expect("created");
+        drop(connection);
+        SqliteStore::open(&path).await.expect_err("refused");
+        let connection = Connection::open(&path).expect("opened");
+        let tables: String = connection
+            .query_row("SELECT group_concat(name) FROM sqlite_schema", [], |row| row.get(0))
+            .expect("asked");
+        assert_eq!(tables, "diary");
+        assert_eq!(applied(&connection).expect("asked"), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_many_that_open_a_new_file_at_once_one_creates_its_tables() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("shiori.db");
+        let openings = (0..4).map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { SqliteStore::open(&path).await })
+        });
+        for opened in futures_util::future::join_all(openings).await {
+            opened.expect("no panic").expect("opened").close().await;
+        }
+    }
+}

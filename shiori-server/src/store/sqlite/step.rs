@@ -1,0 +1,88 @@
+//! Steps on their way to a thread that owns a connection.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crossbeam_channel::{Sender, TrySendError};
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::store::StoreError;
+
+/// What the threads receive.
+pub(super) enum Message {
+    Step(Box<dyn Step>),
+    /// Ends one thread after the steps before it.
+    Close,
+}
+
+/// A step with its caller, whatever the step's outcome is.
+pub(super) trait Step: Send {
+    /// Whether the caller still waits for the outcome.
+    fn is_wanted(&self) -> bool;
+
+    /// Runs the step and keeps its outcome, in the place of an earlier one; whether it succeeded.
+    /// A panic of the step is a failure.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Whether the outcome is that the engine could not do it.
+    fn is_unavailable(&self) -> bool;
+
+    /// Replaces the outcome.
+    fn fail(&mut self, error: StoreError);
+
+    /// Sends the outcome to the caller.
+    fn answer(self: Box<Self>);
+}
+
+struct Closure<T, F> {
+    work: F,
+    outcome: Result<T, StoreError>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: Fn(&Connection) -> Result<T, StoreError> + Send> Step for Closure<T, F> {
+    fn is_wanted(&self) -> bool {
+        !self.caller.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) -> bool {
+        // What a panic leaves behind is rolled back with the step.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)));
+        self.outcome = outcome.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable("a step of the store panicked".into()))
+        });
+        self.outcome.is_ok()
+    }
+
+    fn is_unavailable(&self) -> bool {
+        matches!(self.outcome, Err(StoreError::Unavailable(_)))
+    }
+
+    fn fail(&mut self, error: StoreError) {
+        self.outcome = Err(error);
+    }
+
+    fn answer(self: Box<Self>) {
+        // The caller may have left.
+        let _ = self.caller.send(self.outcome);
+    }
+}
+
+/// Queues a step and waits for its outcome. A caller that leaves takes nothing back: the step is
+/// done as a whole or not at all.
+pub(super) async fn run<T: Send + 'static>(
+    queue: &Sender<Message>,
+    work: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    let (caller, outcome) = oneshot::channel();
+    let step = Closure { work, outcome: Err(closed()), caller };
+    queue.try_send(Message::Step(Box::new(step))).map_err(|error| match error {
+        TrySendError::Full(_) => StoreError::Overloaded,
+        TrySendError::Disconnected(_) => closed(),
+    })?;
+    outcome.await.unwrap_or_else(|_| Err(closed()))
+}
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
