@@ -7,7 +7,7 @@ use crate::{
     auth::{PasswordHasher, TokenKeys},
     config::{Limits, SessionPolicy},
     metrics::Metrics,
-    store::{AccountStore, DiaryStore, SessionStore},
+    store::{AccountStore, DayStore, DiaryStore, SessionStore},
     summary::Summaries,
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct Parts {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) sessions: Arc<dyn SessionStore>,
     pub(crate) diaries: Arc<dyn DiaryStore>,
+    pub(crate) days: Arc<dyn DayStore>,
     pub(crate) summaries: Summaries,
     pub(crate) passwords: PasswordHasher,
     pub(crate) tokens: TokenKeys,

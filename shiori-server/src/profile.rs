@@ -20,7 +20,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     config::Config,
-    store::{AccountStore, DiaryStore, SessionStore, StoreError, SummaryStore},
+    store::{
+        AccountStore, DayStore, DaysOfTwoStores, DiaryStore, SessionStore, StoreError, SummaryStore,
+    },
     summary::Wakeups,
 };
 #[cfg(feature = "embedded")]
@@ -44,6 +46,7 @@ pub(crate) struct Profile {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) sessions: Arc<dyn SessionStore>,
     pub(crate) diaries: Arc<dyn DiaryStore>,
+    pub(crate) days: Arc<dyn DayStore>,
     pub(crate) summaries: Arc<dyn SummaryStore>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) wakeups: Wakeups,
@@ -76,8 +79,9 @@ impl Profile {
         let mut engines = Engines::default();
         let (accounts, summaries) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
+        let days = engines.days(config, &diaries, &summaries);
         let (sessions, queue, wakeups) = engines.sessions_and_queue(config).await?;
-        Ok(Self { accounts, sessions, diaries, summaries, queue, wakeups, engines })
+        Ok(Self { accounts, sessions, diaries, days, summaries, queue, wakeups, engines })
     }
 
     /// Closes the stores.
@@ -159,6 +163,23 @@ impl Engines {
             #[allow(unreachable_patterns)] // with both features
             _ => Err(ProfileError::UnknownScheme { setting }),
         }
+    }
+
+    /// Diaries and summaries together, from the engine that stores both, or from two.
+    fn days(
+        &self,
+        config: &Config,
+        diaries: &Arc<dyn DiaryStore>,
+        summaries: &Arc<dyn SummaryStore>,
+    ) -> Arc<dyn DayStore> {
+        #[cfg(feature = "embedded")]
+        if config.mongodb_url.is_none()
+            && config.database_url.reveal().starts_with("sqlite:")
+            && let Some(store) = &self.sqlite
+        {
+            return Arc::new(store.clone());
+        }
+        Arc::new(DaysOfTwoStores::new(diaries.clone(), summaries.clone()))
     }
 
     async fn sessions_and_queue(&mut self, config: &Config) -> Result<Shared, ProfileError> {

@@ -183,6 +183,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         accounts: profile.accounts.clone(),
         sessions: profile.sessions.clone(),
         diaries: profile.diaries.clone(),
+        days: profile.days.clone(),
         summaries,
         passwords,
         tokens: TokenKeys::new(&config.jwt_secret),

@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use shiori_sdk::{
-    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
-    Document, Envelope, ErrorCode, SaveReceipt, SaveRequest, UserId, Version,
+    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, Document,
+    Envelope, ErrorCode, SaveReceipt, SaveRequest, UserId, Version,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     app::App,
-    store::{ArchiveOutcome, DeleteOutcome, DiaryRecord, NewVersion, SaveOutcome},
+    store::{
+        ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, NewVersion, SaveOutcome, one_day,
+    },
+    summary::Annotations,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -102,15 +105,15 @@ async fn get_diary(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let message = Message { ko: "일기를 불러왔습니다.", en: "The diary is here." };
-    let Some(record) = app.diaries.get(caller.user, date).await? else {
+    let Some((record, annotations)) = app.days.day(caller.user, date).await? else {
         return Ok(Reply::ok(message, DayView::absent(date)).into_response());
     };
     let etag = etag(record.head.version)?;
     if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches_etag(value, &etag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    let diary = view(&app, caller.user, record).await?;
-    let reply = Reply::ok(message, DayView::from(diary)).with_header(header::ETAG, etag);
+    let reply = Reply::ok(message, DayView::from(view(record, &annotations)))
+        .with_header(header::ETAG, etag);
     Ok(reply.into_response())
 }
 
@@ -129,9 +132,8 @@ async fn list_diaries(
     caller: Caller,
     RangeInQuery(range): RangeInQuery,
 ) -> Result<Reply<Vec<DiaryEntry>>, ApiError> {
-    let heads = app.diaries.list(caller.user, range).await?;
-    let annotations = app.summaries.annotations(caller.user, range).await?;
-    let entry = |head: crate::store::DiaryHead| DiaryEntry {
+    let (heads, annotations) = app.days.days(caller.user, range).await?;
+    let entry = |head: DiaryHead| DiaryEntry {
         summary_status: annotations.status(head.date, head.version),
         emotion: annotations.emotion(head.date),
         date: head.date,
@@ -216,19 +218,17 @@ async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryReco
     tracing::debug!(%date, "diary conflict");
     let current = match current {
         None => None,
-        Some(record) => match view(app, user, record).await {
-            Ok(diary) => Some(diary),
-            Err(error) => return error,
+        Some(record) => match app.summaries.annotations(user, one_day(date)).await {
+            Ok(annotations) => Some(view(record, &annotations)),
+            Err(error) => return error.into(),
         },
     };
     ApiError::conflict(ConflictBody { current })
 }
 
-async fn view(app: &App, user: UserId, record: DiaryRecord) -> Result<Diary, ApiError> {
+fn view(record: DiaryRecord, annotations: &Annotations) -> Diary {
     let date = record.head.date;
-    let day = DateRange::new(date, date).map_err(|_| ApiError::new(ErrorCode::Internal))?;
-    let annotations = app.summaries.annotations(user, day).await?;
-    Ok(Diary {
+    Diary {
         summary_status: annotations.status(date, record.head.version),
         emotion: annotations.emotion(date),
         id: record.head.id,
@@ -238,7 +238,7 @@ async fn view(app: &App, user: UserId, record: DiaryRecord) -> Result<Diary, Api
         version: record.head.version,
         is_archived: record.head.is_archived,
         updated_at: record.head.updated_at,
-    })
+    }
 }
 
 fn etag(version: Version) -> Result<HeaderValue, ApiError> {
