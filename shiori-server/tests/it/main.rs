@@ -8,6 +8,7 @@ mod documents;
 mod edges;
 mod fake_llm;
 mod fake_model;
+mod faults;
 mod fixtures;
 mod leases;
 mod privacy;

@@ -16,7 +16,19 @@ pub struct Process {
 impl Process {
     /// A server with these settings, at a free port.
     pub async fn server(settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-server"));
+        Self::started(Command::new(env!("CARGO_BIN_EXE_shiori-server")), settings).await
+    }
+
+    /// A server whose data directory is a file system of its own, of four megabytes.
+    pub async fn server_on_a_small_disk(settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("unshare");
+        let script = "mount -t tmpfs -o size=4m none \"$SHIORI_DATA_DIR\" && exec \"$0\"";
+        let server = env!("CARGO_BIN_EXE_shiori-server");
+        command.args(["--mount", "--map-root-user", "sh", "-c", script, server]);
+        Self::started(command, settings).await
+    }
+
+    async fn started(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.env_clear().env("SHIORI_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
         let (child, line) = spawn(command, "listening").await;
         let (_, addr) = line.split_once(" addr=").unwrap();
@@ -38,6 +50,10 @@ impl Process {
 
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     /// SIGKILL.
