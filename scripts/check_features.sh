@@ -13,11 +13,11 @@ main() {
     with "the SDK's testing" "hyper/server" -p shiori-sdk --features testing
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
     without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server
-    without "a server of the distributed profile" "shiori-worker/models sqlx-sqlite libsqlite3-sys" \
+    without "a server of the distributed profile" "shiori-worker/models rusqlite libsqlite3-sys" \
         -p shiori-server --no-default-features --features distributed
-    with "an embedded server" "shiori-worker/models sqlx-sqlite" \
+    with "an embedded server" "shiori-worker/models rusqlite" \
         -p shiori-server --no-default-features --features embedded
-    without "an embedded server" "mongodb redis sqlx-mysql" -p shiori-server --no-default-features --features embedded
+    without "an embedded server" "mongodb redis sqlx" -p shiori-server --no-default-features --features embedded
     without "the worker's types, queue and API client" "shiori-worker/models unicode-segmentation" \
         -p shiori-worker --no-default-features
 
