@@ -17,6 +17,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Statements that a connection keeps prepared; the stores have about forty.
 const PREPARED_STATEMENTS: usize = 64;
 
+/// Pages that a reader keeps, in KiB. The operating system caches the file for all of them; SQLite's
+/// default of 2 MiB for each would only hold the same pages several times.
+const READER_CACHE_KIB: i32 = 512;
+
 /// Pages of the write-ahead log after which a commit copies them into the file.
 const CHECKPOINT_PAGES: u32 = 1000;
 
@@ -48,7 +52,9 @@ impl Database {
     }
 
     pub(super) fn open_for_reading(&self) -> rusqlite::Result<Connection> {
-        self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+        Ok(connection)
     }
 
     fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {

@@ -16,7 +16,10 @@ use crate::store::{
 impl DiaryStore for SqliteStore {
     async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
         let save = save.clone();
-        self.write(move |connection| apply(connection, &save)).await
+        match self.write(move |connection| apply(connection, &save)).await? {
+            Swap::Done(outcome) => Ok(outcome),
+            Swap::Conflict(current) => Ok(SaveOutcome::Conflict(parse(current)?)),
+        }
     }
 
     async fn get(&self, user: UserId, date: Date) -> Result<Option<DiaryRecord>, StoreError> {
@@ -32,7 +35,10 @@ impl DiaryStore for SqliteStore {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError> {
-        self.snapshot_of(range, move |connection| records(connection, user, range)).await
+        self.snapshot_of(range, move |connection| {
+            rows(connection, user, range)?.into_iter().map(DiaryRecord::try_from).collect()
+        })
+        .await
     }
 
     async fn delete(
@@ -42,7 +48,7 @@ impl DiaryStore for SqliteStore {
         version: Version,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError> {
-        self.write(move |connection| {
+        let swap = self.write(move |connection| {
             let deleted = connection.find(
                 "UPDATE diary SET deleted = 1, is_archived = 0, title = '',
                     version = version + 1, updated_at = ?
@@ -56,14 +62,16 @@ impl DiaryStore for SqliteStore {
                     "UPDATE diary_text SET content = '', saves = '[]' WHERE text_id = ?",
                     [text_id],
                 )?;
-                return Ok(DeleteOutcome::Deleted);
+                return Ok(Swap::Done(()));
             }
-            Ok(match record(connection, user, date)? {
-                None => DeleteOutcome::NotFound,
-                Some(current) => DeleteOutcome::Conflict(current),
-            })
-        })
-        .await
+            row(connection, user, date).map(Swap::Conflict)
+        });
+        match swap.await? {
+            Swap::Done(()) => Ok(DeleteOutcome::Deleted),
+            Swap::Conflict(current) => {
+                Ok(parse(current)?.map_or(DeleteOutcome::NotFound, DeleteOutcome::Conflict))
+            }
+        }
     }
 
     async fn archive(
@@ -74,7 +82,7 @@ impl DiaryStore for SqliteStore {
         archived: bool,
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError> {
-        self.write(move |connection| {
+        let swap = self.write(move |connection| {
             let changed = connection.run(
                 "UPDATE diary SET is_archived = ?, version = version + 1, updated_at = ?
                  WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0",
@@ -87,14 +95,16 @@ impl DiaryStore for SqliteStore {
                 ],
             )?;
             if changed == 1 {
-                return Ok(ArchiveOutcome::Archived(version.next()));
+                return Ok(Swap::Done(version.next()));
             }
-            Ok(match record(connection, user, date)? {
-                None => ArchiveOutcome::NotFound,
-                Some(current) => ArchiveOutcome::Conflict(current),
-            })
-        })
-        .await
+            row(connection, user, date).map(Swap::Conflict)
+        });
+        match swap.await? {
+            Swap::Done(version) => Ok(ArchiveOutcome::Archived(version)),
+            Swap::Conflict(current) => {
+                Ok(parse(current)?.map_or(ArchiveOutcome::NotFound, ArchiveOutcome::Conflict))
+            }
+        }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -102,13 +112,20 @@ impl DiaryStore for SqliteStore {
     }
 }
 
-fn apply(connection: &Connection, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
+/// The result of a compare-and-swap. The caller parses the text of a conflict, since on the writer's
+/// thread it would delay every other step.
+enum Swap<T> {
+    Done(T),
+    Conflict(Option<RecordRow>),
+}
+
+fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>, StoreError> {
     let slot = Slot::read(connection, save.user, save.date)?;
     if let Some(replayed) = slot.applied(save.save_id) {
-        return Ok(SaveOutcome::Replayed(replayed));
+        return Ok(Swap::Done(SaveOutcome::Replayed(replayed)));
     }
     if slot.live_version() != save.expected {
-        return record(connection, save.user, save.date).map(SaveOutcome::Conflict);
+        return row(connection, save.user, save.date).map(Swap::Conflict);
     }
     let stored = AppliedSave {
         id: slot.id,
@@ -143,7 +160,7 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<SaveOutcome, Stor
             params![user, date, stored.id.as_bytes(), title, version, now, text_id],
         )?;
     }
-    Ok(SaveOutcome::Saved(stored))
+    Ok(Swap::Done(SaveOutcome::Saved(stored)))
 }
 
 /// The place of one date's diary as a save finds it: with a diary, with what is left of a deleted
@@ -229,22 +246,29 @@ pub(super) fn record(
     user: UserId,
     date: Date,
 ) -> Result<Option<DiaryRecord>, StoreError> {
-    Ok(records(connection, user, one_day(date))?.pop())
+    parse(row(connection, user, date)?)
 }
 
-fn records(
+fn row(connection: &Connection, user: UserId, date: Date) -> Result<Option<RecordRow>, StoreError> {
+    Ok(rows(connection, user, one_day(date))?.pop())
+}
+
+fn parse(row: Option<RecordRow>) -> Result<Option<DiaryRecord>, StoreError> {
+    row.map(DiaryRecord::try_from).transpose()
+}
+
+fn rows(
     connection: &Connection,
     user: UserId,
     range: DateRange,
-) -> Result<Vec<DiaryRecord>, StoreError> {
-    let rows = connection.all(
+) -> rusqlite::Result<Vec<RecordRow>> {
+    connection.all(
         "SELECT id, date, title, version, is_archived, updated_at, content
          FROM diary JOIN diary_text USING (text_id)
          WHERE user_id = ? AND date BETWEEN ? AND ? AND deleted = 0 ORDER BY date",
         params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
         |row| Ok(RecordRow { head: HeadRow::decode(row)?, content: row.get(6)? }),
-    )?;
-    rows.into_iter().map(DiaryRecord::try_from).collect()
+    )
 }
 
 pub(super) fn heads(
