@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{OnOverlap, block::Canonical};
+use super::{block::Canonical, overlap::OnOverlap};
 
 type Value<'a> = Cow<'a, RawValue>;
 
@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
 
     /// Adds the content of the node that these are the other fields of.
     pub(super) fn insert_content(&mut self, at: Option<usize>, content: &[Value<'_>]) {
-        let content = to_raw_value(content).unwrap_or_else(|_| unreachable!("raw JSON is JSON"));
+        let content = to_raw_value(content).expect("a list of JSON values serialises");
         let at = at.unwrap_or(usize::MAX).min(self.0.len());
         self.0.insert(at, (Cow::Borrowed("content"), Cow::Owned(content)));
     }

@@ -8,9 +8,9 @@ use std::{
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    OnOverlap,
     block::{Block, Numbering, Piece, ids},
     field::{Fields, MAX_MEMBERS},
+    overlap::OnOverlap,
 };
 
 /// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
@@ -104,9 +104,7 @@ impl<'a> Marks<'a> {
         let json = json.map_or_else(
             || {
                 let marks: Vec<&RawValue> = marks.iter().map(|mark| mark.raw).collect();
-                Cow::Owned(
-                    to_raw_value(&marks).unwrap_or_else(|_| unreachable!("raw JSON is JSON")),
-                )
+                Cow::Owned(to_raw_value(&marks).expect("a list of JSON values serialises"))
             },
             Cow::Borrowed,
         );

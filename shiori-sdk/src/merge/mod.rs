@@ -78,20 +78,23 @@
 //! [`DocumentLimits`](crate::DocumentLimits) allow; a server refuses it then.
 
 mod block;
+mod context;
 mod diff;
 mod field;
 mod mark;
 mod node;
+mod overlap;
 mod region;
 #[cfg(test)]
 mod tests;
 mod text;
+mod token;
 
-use std::ops::Range;
+pub use overlap::{OnOverlap, Overlap, OverlapKind, Step};
 
 use crate::types::Document;
+use context::Context;
 use field::Node;
-use node::Merge;
 
 /// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
 /// saved first, before `ours`.
@@ -134,7 +137,7 @@ pub fn merge3_with(
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
-    let mut merge = Merge::new(on_overlap, bytes);
+    let mut context = Context::new(on_overlap, bytes);
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
@@ -144,11 +147,11 @@ pub fn merge3_with(
 
     let fields = field::merge(&b.fields, &o.fields, &t.fields, on_overlap);
     if fields.overlap {
-        merge.report(Overlap::BESIDE_BLOCKS);
+        context.report(Overlap::BESIDE_BLOCKS);
     }
-    let base = merge.numbering.blocks(&b.content, &[]);
-    let [ours, theirs] = [&o, &t].map(|side| merge.numbering.blocks(&side.content, &base));
-    let blocks = merge.blocks(&base, &ours, &theirs);
+    let base = context.numbering.blocks(&b.content, &[]);
+    let [ours, theirs] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &base));
+    let blocks = node::children(&mut context, &base, &ours, &theirs);
 
     let at =
         if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };
@@ -157,7 +160,7 @@ pub fn merge3_with(
         fields.insert_content(at, &blocks);
     }
     let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
-    Merged { document: Document::from_fields(&fields), overlaps: merge.overlaps }
+    Merged { document: Document::from_fields(&fields), overlaps: context.overlaps }
 }
 
 /// What [`merge3`] makes of three documents.
@@ -169,88 +172,6 @@ pub struct Merged {
     /// Where both sides changed the same, in the order of the document. Whatever
     /// [`OnOverlap`] says, they are the same.
     pub overlaps: Vec<Overlap>,
-}
-
-/// A place where both sides changed the same, and not to the same.
-///
-/// [`kind`](Self::kind) says what it is, and the ranges where it stands, counted from 0, in the node
-/// that [`path`](Self::path) leads to in each of the three documents. The range of a side is empty
-/// where that side removed what was there.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Overlap {
-    /// What both sides changed.
-    pub kind: OverlapKind,
-    /// The nodes around it, from a top-level block inwards. Empty for the document itself: the
-    /// ranges are of top-level blocks then.
-    pub path: Vec<Step>,
-    /// What of the base both sides changed.
-    pub base: Range<usize>,
-    /// What stands there in ours.
-    pub ours: Range<usize>,
-    /// What stands there in theirs.
-    pub theirs: Range<usize>,
-}
-
-/// What both sides changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OverlapKind {
-    /// Whole nodes. The ranges are of the children of the node at the path.
-    Nodes,
-    /// Words of a text block, or lines of code. The ranges are of offsets in the node at the path as
-    /// editors count them: UTF-16 code units of text, and one for each node that is no text.
-    Text,
-    /// A mark of the same words, such as a link that each led elsewhere. The ranges are as those of
-    /// [`Text`](Self::Text). The words cannot hold both, so they have ours, and theirs under
-    /// [`OnOverlap::Theirs`].
-    Marks,
-    /// Fields of the node at the path: both set the same attribute to different values, or one of
-    /// three documents has not even the shape of a document. All ranges are empty. The node cannot
-    /// hold both, so it has ours, and theirs under [`OnOverlap::Theirs`].
-    Fields,
-}
-
-/// A step from a node to one of its children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Step {
-    /// Which child it is in the base, counted from 0.
-    pub base: usize,
-    /// Which it is in ours.
-    pub ours: usize,
-    /// Which it is in theirs.
-    pub theirs: usize,
-}
-
-impl Overlap {
-    const BESIDE_BLOCKS: Self = Self::of(OverlapKind::Fields, 0..0, 0..0, 0..0);
-
-    /// One in the document itself.
-    const fn of(
-        kind: OverlapKind,
-        base: Range<usize>,
-        ours: Range<usize>,
-        theirs: Range<usize>,
-    ) -> Self {
-        Self { kind, path: Vec::new(), base, ours, theirs }
-    }
-}
-
-/// What a merge does where both sides changed the same blocks or words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OnOverlap {
-    /// The merge is not wanted: the caller looks at [`Merged::overlaps`] and does not use the
-    /// document.
-    Fail,
-    /// What theirs made of the blocks comes first, then what ours did, without repeating what both
-    /// share. Where one side removed a block that the other changed, the changed block stays. The
-    /// same holds for words.
-    KeepBoth,
-    /// Ours wins at that place; what theirs did elsewhere is kept.
-    Ours,
-    /// Theirs wins at that place; what ours did elsewhere is kept.
-    Theirs,
 }
 
 /// Where one side has no change at all, what the other made of the document, to the letter.

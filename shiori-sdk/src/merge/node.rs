@@ -5,178 +5,133 @@ use std::borrow::Cow;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    OnOverlap, Overlap, OverlapKind, Step,
-    block::{self, Block, Numbering},
+    block::{self, Block},
+    context::Context,
     field::{self, Node},
+    overlap::{OnOverlap, Overlap, OverlapKind, Step},
     region::{self, Change, Kind},
-    text::{self, Unit},
+    text,
+    token::{self, Unit},
 };
 
-/// Nodes that may nest, the document counted, for the innermost to be looked into: it bounds the
-/// stack. It is what a document may have by default.
-const MAX_DEPTH: usize = 64;
+/// Merges the children of a node, or the blocks of the document.
+pub(super) fn children<'a>(
+    context: &mut Context<'a>,
+    base: &[Block<'a>],
+    ours: &[Block<'a>],
+    theirs: &[Block<'a>],
+) -> Vec<Cow<'a, RawValue>> {
+    let our_changes = region::changes(base, ours);
+    let their_changes = region::changes(base, theirs);
 
-/// How often the text of a document may be gone through again, one level deeper each time. Only
-/// a document that nests everything it has within one block, again and again, comes near it.
-const MAX_DESCENTS: usize = 8;
-
-/// A merge under way.
-pub(super) struct Merge<'a> {
-    pub(super) on_overlap: OnOverlap,
-    pub(super) numbering: Numbering<'a>,
-    pub(super) overlaps: Vec<Overlap>,
-    /// The node whose content is being merged.
-    path: Vec<Step>,
-    /// Bytes that may still be looked into.
-    budget: usize,
-}
-
-impl<'a> Merge<'a> {
-    pub(super) fn new(on_overlap: OnOverlap, bytes: usize) -> Self {
-        Self {
-            on_overlap,
-            numbering: Numbering::default(),
-            overlaps: Vec::new(),
-            path: Vec::new(),
-            budget: bytes.saturating_mul(MAX_DESCENTS),
-        }
-    }
-
-    /// Reports an overlap at the node whose content is being merged.
-    pub(super) fn report(&mut self, overlap: Overlap) {
-        self.overlaps.push(Overlap { path: self.path.clone(), ..overlap });
-    }
-
-    pub(super) fn blocks(
-        &mut self,
-        base: &[Block<'a>],
-        ours: &[Block<'a>],
-        theirs: &[Block<'a>],
-    ) -> Vec<Cow<'a, RawValue>> {
-        let our_changes = region::changes(base, ours);
-        let their_changes = region::changes(base, theirs);
-
-        let mut merged = Vec::new();
-        for region in region::regions(base.len(), &our_changes, &their_changes) {
-            let b = &base[region.base.clone()];
-            let (o, t) = (&ours[region.ours.clone()], &theirs[region.theirs.clone()]);
-            let blocks = match region.kind {
-                Kind::Kept => {
-                    let letters = b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t));
-                    merged.extend(letters.map(Cow::Borrowed));
+    let mut merged = Vec::new();
+    for region in region::regions(base.len(), &our_changes, &their_changes) {
+        let b = &base[region.base.clone()];
+        let (o, t) = (&ours[region.ours.clone()], &theirs[region.theirs.clone()]);
+        let blocks = match region.kind {
+            Kind::Kept => {
+                let letters = b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t));
+                merged.extend(letters.map(Cow::Borrowed));
+                continue;
+            }
+            Kind::Ours => o.to_vec(),
+            Kind::Theirs => t.to_vec(),
+            _ if block::ids(o) == block::ids(t) => t.to_vec(),
+            Kind::Beside { ours: our_changes, theirs: their_changes } => {
+                let theirs = their_changes.iter().map(|change| (change, theirs));
+                let ours = our_changes.iter().map(|change| (change, ours));
+                let mut changes: Vec<_> = theirs.chain(ours).collect();
+                changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
+                changes.into_iter().fold(Vec::new(), |before, (change, side)| {
+                    block::union(&before, &side[change.side.clone()])
+                })
+            }
+            Kind::Overlap { ours: our_changes, theirs: their_changes } => {
+                let step = Step {
+                    base: region.base.start,
+                    ours: region.ours.start,
+                    theirs: region.theirs.start,
+                };
+                if let ([b], [o], [t]) = (b, o, t)
+                    && let Some(node) = inside(context, step, [b, o, t])
+                {
+                    if let Inside::Node(node) = node {
+                        merged.push(Cow::Owned(node));
+                    }
                     continue;
                 }
-                Kind::Ours => o.to_vec(),
-                Kind::Theirs => t.to_vec(),
-                _ if block::ids(o) == block::ids(t) => t.to_vec(),
-                Kind::Beside { ours: our_changes, theirs: their_changes } => {
-                    let theirs = their_changes.iter().map(|change| (change, theirs));
-                    let ours = our_changes.iter().map(|change| (change, ours));
-                    let mut changes: Vec<_> = theirs.chain(ours).collect();
-                    changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
-                    changes.into_iter().fold(Vec::new(), |before, (change, side)| {
-                        block::union(&before, &side[change.side.clone()])
-                    })
-                }
-                Kind::Overlap { ours: our_changes, theirs: their_changes } => {
-                    let step = Step {
-                        base: region.base.start,
-                        ours: region.ours.start,
-                        theirs: region.theirs.start,
-                    };
-                    if let ([b], [o], [t]) = (b, o, t)
-                        && let Some(node) = self.inside(step, [b, o, t])
-                    {
-                        if let Inside::Node(node) = node {
-                            merged.push(Cow::Owned(node));
-                        }
-                        continue;
-                    }
-                    self.report(Overlap::of(
-                        OverlapKind::Nodes,
-                        region.base,
-                        region.ours,
-                        region.theirs,
-                    ));
-                    match self.on_overlap {
-                        OnOverlap::Ours => o.to_vec(),
-                        OnOverlap::Theirs => t.to_vec(),
-                        OnOverlap::KeepBoth | OnOverlap::Fail => {
-                            block::union(&added(theirs, their_changes), &added(ours, our_changes))
-                        }
+                context.report(Overlap::of(
+                    OverlapKind::Nodes,
+                    region.base,
+                    region.ours,
+                    region.theirs,
+                ));
+                match context.on_overlap {
+                    OnOverlap::Ours => o.to_vec(),
+                    OnOverlap::Theirs => t.to_vec(),
+                    OnOverlap::KeepBoth | OnOverlap::Fail => {
+                        block::union(&added(theirs, their_changes), &added(ours, our_changes))
                     }
                 }
-            };
-            merged.extend(blocks.iter().map(|block| Cow::Borrowed(block.raw)));
-        }
-        merged
-    }
-
-    /// Merges what both sides made of one node. `None` when they are better told apart; then it has
-    /// reported nothing.
-    fn inside(&mut self, step: Step, three: [&Block<'a>; 3]) -> Option<Inside> {
-        let three = three.map(|block| block.raw);
-        let bytes: usize = three.iter().map(|raw| raw.get().len()).sum();
-        self.budget = self.budget.checked_sub(bytes)?;
-        if self.path.len() + 2 > MAX_DEPTH {
-            return None;
-        }
-        let reported = self.overlaps.len();
-        self.path.push(step);
-        let merged = self.node(three);
-        self.path.pop();
-        if merged.is_none() {
-            self.overlaps.truncate(reported);
-        }
-        merged
-    }
-
-    fn node(&mut self, three: [&'a RawValue; 3]) -> Option<Inside> {
-        let [b, o, t] = three.map(|raw| Node::of(raw.get()));
-        let (b, o, t) = (b?, o?, t?);
-        let [kind, our_kind, their_kind] = [&b, &o, &t].map(|node| node.fields.text("type"));
-        let kind = kind?;
-        if !alike(&kind, &our_kind?) || !alike(&kind, &their_kind?) {
-            return None;
-        }
-        let merged = field::merge(&b.fields, &o.fields, &t.fields, self.on_overlap);
-        if merged.loses_text {
-            return None;
-        }
-        if merged.overlap {
-            self.report(Overlap::of(OverlapKind::Fields, 0..0, 0..0, 0..0));
-        }
-
-        let contents = [&b.content, &o.content, &t.content];
-        let content = if contents.iter().any(|content| text::is_inline(content)) {
-            let unit =
-                if matches!(&*kind, "codeBlock" | "code_block") { Unit::Line } else { Unit::Word };
-            let content = text::merge(self, contents.map(Vec::as_slice), unit)?;
-            content.into_iter().map(Cow::Owned).collect()
-        } else {
-            let is_row = matches!(&*kind, "tableRow" | "table_row");
-            let b = self.numbering.blocks(&b.content, &[]);
-            let [o, t] = [&o, &t].map(|side| self.numbering.blocks(&side.content, &b));
-            let reported = self.overlaps.len();
-            let content = self.blocks(&b, &o, &t);
-            // A row that is wider or narrower than either side made it would break the table.
-            let is_broken = content.len() + b.len() != o.len() + t.len()
-                || self.overlaps[reported..].iter().any(|overlap| overlap.path == self.path);
-            if is_row && is_broken {
-                return None;
             }
-            if content.is_empty() && !o.is_empty() && !t.is_empty() {
-                return Some(Inside::Gone);
-            }
-            content
         };
-
-        let mut fields = merged.fields;
-        if !content.is_empty() {
-            fields.insert_content(o.content_at.or(t.content_at), &content);
-        }
-        to_raw_value(&fields).ok().map(Inside::Node)
+        merged.extend(blocks.iter().map(|block| Cow::Borrowed(block.raw)));
     }
+    merged
+}
+
+/// Merges what both sides made of one node. `None` when the two versions are better kept apart;
+/// then it has reported nothing.
+fn inside<'a>(context: &mut Context<'a>, step: Step, three: [&Block<'a>; 3]) -> Option<Inside> {
+    let three = three.map(|block| block.raw);
+    context.descend(step, three, |context| node(context, three))
+}
+
+fn node<'a>(context: &mut Context<'a>, three: [&'a RawValue; 3]) -> Option<Inside> {
+    let [b, o, t] = three.map(|raw| Node::of(raw.get()));
+    let (b, o, t) = (b?, o?, t?);
+    let [kind, our_kind, their_kind] = [&b, &o, &t].map(|node| node.fields.text("type"));
+    let kind = kind?;
+    if !alike(&kind, &our_kind?) || !alike(&kind, &their_kind?) {
+        return None;
+    }
+    let merged = field::merge(&b.fields, &o.fields, &t.fields, context.on_overlap);
+    if merged.loses_text {
+        return None;
+    }
+    if merged.overlap {
+        context.report(Overlap::of(OverlapKind::Fields, 0..0, 0..0, 0..0));
+    }
+
+    let contents = [&b.content, &o.content, &t.content];
+    let content = if contents.iter().any(|content| token::is_inline(content)) {
+        let unit =
+            if matches!(&*kind, "codeBlock" | "code_block") { Unit::Line } else { Unit::Word };
+        let content = text::merge(context, contents.map(Vec::as_slice), unit)?;
+        content.into_iter().map(Cow::Owned).collect()
+    } else {
+        let is_row = matches!(&*kind, "tableRow" | "table_row");
+        let b = context.numbering.blocks(&b.content, &[]);
+        let [o, t] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &b));
+        let reported = context.overlaps.len();
+        let content = children(context, &b, &o, &t);
+        // A row that is wider or narrower than either side made it would break the table.
+        let is_broken =
+            content.len() + b.len() != o.len() + t.len() || context.has_overlap_here(reported);
+        if is_row && is_broken {
+            return None;
+        }
+        if content.is_empty() && !o.is_empty() && !t.is_empty() {
+            return Some(Inside::Gone);
+        }
+        content
+    };
+
+    let mut fields = merged.fields;
+    if !content.is_empty() {
+        fields.insert_content(o.content_at.or(t.content_at), &content);
+    }
+    to_raw_value(&fields).ok().map(Inside::Node)
 }
 
 /// What became of a node that both sides changed.

@@ -3,6 +3,8 @@
 mod inside;
 mod laws;
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,59 +1,32 @@
 //! Merging what both sides wrote in one paragraph, heading or block of code.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    OnOverlap, Overlap, OverlapKind,
-    block::{self, Numbering, Piece},
-    field::Fields,
+    block::{self, Piece},
+    context::Context,
     mark::Marks,
-    node::Merge,
+    overlap::{OnOverlap, Overlap, OverlapKind},
     region::{self, Change, Kind, Region},
+    token::{Content, Inline, Side, Sort, Token, Unit, Words, words},
 };
 
 /// Words, and what is between them, of a text that is looked into.
 const MAX_TOKENS: usize = 100_000;
 
-/// What text is merged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    Word,
-    Line,
-}
-
-impl Unit {
-    /// What parts two insertions that would else run into each other.
-    fn space(self) -> &'static str {
-        match self {
-            Self::Word => " ",
-            Self::Line => "\n",
-        }
-    }
-}
-
-/// Whether such nodes stand within a line. One that is unknown may be either.
-pub(super) fn is_inline(content: &[&RawValue]) -> bool {
-    content.iter().any(|raw| {
-        let kind = Fields::of(raw).and_then(|fields| fields.text("type"));
-        kind.is_some_and(|kind| {
-            matches!(&*kind, "text" | "hardBreak" | "hard_break" | "mention" | "emoji")
-        })
-    })
-}
-
 /// Merges inline content. `None` when it is huge, was or became empty, or both sides rewrote so much
 /// of it that whoever reads it is better served with both versions.
 pub(super) fn merge<'a>(
-    merge: &mut Merge<'a>,
+    context: &mut Context<'a>,
     three: [&[&'a RawValue]; 3],
     unit: Unit,
 ) -> Option<Vec<Box<RawValue>>> {
     let mut marks = Marks::new();
     let nodes = three.map(|content| {
-        let inline = |raw: &&'a RawValue| Inline::of(raw, &mut merge.numbering, &mut marks);
+        let inline = |raw: &&'a RawValue| Inline::of(raw, &mut context.numbering, &mut marks);
         content.iter().map(inline).collect::<Vec<_>>()
     });
     let mut known = Words::default();
@@ -71,7 +44,7 @@ pub(super) fn merge<'a>(
         our_places: places(&our_changes, b.tokens.len()),
         their_places: places(&their_changes, b.tokens.len()),
         sides,
-        merge,
+        context,
         marks,
         unit,
         tokens: Vec::new(),
@@ -85,187 +58,6 @@ pub(super) fn merge<'a>(
         return None;
     }
     Some(compose(&composer.tokens, &composer.marks))
-}
-
-/// An inline node.
-struct Inline<'a> {
-    raw: &'a RawValue,
-    content: Content<'a>,
-}
-
-enum Content<'a> {
-    Text {
-        text: Cow<'a, str>,
-        marks: usize,
-    },
-    /// Anything else, by its number.
-    Leaf {
-        id: u32,
-        is_break: bool,
-    },
-}
-
-impl<'a> Inline<'a> {
-    fn of(raw: &'a RawValue, numbering: &mut Numbering<'a>, marks: &mut Marks<'a>) -> Self {
-        let fields = Fields::of(raw).unwrap_or_default();
-        let kind = fields.text("type");
-        let text = (kind.as_deref() == Some("text")).then(|| fields.text("text")).flatten();
-        let marks = match fields.get("marks") {
-            Some(Cow::Borrowed(list)) => marks.of(list, numbering),
-            _ => Some(0),
-        };
-        let is_plain = fields.0.iter().all(|(key, _)| matches!(&**key, "type" | "text" | "marks"));
-        let content = match (text, marks) {
-            (Some(text), Some(marks)) if is_plain => Content::Text { text, marks },
-            _ => Content::Leaf {
-                id: numbering.block(raw).id(),
-                is_break: matches!(kind.as_deref(), Some("hardBreak" | "hard_break")),
-            },
-        };
-        Self { raw, content }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    White,
-    Punctuation,
-    /// A word, a line of code, or a node such as an image.
-    Word,
-}
-
-/// A word, the white space or the punctuation between two, or a node that is no text. Tokens with
-/// the same text are equal, whatever their marks.
-#[derive(Clone, Copy)]
-struct Token<'n> {
-    id: u32,
-    sort: Sort,
-    text: &'n str,
-    marks: usize,
-    /// What it was part of; `None` for a space that the merge adds.
-    node: Option<&'n Inline<'n>>,
-    /// Its place in the base, in ours and in theirs, counted from 1; 0 where it is not.
-    at: [usize; 3],
-}
-
-impl Token<'_> {
-    /// Whether it stands right behind the other on any side.
-    fn follows(&self, other: &Self) -> bool {
-        let mut places = other.at.iter().zip(self.at);
-        places.any(|(&before, at)| before > 0 && at == before + 1)
-    }
-}
-
-impl Piece for Token<'_> {
-    /// Few: text that was reordered that much was written anew.
-    const MAX_EDITS: usize = 100;
-
-    fn id(&self) -> u32 {
-        self.id
-    }
-
-    fn is_filler(&self) -> bool {
-        self.sort != Sort::Word
-    }
-}
-
-/// The text of one document.
-struct Side<'n> {
-    tokens: Vec<Token<'n>>,
-    /// Where each token begins, and the last ends, as [`OverlapKind::Text`] counts.
-    offsets: Vec<usize>,
-}
-
-impl Side<'_> {
-    fn range(&self, tokens: &Range<usize>) -> Range<usize> {
-        self.offsets[tokens.start]..self.offsets[tokens.end]
-    }
-}
-
-/// Numbers tokens by their text.
-#[derive(Default)]
-struct Words<'n>(HashMap<Key<'n>, u32>);
-
-#[derive(PartialEq, Eq, Hash)]
-enum Key<'n> {
-    Text(&'n str),
-    Leaf(u32),
-}
-
-impl<'n> Words<'n> {
-    /// The text of base (0), ours (1) or theirs (2).
-    fn side<'a: 'n>(&mut self, which: usize, nodes: &'n [Inline<'a>], unit: Unit) -> Side<'n> {
-        let mut side = Side { tokens: Vec::new(), offsets: vec![0] };
-        let mut offset = 0;
-        let mut push = |key, sort, text, marks, node, len| {
-            let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-            let id = *self.0.entry(key).or_insert(next);
-            let mut at = [0; 3];
-            at[which] = side.tokens.len() + 1;
-            side.tokens.push(Token { id, sort, text, marks, node: Some(node), at });
-            offset += len;
-            side.offsets.push(offset);
-        };
-        for node in nodes {
-            match &node.content {
-                Content::Text { text, marks } => split(text, unit, |sort, text| {
-                    let len = text.chars().map(char::len_utf16).sum();
-                    push(Key::Text(text), sort, text, *marks, node, len);
-                }),
-                Content::Leaf { id, is_break } => {
-                    let sort = if *is_break { Sort::White } else { Sort::Word };
-                    push(Key::Leaf(*id), sort, "", 0, node, 1);
-                }
-            }
-        }
-        side
-    }
-}
-
-/// Cuts text into tokens, which together are the whole text.
-fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
-    if unit == Unit::Line {
-        for line in text.split_inclusive('\n') {
-            let end = line.strip_suffix('\n').unwrap_or(line);
-            for (sort, part) in [(Sort::Word, end), (Sort::White, &line[end.len()..])] {
-                if !part.is_empty() {
-                    token(sort, part);
-                }
-            }
-        }
-        return;
-    }
-    let mut rest = text;
-    while !rest.is_empty() {
-        let words = rest.trim_start();
-        let (white, _) = rest.split_at(rest.len() - words.len());
-        let end = words.find(char::is_whitespace).unwrap_or(words.len());
-        let (word, after) = words.split_at(end);
-        // Punctuation within a word, as in 10:30, is part of it.
-        let opened = word.trim_start_matches(is_punctuation);
-        let bare = opened.trim_end_matches(is_punctuation);
-        let parts = [
-            (Sort::White, white),
-            (Sort::Punctuation, &word[..word.len() - opened.len()]),
-            (Sort::Word, bare),
-            (Sort::Punctuation, &opened[bare.len()..]),
-        ];
-        for (sort, part) in parts {
-            if !part.is_empty() {
-                token(sort, part);
-            }
-        }
-        rest = after;
-    }
-}
-
-fn is_punctuation(c: char) -> bool {
-    matches!(
-        c,
-        '.' | ',' | '!' | '?' | ';' | ':' | '…' | '~' | '(' | ')' | '[' | ']' | '"' | '\''
-            | '“'..='”' | '‘'..='’' | '«' | '»' | '、' | '。' | '，' | '！' | '？' | '：' | '；'
-            | '「'..='』' | '《' | '》'
-    )
 }
 
 /// Where a side has each token of the base that it left alone.
@@ -318,7 +110,7 @@ fn join<'c>(regions: Vec<Region<'c>>, [base, ours, theirs]: [&Side<'_>; 3]) -> V
 
 /// Puts the merged text together.
 struct Composer<'m, 'a, 'n> {
-    merge: &'m mut Merge<'a>,
+    context: &'m mut Context<'a>,
     marks: Marks<'a>,
     unit: Unit,
     /// Base, ours and theirs.
@@ -353,7 +145,7 @@ impl<'n> Composer<'_, '_, 'n> {
             Kind::Overlap { .. } => {
                 let base = &b.tokens[region.base.clone()];
                 self.disputed += words(base).max(words(ours)).max(words(theirs));
-                let tokens = match self.merge.on_overlap {
+                let tokens = match self.context.on_overlap {
                     OnOverlap::Ours => ours.to_vec(),
                     OnOverlap::Theirs => theirs.to_vec(),
                     OnOverlap::KeepBoth | OnOverlap::Fail => {
@@ -391,7 +183,7 @@ impl<'n> Composer<'_, '_, 'n> {
             let before = if is_each { b.tokens[start + i].marks } else { 0 };
             let (o, t) = (&o.tokens[ours], &t.tokens[theirs]);
             let three = [before, o.marks, t.marks];
-            let (marks, overlap) = self.marks.merge(three, self.merge.on_overlap);
+            let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
             let token = if marks == t.marks { t } else { o };
             let at = [if is_each { start + i + 1 } else { 0 }, ours + 1, theirs + 1];
             self.push(Token { marks, at, ..*token });
@@ -446,7 +238,7 @@ impl<'n> Composer<'_, '_, 'n> {
                 } else {
                     [before, after, token.marks]
                 };
-                let (merged, overlaps) = self.marks.merge(three, self.merge.on_overlap);
+                let (merged, overlaps) = self.marks.merge(three, self.context.on_overlap);
                 overlap |= overlaps;
                 token.marks = merged;
             }
@@ -466,13 +258,13 @@ impl<'n> Composer<'_, '_, 'n> {
     fn report(&mut self, kind: OverlapKind, three: [Range<usize>; 3]) {
         let [b, o, t] = self.sides;
         let [base, ours, theirs] = three;
-        self.merge.report(Overlap::of(kind, b.range(&base), o.range(&ours), t.range(&theirs)));
+        self.context.report(Overlap::of(kind, b.range(&base), o.range(&ours), t.range(&theirs)));
     }
 
     /// An overlap of marks next to the one before is the same.
     fn report_marks(&mut self, three: [Range<usize>; 3]) {
         self.report(OverlapKind::Marks, three);
-        if let [.., before, last] = &mut self.merge.overlaps[..]
+        if let [.., before, last] = &mut self.context.overlaps[..]
             && (before.kind, &before.path) == (OverlapKind::Marks, &last.path)
             && before.base.end == last.base.start
             && before.ours.end == last.ours.start
@@ -481,7 +273,7 @@ impl<'n> Composer<'_, '_, 'n> {
             before.base.end = last.base.end;
             before.ours.end = last.ours.end;
             before.theirs.end = last.theirs.end;
-            self.merge.overlaps.pop();
+            self.context.overlaps.pop();
         }
     }
 }
@@ -506,10 +298,6 @@ fn both<'n>(
     }
     first.extend(second);
     first
-}
-
-fn words(tokens: &[Token<'_>]) -> usize {
-    tokens.iter().filter(|token| token.sort == Sort::Word).count()
 }
 
 /// The nodes of merged text: neighbours with the same marks are one. What became again what one of

@@ -170,7 +170,7 @@ fn paragraph(text: &str) -> Value {
 }
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
-    to_raw_value(value).unwrap_or_else(|_| unreachable!("its keys are strings"))
+    to_raw_value(value).expect("JSON values with string keys serialise")
 }
 
 /// Parses JSON that may nest deeper than `serde_json`'s own limit of 128: a document at the default
