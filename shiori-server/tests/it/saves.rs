@@ -8,7 +8,8 @@ use std::{
 
 use rand::RngExt;
 use shiori_sdk::{
-    Client, Date, Diary, Document, Draft, Outcome, Precondition, RetryPolicy, Version,
+    Client, ConflictPolicy, Date, Diary, Document, Draft, Outcome, Precondition, RetryPolicy,
+    Version,
 };
 
 use crate::{
@@ -162,7 +163,7 @@ async fn thirty_two_devices_append_a_line_each() {
     server.stop().await;
 }
 
-/// The default policy is sufficient for 128 concurrent writers.
+/// The default number of saves is sufficient for 128 concurrent writers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
     let server = TestServer::start().await;
@@ -219,14 +220,17 @@ async fn lost_responses_neither_lose_nor_repeat_lines() {
     server.stop().await;
 }
 
-/// The devices belong to one user.
+/// The devices belong to one user. Their time depends on the machine, so it does not limit them; the
+/// number of saves does.
 pub async fn append_a_line_each(devices: &[Client]) {
     let count = devices.len();
+    let policy = ConflictPolicy::default().with_deadline(Duration::from_secs(300));
     let appends: Vec<_> = devices
         .iter()
         .enumerate()
         .map(|(number, device)| {
-            let diaries = device.diaries();
+            let options = device.options().clone().with_conflict_policy(policy);
+            let diaries = device.with_options(options).diaries();
             tokio::spawn(async move {
                 let append = move |mut draft: Draft| async move {
                     draft.content.push_paragraph(&format!("{number} 번 기기"));
