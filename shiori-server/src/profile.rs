@@ -79,7 +79,10 @@ impl Profile {
         let mut engines = Engines::default();
         let (accounts, summaries) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
-        let days = engines.days(config, &diaries, &summaries);
+        let days: Arc<dyn DayStore> =
+            Arc::new(DaysOfTwoStores::new(diaries.clone(), summaries.clone()));
+        #[cfg(feature = "embedded")]
+        let days = engines.days(config).unwrap_or(days);
         let (sessions, queue, wakeups) = engines.sessions_and_queue(config).await?;
         Ok(Self { accounts, sessions, diaries, days, summaries, queue, wakeups, engines })
     }
@@ -165,21 +168,13 @@ impl Engines {
         }
     }
 
-    /// Diaries and summaries together, from the engine that stores both, or from two.
-    fn days(
-        &self,
-        config: &Config,
-        diaries: &Arc<dyn DiaryStore>,
-        summaries: &Arc<dyn SummaryStore>,
-    ) -> Arc<dyn DayStore> {
-        #[cfg(feature = "embedded")]
-        if config.mongodb_url.is_none()
-            && config.database_url.reveal().starts_with("sqlite:")
-            && let Some(store) = &self.sqlite
-        {
-            return Arc::new(store.clone());
-        }
-        Arc::new(DaysOfTwoStores::new(diaries.clone(), summaries.clone()))
+    /// Diaries and summaries together, if SQLite stores both.
+    #[cfg(feature = "embedded")]
+    fn days(&self, config: &Config) -> Option<Arc<dyn DayStore>> {
+        let stores_both = config.mongodb_url.is_none()
+            && config.database_url.reveal().split(':').next() == Some("sqlite");
+        let store = self.sqlite.as_ref().filter(|_| stores_both)?;
+        Some(Arc::new(store.clone()))
     }
 
     async fn sessions_and_queue(&mut self, config: &Config) -> Result<Shared, ProfileError> {
