@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    time::{Instant, timeout_at},
 };
 
 /// A server's or a worker's process. It is killed when it is dropped.
@@ -44,7 +45,7 @@ impl Process {
         assert!(binary.exists(), "build it first: cargo build -p shiori-worker");
         let mut command = Command::new(binary);
         command.env_clear().envs(settings.iter().copied());
-        let (child, _) = spawn(command, "working").await;
+        let (child, _) = spawn(command, "worker started").await;
         Self { child, url: String::new() }
     }
 
@@ -76,6 +77,9 @@ impl Process {
     }
 }
 
+/// Within this time a process has started, on a slow machine, too.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 /// Starts the process; returns it with the log line that contains `ready`.
 async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
     let mut child = command
@@ -86,11 +90,12 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
         .unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut output = String::new();
+    let deadline = Instant::now() + START_LIMIT;
     let line = loop {
-        match log.next_line().await.unwrap() {
-            Some(line) if line.contains(ready) => break line,
-            Some(line) => output = format!("{output}{line}\n"),
-            None => panic!("it ended before it was {ready}:\n{output}"),
+        match timeout_at(deadline, log.next_line()).await {
+            Ok(Ok(Some(line))) if line.contains(ready) => break line,
+            Ok(Ok(Some(line))) => output = format!("{output}{line}\n"),
+            _ => panic!("no line {ready:?} in its log:\n{output}"),
         }
     };
     // Drain the pipe, so that the process never blocks on it.
