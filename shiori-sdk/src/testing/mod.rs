@@ -239,9 +239,8 @@ impl FakeShiori {
     }
 
     /// Advances the time of the fake. Access tokens expire after
-    /// [`ACCESS_TOKEN_TTL`](crate::limits::ACCESS_TOKEN_TTL), sessions after
-    /// [`SESSION_TTL`](crate::limits::SESSION_TTL) without a refresh, and a refresh can be repeated
-    /// for [`REFRESH_GRACE`](crate::limits::REFRESH_GRACE).
+    /// [`ACCESS_TOKEN_TTL`], sessions after [`SESSION_TTL`](crate::limits::SESSION_TTL) without a
+    /// refresh, and a refresh can be repeated for [`REFRESH_GRACE`](crate::limits::REFRESH_GRACE).
     pub fn advance(&self, by: Duration) {
         let mut state = self.shared.state();
         state.now = state.now + by;
