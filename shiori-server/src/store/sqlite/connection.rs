@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{
@@ -13,6 +14,9 @@ use crate::store::StoreError;
 
 /// How long a statement waits for another process that holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause before a lock that SQLite does not wait for is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Statements that a connection keeps prepared; the stores have about forty.
 const PREPARED_STATEMENTS: usize = 64;
@@ -41,7 +45,7 @@ impl Database {
 
     pub(super) fn open_for_writing(&self) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
+        use_write_ahead_log(&connection)?;
         // Every commit is synced, so that it outlives a loss of power.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
@@ -64,6 +68,23 @@ impl Database {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
         Ok(connection)
+    }
+}
+
+/// Switches the file to a write-ahead log. SQLite does not wait for the lock of the first switch
+/// while another process opens the file, so it is repeated here.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(BUSY_PAUSE);
+            }
+            outcome => return outcome,
+        }
     }
 }
 
