@@ -1,8 +1,8 @@
 //! The embedded stores: one SQLite file.
 //!
 //! Every step of a store is one closure over a connection. Steps that write run on one thread,
-//! which commits many of them at once ([`writer`]); steps that only read run on a few others
-//! ([`readers`]). No async code holds a connection.
+//! which commits many of them at once (`writer`); steps that only read run on a few others
+//! (`readers`). No async code holds a connection.
 
 mod account;
 mod connection;
