@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-/// A place where both sides changed the same, and not to the same.
+/// A place that both sides changed differently.
 ///
-/// [`kind`](Self::kind) says what it is, and the ranges where it stands, counted from 0, in the node
-/// that [`path`](Self::path) leads to in each of the three documents. The range of a side is empty
-/// where that side removed what was there.
+/// [`kind`](Self::kind) is the kind of content. The ranges are its positions, counted from 0, in the
+/// node at [`path`](Self::path), one range for each of the three documents. The range of a side is
+/// empty if that side deleted the content.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Overlap {
@@ -15,11 +15,11 @@ pub struct Overlap {
     /// The nodes around it, from a top-level block inwards. Empty for the document itself: the
     /// ranges are of top-level blocks then.
     pub path: Vec<Step>,
-    /// What of the base both sides changed.
+    /// The range in the base.
     pub base: Range<usize>,
-    /// What stands there in ours.
+    /// The range in ours.
     pub ours: Range<usize>,
-    /// What stands there in theirs.
+    /// The range in theirs.
     pub theirs: Range<usize>,
 }
 

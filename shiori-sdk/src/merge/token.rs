@@ -103,7 +103,7 @@ pub(super) struct Token<'n> {
 }
 
 impl Token<'_> {
-    /// Whether it stands right behind the other on any side.
+    /// Whether it directly follows the other on any side.
     pub(super) fn follows(&self, other: &Self) -> bool {
         let mut places = other.at.iter().zip(self.at);
         places.any(|(&before, at)| before > 0 && at == before + 1)

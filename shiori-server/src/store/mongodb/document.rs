@@ -118,7 +118,7 @@ pub(super) fn date_number(date: Date) -> i32 {
     i32::try_from(date.as_number()).unwrap_or(i32::MAX)
 }
 
-/// MongoDB's integers are signed. -1 stands for a version beyond them, and equals no stored one.
+/// MongoDB's integers are signed. A version beyond their range becomes -1, which no diary has.
 pub(super) fn version_number(version: Version) -> i64 {
     i64::try_from(version.get()).unwrap_or(-1)
 }
