@@ -2,7 +2,11 @@
 
 use std::{error::Error, io::IsTerminal};
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing_subscriber::{
+    filter::{ParseError, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// The log cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -16,17 +20,20 @@ pub enum LogError {
     AlreadyStarted,
 }
 
-/// Starts the log, which goes to stderr. Default filter `info`. Panics are logged with their location
-/// only.
+/// Starts the log, which goes to stderr. The filter is a list of levels, each for all modules or for
+/// one: `info,shiori_server=debug`; default `info`. Panics are logged with their location only.
 ///
 /// # Errors
 ///
 /// [`LogError`] when the filter is not valid or the process has a log already.
 pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter.unwrap_or("info"))?)
+    let filter: Targets = filter.unwrap_or("info").parse()?;
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init()
         .map_err(|_| LogError::AlreadyStarted)?;
     // The default hook prints the message, which may quote diary text: that of a failed slice does.

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderMap, header::ACCEPT_LANGUAGE};
+use tokio::task::futures::TaskLocalFuture;
 
 /// A language that messages are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,12 +24,17 @@ impl Language {
     }
 
     /// Runs a future with this language.
-    pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+    pub(crate) fn scope<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
         LANGUAGE.scope(self, future)
     }
 
+    /// Runs a closure with this language.
+    pub(crate) fn in_scope<T>(self, f: impl FnOnce() -> T) -> T {
+        LANGUAGE.sync_scope(self, f)
+    }
+
     /// The language that the headers prefer (RFC 9110, section 12.5.4).
-    fn preferred(headers: &HeaderMap) -> Self {
+    pub(crate) fn preferred(headers: &HeaderMap) -> Self {
         let header = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let mut best = (0.0, Self::default());
         for range in header.unwrap_or_default().split(',').take(32) {
@@ -49,11 +54,6 @@ impl Language {
         }
         best.1
     }
-}
-
-/// Handles the request in its preferred language.
-pub(crate) async fn negotiate(request: Request, next: Next) -> Response {
-    Language::preferred(request.headers()).scope(next.run(request)).await
 }
 
 #[cfg(test)]

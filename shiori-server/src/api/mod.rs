@@ -8,30 +8,18 @@ mod extract;
 mod health;
 mod internal;
 mod language;
+mod middleware;
 mod reply;
 mod session;
 mod summary;
 
-use std::time::{Duration, Instant};
-
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, MatchedPath, Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use http::{HeaderName, HeaderValue, Method};
+use axum::{Router, extract::DefaultBodyLimit, handler::Handler, routing::get};
 use shiori_sdk::ErrorCode;
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use self::error::ApiError;
+use self::{error::ApiError, middleware::RequestLayer};
 use crate::app::App;
-
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,108 +42,50 @@ impl utoipa::Modify for BearerToken {
 /// All public routes, and the internal ones unless they have their own listener.
 pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     let request_timeout = app.limits.request_timeout;
-    let long_poll_timeout = request_timeout.saturating_add(app.limits.max_wait);
+    let requests = RequestLayer::new(app, request_timeout);
+    let long_polls = RequestLayer::new(app, request_timeout.saturating_add(app.limits.max_wait));
+    let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
     let (routes, openapi) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(account::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
-        .route_layer(middleware::from_fn_with_state(request_timeout, respond_within))
-        .merge(
-            summary::long_poll_routes()
-                .route_layer(middleware::from_fn_with_state(long_poll_timeout, respond_within)),
-        )
+        .route_layer((requests.clone(), body_limit))
+        .merge(summary::long_poll_routes().route_layer((long_polls, body_limit)))
         .split_for_parts();
     let document = openapi.to_json().unwrap_or_default();
     let json = [(http::header::CONTENT_TYPE, "application/json")];
-    let health = health::routes()
-        .route_layer(middleware::from_fn_with_state(request_timeout, respond_within));
-    let mut router = routes
-        .merge(health)
-        .route("/api/openapi.json", get(move || async move { (json, document) }));
-    if with_internal {
-        router = router.merge(internal(app));
-    }
+    let operations =
+        health::routes().route("/api/openapi.json", get(move || async move { (json, document) }));
     #[cfg(feature = "docs-ui")]
-    let router = router.merge(
+    let operations = operations.merge(
         utoipa_swagger_ui::SwaggerUi::new("/docs")
             .config(utoipa_swagger_ui::Config::from("/api/openapi.json")),
     );
-    with_layers(router, app)
+    let mut router = routes.merge(operations.route_layer(requests));
+    if with_internal {
+        router = router.merge(internal(app));
+    }
+    with_fallbacks(router, app)
 }
 
 /// Only the internal routes.
 pub(crate) fn internal_only(app: &App) -> Router {
-    with_layers(internal(app), app)
+    with_fallbacks(internal(app), app)
 }
 
 fn internal(app: &App) -> Router<App> {
-    let timeout = middleware::from_fn_with_state(app.limits.request_timeout, respond_within);
-    internal::routes(app).route_layer(timeout)
+    let requests = RequestLayer::new(app, app.limits.request_timeout);
+    internal::routes(app).layer(requests)
 }
 
-/// Adds the fallbacks and layers of all routes.
-fn with_layers(router: Router<App>, app: &App) -> Router {
+/// Adds the responses to unknown routes and methods.
+fn with_fallbacks(router: Router<App>, app: &App) -> Router {
+    let requests = RequestLayer::new(app, app.limits.request_timeout);
+    let not_found = || async { ApiError::new(ErrorCode::NotFound) };
+    let method_not_allowed = || async { ApiError::new(ErrorCode::MethodNotAllowed) };
     router
-        .fallback(|| async { ApiError::new(ErrorCode::NotFound) })
-        .method_not_allowed_fallback(|| async { ApiError::new(ErrorCode::MethodNotAllowed) })
-        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
-        .layer(CatchPanicLayer::custom(|_| ApiError::new(ErrorCode::Internal).into_response()))
-        .layer(middleware::from_fn(language::negotiate))
-        .layer(middleware::from_fn_with_state(app.clone(), observe))
+        .fallback(not_found.layer(requests.clone()))
+        .method_not_allowed_fallback(method_not_allowed.layer(requests))
         .with_state(app.clone())
-}
-
-/// Responds with 503 when the head of the response takes longer than the limit. A streamed body,
-/// such as that of the event stream, is not limited.
-async fn respond_within(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(limit, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ApiError::new(ErrorCode::Unavailable)
-            .with_retry_after(Duration::from_secs(1))
-            .into_response(),
-    }
-}
-
-/// Sets the request id, logs and counts the request. The log holds only method, route and id: no
-/// query, no header, no body.
-async fn observe(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let id = request_id(&request);
-    let method = method_label(request.method());
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", request_id = %id.to_str().unwrap_or_default(), method, route);
-    request.headers_mut().insert(X_REQUEST_ID.clone(), id.clone());
-    let started = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let (status, took) = (response.status().as_u16(), started.elapsed());
-    app.metrics.request(method, &route, status, took);
-    span.in_scope(|| tracing::info!(status, ?took, "answered"));
-    response.headers_mut().insert(X_REQUEST_ID.clone(), id);
-    response
-}
-
-/// The caller's request id if it is safe in a log line, otherwise a new one.
-fn request_id(request: &Request) -> HeaderValue {
-    const MAX_BYTES: usize = 128;
-    let fit = |value: &&HeaderValue| {
-        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
-        !value.is_empty() && value.len() <= MAX_BYTES && value.as_bytes().iter().all(plain)
-    };
-    request.headers().get(&X_REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::from_str(&id).expect("a UUID consists of hexadecimal digits and hyphens")
-    })
-}
-
-/// The method's name for metrics, from a bounded set: clients can send any method.
-fn method_label(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
-    }
 }

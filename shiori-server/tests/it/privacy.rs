@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::json;
 use shiori_sdk::{Document, Draft, Precondition};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
 use crate::fixtures::{PASSWORD, day, fresh_email, new_client, week, write_week};
 use crate::raw_client::RawClient;
@@ -40,11 +40,9 @@ impl<'a> MakeWriter<'a> for Captured {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_holds_no_text_and_no_secret() {
     let captured = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("trace,hyper=info,h2=info"))
-        .with_ansi(false)
-        .with_writer(captured.clone())
-        .finish();
+    let filter: Targets = "trace,hyper=info,h2=info".parse().unwrap();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(captured.clone());
+    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let server = TestServer::start().await;

@@ -1,0 +1,189 @@
+//! What happens around every handler: request id, language, time limit, panics, metrics, log line.
+//!
+//! This is one layer with a future of its own, because axum allocates for each layer, and for each
+//! `middleware::from_fn` twice.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    response::{IntoResponse, Response},
+};
+use futures_util::{FutureExt, future::CatchUnwind};
+use http::{HeaderName, HeaderValue, Method};
+use pin_project_lite::pin_project;
+use shiori_sdk::ErrorCode;
+use tokio::{task::futures::TaskLocalFuture, time::Timeout};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, instrument::Instrumented};
+use uuid::Uuid;
+
+use super::{error::ApiError, language::Language};
+use crate::app::App;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The Retry-After when a request exceeded its time limit.
+const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Wraps handlers in a [`RequestService`].
+#[derive(Debug, Clone)]
+pub(super) struct RequestLayer {
+    app: App,
+    time_limit: Duration,
+}
+
+impl RequestLayer {
+    /// `time_limit` is until the head of the response; a streamed body, such as that of the event
+    /// stream, is not limited.
+    pub(super) fn new(app: &App, time_limit: Duration) -> Self {
+        Self { app: app.clone(), time_limit }
+    }
+}
+
+impl<S> Layer<S> for RequestLayer {
+    type Service = RequestService<S>;
+
+    fn layer(&self, inner: S) -> RequestService<S> {
+        RequestService { inner, layer: self.clone() }
+    }
+}
+
+/// Sets the request id, selects the language, limits the time, responds to a panic with 500, and
+/// logs and counts the request. The log holds only method, route and id: no query, no header, no
+/// body.
+#[derive(Debug, Clone)]
+pub(super) struct RequestService<S> {
+    inner: S,
+    layer: RequestLayer,
+}
+
+impl<S> Service<Request> for RequestService<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> ResponseFuture<S::Future> {
+        let started = Instant::now();
+        let id = request_id(&request);
+        let method = method_label(request.method());
+        let matched = request.extensions().get::<MatchedPath>().cloned();
+        let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let logged_id = id.to_str().unwrap_or_default();
+        // `%`: none of the three needs quotes, and finding that out takes time.
+        let span = tracing::info_span!(
+            "request",
+            request_id = %logged_id,
+            method = %method,
+            route = %route
+        );
+        let language = Language::preferred(request.headers());
+
+        let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        let handled = language.scope(handled);
+        let handled = tokio::time::timeout(self.layer.time_limit, handled.instrument(span.clone()));
+        let app = self.layer.app.clone();
+        let exchange = Exchange { app, id, method, matched, language, span, started };
+        ResponseFuture { handled, exchange: Some(exchange) }
+    }
+}
+
+/// A future with the language, span and time limit of its request, whose panics are caught.
+type Handled<F> =
+    Timeout<Instrumented<TaskLocalFuture<Language, CatchUnwind<AssertUnwindSafe<F>>>>>;
+
+pin_project! {
+    /// The response of a [`RequestService`].
+    pub(super) struct ResponseFuture<F> {
+        #[pin]
+        handled: Handled<F>,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<F> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let handled = ready!(this.handled.poll(cx));
+        let exchange = this.exchange.take().expect("a future is not polled after it is ready");
+        let result = match handled {
+            Ok(Ok(Ok(response))) => Ok(response),
+            Ok(Err(_panic)) => Err(ApiError::new(ErrorCode::Internal)),
+            Err(_elapsed) => {
+                Err(ApiError::new(ErrorCode::Unavailable).with_retry_after(TIMEOUT_RETRY_AFTER))
+            }
+        };
+        let response =
+            result.unwrap_or_else(|error| exchange.language.in_scope(|| error.into_response()));
+        Poll::Ready(Ok(exchange.finish(response)))
+    }
+}
+
+/// What is known of a request before it is handled.
+struct Exchange {
+    app: App,
+    id: HeaderValue,
+    method: &'static str,
+    matched: Option<MatchedPath>,
+    language: Language,
+    span: Span,
+    started: Instant,
+}
+
+impl Exchange {
+    fn finish(self, mut response: Response) -> Response {
+        let (status, took) = (response.status().as_u16(), self.started.elapsed());
+        let route = self.matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+        self.app.metrics.request(self.method, route, status, took);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.span.in_scope(|| tracing::info!(status, took_us, "answered"));
+        response.headers_mut().insert(X_REQUEST_ID.clone(), self.id);
+        response
+    }
+}
+
+/// The caller's request id if it is safe in a log line, otherwise a new one.
+fn request_id(request: &Request) -> HeaderValue {
+    const MAX_BYTES: usize = 128;
+    let fit = |value: &&HeaderValue| {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte);
+        !value.is_empty() && value.len() <= MAX_BYTES && value.as_bytes().iter().all(plain)
+    };
+    request.headers().get(&X_REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
+        // The generator of this thread: `Uuid::new_v4` would make a system call.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            .expect("a UUID consists of hexadecimal digits and hyphens")
+    })
+}
+
+/// The method's name for metrics, from a bounded set: clients can send any method.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}
