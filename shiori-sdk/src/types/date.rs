@@ -94,7 +94,7 @@ impl Date {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}{:02}{:02}", self.year(), self.month(), self.day())
+        write!(f, "{:08}", self.as_number())
     }
 }
 
