@@ -31,7 +31,8 @@ pub(super) struct Diaries {
     pub(super) injected_conflicts: u32,
 }
 
-/// What is kept of one date, also after its diary was deleted, so that versions keep growing.
+/// What is kept of one date. It outlives the diary, so that versions keep growing and repeated saves
+/// are recognised.
 struct Slot {
     id: DiaryId,
     version: Version,
@@ -139,7 +140,6 @@ impl Diaries {
         let slot = self.expect_version(user, date, version, summaries)?;
         slot.diary = None;
         slot.version = slot.version.next();
-        slot.applied_saves.clear();
         Ok(ApiResponse::done())
     }
 

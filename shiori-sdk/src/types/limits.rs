@@ -13,8 +13,8 @@ pub const MAX_NICKNAME_CHARS: usize = 30;
 /// Maximum length of a title, in characters (Unicode scalar values).
 pub const MAX_TITLE_CHARS: usize = 50;
 
-/// Number of a diary's latest saves that a server recognises when they are repeated. Not
-/// configurable.
+/// Number of a date's latest saves that a server recognises when they are repeated, also after the
+/// diary was deleted. Not configurable.
 pub const REMEMBERED_SAVES: usize = 64;
 
 /// Maximum length of a range in a query, in days.

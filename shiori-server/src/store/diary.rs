@@ -10,7 +10,8 @@ use super::StoreError;
 #[async_trait]
 pub trait DiaryStore: Send + Sync + fmt::Debug {
     /// Saves if the version is the expected one, or answers as before if this `save_id` was
-    /// applied already and is one of the diary's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES).
+    /// applied already and is one of the date's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES).
+    /// Only saves with an id count, and a deletion of the diary forgets none of them.
     ///
     /// # Errors
     ///
@@ -43,8 +44,9 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError>;
 
-    /// Deletes if the version is the expected one. The text is gone; the version count stays, so
-    /// that a version never names two texts.
+    /// Deletes if the version is the expected one. The text is gone. The version count stays, so
+    /// that a version never names two texts, and so do the ids of the saves: a repeated save does
+    /// not bring the deleted text back.
     ///
     /// # Errors
     ///

@@ -134,6 +134,86 @@ pub async fn a_repeated_save_is_replayed(store: Store) {
     assert_eq!(current.content.block_texts(), ["그 뒤"]);
 }
 
+/// A deletion does not forget the saves before it: each of them, whatever followed it, gets its
+/// first outcome, and changes nothing.
+pub async fn a_repeated_save_is_replayed_after_deletions(store: Store) {
+    let user = UserId::new();
+    let now = Timestamp::from_millis(1_771_200_000_000);
+    let mut applied = Vec::new();
+    let mut expected = None;
+    for round in 0..3 {
+        for text in ["새로", "고쳐서"] {
+            let mut next = save(user, expected, &format!("{round} {text}"));
+            next.save_id = Some(SaveId::new());
+            let stored = saved(&store, next.clone()).await;
+            expected = Some(stored.version);
+            applied.push((next, stored));
+        }
+        let version = expected.expect("saved");
+        let archived = store.archive(user, day(16), version, true, now).await;
+        assert!(matches!(archived, Ok(ArchiveOutcome::Archived(_))), "{archived:?}");
+        assert_replayed(&store, &applied).await;
+        let deleted = store.delete(user, day(16), version.next(), now).await;
+        assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)), "{deleted:?}");
+        assert_replayed(&store, &applied).await;
+        assert_eq!(read(&store, user).await, None, "nothing is restored");
+        let again = store.delete(user, day(16), version.next(), now).await;
+        assert!(matches!(again, Ok(DeleteOutcome::NotFound)), "{again:?}");
+        expected = None;
+    }
+    let last = saved(&store, save(user, None, "마지막")).await;
+    assert_replayed(&store, &applied).await;
+    let current = read(&store, user).await.expect("a replay deletes nothing");
+    assert_eq!(
+        (current.head.version, current.content.block_texts()),
+        (last.version, vec!["마지막".to_owned()])
+    );
+}
+
+/// Repeats each save, once as it was and once with another text over another version.
+async fn assert_replayed(store: &Store, applied: &[(NewVersion, AppliedSave)]) {
+    let before = read(store, applied[0].0.user).await;
+    for (first, stored) in applied {
+        let mut changed = first.clone();
+        changed.title = "다른 제목".to_owned();
+        changed.content = Document::from_text("다른 글");
+        changed.expected = before.as_ref().map(|record| record.head.version);
+        changed.now = Timestamp::from_millis(1_771_300_000_000);
+        for repeated in [first, &changed] {
+            match store.save(repeated).await.expect("the store answers") {
+                SaveOutcome::Replayed(again) => assert_eq!(again, *stored),
+                other => panic!("not recognised: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(read(store, applied[0].0.user).await, before);
+}
+
+/// A deletion is no save: it takes no place among the remembered ids.
+pub async fn save_ids_are_remembered_across_deletions(store: Store) {
+    let user = UserId::new();
+    let mut applied = Vec::new();
+    for n in 0..REMEMBERED_SAVES {
+        let mut next = save(user, None, &format!("{n}"));
+        next.save_id = Some(SaveId::new());
+        let stored = saved(&store, next.clone()).await;
+        assert!(stored.created);
+        let deleted = store.delete(user, day(16), stored.version, next.now).await;
+        assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)), "{deleted:?}");
+        applied.push((next, stored));
+    }
+    assert_replayed(&store, &applied).await;
+    assert_eq!(read(&store, user).await, None);
+    let mut next = save(user, None, "하나 더");
+    next.save_id = Some(SaveId::new());
+    let stored = saved(&store, next.clone()).await;
+    let outcome = store.save(&applied[0].0).await.expect("the store answers");
+    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the first is forgotten");
+    applied.remove(0);
+    applied.push((next, stored));
+    assert_replayed(&store, &applied).await;
+}
+
 /// The latest save ids are remembered, and their number is bounded.
 pub async fn save_ids_are_remembered_within_their_limit(store: Store) {
     let user = UserId::new();

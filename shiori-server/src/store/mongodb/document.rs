@@ -11,7 +11,8 @@ pub(super) const LISTING: [&str; 8] =
     ["user", "date", "deleted", "title", "version", "archived", "updated_at", "_id"];
 
 /// A stored diary. The content is JSON text, so that it round-trips byte for byte. A deleted diary
-/// leaves a tombstone without text that keeps the version, so that no version is used twice.
+/// leaves a tombstone without text that keeps the version, so that no version is used twice, and the
+/// ids of the saves, so that a repeated save is recognised.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct DiaryDocument {
     #[serde(rename = "_id")]

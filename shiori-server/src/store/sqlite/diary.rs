@@ -58,10 +58,8 @@ impl DiaryStore for SqliteStore {
                 |row| row.get::<_, i64>(0),
             )?;
             if let Some(text_id) = deleted {
-                connection.run(
-                    "UPDATE diary_text SET content = '', saves = '[]' WHERE text_id = ?",
-                    [text_id],
-                )?;
+                connection
+                    .run("UPDATE diary_text SET content = '' WHERE text_id = ?", [text_id])?;
                 return Ok(Swap::Done(()));
             }
             row(connection, user, date).map(Swap::Conflict)

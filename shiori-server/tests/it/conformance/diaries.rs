@@ -123,10 +123,42 @@ pub async fn a_repeated_save_is_replayed(server: &impl Target) {
     assert_eq!(data(&raw.post("/api/diary/20260217", &first).await, 201)["replayed"], false);
     let stranger = signed_in(server).await;
     assert_eq!(data(&stranger.post(DAY, &first).await, 201)["replayed"], false);
-    // A deletion forgets the save ids.
+}
+
+pub async fn a_repeated_save_does_not_restore_a_deleted_diary(server: &impl Target) {
+    let raw = signed_in(server).await;
+    let named = |title: &str, version: Value| {
+        let mut body = save(title, version);
+        body["save_id"] = json!(SaveId::new());
+        body
+    };
+    let (first, second) = (named("하나", Value::Null), named("둘", json!(1)));
+    let created = data(&raw.post(DAY, &first).await, 201);
+    let replaced = data(&raw.post(DAY, &second).await, 200);
+    let repeat = async || {
+        for (body, status, receipt) in [(&first, 201, &created), (&second, 200, &replaced)] {
+            let mut expected = receipt.clone();
+            expected["replayed"] = json!(true);
+            assert_eq!(data(&raw.post(DAY, body).await, status), expected);
+        }
+    };
+    server.advance(std::time::Duration::from_secs(5));
     data(&raw.delete("/api/diary/20260216?version=2").await, 200);
-    let anew = data(&raw.post(DAY, &first).await, 201);
-    assert_eq!((&anew["version"], &anew["replayed"]), (&json!(4), &json!(false)));
+    let nothing = data(&raw.get(DAY).await, 200);
+    assert_eq!(nothing["content"], Value::Null);
+    repeat().await;
+    assert_eq!(data(&raw.get(DAY).await, 200), nothing);
+    assert_error(&raw.delete("/api/diary/20260216?version=2").await, 404, "not_found");
+
+    // Nor does it touch the diary that was written after the deletion.
+    let third = data(&raw.post(DAY, &save("셋", Value::Null)).await, 201);
+    assert_eq!((&third["version"], &third["replayed"]), (&json!(4), &json!(false)));
+    repeat().await;
+    assert_eq!(data(&raw.get(DAY).await, 200)["title"], "셋");
+    data(&raw.post(&format!("{DAY}/archive"), &json!({"archived": true, "version": 4})).await, 200);
+    data(&raw.delete("/api/diary/20260216?version=5").await, 200);
+    repeat().await;
+    assert_eq!(data(&raw.get(DAY).await, 200), nothing);
 }
 
 pub async fn save_ids_are_remembered_within_their_limit(server: &impl Target) {

@@ -278,6 +278,7 @@ conformance_tests! {
         a_conflict_returns_the_current_diary,
         of_concurrent_first_saves_one_succeeds,
         a_repeated_save_is_replayed,
+        a_repeated_save_does_not_restore_a_deleted_diary,
         save_ids_are_remembered_within_their_limit,
         invalid_diaries_are_rejected_and_not_stored,
         values_at_the_limits_are_accepted,
