@@ -81,7 +81,7 @@ impl From<Option<Version>> for Precondition {
 /// The result of [`Diaries::get_if_changed`].
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// The diary still has the known version.
+    /// Version, summary status and emotion are still the known ones.
     Unchanged,
     /// The current diary; `None` if it was deleted.
     Changed(Option<Diary>),
@@ -105,16 +105,21 @@ impl Diaries {
         Ok(response.data::<DayView>()?.into_diary())
     }
 
-    /// The diary of a date if its version is not the known one. The server sends no content
-    /// otherwise.
+    /// The diary of a date if its version, its summary status or its emotion is not the known one,
+    /// by the [`etag`](Diary::etag) of the known one. The server sends no content otherwise.
+    ///
+    /// Without an `etag`, or while the server cannot read the summaries, the diary is read anew.
     ///
     /// # Errors
     ///
     /// [`Error`] if the request fails or there is no session.
     pub async fn get_if_changed(&self, known: &Diary) -> Result<Change> {
-        let etag = HeaderValue::from_str(&format!("\"{}\"", known.version))
-            .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))?;
-        let request = Request::get(path(known.date)).header(IF_NONE_MATCH, etag);
+        let mut request = Request::get(path(known.date));
+        if let Some(etag) = &known.etag {
+            let etag = HeaderValue::from_str(etag)
+                .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(error))?;
+            request = request.header(IF_NONE_MATCH, etag);
+        }
         let response = self.client.send(&request).await?;
         if response.status == StatusCode::NOT_MODIFIED {
             return Ok(Change::Unchanged);

@@ -1,6 +1,9 @@
 //! Diaries: compare-and-swap saves, recognised by their `save_id` if repeated.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use hyper::{
     StatusCode,
@@ -15,8 +18,8 @@ use super::{
 };
 use crate::types::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
-    DiaryId, Document, DocumentError, DocumentLimits, Draft, ErrorCode, SaveId, SaveReceipt,
-    SaveRequest, Timestamp, UserId, Version,
+    DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft, Emotion,
+    ErrorCode, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId, Version,
     limits::{MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
@@ -65,15 +68,21 @@ impl Diaries {
         let Some(diary) = self.view(user, date, summaries) else {
             return Ok(ApiResponse::ok(&DayView::absent(date)));
         };
-        let etag = etag(diary.version);
-        let known = request.header(IF_NONE_MATCH).unwrap_or_default().split(',').map(str::trim);
-        let mut known = known.map(|tag| tag.strip_prefix("W/").unwrap_or(tag));
-        let response = if known.any(|tag| tag == "*" || tag == etag) {
+        let etag = diary.etag.clone();
+        let lines = request.headers.get_all(IF_NONE_MATCH).iter();
+        let known = lines.filter_map(|line| line.to_str().ok()).any(|line| {
+            let mut tags = line.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+            line.trim() == "*" || tags.any(|tag| etag.as_deref() == Some(tag))
+        });
+        let response = if known {
             ApiResponse::empty(StatusCode::NOT_MODIFIED)
         } else {
             ApiResponse::ok(&DayView::from(diary))
         };
-        Ok(response.with_header(ETAG, &etag))
+        Ok(match etag {
+            Some(etag) => response.with_header(ETAG, &etag),
+            None => response,
+        })
     }
 
     pub(super) fn list(
@@ -125,7 +134,7 @@ impl Diaries {
             replayed: replayed.is_some(),
         };
         let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(ApiResponse::with_status(status, &receipt).with_header(ETAG, &etag(saved.version)))
+        Ok(ApiResponse::with_status(status, &receipt))
     }
 
     pub(super) fn delete(
@@ -186,6 +195,12 @@ impl Diaries {
     fn view(&self, user: UserId, date: Date, summaries: &Summaries) -> Option<Diary> {
         let slot = self.slots.get(&(user, date))?;
         let diary = slot.diary.as_ref()?;
+        let (emotion, summary_status) = if summaries.are_unavailable {
+            (None, None)
+        } else {
+            let status = summaries.diary_status(user, date, slot.version);
+            (summaries.emotion(user, date), Some(status))
+        };
         Some(Diary {
             id: slot.id,
             date,
@@ -194,8 +209,9 @@ impl Diaries {
             version: slot.version,
             is_archived: diary.is_archived,
             updated_at: diary.updated_at,
-            emotion: summaries.emotion(user, date),
-            summary_status: summaries.diary_status(user, date, slot.version),
+            emotion,
+            summary_status,
+            etag: summary_status.map(|status| etag(slot.id, slot.version, status, emotion)),
         })
     }
 
@@ -269,6 +285,14 @@ fn entry(diary: Diary) -> DiaryEntry {
     }
 }
 
-fn etag(version: Version) -> String {
-    format!("\"{version}\"")
+/// A validator that changes with each of these. The keys of [`DefaultHasher::new`] are constant.
+fn etag(
+    id: DiaryId,
+    version: Version,
+    status: DiarySummaryStatus,
+    emotion: Option<Emotion>,
+) -> String {
+    let mut hasher = DefaultHasher::new();
+    (id, version, status, emotion).hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
 }

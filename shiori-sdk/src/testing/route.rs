@@ -44,6 +44,27 @@ pub enum Route {
 }
 
 impl Route {
+    /// Whether it reads or changes summaries.
+    pub(super) fn needs_summaries(self) -> bool {
+        matches!(
+            self,
+            Self::RequestSummary | Self::Summary | Self::Events | Self::Cancel | Self::Reflection
+        )
+    }
+
+    /// Whether its responses are a user's data that a client may keep and revalidate.
+    pub(super) fn is_personal(self) -> bool {
+        matches!(
+            self,
+            Self::Get
+                | Self::List
+                | Self::Sessions
+                | Self::Summary
+                | Self::Events
+                | Self::Reflection
+        )
+    }
+
     /// The route of a request, and the date or id in its path.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{

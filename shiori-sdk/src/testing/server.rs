@@ -9,7 +9,7 @@ use http_body_util::{
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY},
     server::conn::http1,
     service::service_fn,
 };
@@ -114,11 +114,17 @@ async fn exchange(
     if response_is_lost {
         return Err(ConnectionLost);
     }
-    Ok(match reply {
+    let mut response = match reply {
         Ok(Reply::Complete(response)) => complete(response, id),
         Ok(Reply::Events(events)) => streamed(events, id),
         Err(error) => complete(error.into(), id),
-    })
+    };
+    if route.is_some_and(Route::is_personal) {
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+        headers.insert(VARY, HeaderValue::from_static("authorization, accept-language"));
+    }
+    Ok(response)
 }
 
 enum Reply {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE};
 use uuid::Uuid;
 
 use super::{
@@ -185,6 +185,7 @@ fn issue_tokens(
     let max_age = session.expires_at.duration_since(now).as_secs();
     ApiResponse::ok(&AccessToken { token, expires_in: ACCESS_TOKEN_TTL.as_secs() })
         .with_header(SET_COOKIE, &cookie(&refresh_token, max_age))
+        .with_header(CACHE_CONTROL, "no-store")
 }
 
 fn cookie(token: &str, max_age: u64) -> String {

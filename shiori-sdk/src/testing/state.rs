@@ -1,5 +1,7 @@
 //! The state of the fake server, and which part of it handles which request.
 
+use std::time::Duration;
+
 use hyper::{StatusCode, header::USER_AGENT};
 
 use super::{
@@ -11,7 +13,7 @@ use super::{
     sessions::Sessions,
     summaries::Summaries,
 };
-use crate::types::{SignedUp, Timestamp, UserId, VerifyRequest};
+use crate::types::{ErrorCode, SignedUp, Summary, SummaryId, Timestamp, UserId, VerifyRequest};
 
 pub(super) struct State {
     /// The fake's time. It only moves when a test advances it.
@@ -20,6 +22,14 @@ pub(super) struct State {
     pub(super) sessions: Sessions,
     pub(super) diaries: Diaries,
     pub(super) summaries: Summaries,
+}
+
+/// How long a client should wait when a part of the server does not answer.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// 503: the store of the summaries does not answer.
+fn unavailable() -> ApiError {
+    ApiError::new(503, ErrorCode::Unavailable).with_retry_after(UNAVAILABLE_RETRY_AFTER)
 }
 
 impl State {
@@ -36,6 +46,10 @@ impl State {
     /// The response to a request, without waiting.
     pub(super) fn handle(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
         let now = self.now;
+        if request.route.needs_summaries() && self.summaries.are_unavailable {
+            self.user(request)?;
+            return Err(unavailable());
+        }
         match request.route {
             Route::SignUp => {
                 let user_id = self.accounts.sign_up(request.body()?)?;
@@ -103,6 +117,18 @@ impl State {
                 self.summaries.reflection(user, request, &self.diaries)
             }
         }
+    }
+
+    /// The user's summary, unless the summaries are unavailable.
+    pub(super) fn available_summary(
+        &mut self,
+        user: UserId,
+        id: SummaryId,
+    ) -> Result<Summary, ApiError> {
+        if self.summaries.are_unavailable {
+            return Err(unavailable());
+        }
+        self.summaries.view(user, id)
     }
 
     /// Authenticates a request.

@@ -33,6 +33,8 @@ pub(super) struct Summaries {
     completed: Vec<SummaryId>,
     /// The text that every summary is completed with as soon as it is requested.
     pub(super) auto_complete: Option<String>,
+    /// The diaries of responses then have neither summary status nor emotion.
+    pub(super) are_unavailable: bool,
 }
 
 struct Row {

@@ -71,6 +71,13 @@ impl SummaryClock {
         self.step(|state| state.summaries.requeue(id, kind))
     }
 
+    /// While `unavailable`, requests for summaries and reflections fail with 503, and diaries have
+    /// neither [`summary_status`](crate::Diary::summary_status), `emotion` nor `etag`, as when the
+    /// server's store of summaries does not answer. Diaries are read and saved. Steps are applied.
+    pub fn set_unavailable(&self, unavailable: bool) {
+        self.shared.state().summaries.are_unavailable = unavailable;
+    }
+
     fn step(&self, step: impl FnOnce(&mut State) -> bool) -> bool {
         let is_applied = step(&mut self.shared.state());
         self.shared.notify_changed();

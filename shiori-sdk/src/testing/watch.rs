@@ -30,7 +30,7 @@ pub(super) async fn long_poll(
     let deadline = Instant::now() + wait;
     let mut changes = shared.subscribe();
     loop {
-        let summary = shared.state().summaries.view(user, id)?;
+        let summary = shared.state().available_summary(user, id)?;
         let is_changed = summary.revision > after || summary.status.is_final();
         if is_changed || Instant::now() >= deadline {
             return Ok(ApiResponse::ok(&summary));
@@ -57,7 +57,7 @@ impl EventStream {
         let user = shared.state().user(request)?;
         let id = request.id()?;
         let changes = shared.subscribe();
-        shared.state().summaries.view(user, id)?;
+        shared.state().available_summary(user, id)?;
         let last_event_id = request.header("last-event-id").and_then(|text| text.parse().ok());
         let last_event_id = last_event_id.map(Revision::new);
         Ok(Self { shared, user, id, changes, last_event_id, last_sent: None, is_final: false })

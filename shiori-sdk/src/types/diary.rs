@@ -121,8 +121,18 @@ pub struct Diary {
     /// the crate does not know it.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// The status of the newest summary that covers the date.
-    pub summary_status: DiarySummaryStatus,
+    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
+    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
+    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    #[serde(default)]
+    pub summary_status: Option<DiarySummaryStatus>,
+    /// The entity tag of this answer, for [`Diaries::get_if_changed`]: opaque, and another one
+    /// whenever id, version, summary status or emotion are others. `None` if the server could not
+    /// read the summaries.
+    ///
+    /// [`Diaries::get_if_changed`]: https://docs.rs/shiori-sdk/latest/shiori_sdk/struct.Diaries.html#method.get_if_changed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 impl Diary {
@@ -169,8 +179,15 @@ pub struct DayView {
     /// the crate does not know it.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// The status of the newest summary that covers the date.
-    pub summary_status: DiarySummaryStatus,
+    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
+    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
+    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    #[serde(default)]
+    pub summary_status: Option<DiarySummaryStatus>,
+    /// The value of the response's `ETag`; absent if there is no diary, or if the server could not
+    /// read the summaries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
 }
 
 impl DayView {
@@ -185,7 +202,8 @@ impl DayView {
             is_archived: false,
             updated_at: None,
             emotion: None,
-            summary_status: DiarySummaryStatus::None,
+            summary_status: Some(DiarySummaryStatus::None),
+            etag: None,
         }
     }
 
@@ -201,6 +219,7 @@ impl DayView {
             updated_at: self.updated_at?,
             emotion: self.emotion,
             summary_status: self.summary_status,
+            etag: self.etag,
         })
     }
 }
@@ -217,6 +236,7 @@ impl From<Diary> for DayView {
             updated_at: Some(diary.updated_at),
             emotion: diary.emotion,
             summary_status: diary.summary_status,
+            etag: diary.etag,
         }
     }
 }
@@ -241,8 +261,11 @@ pub struct DiaryEntry {
     pub title: String,
     /// The version that the next save has to expect.
     pub version: Version,
-    /// The status of the newest summary that covers the date.
-    pub summary_status: DiarySummaryStatus,
+    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
+    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
+    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    #[serde(default)]
+    pub summary_status: Option<DiarySummaryStatus>,
     /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
@@ -373,7 +396,8 @@ mod tests {
             is_archived: false,
             updated_at: Timestamp::UNIX_EPOCH,
             emotion: None,
-            summary_status: DiarySummaryStatus::None,
+            summary_status: Some(DiarySummaryStatus::None),
+            etag: Some("\"abc\"".to_owned()),
         };
         let draft = diary.to_draft();
         let request = SaveRequest {
@@ -391,7 +415,9 @@ mod tests {
 
     #[test]
     fn a_diary_of_a_newer_server_decodes() {
-        fn check<T: DeserializeOwned>(parts: fn(T) -> (Option<Emotion>, DiarySummaryStatus)) {
+        fn check<T: DeserializeOwned>(
+            parts: fn(T) -> (Option<Emotion>, Option<DiarySummaryStatus>),
+        ) {
             for (field, value, expected) in [
                 (
                     "added_later",
@@ -405,11 +431,17 @@ mod tests {
                 let mut body = json();
                 body[field] = value;
                 let (emotion, status) = parts(serde_json::from_value(body).expect(field));
-                assert_eq!((emotion, status.as_str()), expected, "{field}");
+                let status = status.map(DiarySummaryStatus::as_str);
+                assert_eq!((emotion, status), (expected.0, Some(expected.1)), "{field}");
             }
             let mut body = json();
             body.as_object_mut().expect("an object").remove("emotion");
-            assert_eq!(parts(serde_json::from_value(body).expect("no emotion")).0, None);
+            assert_eq!(parts(serde_json::from_value(body.clone()).expect("no emotion")).0, None);
+            body["summary_status"] = json!(null);
+            let unknown = parts(serde_json::from_value(body.clone()).expect("no status"));
+            assert_eq!(unknown, (None, None));
+            body.as_object_mut().expect("an object").remove("summary_status");
+            assert_eq!(parts(serde_json::from_value(body).expect("no status")), (None, None));
         }
         check(|diary: Diary| (diary.emotion, diary.summary_status));
         check(|view: DayView| (view.emotion, view.summary_status));

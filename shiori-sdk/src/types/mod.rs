@@ -129,11 +129,14 @@ mod growth {
         });
         let read_diary: Diary = read(diary.clone());
         assert_eq!(read_diary.emotion, None);
-        assert_eq!(read_diary.summary_status, DiarySummaryStatus::Unknown);
+        assert_eq!(read_diary.summary_status, Some(DiarySummaryStatus::Unknown));
         let view: DayView = read(diary.clone());
         assert_eq!(view.emotion, None);
         let entry: DiaryEntry = read(diary.clone());
-        assert_eq!((entry.emotion, entry.summary_status), (None, DiarySummaryStatus::Unknown));
+        assert_eq!(
+            (entry.emotion, entry.summary_status),
+            (None, Some(DiarySummaryStatus::Unknown))
+        );
         let conflict: ConflictBody = read(json!({ "current": diary, "added_later": 1 }));
         assert!(conflict.current.is_some());
     }

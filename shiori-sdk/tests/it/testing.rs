@@ -241,8 +241,34 @@ async fn a_summary_takes_the_steps_that_it_is_told_to() {
     append(&client, day(), "덧붙임").await.unwrap();
     assert!(client.reflections().get(week()).await.unwrap().unwrap().stale);
     let diary = client.diaries().get(day()).await.unwrap().unwrap();
-    assert_eq!(diary.summary_status, DiarySummaryStatus::Stale);
+    assert_eq!(diary.summary_status, Some(DiarySummaryStatus::Stale));
     assert_eq!(diary.emotion, Some(Emotion::Happiness));
+}
+
+#[tokio::test]
+async fn diaries_are_read_while_summaries_are_unavailable() {
+    let fake = FakeShiori::start();
+    let client = fake.client().await;
+    append(&client, day(), "아침").await.unwrap();
+    let known = client.diaries().get(day()).await.unwrap().unwrap();
+    assert!(client.diaries().get_if_changed(&known).await.unwrap().is_unchanged());
+
+    fake.summaries().set_unavailable(true);
+    let diary = client.diaries().get(day()).await.unwrap().unwrap();
+    assert_eq!((diary.summary_status, diary.emotion, &diary.etag), (None, None, &None));
+    assert!(!client.diaries().get_if_changed(&known).await.unwrap().is_unchanged());
+    assert!(!client.diaries().get_if_changed(&diary).await.unwrap().is_unchanged());
+    let entries = client.diaries().list(week().into()).await.unwrap();
+    assert_eq!(entries[0].summary_status, None);
+    append(&client, day(), "저녁").await.unwrap();
+    let error = client.reflections().get(week()).await.unwrap_err();
+    assert_eq!(error.status_code(), Some(503));
+
+    fake.summaries().set_unavailable(false);
+    let diary = client.diaries().get(day()).await.unwrap().unwrap();
+    assert_eq!(diary.summary_status, Some(DiarySummaryStatus::None));
+    assert!(!client.diaries().get_if_changed(&known).await.unwrap().is_unchanged());
+    assert!(client.diaries().get_if_changed(&diary).await.unwrap().is_unchanged());
 }
 
 #[tokio::test]

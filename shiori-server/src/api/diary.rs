@@ -2,6 +2,7 @@
 
 use axum::{
     extract::State,
+    middleware,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,6 +15,7 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caching::{etag, is_known, personal},
     caller::Caller,
     error::ApiError,
     extract::{Body, DateInPath, Params, RangeInQuery},
@@ -32,6 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_diary, save_diary, delete_diary))
         .routes(routes!(list_diaries))
         .routes(routes!(archive_diary))
+        .route_layer(middleware::from_fn(personal))
 }
 
 /// Save a day's diary: a compare-and-swap on its version.
@@ -83,18 +86,19 @@ async fn save_diary(
     };
     let message = Message { ko: "일기를 저장했습니다.", en: "The diary is saved." };
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(Reply::ok(message, receipt)
-        .with_status(status)
-        .with_header(header::ETAG, etag(saved.version)?))
+    // Without an ETag: what was saved is not all of what a read returns.
+    Ok(Reply::ok(message, receipt).with_status(status))
 }
 
-/// A day's diary.
+/// A day's diary. While the store of the summaries does not answer, `summary_status` and `emotion` are
+/// null, and there is no `ETag`.
 #[utoipa::path(
     get, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
     params(("date" = Date, Path), ("If-None-Match" = Option<String>, Header)),
     responses(
-        (status = 200, description = "the diary, or nulls where there is none", body = Envelope<DayView>),
-        (status = 304, description = "the version is the one named"),
+        (status = 200, description = "the diary, or nulls where there is none", body = Envelope<DayView>,
+         headers(("ETag" = String, description = "opaque; changes with version, summary status and emotion"))),
+        (status = 304, description = "nothing of it has changed"),
         (status = 422, description = "invalid_date"),
     )
 )]
@@ -108,16 +112,26 @@ async fn get_diary(
     let Some((record, annotations)) = app.days.day(caller.user, date).await? else {
         return Ok(Reply::ok(message, DayView::absent(date)).into_response());
     };
-    let etag = etag(record.head.version)?;
-    if headers.get_all(header::IF_NONE_MATCH).iter().any(|value| matches_etag(value, &etag)) {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let reply = Reply::ok(message, DayView::from(view(record, &annotations)))
-        .with_header(header::ETAG, etag);
-    Ok(reply.into_response())
+    let diary = view(record, annotations.as_ref());
+    let etag = diary.etag.as_deref().map(HeaderValue::from_str).transpose()?;
+    let mut response = if is_known(&headers, diary.etag.as_deref()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let message = if annotations.is_some() { message } else { NOT_ANNOTATED };
+        Reply::ok(message, DayView::from(diary)).into_response()
+    };
+    response.headers_mut().extend(etag.map(|etag| (header::ETAG, etag)));
+    Ok(response)
 }
 
-/// The diaries of a range of dates, without their contents.
+/// A diary is here, but not what the summaries say of its day.
+const NOT_ANNOTATED: Message = Message {
+    ko: "일기를 불러왔습니다. 요약 상태와 감정은 지금 확인할 수 없습니다.",
+    en: "The diary is here; its summary status and emotion are not available now.",
+};
+
+/// The diaries of a range of dates, without their contents. While the store of the summaries does not
+/// answer, `summary_status` and `emotion` are null.
 #[utoipa::path(
     get, path = "/api/diary", tag = "diary", security(("access_token" = [])),
     params(("start" = Date, Query), ("end" = Date, Query)),
@@ -134,15 +148,21 @@ async fn list_diaries(
 ) -> Result<Reply<Vec<DiaryEntry>>, ApiError> {
     let (heads, annotations) = app.days.days(caller.user, range).await?;
     let entry = |head: DiaryHead| DiaryEntry {
-        summary_status: annotations.status(head.date, head.version),
-        emotion: annotations.emotion(head.date),
+        summary_status: annotations.as_ref().map(|of| of.status(head.date, head.version)),
+        emotion: annotations.as_ref().and_then(|of| of.emotion(head.date)),
         date: head.date,
         title: head.title,
         version: head.version,
         is_archived: head.is_archived,
         updated_at: head.updated_at,
     };
-    let message = Message { ko: "일기 목록입니다.", en: "The diaries of the range." };
+    let message = match annotations {
+        Some(_) => Message { ko: "일기 목록입니다.", en: "The diaries of the range." },
+        None => Message {
+            ko: "일기 목록입니다. 요약 상태와 감정은 지금 확인할 수 없습니다.",
+            en: "The diaries of the range; their summary status and emotion are not available now.",
+        },
+    };
     Ok(Reply::ok(message, heads.into_iter().map(entry).collect()))
 }
 
@@ -218,36 +238,29 @@ async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryReco
     tracing::debug!(%date, "diary conflict");
     let current = match current {
         None => None,
-        Some(record) => match app.summaries.annotations(user, one_day(date)).await {
-            Ok(annotations) => Some(view(record, &annotations)),
-            Err(error) => return error.into(),
-        },
+        Some(record) => {
+            let annotations = app.days.annotations(user, one_day(date)).await;
+            Some(view(record, annotations.as_ref()))
+        }
     };
     ApiError::conflict(ConflictBody { current })
 }
 
-fn view(record: DiaryRecord, annotations: &Annotations) -> Diary {
-    let date = record.head.date;
+/// The diary; without summary status, emotion and tag if the annotations cannot be read.
+fn view(record: DiaryRecord, annotations: Option<&Annotations>) -> Diary {
+    let DiaryHead { id, date, version, .. } = record.head;
+    let summary_status = annotations.map(|of| of.status(date, version));
+    let emotion = annotations.and_then(|of| of.emotion(date));
     Diary {
-        summary_status: annotations.status(date, record.head.version),
-        emotion: annotations.emotion(date),
-        id: record.head.id,
+        summary_status,
+        emotion,
+        etag: summary_status.map(|status| etag(id, version, status, emotion)),
+        id,
         date,
         title: record.head.title,
         content: record.content,
-        version: record.head.version,
+        version,
         is_archived: record.head.is_archived,
         updated_at: record.head.updated_at,
     }
-}
-
-fn etag(version: Version) -> Result<HeaderValue, ApiError> {
-    Ok(HeaderValue::from_str(&format!("\"{version}\""))?)
-}
-
-/// Whether a value of If-None-Match matches the tag, by weak comparison (RFC 9110, section 13.1.2).
-fn matches_etag(value: &HeaderValue, etag: &HeaderValue) -> bool {
-    let tags = value.to_str().unwrap_or_default().split(',').map(str::trim);
-    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes();
-    tags.into_iter().any(|tag| tag == "*" || opaque(tag))
 }

@@ -1,6 +1,7 @@
 //! The HTTP API.
 
 mod account;
+mod caching;
 mod caller;
 mod diary;
 mod error;

@@ -1,9 +1,9 @@
 //! Sessions: refresh and verify their tokens, list and end them.
 
-use axum::extract::State;
+use axum::{extract::State, middleware};
 use http::{
     HeaderMap, HeaderValue,
-    header::{COOKIE, SET_COOKIE},
+    header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
 };
 use serde_json::Value;
 use shiori_sdk::{
@@ -13,6 +13,7 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    caching::personal,
     caller::Caller,
     error::ApiError,
     extract::{Body, IdInPath},
@@ -31,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(verify))
         .routes(routes!(list_sessions))
         .routes(routes!(end_session))
+        .route_layer(middleware::from_fn(personal))
 }
 
 /// Renew a session's tokens.
@@ -165,7 +167,9 @@ pub(super) fn issue_tokens(
     let max_age = session.expires_at.duration_since(now).as_secs();
     let cookie = cookie(&refresh_token, max_age, &app.session_policy)?;
     Ok(Reply::ok(message, AccessToken { token, expires_in: ttl.as_secs() })
-        .with_header(SET_COOKIE, cookie))
+        .with_header(SET_COOKIE, cookie)
+        // RFC 6749, section 5.1.
+        .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store")))
 }
 
 /// The cookie that deletes the refresh token of a client.

@@ -2,23 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use shiori_sdk::{Date, DateRange, DayEmotion, DiarySummaryStatus, Emotion, UserId, Version};
+use shiori_sdk::{Date, DayEmotion, DiarySummaryStatus, Emotion, Version};
 
-use super::Summaries;
-use crate::store::{StoreError, WeekStatus};
-
-impl Summaries {
-    /// The summary statuses and emotions of the days in the range.
-    pub(crate) async fn annotations(
-        &self,
-        user: UserId,
-        range: DateRange,
-    ) -> Result<Annotations, StoreError> {
-        let weeks = self.0.store.week_statuses(user, range).await?;
-        let tags = self.0.store.emotion_tags(user, range).await?;
-        Ok(Annotations { weeks, tags })
-    }
-}
+use crate::store::WeekStatus;
 
 /// The summary statuses and emotions of some days.
 #[derive(Debug, Clone, PartialEq)]

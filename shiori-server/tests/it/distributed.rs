@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use serde_json::json;
-use shiori_sdk::{Document, SaveId, SummaryStatus, Week};
+use shiori_sdk::{Change, Document, Precondition, SaveId, SummaryStatus, Week};
 use tokio::time::timeout;
 
 use crate::{
     fake_llm::{Behavior, FakeLlm},
-    fixtures::{day, wait_until, week, write_week},
+    fixtures::{day, draft, wait_until, week, write_week},
     proxy::Proxy,
-    raw_client::RawClient,
+    raw_client::{RawClient, RawResponse},
     saves,
     test_cluster::{PrivateRedis, TestCluster, request_summaries, sign_up_on},
 };
@@ -328,12 +328,7 @@ async fn the_server_recovers_from_engine_outages() {
     let mut redis = reqwest::Url::parse(&cluster.redis).unwrap();
     let mut proxies = Vec::new();
     for url in [&mut mysql, &mut mongodb, &mut redis] {
-        let engine = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        let proxy = Proxy::start(&engine).await;
-        let (host, port) = proxy.addr().split_once(':').unwrap();
-        url.set_host(Some(host)).unwrap();
-        url.set_port(Some(port.parse().unwrap())).unwrap();
-        proxies.push(proxy);
+        proxies.push(proxied(url).await);
     }
     // Otherwise the driver would discover the replica set's members and bypass the proxy.
     mongodb.set_query(Some("directConnection=true"));
@@ -381,6 +376,92 @@ async fn the_server_recovers_from_engine_outages() {
     drop(proxies);
     cluster.mongodb.set_query(None);
     cluster.count("SELECT COUNT(*) FROM summary").await;
+}
+
+/// A proxy before the engine of this URL, which then names the proxy.
+async fn proxied(url: &mut reqwest::Url) -> Proxy {
+    let engine = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
+    let proxy = Proxy::start(&engine).await;
+    let (host, port) = proxy.addr().split_once(':').unwrap();
+    url.set_host(Some(host)).unwrap();
+    url.set_port(Some(port.parse().unwrap())).unwrap();
+    proxy
+}
+
+/// While MySQL is unreachable or stands still, diaries are read, listed, saved, archived and deleted,
+/// and conflicts are answered, soon and without summary status and emotion. Afterwards these are back.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn diaries_do_not_depend_on_mysql() {
+    let mut cluster = TestCluster::create().await;
+    let mut mysql = cluster.mysql.clone();
+    let proxy = proxied(&mut mysql).await;
+    let direct = std::mem::replace(&mut cluster.mysql, mysql);
+    let server = cluster.server(|_| {}).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let device = sign_up_on(&[&server.url()]).await.remove(0);
+    const DAY: &str = "/api/diary/20260216";
+    let mut version = 0;
+    for stalled in [false, true] {
+        save_next_version(&raw, &mut version).await.expect("saved");
+        let tag = raw.get(DAY).await.headers["etag"].to_str().unwrap().to_owned();
+        let diary = device.diaries().save(day(17), draft("글"), Precondition::IfAbsent);
+        diary.send().await.unwrap();
+        let known = device.diaries().get(day(17)).await.unwrap().unwrap();
+        assert!(known.summary_status.is_some() && known.etag.is_some());
+        let set = |off| if stalled { proxy.set_stalled(off) } else { proxy.set_down(off) };
+        set(true);
+
+        let outage = async {
+            let read = raw.request(reqwest::Method::GET, DAY).header("if-none-match", &tag);
+            let read = RawResponse::send(read).await;
+            assert_eq!(read.status, 200, "{}", read.text);
+            assert!(!read.headers.contains_key("etag"));
+            let shown = &read.json()["data"];
+            assert_eq!(
+                (&shown["version"], &shown["summary_status"]),
+                (&json!(version), &json!(null))
+            );
+            let list = raw.get("/api/diary?start=20260201&end=20260228").await;
+            assert_eq!(list.status, 200, "{}", list.text);
+            let entry = &list.json()["data"][0];
+            assert_eq!((&entry["version"], &entry["emotion"]), (&json!(version), &json!(null)));
+            save_next_version(&raw, &mut version).await.expect("saved");
+            let body = json!({"title": "진 글", "content": {"type": "doc"}, "version": 0});
+            let archive = json!({"archived": true, "version": 0});
+            for lost in [
+                raw.post(DAY, &body).await,
+                raw.post(&format!("{DAY}/archive"), &archive).await,
+                raw.delete(&format!("{DAY}?version=0")).await,
+            ] {
+                assert_eq!(lost.error(), "diary_conflict", "{}", lost.text);
+                let current = &lost.json()["data"]["current"];
+                assert_eq!(current["version"], version);
+                assert_eq!(current["summary_status"], json!(null));
+            }
+            let changed = device.diaries().get_if_changed(&known).await.unwrap();
+            let Change::Changed(Some(diary)) = changed else { panic!("{changed:?}") };
+            assert_eq!(
+                (diary.version, diary.summary_status, diary.etag),
+                (known.version, None, None)
+            );
+            let archived = device.diaries().archive(day(17), known.version, true).await.unwrap();
+            device.diaries().delete(day(17), archived).await.unwrap();
+            let refused = raw.get("/api/diary/reflections?start=20260216&end=20260222").await;
+            assert_eq!((refused.status, refused.error().as_str()), (503, "unavailable"));
+        };
+        // Seven answers wait for MySQL, most of them shortly; the refusal waits for its time-out.
+        timeout(Duration::from_secs(15), outage).await.expect("answers do not wait for MySQL");
+
+        set(false);
+        wait_until("the summary status is back", async || {
+            raw.get(DAY).await.json()["data"]["summary_status"] == "none"
+        })
+        .await;
+    }
+    server.stop().await;
+    cluster.mysql = direct;
+    cluster.drop_databases().await;
 }
 
 /// Saves the next version. `Err` when the server answered with a well-formed 503; `version` is the

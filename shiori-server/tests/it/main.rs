@@ -24,4 +24,5 @@ mod summaries;
 mod test_cluster;
 mod test_server;
 mod timeouts;
+mod unreadable;
 mod workers;

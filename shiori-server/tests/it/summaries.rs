@@ -33,7 +33,7 @@ async fn a_week_is_summarised_with_seven_emotions() {
     assert_eq!((reflection.stale, reflection.engine.as_str()), (false, "extractive/1"));
     let entries = client.diaries().list(week().into()).await.unwrap();
     for entry in &entries {
-        assert_eq!(entry.summary_status, DiarySummaryStatus::Completed);
+        assert_eq!(entry.summary_status, Some(DiarySummaryStatus::Completed));
         assert_eq!(entry.emotion, Some(Emotion::Happiness));
     }
 
@@ -48,7 +48,7 @@ async fn a_week_is_summarised_with_seven_emotions() {
         } else {
             DiarySummaryStatus::Completed
         };
-        assert_eq!(entry.summary_status, expected, "{}", entry.date);
+        assert_eq!(entry.summary_status, Some(expected), "{}", entry.date);
     }
     server.stop().await;
 }
@@ -140,7 +140,7 @@ async fn a_week_of_empty_diaries_fails_clearly() {
     assert_eq!(summary.failure.map(|failure| failure.kind), Some(FailureKind::NoText));
     assert_eq!(summary.attempts, 1, "it is not retried");
     let entries = client.diaries().list(week().into()).await.unwrap();
-    assert!(entries.iter().all(|entry| entry.summary_status == DiarySummaryStatus::Failed));
+    assert!(entries.iter().all(|entry| entry.summary_status == Some(DiarySummaryStatus::Failed)));
     server.stop().await;
 }
 
@@ -171,13 +171,13 @@ async fn an_unfinished_summary_can_be_cancelled_and_requested_again() {
     write_week(&client, "취소할 주").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let statuses = client.diaries().list(week().into()).await.unwrap();
-    assert!(statuses.iter().all(|day| day.summary_status == DiarySummaryStatus::Pending));
+    assert!(statuses.iter().all(|day| day.summary_status == Some(DiarySummaryStatus::Pending)));
     handle.cancel().await.unwrap();
     let summary = handle.wait().await.unwrap();
     assert_eq!(summary.status, SummaryStatus::Cancelled);
     assert_eq!(handle.cancel().await.unwrap_err().status_code(), Some(409));
     let statuses = client.diaries().list(week().into()).await.unwrap();
-    assert!(statuses.iter().all(|day| day.summary_status == DiarySummaryStatus::None));
+    assert!(statuses.iter().all(|day| day.summary_status == Some(DiarySummaryStatus::None)));
     let again = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     assert_ne!(again.id(), handle.id());
     server.stop().await;
@@ -278,6 +278,6 @@ async fn overlapping_weeks_each_have_their_summary() {
     }
     let entries = client.diaries().list(days).await.unwrap();
     assert_eq!(entries.len(), 9);
-    assert!(entries.iter().all(|day| day.summary_status == DiarySummaryStatus::Completed));
+    assert!(entries.iter().all(|day| day.summary_status == Some(DiarySummaryStatus::Completed)));
     server.stop().await;
 }

@@ -58,6 +58,7 @@ pub async fn a_login_gives_a_token_and_a_cookie(server: &impl Target) {
     let login = json!({"email": email, "password": Person::PASSWORD});
     let response = device.raw.post("/api/user/login", &login).await;
     let given = data(&response, 200);
+    assert_eq!(response.headers["cache-control"], "no-store");
     assert_eq!(given["expires_in"], 900);
     assert_ne!(given["token"], device.access);
     let set = response.headers["set-cookie"].to_str().unwrap();

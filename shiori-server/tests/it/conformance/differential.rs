@@ -60,6 +60,7 @@ struct Driver<S> {
     summaries: Vec<SummaryId>,
     /// Numbers that replace ids, in the order of their first use.
     names: HashMap<Uuid, usize>,
+    tags: HashMap<String, usize>,
     start: Timestamp,
 }
 
@@ -72,8 +73,8 @@ impl<S: Target> Driver<S> {
         let laptop = Device::log_in(&server, &email).await;
         let devices = [phone, laptop, Device::sign_up(&server).await.0];
         let cookies = devices.each_ref().map(|device| vec![device.cookie.clone()]);
-        let (summaries, names) = (Vec::new(), HashMap::new());
-        Self { server, devices, cookies, summaries, names, start }
+        let (summaries, names, tags) = (Vec::new(), HashMap::new(), HashMap::new());
+        Self { server, devices, cookies, summaries, names, tags, start }
     }
 
     /// Applies the step; returns the normalized outcome.
@@ -143,8 +144,17 @@ impl<S: Target> Driver<S> {
             self.mask(&mut value);
             value
         };
-        let names = ["etag", "location", "retry-after", "content-type", "set-cookie"];
-        json!({"status": response.status, "headers": names.map(&mut header), "body": body})
+        let names =
+            ["location", "retry-after", "content-type", "set-cookie", "cache-control", "vary"];
+        let headers = names.map(&mut header);
+        let tag = response.headers.get("etag").map(|tag| self.tag(tag.to_str().unwrap()));
+        json!({"status": response.status, "headers": headers, "etag": tag, "body": body})
+    }
+
+    /// The number of an entity tag, in the order of their first use.
+    fn tag(&mut self, tag: &str) -> usize {
+        let next = self.tags.len();
+        *self.tags.entry(tag.to_owned()).or_insert(next)
     }
 
     fn mask(&mut self, value: &mut Value) {
@@ -155,6 +165,10 @@ impl<S: Target> Driver<S> {
                 fields.remove("message");
                 if let Some(token) = fields.get_mut("token") {
                     *token = json!("token");
+                }
+                if let Some(Value::String(tag)) = fields.get("etag") {
+                    let tag = self.tag(tag);
+                    fields.insert("etag".to_owned(), json!(tag));
                 }
                 fields.values_mut().for_each(|field| self.mask(field));
             }

@@ -283,6 +283,8 @@ conformance_tests! {
         invalid_diaries_are_rejected_and_not_stored,
         values_at_the_limits_are_accepted,
         an_unchanged_diary_is_not_sent_again,
+        an_entity_tag_changes_with_everything_that_is_shown,
+        personal_responses_are_revalidated,
         a_listing_is_ordered_and_bounded,
         a_deleted_diary_is_gone_and_its_versions_are_not,
         archiving_is_a_compare_and_swap,

@@ -1,0 +1,156 @@
+//! How clients may keep responses: entity tags and cache headers.
+
+use axum::{extract::Request, middleware::Next, response::Response};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{CACHE_CONTROL, IF_NONE_MATCH, VARY},
+};
+use sha2::{Digest, Sha256};
+use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
+
+/// Bytes of a tag's hash: two of the diaries of one client never share one.
+const TAG_BYTES: usize = 16;
+
+/// A user's data: only the user's own client keeps it, and asks again before each use. The response
+/// depends on who asks, and in which language.
+pub(super) async fn personal(request: Request, next: Next) -> Response {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut response = next.run(request).await;
+    if is_read {
+        let headers = response.headers_mut();
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+        headers.append(VARY, HeaderValue::from_static("authorization, accept-language"));
+    }
+    response
+}
+
+/// The strong validator (RFC 9110, section 8.8) of a diary with its annotations. It is a hash, so that
+/// every server computes the same one, and no client reads anything out of it.
+pub(super) fn etag(
+    id: DiaryId,
+    version: Version,
+    status: DiarySummaryStatus,
+    emotion: Option<Emotion>,
+) -> String {
+    let digest = Sha256::new()
+        .chain_update(id.as_bytes())
+        .chain_update(version.get().to_be_bytes())
+        .chain_update(status.as_str())
+        // No name of a status ends with it.
+        .chain_update([0])
+        .chain_update(emotion.map_or("", Emotion::korean))
+        .finalize();
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..TAG_BYTES]))
+}
+
+/// Whether `If-None-Match` holds what the client would get: `*`, or this tag by weak comparison
+/// (RFC 9110, section 13.1.2), in any line and at any place of a list.
+pub(super) fn is_known(headers: &HeaderMap, etag: Option<&str>) -> bool {
+    let mut lines = headers.get_all(IF_NONE_MATCH).iter().map(|line| line.as_bytes().trim_ascii());
+    lines.any(|line| line == b"*" || etag.is_some_and(|etag| lists(line, etag.as_bytes())))
+}
+
+/// Whether a list of entity tags holds this one. What follows a malformed tag does not count.
+fn lists(mut line: &[u8], etag: &[u8]) -> bool {
+    loop {
+        line = line.trim_ascii_start();
+        while let Some(rest) = line.strip_prefix(b",") {
+            line = rest.trim_ascii_start();
+        }
+        let tag = line.strip_prefix(b"W/").unwrap_or(line);
+        let Some(opaque) = tag.strip_prefix(b"\"") else { return false };
+        let Some(length) = opaque.iter().position(|byte| *byte == b'"') else { return false };
+        let (found, rest) = tag.split_at(length + 2);
+        if found == etag {
+            return true;
+        }
+        line = rest.trim_ascii_start();
+        if !line.is_empty() && !line.starts_with(b",") {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_changes_with_each_of_its_parts_alone() {
+        let mut tags = HashSet::new();
+        let mut count = 0;
+        for id in [DiaryId::from_bytes([1; 16]), DiaryId::from_bytes([2; 16])] {
+            for version in [1, 2, 256] {
+                for status in ["none", "pending", "completed", "failed", "stale"] {
+                    for emotion in [None, Some(Emotion::Fear), Some(Emotion::Happiness)] {
+                        let tag = etag(id, Version::new(version), status.into(), emotion);
+                        assert_eq!(tag.len(), 24, "{tag}");
+                        tags.insert(tag);
+                        count += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(tags.len(), count);
+    }
+
+    /// Clients keep tags across restarts and upgrades of the server.
+    #[test]
+    fn a_tag_is_the_same_everywhere() {
+        let id = DiaryId::from_bytes([7; 16]);
+        let tag = etag(id, Version::new(3), DiarySummaryStatus::Completed, Some(Emotion::Sadness));
+        assert_eq!(tag, "\"jgCrgw4pH6pSpnuNOQ0QSQ\"");
+    }
+
+    #[test]
+    fn a_known_tag_is_found_in_every_form() {
+        let known = |lines: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(IF_NONE_MATCH, HeaderValue::from_bytes(line).expect("a header"));
+            }
+            is_known(&headers, Some("\"a\""))
+        };
+        for lines in [
+            &[&b"\"a\""[..]][..],
+            &[b"W/\"a\""],
+            &[b" \"b\" , \"a\""],
+            &[b"\"b\",W/\"a\",\"c\""],
+            &[b", ,\"a\""],
+            &[b"\"x,y\", \"a\""],
+            &[b"\"\xed\x95\x9c\", \"a\""],
+            &[b"\"b\"", b"\"a\""],
+            &[b"*"],
+            &[b" * "],
+        ] {
+            assert!(known(lines), "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &[&b""[..]],
+            &[b"a"],
+            &[b"\"A\""],
+            &[b"\"b\""],
+            &[b"\"a"],
+            &[b"w/\"a\""],
+            &[b"\"b\"\"a\""],
+            &[b"\"b, \"a\""],
+            &[b"\"b\", *"],
+            &[b"\"**\""],
+        ] {
+            assert!(!known(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_tag_only_the_asterisk_matches() {
+        let headers =
+            |value| HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_static(value))]);
+        assert!(is_known(&headers("*"), None));
+        assert!(!is_known(&headers("\"a\""), None));
+        assert!(!is_known(&headers("\"\""), None));
+    }
+}

@@ -1,0 +1,67 @@
+//! Stored data that this version cannot read, or would not accept today: what depends on it fails, and
+//! nothing else.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::raw_client::RawClient;
+use crate::test_server::TestServer;
+
+const DAY: &str = "/api/diary/20260216";
+
+/// A connection to the server's file, beside its own.
+fn open(server: &TestServer) -> Connection {
+    Connection::open(server.data_dir().join("shiori.db")).unwrap()
+}
+
+fn save(text: &str, version: impl Into<Value>) -> Value {
+    let paragraph = json!({"type": "paragraph", "content": [{"type": "text", "text": text}]});
+    json!({"title": text, "content": {"type": "doc", "content": [paragraph]}, "version": version.into()})
+}
+
+/// The diary of a response has neither status nor emotion nor tag, and the rest of it.
+fn assert_bare(diary: &Value, title: &str, version: u64) {
+    assert_eq!((&diary["title"], &diary["version"]), (&json!(title), &json!(version)), "{diary}");
+    let fields = diary.as_object().unwrap();
+    assert_eq!((&fields["summary_status"], &fields["emotion"]), (&Value::Null, &Value::Null));
+    assert!(!fields.contains_key("etag"), "{diary}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_diary_does_not_depend_on_what_the_summaries_say() {
+    let server = TestServer::without_worker().await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    for table in ["summary", "emotion_tag"] {
+        let date = if table == "summary" { "20260216" } else { "20260217" };
+        let path = format!("/api/diary/{date}");
+        assert_eq!(raw.post(&path, &save("하나", Value::Null)).await.status, 201);
+        let tag = raw.get(&path).await.headers["etag"].to_str().unwrap().to_owned();
+        open(&server).execute_batch(&format!("ALTER TABLE {table} RENAME TO gone")).unwrap();
+
+        let read = raw.request(reqwest::Method::GET, &path).header("if-none-match", &tag);
+        let read = crate::raw_client::RawResponse::send(read).await;
+        assert_eq!(read.status, 200, "{}", read.text);
+        assert!(!read.headers.contains_key("etag"));
+        assert_bare(&read.json()["data"], "하나", 1);
+        let list = raw.get(&format!("/api/diary?start={date}&end={date}")).await;
+        assert_bare(&list.json()["data"][0], "하나", 1);
+        assert_eq!(raw.post(&path, &save("둘", 1)).await.status, 200);
+        let lost = raw.post(&path, &save("셋", 1)).await;
+        assert_eq!((lost.status, lost.error().as_str()), (409, "diary_conflict"));
+        assert_bare(&lost.json()["data"]["current"], "둘", 2);
+        let archive = json!({"archived": true, "version": 1});
+        let stale = raw.post(&format!("{path}/archive"), &archive).await;
+        assert_eq!(stale.status, 409, "{}", stale.text);
+        assert_bare(&stale.json()["data"]["current"], "둘", 2);
+        let stale = raw.delete(&format!("{path}?version=1")).await;
+        assert_eq!(stale.status, 409, "{}", stale.text);
+        assert_bare(&stale.json()["data"]["current"], "둘", 2);
+
+        open(&server).execute_batch(&format!("ALTER TABLE gone RENAME TO {table}")).unwrap();
+        let read = raw.get(&path).await;
+        assert_eq!(read.json()["data"]["summary_status"], "none");
+        assert!(read.headers.contains_key("etag"));
+    }
+    assert_eq!(raw.get(DAY).await.status, 200);
+    server.stop().await;
+}
