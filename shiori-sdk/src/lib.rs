@@ -40,6 +40,7 @@
 //! | `blocking` | no | `blocking::Client`: a client without async |
 //! | `testing` | no | `testing::FakeShiori`: an in-process server, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
+//! | `strict-json` | no | `strict_json`: strict parsing of request bodies, for servers |
 //! | `unstable-reqwest` | no | a custom reqwest client; not covered by semantic versioning |
 
 pub mod backoff;
@@ -53,6 +54,8 @@ pub mod merge;
 #[cfg(feature = "client")]
 mod session;
 pub mod sse;
+#[cfg(feature = "strict-json")]
+pub mod strict_json;
 #[cfg(feature = "client")]
 mod summary;
 #[cfg(feature = "testing")]

@@ -19,7 +19,8 @@ use super::{
 use crate::types::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
     DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft, Emotion,
-    ErrorCode, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId, Version,
+    ErrorCode, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId, Version,
+    check_title,
     limits::{MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
@@ -104,10 +105,15 @@ impl Diaries {
     ) -> Result<ApiResponse, ApiError> {
         let date = request.date()?;
         let body: SaveRequest<Box<RawValue>> = request.body()?;
-        if body.title.0.chars().count() > MAX_TITLE_CHARS {
-            let limit = json!({ "limit": MAX_TITLE_CHARS });
-            return Err(ApiError::new(400, ErrorCode::TitleTooLong).with_data(&limit));
-        }
+        check_title(&body.title.0, MAX_TITLE_CHARS).map_err(|error| match error {
+            InvalidTitle::TooManyCharacters => {
+                let limit = json!({ "limit": MAX_TITLE_CHARS });
+                ApiError::new(400, ErrorCode::TitleTooLong).with_data(&limit)
+            }
+            InvalidTitle::ControlCharacter => {
+                ApiError::invalid_field("title", "no_control_characters")
+            }
+        })?;
         let content = Document::from_json_within(body.content.get(), &DocumentLimits::default())?;
         let draft = Draft { title: body.title.0, content };
         let slot = self.slots.entry((user, date)).or_insert_with(Slot::vacant);

@@ -5,13 +5,17 @@ use std::str::FromStr;
 use hyper::{
     HeaderMap,
     body::Bytes,
-    header::{AsHeaderName, CONTENT_TYPE},
+    header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE},
 };
 use reqwest::Url;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::{response::ApiError, route::Route};
-use crate::types::{Date, DateRange, ErrorCode, limits::MAX_RANGE_DAYS};
+use crate::{
+    strict_json::{self, BodyFault},
+    types::{Date, DateRange, ErrorCode, limits::MAX_RANGE_DAYS},
+};
 
 /// A request to a known route.
 pub(super) struct ApiRequest {
@@ -30,19 +34,28 @@ impl ApiRequest {
     }
 
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let essence = self.header(CONTENT_TYPE).and_then(|value| value.split(';').next());
-        if !essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json")) {
+        if !self.is_plain_json() {
             return Err(ApiError::new(415, ErrorCode::UnsupportedMediaType));
         }
         let body = self.body.as_ref();
         let body = body.ok_or_else(|| ApiError::new(413, ErrorCode::BodyTooLarge))?;
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let rule = if error.inner().is_data() { "type" } else { "json" };
-            ApiError::invalid_field(&error.path().to_string(), rule)
-        })?;
-        deserializer.end().map_err(|_| ApiError::invalid_field("body", "json"))?;
-        Ok(value)
+        strict_json::parse(body).map_err(|error| match error.kind {
+            BodyFault::NumberOutOfRange => {
+                let data = json!({ "field": error.field });
+                ApiError::new(422, ErrorCode::NumberOutOfRange).with_data(&data)
+            }
+            kind => ApiError::invalid_field(&error.field, kind.rule()),
+        })
+    }
+
+    /// Whether the body is JSON in UTF-8, and not encoded.
+    fn is_plain_json(&self) -> bool {
+        let values =
+            |name| self.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+        let mut types = values(CONTENT_TYPE);
+        types.next().is_some_and(strict_json::is_json)
+            && types.next().is_none()
+            && values(CONTENT_ENCODING).all(strict_json::is_identity)
     }
 
     /// The date in the path.
@@ -61,8 +74,12 @@ impl ApiRequest {
         else {
             return Err(ApiError::invalid_field("query", "type"));
         };
-        let found = url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.parse());
-        found.transpose().map_err(|_| ApiError::invalid_field("query", "type"))
+        let mut found = url.query_pairs().filter(|(key, _)| key == name);
+        let value = found.next().map(|(_, value)| value.parse()).transpose();
+        match (value, found.next()) {
+            (Ok(value), None) => Ok(value),
+            _ => Err(ApiError::invalid_field("query", "type")),
+        }
     }
 
     /// The range `?start&end`.

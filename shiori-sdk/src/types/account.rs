@@ -126,10 +126,16 @@ pub fn check_nickname(nickname: &str) -> Result<(), InvalidNickname> {
     match nickname.chars().count() {
         0 => Err(InvalidNickname::Length),
         chars if chars > MAX_NICKNAME_CHARS => Err(InvalidNickname::Length),
-        _ if nickname.contains(char::is_control) => Err(InvalidNickname::ControlCharacter),
+        _ if nickname.contains(is_control) => Err(InvalidNickname::ControlCharacter),
         _ if nickname.trim().is_empty() => Err(InvalidNickname::Blank),
         _ => Ok(()),
     }
+}
+
+/// Whether a character has no place in a line of text: the control characters (category Cc), and the
+/// separators of lines and paragraphs.
+pub(super) fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// A nickname breaks the rule of [`check_nickname`].
@@ -295,6 +301,8 @@ mod tests {
             ("", Err(InvalidNickname::Length)),
             (&too_long, Err(InvalidNickname::Length)),
             ("하\u{0}루", Err(InvalidNickname::ControlCharacter)),
+            ("하\u{85}루", Err(InvalidNickname::ControlCharacter)),
+            ("하\u{2028}루", Err(InvalidNickname::ControlCharacter)),
             (" \u{3000}", Err(InvalidNickname::Blank)),
         ] {
             assert_eq!(check_nickname(nickname), expected, "{nickname:?}");

@@ -1,9 +1,9 @@
-use std::fmt;
+use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Date, DiaryId, Document, Emotion, SaveId, SummaryStatus, Timestamp,
+    Date, DiaryId, Document, Emotion, SaveId, SummaryStatus, Timestamp, account::is_control,
     emotion::deserialize_if_known,
 };
 
@@ -126,11 +126,9 @@ pub struct Diary {
     /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
-    /// The entity tag of this answer, for [`Diaries::get_if_changed`]: opaque, and another one
+    /// The entity tag of this answer, for `Diaries::get_if_changed`: opaque, and another one
     /// whenever id, version, summary status or emotion are others. `None` if the server could not
     /// read the summaries.
-    ///
-    /// [`Diaries::get_if_changed`]: https://docs.rs/shiori-sdk/latest/shiori_sdk/struct.Diaries.html#method.get_if_changed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
@@ -316,6 +314,44 @@ impl<C> fmt::Debug for SaveRequest<C> {
             .finish_non_exhaustive()
     }
 }
+
+/// Checks the rule for titles: at most `max_chars` characters, by default
+/// [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS), and no control characters. U+2028 and U+2029, which
+/// break a line, count as such. A title may be empty.
+///
+/// # Errors
+///
+/// [`InvalidTitle`] if the title breaks the rule.
+pub fn check_title(title: &str, max_chars: usize) -> Result<(), InvalidTitle> {
+    if title.chars().count() > max_chars {
+        Err(InvalidTitle::TooManyCharacters)
+    } else if title.contains(is_control) {
+        Err(InvalidTitle::ControlCharacter)
+    } else {
+        Ok(())
+    }
+}
+
+/// A title breaks the rule of [`check_title`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidTitle {
+    /// It has too many characters.
+    TooManyCharacters,
+    /// It contains a control character.
+    ControlCharacter,
+}
+
+impl fmt::Display for InvalidTitle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooManyCharacters => "the title has too many characters",
+            Self::ControlCharacter => "the title contains a control character",
+        })
+    }
+}
+
+impl Error for InvalidTitle {}
 
 /// The title in a [`SaveRequest`]. `Debug` shows its length only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

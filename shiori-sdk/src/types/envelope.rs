@@ -54,10 +54,14 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// 422: a field is missing, of the wrong type or breaks its rule; `data` names it.
+    /// 422: a field is missing, of the wrong type or breaks its rule, or an object repeats a key;
+    /// `data` names it.
     InvalidRequest = "invalid_request",
-    /// 415: the content type is not JSON.
+    /// 415: the body is not JSON in UTF-8, or has a content coding such as gzip.
     UnsupportedMediaType = "unsupported_media_type",
+    /// 422: a number in the body, such as `1e400`, is beyond the range of a 64-bit float; `data`
+    /// names the field that holds it.
+    NumberOutOfRange = "number_out_of_range",
     /// 413: the body is larger than the server accepts.
     BodyTooLarge = "body_too_large",
     /// 422: not a calendar date of the form `YYYYMMDD`.

@@ -34,7 +34,7 @@ pub use account::{
 pub use date::{Date, DateRange, InvalidDate, InvalidRange, Week};
 pub use diary::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus,
-    Draft, SaveReceipt, SaveRequest, Title, Version,
+    Draft, InvalidTitle, SaveReceipt, SaveRequest, Title, Version, check_title,
 };
 pub use document::{Document, DocumentError, DocumentLimits};
 pub use email::{Email, InvalidEmail};

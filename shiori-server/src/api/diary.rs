@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use shiori_sdk::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, Document,
-    Envelope, ErrorCode, SaveReceipt, SaveRequest, UserId, Version,
+    Envelope, ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId, Version, check_title,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -47,7 +47,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         (status = 400, description = "title_too_long"),
         (status = 409, description = "diary_conflict: another save was first", body = Envelope<ConflictBody>),
         (status = 413, description = "body_too_large"),
-        (status = 422, description = "invalid_date, invalid_request, invalid_document, document_too_deep or document_too_large"),
+        (status = 415, description = "unsupported_media_type: not JSON in UTF-8, or encoded"),
+        (status = 422, description = "invalid_date, invalid_request, number_out_of_range, invalid_document, document_too_deep or document_too_large"),
     )
 )]
 async fn save_diary(
@@ -57,9 +58,12 @@ async fn save_diary(
     Body(body): Body<SaveRequest<Box<RawValue>>>,
 ) -> Result<Reply<SaveReceipt>, ApiError> {
     let limit = app.limits.title_chars;
-    if body.title.0.chars().count() > limit {
-        return Err(ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit": limit })));
-    }
+    check_title(&body.title.0, limit).map_err(|error| match error {
+        InvalidTitle::TooManyCharacters => {
+            ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit": limit }))
+        }
+        _ => ApiError::invalid_field("title", "no_control_characters"),
+    })?;
     let save = NewVersion {
         user: caller.user,
         date,

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{InvalidHeaderValue, RETRY_AFTER},
+    header::{ACCEPT, ACCEPT_ENCODING, InvalidHeaderValue, RETRY_AFTER},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -91,6 +91,7 @@ impl ApiError {
             ErrorCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::InvalidRequest
+            | ErrorCode::NumberOutOfRange
             | ErrorCode::InvalidDate
             | ErrorCode::InvalidDocument
             | ErrorCode::DocumentTooDeep
@@ -110,8 +111,12 @@ impl ApiError {
                 "요청의 값이 올바르지 않습니다.",
                 "A field of the request is missing or not valid.",
             ),
-            ErrorCode::UnsupportedMediaType => {
-                ("본문은 application/json 이어야 합니다.", "The body must be application/json.")
+            ErrorCode::UnsupportedMediaType => (
+                "본문은 압축하지 않은 UTF-8 application/json 이어야 합니다.",
+                "The body must be application/json in UTF-8, without a content coding.",
+            ),
+            ErrorCode::NumberOutOfRange => {
+                ("본문에 너무 큰 수가 있습니다.", "A number in the body is out of range.")
             }
             ErrorCode::BodyTooLarge => ("본문이 너무 큽니다.", "The body is too large."),
             ErrorCode::InvalidDate => (
@@ -192,6 +197,12 @@ impl IntoResponse for ApiError {
             error: Some(self.code),
         };
         let mut response = (status, Json(envelope)).into_response();
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110, section 15.5.16.
+            let headers = response.headers_mut();
+            headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110, section 10.2.3), rounded up, so that no retry is too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);

@@ -4,21 +4,29 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
 };
-use http::{HeaderMap, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderMap,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+    request::Parts,
+};
 use serde::{Deserialize, de::DeserializeOwned};
-use shiori_sdk::{Date, DateRange, ErrorCode};
+use serde_json::json;
+use shiori_sdk::{
+    Date, DateRange, ErrorCode,
+    strict_json::{self, BodyFault},
+};
 
 use super::error::ApiError;
 use crate::app::App;
 
-/// A JSON body.
+/// A JSON body, parsed strictly.
 pub(crate) struct Body<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
-        if !is_json(request.headers()) {
+        if !is_plain_json(request.headers()) {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType));
         }
         let bytes = Bytes::from_request(request, app).await.map_err(|rejection| match rejection
@@ -33,25 +41,21 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
 
 /// Parses a body. The error names the field, never its value.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let rule = match error.inner().classify() {
-            serde_json::error::Category::Data => "type",
-            _ => "json",
-        };
-        ApiError::invalid_field(&error.path().to_string(), rule)
-    })?;
-    deserializer.end().map_err(|_| ApiError::invalid_field("body", "json"))?;
-    Ok(value)
+    strict_json::parse(bytes).map_err(|error| match error.kind {
+        BodyFault::NumberOutOfRange => {
+            ApiError::new(ErrorCode::NumberOutOfRange).with_data(&json!({ "field": error.field }))
+        }
+        kind => ApiError::invalid_field(&error.field, kind.rule()),
+    })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let essence = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .map(|essence| essence.trim().to_ascii_lowercase());
-    essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+/// Whether the body is JSON in UTF-8, and not encoded.
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
+    let mut types = values(CONTENT_TYPE);
+    types.next().is_some_and(strict_json::is_json)
+        && types.next().is_none()
+        && values(CONTENT_ENCODING).all(strict_json::is_identity)
 }
 
 /// The date in the path.

@@ -97,6 +97,57 @@ async fn an_unchanged_diary_is_not_sent_again() {
     server.stop().await;
 }
 
+/// The bodies of workers are parsed as strictly as those of people, at any depth.
+#[tokio::test]
+async fn bodies_of_workers_are_parsed_strictly() {
+    let server = TestServer::without_worker().await;
+    let raw = RawClient::with_token(&server.url(), &server.internal_token());
+    let id = "0190a7c4-0000-7000-8000-000000000000";
+    let day = json!({"date": "20260216", "label": "중립", "confidence": 1.0, "distribution": {"중립": 1.0}});
+    let result = |days: serde_json::Value, usage: serde_json::Value| {
+        json!({"summary_id": id, "lease_token": id, "reflection": "글", "engine": "e",
+            "emotion_engine": "e", "emotion_results": days, "usage": usage})
+    };
+    let path = |name: &str| format!("/api/internal/summaries/{id}/{name}");
+    let usage = json!({"prompt_tokens": 1, "completion_tokens": 1});
+    for (path, body, field) in [
+        (path("claim"), json!(["worker"]), "."),
+        (path("heartbeat"), json!([id]), "."),
+        (path("heartbeat"), json!({"lease_token": id, "progress": ["writing", 5]}), "progress"),
+        (path("failure"), json!([id, "no_text", "", false, null]), "."),
+        ("/api/internal/summarize/result".to_owned(), json!([id, id, "글", "e", "e", [], []]), "."),
+        (
+            "/api/internal/summarize/result".to_owned(),
+            result(json!([["20260216", "중립", 1.0, {"중립": 1.0}]]), usage.clone()),
+            "emotion_results",
+        ),
+        ("/api/internal/summarize/result".to_owned(), result(json!([day]), json!([1, 1])), "usage"),
+    ] {
+        let response = raw.post(&path, &body).await;
+        assert_eq!(
+            (response.status, response.error().as_str()),
+            (422, "invalid_request"),
+            "{body}"
+        );
+        let data = &response.json()["data"];
+        assert!(data["field"].as_str().unwrap().starts_with(field), "{data} {body}");
+        assert_eq!(data["rule"], "type", "{data} {body}");
+    }
+    let twice = format!(r#"{{"worker_id":"a","worker_id":"b"}}"#);
+    let response = raw.send(reqwest::Method::POST, &path("claim"), Some(twice)).await;
+    assert_eq!(response.json()["data"], json!({"field": "worker_id", "rule": "unique_keys"}));
+    // The same bodies as objects are read: there is no such summary.
+    let accepted = result(json!([day]), usage);
+    let response = raw.post("/api/internal/summarize/result", &accepted).await;
+    assert_eq!(
+        (response.status, response.error().as_str()),
+        (409, "lease_lost"),
+        "{}",
+        response.text
+    );
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn listings_and_week_metadata() {
     let server = TestServer::start().await;

@@ -3,7 +3,9 @@
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use shiori_sdk::{Precondition, SummaryStatus};
 
+use crate::fixtures::{day, draft, week, write_week};
 use crate::raw_client::RawClient;
 use crate::test_server::TestServer;
 
@@ -63,5 +65,46 @@ async fn a_diary_does_not_depend_on_what_the_summaries_say() {
         assert!(read.headers.contains_key("etag"));
     }
     assert_eq!(raw.get(DAY).await.status, 200);
+    server.stop().await;
+}
+
+/// The rules for requests are not rules for what is stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_before_a_rule_stays_readable() {
+    let server = TestServer::start().await;
+    let (client, email) = server.sign_up().await;
+    write_week(&client, "오래 걸어서 즐거웠다").await;
+    let content = r#"{"type":"doc","type":"doc","content":[{"type":"paragraph","attrs":{"a":1,"a":2},"content":[{"type":"text","text":"옛날 글\u0000\u001b"}]}]}"#;
+    let title = "옛날\u{0}제목\u{2028}";
+    let connection = open(&server);
+    let changed = connection.execute(
+        "UPDATE diary_text SET content = ?1 WHERE text_id = (SELECT text_id FROM diary WHERE date = 20260216)",
+        [content],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    let changed = connection.execute("UPDATE diary SET title = ?1 WHERE date = 20260216", [title]);
+    assert_eq!(changed.unwrap(), 1);
+
+    let raw = RawClient::log_in(&server.url(), &email).await;
+    let read = raw.get(DAY).await;
+    assert_eq!(read.status, 200, "{}", read.text);
+    assert!(read.text.contains(content), "to the letter");
+    assert_eq!(read.json()["data"]["title"], title);
+    let list = raw.get("/api/diary?start=20260216&end=20260216").await;
+    assert_eq!(list.json()["data"][0]["title"], title);
+    let lost = raw.post(DAY, &save("진 글", 7)).await;
+    assert_eq!(lost.status, 409);
+    assert!(lost.text.contains(content));
+    let diary = client.diaries().get(day(16)).await.unwrap().unwrap();
+    assert_eq!(diary.content.block_texts(), ["옛날 글\u{0}\u{1b}"]);
+    let summary = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
+    let summary = summary.wait().await.unwrap();
+    assert_eq!(summary.status, SummaryStatus::Completed, "{:?}", summary.failure);
+    assert_eq!(summary.emotions.len(), 7);
+    // It can be archived, replaced and deleted.
+    let version = client.diaries().archive(day(16), diary.version, true).await.unwrap();
+    let over = Precondition::IfVersion(version);
+    let saved = client.diaries().save(day(16), draft("새 글"), over).send().await.unwrap();
+    client.diaries().delete(day(16), saved.version).await.unwrap();
     server.stop().await;
 }

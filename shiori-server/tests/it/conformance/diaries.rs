@@ -230,6 +230,59 @@ pub async fn invalid_diaries_are_rejected_and_not_stored(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
 }
 
+/// Control characters are refused in titles, and kept in texts: code has tabs.
+pub async fn a_title_is_one_line_and_a_text_is_any(server: &impl Target) {
+    let raw = signed_in(server).await;
+    let body = |title: &str, content: Value| json!({"title": title, "content": content});
+    for control in
+        ["\0", "\u{1b}[31m", "\t", "\n", "\r", "\u{7f}", "\u{85}", "\u{9b}", "\u{2028}", "\u{2029}"]
+    {
+        let refused = raw.post(DAY, &body(&format!("제{control}목"), text("글"))).await;
+        assert_error(&refused, 422, "invalid_request");
+        let expected = json!({"field": "title", "rule": "no_control_characters"});
+        assert_eq!(refused.json()["data"], expected, "{control:?}");
+    }
+    assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
+    let any = text("fn main() {\n\tprintln!(\"\u{1b}[31m\");\r\n}\0\u{7f}\u{2028}");
+    data(&raw.post(DAY, &body("", any.clone())).await, 201);
+    assert_eq!(data(&raw.get(DAY).await, 200)["content"], any);
+    data(&raw.post("/api/diary/20260217", &body("한글 é 👩‍👩‍👧‍👦 \u{202e}x", any)).await, 201);
+
+    // Within the content, what two readers could read differently is refused with its own name.
+    for (content, status, error, expected) in [
+        (
+            r#"{"type":"doc","type":"doc"}"#,
+            422,
+            "invalid_request",
+            json!({"field": "content", "rule": "unique_keys"}),
+        ),
+        (
+            r#"{"type":"doc","content":[{"type":"x","attrs":{"a":[{"b":1,"b":2}]}}]}"#,
+            422,
+            "invalid_request",
+            json!({"field": "content", "rule": "unique_keys"}),
+        ),
+        (
+            r#"{"type":"doc","content":[{"type":"x","attrs":{"a":1e400}}]}"#,
+            422,
+            "number_out_of_range",
+            json!({"field": "content"}),
+        ),
+        (
+            r#"{"type":"doc","attrs":[-1e999]}"#,
+            422,
+            "number_out_of_range",
+            json!({"field": "content"}),
+        ),
+    ] {
+        let body = format!(r#"{{"title":"글","content":{content},"version":1}}"#);
+        let response = raw.send(Method::POST, DAY, Some(body)).await;
+        assert_error(&response, status, error);
+        assert_eq!(response.json()["data"], expected, "{content}");
+    }
+    assert_eq!(data(&raw.get(DAY).await, 200)["version"], 1);
+}
+
 pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
     let raw = signed_in(server).await;
     let title = "가".repeat(50);

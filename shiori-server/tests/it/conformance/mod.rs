@@ -260,6 +260,8 @@ conformance_tests! {
         unknown_paths_return_404_and_other_methods_405,
         without_a_valid_token_every_route_returns_401,
         bodies_are_json_of_a_bounded_size,
+        bodies_are_parsed_strictly,
+        encoded_bodies_are_refused,
         request_ids_are_echoed_or_made,
     ],
     accounts: [
@@ -281,6 +283,7 @@ conformance_tests! {
         a_repeated_save_does_not_restore_a_deleted_diary,
         save_ids_are_remembered_within_their_limit,
         invalid_diaries_are_rejected_and_not_stored,
+        a_title_is_one_line_and_a_text_is_any,
         values_at_the_limits_are_accepted,
         an_unchanged_diary_is_not_sent_again,
         an_entity_tag_changes_with_everything_that_is_shown,
