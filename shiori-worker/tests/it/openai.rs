@@ -133,7 +133,7 @@ async fn the_week_is_sent_as_data_and_the_text_is_returned() {
     let written =
         summarizer.summarize(week(), &|n| progress.lock().unwrap().push(n)).await.unwrap();
     assert_eq!(written.reflection, TEXT);
-    assert_eq!(written.engine, "openai:test-model/1");
+    assert_eq!(written.engine, "openai:test-model/2");
     assert_eq!(written.engine, summarizer.engine());
     assert_eq!(progress.into_inner().unwrap().last(), Some(&20));
     summarizer.summarize(week(), &|_| {}).await.unwrap();

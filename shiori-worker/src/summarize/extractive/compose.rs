@@ -3,25 +3,25 @@
 use shiori_sdk::{Date, Emotion};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{super::language::Language, MAX_REFLECTION_CHARS, arc::MoodArc, sentence::Sentence};
+use super::{super::language::Wording, MAX_REFLECTION_CHARS, arc::MoodArc, sentence::Sentence};
 
 /// Characters of a quote; a longer sentence is shortened at a word.
 const MAX_QUOTE_CHARS: usize = 60;
 
 /// An opening that describes how the mood changed, the quotes, and a closing; at most
 /// [`MAX_REFLECTION_CHARS`] characters, with as many quotes as fit.
-pub(super) fn reflection(language: Language, arc: MoodArc, quoted: &[Sentence]) -> String {
-    let (opening, closing) = match language {
-        Language::Korean => (korean_opening(arc), korean_closing(arc)),
-        Language::English => (english_opening(arc), english_closing(arc)),
+pub(super) fn reflection(wording: Wording, arc: MoodArc, quoted: &[Sentence]) -> String {
+    let (opening, closing) = match wording {
+        Wording::Korean => (korean_opening(arc), korean_closing(arc)),
+        Wording::English => (english_opening(arc), english_closing(arc)),
     };
     let mut text = opening;
     let mut room =
         MAX_REFLECTION_CHARS.saturating_sub(text.chars().count() + closing.chars().count() + 1);
     for (index, sentence) in quoted.iter().enumerate() {
-        let passage = match language {
-            Language::Korean => korean_passage(sentence, index, quoted.len()),
-            Language::English => english_passage(sentence, index, quoted.len()),
+        let passage = match wording {
+            Wording::Korean => korean_passage(sentence, index, quoted.len()),
+            Wording::English => english_passage(sentence, index, quoted.len()),
         };
         let chars = passage.chars().count() + 1;
         if chars <= room {
@@ -252,8 +252,8 @@ mod tests {
         }
         let mut texts = std::collections::BTreeSet::new();
         for arc in arcs.iter().copied() {
-            for language in [Language::Korean, Language::English] {
-                let text = reflection(language, arc, &quoted);
+            for wording in [Wording::Korean, Wording::English] {
+                let text = reflection(wording, arc, &quoted);
                 assert!(text.chars().count() <= MAX_REFLECTION_CHARS, "{text}");
                 assert!(text.matches('…').count() >= 2, "too few quotes: {text}");
                 texts.insert(text);

@@ -67,7 +67,7 @@ fn reflect(week: &WeekText) -> Option<String> {
     let chosen = rank::choose(&sentences);
     let labels: Vec<_> = week.days.iter().map(|day| day.emotion.label).collect();
     let language = Language::of(sentences.iter().map(|sentence| sentence.text.as_str()));
-    let reflection = compose::reflection(language, arc::MoodArc::of(&labels), &chosen);
+    let reflection = compose::reflection(language.wording(), arc::MoodArc::of(&labels), &chosen);
     debug_assert!(reflection.chars().count() <= MAX_REFLECTION_CHARS);
     Some(reflection)
 }

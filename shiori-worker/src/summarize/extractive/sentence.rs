@@ -51,15 +51,15 @@ pub(super) fn of_week(week: &WeekText) -> Vec<Sentence> {
     all
 }
 
-/// Cuts a text after sentence marks that a space or the end follows, and at line feeds. A mark
-/// within a number, an address or an ellipsis is followed by neither.
+/// Cuts a text after sentence marks that a space or the end follows, after wide ones, and at line
+/// feeds. A mark within a number, an address or an ellipsis is followed by neither.
 fn split(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     for line in text.lines() {
         let mut start = 0;
         let mut chars = line.char_indices().peekable();
         while let Some((at, c)) = chars.next() {
-            if !matches!(c, '.' | '!' | '?' | '…' | '。' | '~') {
+            if !matches!(c, '.' | '!' | '?' | '…' | '。' | '！' | '？' | '~') {
                 continue;
             }
             // Closing quotes and further marks belong to the sentence.
@@ -68,7 +68,19 @@ fn split(text: &str) -> Vec<&str> {
             while let Some((next, mark)) = chars.peek().copied() {
                 if !matches!(
                     mark,
-                    '.' | '!' | '?' | '…' | '~' | '"' | '\'' | '”' | '’' | ')' | '」'
+                    '.' | '!'
+                        | '?'
+                        | '…'
+                        | '。'
+                        | '！'
+                        | '？'
+                        | '~'
+                        | '"'
+                        | '\''
+                        | '”'
+                        | '’'
+                        | ')'
+                        | '」'
                 ) {
                     break;
                 }
@@ -76,7 +88,9 @@ fn split(text: &str) -> Vec<&str> {
                 end = next + mark.len_utf8();
                 chars.next();
             }
-            let ends = chars.peek().is_none_or(|(_, next)| next.is_whitespace());
+            // No space follows the marks of Chinese and Japanese.
+            let is_wide = line[start..end].ends_with(['。', '！', '？']);
+            let ends = is_wide || chars.peek().is_none_or(|(_, next)| next.is_whitespace());
             // After direct speech, the sentence continues with the speaker.
             let goes_on = speech && chars.peek().is_some();
             if ends && !goes_on && !is_abbreviation(&line[start..end]) {
@@ -126,6 +140,7 @@ mod tests {
             ("첫 줄\n둘째 줄", vec!["첫 줄", "둘째 줄"]),
             ("1. 우유\n2. 빵", vec!["1. 우유", "2. 빵"]),
             ("I met Dr. Kim. He was kind.", vec!["I met Dr. Kim.", "He was kind."]),
+            ("川沿いを歩いた。楽しかった！", vec!["川沿いを歩いた。", "楽しかった！"]),
             ("  \n \n", vec![]),
             ("😀", vec!["😀"]),
         ] {

@@ -68,6 +68,21 @@ fn the_same_week_gets_the_same_text_in_the_persons_own_words() {
 }
 
 #[test]
+fn the_language_is_that_of_the_script() {
+    use unicode_normalization::UnicodeNormalization;
+
+    let text_of = |block: &str| {
+        let week = WeekText { days: vec![day(0, "", vec![block.to_owned()], Emotion::Happiness)] };
+        reflect(&week).expect("a text")
+    };
+    let japanese = text_of("今日は川沿いを歩いた。とても楽しかった。");
+    assert!(japanese.contains("On Monday you wrote"), "{japanese}");
+    assert!(japanese.contains("“今日は川沿いを歩いた”"), "{japanese}");
+    let decomposed: String = "강가를 오래 걸었다. coffee도 마셨다.".nfd().collect();
+    assert!(text_of(&decomposed).contains("월요일에는"));
+}
+
+#[test]
 fn an_english_week_gets_an_english_text() {
     let blocks = vec!["I walked along the river for an hour. The light was lovely.".to_owned()];
     let days = vec![day(0, "River", blocks, Emotion::Happiness)];

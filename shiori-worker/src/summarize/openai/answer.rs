@@ -5,7 +5,7 @@ use serde_json::Value;
 use shiori_sdk::sse::{EventError, EventReader};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{super::MAX_REFLECTION_CHARS, failure::Failure};
+use super::{super::MAX_REFLECTION_CHARS, failure::Failure, thinking};
 use crate::protocol::TokenUsage;
 
 /// Maximum size of a response. A streamed token takes about 300 bytes, so thousands of them fit.
@@ -30,8 +30,37 @@ struct Choice {
 
 #[derive(Deserialize)]
 struct Message {
-    content: Option<String>,
+    content: Option<Content>,
     refusal: Option<String>,
+}
+
+/// A text, or parts of it. Some servers send the model's thinking as a part of its own.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Content {
+    Text(String),
+    Parts(Vec<ContentPart>),
+}
+
+#[derive(Deserialize)]
+struct ContentPart {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    text: Option<String>,
+}
+
+impl Content {
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Parts(parts) => {
+                let is_text = |part: &ContentPart| {
+                    matches!(part.kind.as_deref(), None | Some("text" | "output_text"))
+                };
+                parts.into_iter().filter(is_text).filter_map(|part| part.text).collect()
+            }
+        }
+    }
 }
 
 /// A response as far as it has been read.
@@ -138,7 +167,7 @@ impl Answer {
         }
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(()) };
         if let Some(message) = choice.delta {
-            let content = message.content.unwrap_or_default();
+            let content = message.content.map(Content::into_text).unwrap_or_default();
             self.chars =
                 self.chars.saturating_add(content.chars().count().try_into().unwrap_or(u32::MAX));
             self.text.push_str(&content);
@@ -180,15 +209,11 @@ impl Answer {
     }
 }
 
-/// The text within [`MAX_REFLECTION_CHARS`], without the model's reasoning; `None` if it is empty. A
+/// The text within [`MAX_REFLECTION_CHARS`], without the model's thinking; `None` if it is empty. A
 /// text that is incomplete or too long is cut after its last complete sentence.
 fn clean(text: &str, is_incomplete: bool) -> Option<String> {
-    let text = text.trim();
-    // Some local models write their reasoning first.
-    let text = match text.strip_prefix("<think>") {
-        Some(reasoning) => reasoning.split_once("</think>")?.1.trim(),
-        None => text,
-    };
+    let text = thinking::answer(text);
+    let text = text.as_str();
     if text.is_empty() {
         return None;
     }
@@ -324,10 +349,23 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_are_not_text_are_omitted() {
+        let body = r#"{"choices":[{"message":{"content":[
+            {"type":"thinking","thinking":[{"type":"text","text":"무엇을 쓸까"}]},
+            {"type":"text","text":"잘 지낸 "},{"text":"한 주였어요."}]},"finish_reason":"stop"}]}"#;
+        let mut answer = Answer::new("application/json");
+        answer.push(body.as_bytes()).expect("small");
+        assert_eq!(answer.reflection().expect("a text").0, "잘 지낸 한 주였어요.");
+    }
+
+    #[test]
     fn reasoning_is_removed() {
         let text = "<think>무엇을 쓸까</think>\n잘 지낸 한 주였어요.";
         assert_eq!(clean(text, false).as_deref(), Some("잘 지낸 한 주였어요."));
         assert_eq!(clean("<think>무엇을 쓸까", true), None);
+        let text = "무엇을 쓸까</think>\n잘 지낸 한 주였어요.";
+        assert_eq!(clean(text, false).as_deref(), Some("잘 지낸 한 주였어요."));
+        assert_eq!(clean("무엇을 쓸까</think>", false), None, "an answer that is only thinking");
         assert_eq!(clean(" \n", false), None);
     }
 

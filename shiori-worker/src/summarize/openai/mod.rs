@@ -8,6 +8,7 @@ mod failure;
 mod limit;
 mod prompt;
 mod shorten;
+mod thinking;
 
 use std::{fmt, sync::Arc};
 

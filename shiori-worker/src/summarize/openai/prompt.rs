@@ -4,13 +4,16 @@ use serde_json::{Map, Value, json};
 use shiori_sdk::{Date, Emotion};
 
 use super::{
-    super::{DayText, MAX_REFLECTION_CHARS, WeekText, language::Language},
+    super::{
+        DayText, MAX_REFLECTION_CHARS, WeekText,
+        language::{Language, Wording},
+    },
     shorten,
 };
 
 /// Version of the instructions, which is part of the engine's name. Increment it with every change of
 /// them.
-pub const PROMPT_VERSION: u32 = 1;
+pub const PROMPT_VERSION: u32 = 2;
 
 const KOREAN: &str = include_str!("prompt/ko.md");
 const ENGLISH: &str = include_str!("prompt/en.md");
@@ -36,11 +39,13 @@ impl Prompt {
         let texts = |day: &'_ DayText| -> Vec<String> {
             day.blocks.iter().filter(|text| !text.trim().is_empty()).cloned().collect()
         };
-        let all = week.days.iter().flat_map(|day| &day.blocks).map(String::as_str);
-        let language = Language::of(all);
-        let words = if language == Language::English { ENGLISH } else { KOREAN };
+        let all = week.days.iter().flat_map(|day| day.blocks.iter().chain([&day.title]));
+        let language = Language::of(all.map(String::as_str));
+        let wording = language.wording();
+        let words = if wording == Wording::English { ENGLISH } else { KOREAN };
         let system = words
             .trim_end()
+            .replace("{{language}}", &language.in_english())
             .replace("{{limit}}", &MAX_REFLECTION_CHARS.to_string())
             .replace("{{boundary}}", boundary);
 
@@ -49,8 +54,8 @@ impl Prompt {
             days.iter().map(|(day, texts)| shorten::need(&day.title, texts)).collect();
         let dates: Vec<_> = week.days.iter().map(|day| day.date).collect();
         let frames: usize =
-            week.days.iter().map(|day| line(day, language, "", &[], true).len() + 1).sum();
-        let around = user(language, boundary, "", &dates).len();
+            week.days.iter().map(|day| line(day, wording, "", &[], true).len() + 1).sum();
+        let around = user(wording, boundary, "", &dates).len();
         let budget = usize::try_from(budget_tokens).unwrap_or(usize::MAX);
         let available = budget
             .saturating_mul(BYTES_PER_TOKEN)
@@ -64,10 +69,10 @@ impl Prompt {
             if fitted.shortened {
                 shortened.push(day.date);
             }
-            data.push_str(&line(day, language, &fitted.title, &fitted.texts, fitted.shortened));
+            data.push_str(&line(day, wording, &fitted.title, &fitted.texts, fitted.shortened));
             data.push('\n');
         }
-        Self { system, user: user(language, boundary, &data, &shortened), shortened }
+        Self { system, user: user(wording, boundary, &data, &shortened), shortened }
     }
 
     /// Tokens, by the same count as the budget.
@@ -77,16 +82,10 @@ impl Prompt {
 }
 
 /// A day as one line of JSON.
-fn line(
-    day: &DayText,
-    language: Language,
-    title: &str,
-    texts: &[String],
-    shortened: bool,
-) -> String {
-    let name = |emotion: Emotion| match language {
-        Language::Korean => emotion.korean(),
-        Language::English => emotion.english(),
+fn line(day: &DayText, wording: Wording, title: &str, texts: &[String], shortened: bool) -> String {
+    let name = |emotion: Emotion| match wording {
+        Wording::Korean => emotion.korean(),
+        Wording::English => emotion.english(),
     };
     let distribution: Map<String, Value> = Emotion::ALL
         .into_iter()
@@ -97,7 +96,7 @@ fn line(
         .collect();
     let mut fields = json!({
         "date": iso(day.date),
-        "weekday": weekday(day.date, language),
+        "weekday": weekday(day.date, wording),
         "title": title,
         "emotion": name(day.emotion.label),
         "distribution": distribution,
@@ -111,17 +110,17 @@ fn line(
 
 /// The data between its delimiters, and the request. It names the shortened days, so that the model
 /// does not mistake the end of their text for the end of the day.
-fn user(language: Language, boundary: &str, data: &str, shortened: &[Date]) -> String {
+fn user(wording: Wording, boundary: &str, data: &str, shortened: &[Date]) -> String {
     let dates: Vec<_> = shortened.iter().copied().map(iso).collect();
     let dates = dates.join(", ");
-    let note = match language {
+    let note = match wording {
         _ if shortened.is_empty() => String::new(),
-        Language::Korean => format!("글이 길어 뒷부분을 덜어 낸 날: {dates}\n"),
-        Language::English => format!("Days whose text was long and lost its end: {dates}\n"),
+        Wording::Korean => format!("글이 길어 뒷부분을 덜어 낸 날: {dates}\n"),
+        Wording::English => format!("Days whose text was long and lost its end: {dates}\n"),
     };
-    let request = match language {
-        Language::Korean => "위 자료를 읽고, 정해진 대로 한 주를 돌아보는 글을 써 주세요.",
-        Language::English => "Read the data above and write the text that looks back on the week.",
+    let request = match wording {
+        Wording::Korean => "위 자료를 읽고, 정해진 대로 한 주를 돌아보는 글을 써 주세요.",
+        Wording::English => "Read the data above and write the text that looks back on the week.",
     };
     format!("<week-{boundary}>\n{data}</week-{boundary}>\n{note}{request}")
 }
@@ -131,10 +130,10 @@ fn iso(date: Date) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
 }
 
-fn weekday(date: Date, language: Language) -> &'static str {
-    let names = match language {
-        Language::Korean => ["월", "화", "수", "목", "금", "토", "일"],
-        Language::English => ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+fn weekday(date: Date, wording: Wording) -> &'static str {
+    let names = match wording {
+        Wording::Korean => ["월", "화", "수", "목", "금", "토", "일"],
+        Wording::English => ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
     };
     names[usize::from(date.days_since_monday()) % names.len()]
 }
@@ -143,6 +142,7 @@ fn weekday(date: Date, language: Language) -> &'static str {
 mod tests {
     use proptest::prelude::*;
     use shiori_sdk::{DayEmotion, Distribution};
+    use unicode_normalization::UnicodeNormalization;
 
     use super::{super::MIN_INPUT_BUDGET, *};
 
@@ -194,6 +194,24 @@ mod tests {
         let prompt = Prompt::of(&week(vec![(String::new(), vec![diary])]), 4_000, BOUNDARY);
         assert!(prompt.system.starts_with("You are") && !prompt.system.contains("{{"));
         assert_eq!(data(&prompt)[0]["emotion"], Emotion::Happiness.english());
+    }
+
+    #[test]
+    fn the_prompt_asks_for_the_language_of_the_diary() {
+        for (text, asked) in [
+            ("今日は川沿いを歩いた。楽しかった。", "in Japanese."),
+            ("今天沿着河边散步，很开心。", "in Chinese."),
+            ("Сегодня я гулял у реки.", "in Cyrillic script."),
+            ("Je suis allé au bord de la mer.", "in the language that most of the diary"),
+        ] {
+            let prompt =
+                Prompt::of(&week(vec![("".to_owned(), vec![text.to_owned()])]), 4_000, BOUNDARY);
+            assert!(prompt.system.starts_with("You are"), "{text}");
+            assert!(prompt.system.contains(asked), "{text}: {}", prompt.system);
+        }
+        let decomposed = "강가를 걸었다. ok".nfd().collect();
+        let prompt = Prompt::of(&week(vec![(String::new(), vec![decomposed])]), 4_000, BOUNDARY);
+        assert!(prompt.system.contains("한국어"));
     }
 
     #[test]

@@ -1,0 +1,359 @@
+//! Removes the thinking that language models write around their answer.
+//!
+//! Most servers return it in a field of its own. Those that do not know a model's format leave it in
+//! the text, with the model's markers, often without the opening one, because that is part of the
+//! prompt's template:
+//!
+//! | markers | models |
+//! |---|---|
+//! | `<think>…</think>` | `DeepSeek`, Qwen, GLM, `MiniMax`, Nemotron, Phi |
+//! | `<thought>…</thought>`, `<thinking>`, `<reasoning>` | EXAONE, and models that are prompted so |
+//! | `<seed:think>…</seed:think>` | Seed-OSS |
+//! | `[THINK]…[/THINK]` | Magistral |
+//! | `◁think▷…◁/think▷` | Kimi |
+//! | `<\|channel\|>analysis<\|message\|>…<\|end\|>`, `<\|channel\|>final<\|message\|>…` | gpt-oss |
+//! | `<\|START_THINKING\|>…<\|END_THINKING\|><\|START_RESPONSE\|>…<\|END_RESPONSE\|>` | Command A |
+//! | `<\|begin_of_thought\|>…<\|end_of_thought\|>`, `<\|begin_of_solution\|>…` | Sky-T1, `OpenThinker` |
+//! | `<\|inner_prefix\|>…<\|inner_suffix\|>` | Apertus |
+//! | `<unused94>thought…<unused95>` | `MedGemma` |
+//! | `<think>…</think><answer>…</answer>` | Hunyuan, and models trained like `DeepSeek-R1` |
+//! | `Here is my thought process: … Here is my response: …` | Granite |
+//! | `analysis…assistantfinal…` | gpt-oss, where the server drops its special tokens |
+
+/// The longest marker that is recognised, in bytes.
+const MAX_MARKER_BYTES: usize = 64;
+
+/// Names of elements that hold thinking.
+const THOUGHTS: [&str; 19] = [
+    "think",
+    "thinking",
+    "thinks",
+    "thought",
+    "thoughts",
+    "thought_process",
+    "thinking_process",
+    "reason",
+    "reasoning",
+    "reasoning_process",
+    "reasoning_content",
+    "analysis",
+    "scratchpad",
+    "cot",
+    "chain_of_thought",
+    "inner_monologue",
+    "monologue",
+    "musing",
+    "cot_budget_reflect",
+];
+
+/// Names of elements that hold the answer.
+const ANSWERS: [&str; 7] =
+    ["answer", "final_answer", "final", "response", "solution", "output", "result"];
+
+/// What a marker begins or ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Marker {
+    ThinkingStarts,
+    ThinkingEnds,
+    AnswerStarts,
+    AnswerEnds,
+    /// An empty element, or a special token of the model's template without a meaning here.
+    Ignored,
+}
+
+/// The part that the text at the current position belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Outside all markers.
+    Outside,
+    Thinking,
+    Answer,
+    /// After the end of the answer.
+    After,
+}
+
+/// The answer without thinking and markers, trimmed; empty if the text is only thinking.
+///
+/// The answer is what follows the thinking; if nothing does, what precedes it. Whatever precedes the
+/// end of thinking that was not opened is thinking, and thinking that does not end extends to the end
+/// of the text.
+pub(super) fn answer(text: &str) -> String {
+    let mut rest = without_plain_thinking(text);
+    // The text before the last thinking, and after it.
+    let (mut before, mut kept) = (String::new(), String::new());
+    let mut part = Part::Outside;
+    while let Some((at, length, marker)) = next_marker(rest) {
+        if matches!(part, Part::Outside | Part::Answer) {
+            kept.push_str(&rest[..at]);
+        }
+        rest = &rest[at + length..];
+        part = match (marker, part) {
+            (Marker::ThinkingStarts, _) => {
+                if !kept.trim().is_empty() {
+                    before = std::mem::take(&mut kept);
+                }
+                Part::Thinking
+            }
+            (Marker::ThinkingEnds, Part::Thinking) => Part::Outside,
+            (Marker::ThinkingEnds | Marker::AnswerStarts, _) => {
+                before.clear();
+                kept.clear();
+                if marker == Marker::AnswerStarts { Part::Answer } else { Part::Outside }
+            }
+            (Marker::AnswerEnds, Part::Answer) => Part::After,
+            (Marker::AnswerEnds | Marker::Ignored, part) => part,
+        };
+    }
+    if matches!(part, Part::Outside | Part::Answer) {
+        kept.push_str(rest);
+    }
+    let answer = if kept.trim().is_empty() { before } else { kept };
+    answer.trim().to_owned()
+}
+
+/// The text without thinking that is marked by words alone.
+fn without_plain_thinking(text: &str) -> &str {
+    let text = text.trim();
+    let lower = text.to_ascii_lowercase();
+    // Lower case of ASCII letters keeps every position.
+    let after = |mark: &str| lower.rfind(mark).map(|at| &text[at + mark.len()..]);
+    for (start, end) in [
+        ("here is my thought process:", "here is my response:"),
+        ("here's my thought process:", "here's my response:"),
+        ("thinking...", "...done thinking."),
+    ] {
+        if lower.starts_with(start) {
+            return after(end).unwrap_or_default();
+        }
+    }
+    // The channels of gpt-oss without their special tokens.
+    if let Some(rest) = text.strip_prefix("analysis")
+        && rest.starts_with(|c: char| !c.is_whitespace() && !c.is_ascii_punctuation())
+    {
+        return after("assistantfinal").unwrap_or_default();
+    }
+    text.strip_prefix("assistantfinal").unwrap_or(text)
+}
+
+/// The position, length and meaning of the next marker.
+fn next_marker(text: &str) -> Option<(usize, usize, Marker)> {
+    let starts = text.char_indices().filter(|(_, c)| matches!(c, '<' | '[' | '◁'));
+    let mut markers = starts.filter_map(|(at, _)| {
+        let (length, marker) = marker_at(&text[at..])?;
+        Some((at, length, marker))
+    });
+    markers.next()
+}
+
+/// The marker that the text starts with, and its length.
+fn marker_at(text: &str) -> Option<(usize, Marker)> {
+    let open = text.chars().next()?;
+    let close = match open {
+        '<' => '>',
+        '[' => ']',
+        _ => '▷',
+    };
+    let inner = &text[open.len_utf8()..];
+    let end = inner.char_indices().find(|(at, c)| *c == close || *at > MAX_MARKER_BYTES)?;
+    let inner = inner.get(..end.0).filter(|inner| !inner.contains(['<', '\n']))?;
+    if end.1 != close {
+        return None;
+    }
+    let length = open.len_utf8() + inner.len() + close.len_utf8();
+    let is_special = inner.starts_with(['|', '｜']) && inner.len() > 1;
+    let name = inner.trim_matches(|c: char| matches!(c, '|' | '｜') || c.is_whitespace());
+    let is_end = name.starts_with('/');
+    let is_empty = name.ends_with('/') && !is_end;
+    let name = name.trim_matches('/').trim().to_ascii_lowercase().replace(['-', ' '], "_");
+    if is_special && name == "channel" {
+        return Some(channel(text, length));
+    }
+    let marker = meaning(&name, is_end);
+    match marker {
+        Some(_) if is_empty => Some((length, Marker::Ignored)),
+        // Brackets are common in diaries; only thinking is marked by them.
+        Some(Marker::AnswerStarts | Marker::AnswerEnds | Marker::Ignored) if open == '[' => None,
+        Some(marker) => Some((length, marker)),
+        None if is_special => Some((length, Marker::Ignored)),
+        None => None,
+    }
+}
+
+/// The header of a channel: `<|channel|>` and the channel's name up to `<|message|>`.
+fn channel(text: &str, length: usize) -> (usize, Marker) {
+    const MESSAGE: &str = "<|message|>";
+    let header = text[length..].find(MESSAGE).filter(|end| *end <= MAX_MARKER_BYTES);
+    let name = header.map_or(&text[length..], |end| &text[length..length + end]);
+    let is_final = name.trim_start().starts_with("final");
+    let length = header.map_or(length, |end| length + end + MESSAGE.len());
+    (length, if is_final { Marker::AnswerStarts } else { Marker::ThinkingStarts })
+}
+
+/// The meaning of an element of this name.
+fn meaning(name: &str, is_end: bool) -> Option<Marker> {
+    let starts = |is_end| if is_end { Marker::ThinkingEnds } else { Marker::ThinkingStarts };
+    let answers = |is_end| if is_end { Marker::AnswerEnds } else { Marker::AnswerStarts };
+    match name {
+        "inner_prefix" | "unused94" => return Some(Marker::ThinkingStarts),
+        "inner_suffix" | "unused95" => return Some(Marker::ThinkingEnds),
+        // They end a message of any channel.
+        "return" | "call" => return Some(Marker::AnswerEnds),
+        _ => {}
+    }
+    // A namespace, as in `seed:think`.
+    let name = name.rsplit(':').next().unwrap_or(name);
+    // Special tokens for start and end, as in `begin_of_thought` and `END_THINKING`.
+    let with_prefix = |prefixes: [&str; 3]| {
+        prefixes.iter().find_map(|prefix| name.strip_prefix(prefix).filter(|name| !name.is_empty()))
+    };
+    let (name, is_end) = match with_prefix(["begin_of_", "start_of_", "start_"]) {
+        Some(name) => (name, false),
+        None => match with_prefix(["end_of_", "end_", "stop_"]) {
+            Some(name) => (name, true),
+            None => (name, is_end),
+        },
+    };
+    if THOUGHTS.contains(&name) {
+        Some(starts(is_end))
+    } else if ANSWERS.contains(&name) {
+        Some(answers(is_end))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ANSWER: &str = "비가 왔지만 마음은 맑은 한 주였어요.\n\n참 잘했어요.";
+
+    /// The markers around thinking, as the models write them.
+    const PAIRS: [(&str, &str); 16] = [
+        ("<think>", "</think>"),
+        ("<Think>\n", "\n</THINK>\n"),
+        ("<thinking>", "</thinking>"),
+        ("<thought>", "</thought>"),
+        ("<reasoning>", "</reasoning>"),
+        ("<analysis>", "</analysis>"),
+        ("<seed:think>", "</seed:think>"),
+        ("[THINK]", "[/THINK]"),
+        ("◁think▷", "◁/think▷"),
+        ("<|think|>", "<|/think|>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("<unused94>thought\n", "<unused95>"),
+        ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
+        ("Here is my thought process:", "Here is my response:"),
+    ];
+
+    #[test]
+    fn the_formats_of_known_models_are_removed() {
+        for text in [
+            "<think>\n</think>\n\n{}",
+            "<think/>{}",
+            "musing</think>{}",
+            "musing <think> tags</think>{}",
+            "<think>about <think> tags</think> and more</think>{}",
+            "<think>a</think><answer>{}</answer>",
+            "<think>a</think>\n<answer>\n{}\n</answer>\nDone.",
+            "musing <answer>{}</answer>",
+            "<|START_THINKING|>a<|END_THINKING|><|START_RESPONSE|>{}<|END_RESPONSE|>",
+            "<|begin_of_thought|>a<|end_of_thought|>\n<|begin_of_solution|>{}<|end_of_solution|>",
+            "<|channel|>analysis<|message|>a<|end|><|start|>assistant<|channel|>commentary\
+             <|message|>b<|end|><|start|>assistant<|channel|>final<|message|>{}<|return|>",
+            "<|channel|>final <|constrain|>text<|message|>{}",
+            "analysisThe user wants a text.assistantfinal{}",
+            "{}<|im_end|>",
+            "{}<｜end▁of▁sentence｜>",
+            "{}\n<think>was that good?</think>",
+            "{}\n<think>was that good?",
+            "Thinking...\nmusing\n...done thinking.\n\n{}",
+        ] {
+            assert_eq!(answer(&text.replace("{}", ANSWER)), ANSWER, "{text}");
+        }
+    }
+
+    #[test]
+    fn thinking_alone_is_no_answer() {
+        for text in [
+            "<think>musing",
+            "<think>musing</think>",
+            "musing</think>  \n",
+            "[THINK]musing",
+            "<|channel|>analysis<|message|>musing",
+            "<|channel|>analysis",
+            "analysisThe user wants a text.",
+            "Here is my thought process: musing",
+            "<answer></answer>",
+            "<|im_end|>",
+        ] {
+            assert_eq!(answer(text), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn other_brackets_are_text() {
+        for text in [
+            "I < you > they, and <b>bold</b> [sic] [1]",
+            "화요일에는 <리틀 포레스트>를 봤어요. [결말] ◁◁▷▷",
+            "Analysis of the week: it was good.",
+            "analysis of the week",
+            "<",
+            "[",
+            "<|",
+            "<>",
+        ] {
+            assert_eq!(answer(text), text, "{text}");
+        }
+    }
+
+    /// Text without markers.
+    fn plain() -> impl Strategy<Value = String> {
+        "[가-힣a-zA-Z0-9 .,!?\n「」👍🏽]{1,120}".prop_filter("not blank", |text| {
+            let plain = text.trim();
+            !plain.is_empty() && without_plain_thinking(plain) == plain
+        })
+    }
+
+    proptest! {
+        /// Whatever the model thinks, with or without the opening marker, only the answer is left.
+        #[test]
+        fn only_the_answer_is_left(
+            thoughts in prop::collection::vec(plain(), 1..4),
+            text in plain(),
+            pair in prop::sample::select(&PAIRS[..]),
+            is_opened: bool,
+        ) {
+            let (open, close) = pair;
+            let mut written = String::new();
+            for (nth, thought) in thoughts.iter().enumerate() {
+                let is_plain = open.starts_with("Here");
+                let opens = is_opened || nth > 0 || is_plain;
+                written.push_str(if opens { open } else { "" });
+                written.push_str(thought);
+                written.push_str(close);
+            }
+            written.push_str(&text);
+            prop_assert_eq!(answer(&written), text.trim());
+            let unfinished = format!("{open}{}", thoughts[0]);
+            prop_assert_eq!(answer(&unfinished), "");
+        }
+
+        #[test]
+        fn a_text_without_markers_is_kept(text in plain()) {
+            prop_assert_eq!(answer(&text), text.trim());
+        }
+
+        #[test]
+        fn no_text_panics_or_keeps_a_marker(
+            text in "(\\PC|<think>|</think>|<\\|channel\\|>|final|<\\|message\\|>|\\[THINK\\]|◁|▷|<answer>|<){0,40}",
+        ) {
+            let kept = answer(&text);
+            prop_assert!(kept.len() <= text.len());
+        }
+    }
+}
