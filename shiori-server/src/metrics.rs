@@ -18,6 +18,7 @@ pub(crate) struct Metrics {
     requested: Counter,
     finished: Family<OutcomeLabels, Counter>,
     leases_expired: Counter,
+    set_aside: Counter,
     queue_depth: Gauge,
 }
 
@@ -50,6 +51,7 @@ impl Metrics {
             requested: Counter::default(),
             finished: Family::default(),
             leases_expired: Counter::default(),
+            set_aside: Counter::default(),
             queue_depth: Gauge::default(),
             registry: Arc::new(Registry::default()),
         };
@@ -65,6 +67,11 @@ impl Metrics {
             "leases_taken_back",
             "Leases that expired",
             metrics.leases_expired.clone(),
+        );
+        registry.register(
+            "summary_rows_set_aside",
+            "Summary rows that the dispatcher could not read or advance, and postponed",
+            metrics.set_aside.clone(),
         );
         registry.register("queue_depth", "Hints in the queue", metrics.queue_depth.clone());
         Self { registry: Arc::new(registry), ..metrics }
@@ -89,6 +96,10 @@ impl Metrics {
 
     pub(crate) fn lease_expired(&self) {
         self.leases_expired.inc();
+    }
+
+    pub(crate) fn summary_set_aside(&self) {
+        self.set_aside.inc();
     }
 
     pub(crate) fn queue_depth(&self, depth: usize) {

@@ -30,7 +30,8 @@ pub use diary::{
 };
 pub use session::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
 pub use summary::{
-    CompletedSummary, DueKind, InsertOutcome, ResultRecord, SummaryStore, WeekStatus,
+    CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, SummaryStore,
+    WeekStatus,
 };
 
 /// A step failed. It was not applied, or the caller cannot know.

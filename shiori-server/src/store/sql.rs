@@ -1,16 +1,20 @@
 //! The rows that both SQL engines share, and their conversion.
 //!
-//! A newer server may have written them. An unknown status or failure is read as `Unknown`, an
-//! unknown emotion is omitted, and a detail that cannot be read is absent. Such a row can be shown;
-//! steps of an unknown status are left to the newer server.
+//! A newer server may have written them, or they may be damaged. An unknown status or failure is read
+//! as `Unknown`, an unknown emotion is omitted, and a detail that cannot be read is absent. Such a row
+//! can be shown; steps of an unknown status are left to the newer server. A summary without a readable
+//! id, user, week, revision or due time is [`StoreError::Corrupt`].
 
 use serde::{Serialize, de::DeserializeOwned};
-use shiori_sdk::{Date, DayEmotion, Revision, SummaryId, SummaryStatus, Timestamp, UserId, Week};
+use shiori_sdk::{
+    Date, DayEmotion, FailureKind, Revision, SummaryFailure, SummaryId, SummaryStatus, Timestamp,
+    UserId, Week,
+};
 use shiori_worker::protocol::LeaseToken;
 #[cfg(feature = "distributed")]
 use sqlx::FromRow;
 
-use super::{Account, ResultRecord, StoreError, WeekStatus};
+use super::{Account, DueJobs, ResultRecord, RowId, StoreError, WeekStatus};
 use crate::{
     auth::PasswordHash,
     summary::{Lease, SummaryJob},
@@ -88,14 +92,16 @@ impl TryFrom<SummaryRow> for SummaryJob {
     type Error = StoreError;
 
     fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
-        let token = |text: String| LeaseToken::parse(&text).map_err(|_| corrupt());
-        let lease = match (row.lease_token, row.lease_expires, row.lease_worker) {
-            (Some(text), Some(expires), Some(worker)) => Some(Lease {
-                token: token(text)?,
-                expires_at: Timestamp::from_millis(expires),
-                worker,
+        let token = |text: Option<String>| text.and_then(|text| LeaseToken::parse(&text).ok());
+        // A compare-and-swap names the expiry, so there is a lease if and only if there is an expiry.
+        // No worker has the new token: such a lease can only expire.
+        let lease = match row.lease_expires {
+            Some(expires) => Some(Lease {
+                token: token(row.lease_token).unwrap_or_else(LeaseToken::new),
+                expires_at: time(expires)?,
+                worker: row.lease_worker.unwrap_or_default(),
             }),
-            _ => None,
+            None => None,
         };
         Ok(Self {
             id: SummaryId::from_bytes(row.id.as_slice().try_into().map_err(|_| corrupt())?),
@@ -107,11 +113,12 @@ impl TryFrom<SummaryRow> for SummaryJob {
             requested_at: Timestamp::from_millis(row.requested_at),
             started_at: row.started_at.map(Timestamp::from_millis),
             finished_at: row.finished_at.map(Timestamp::from_millis),
-            not_before: Timestamp::from_millis(row.not_before),
-            next_hint_at: Timestamp::from_millis(row.next_hint_at),
+            not_before: time(row.not_before)?,
+            next_hint_at: time(row.next_hint_at)?,
             lease,
-            completed_by: row.completed_by.map(token).transpose()?,
-            versions_read: parse(&row.versions_read)?,
+            completed_by: token(row.completed_by),
+            // Without them the summary counts as stale.
+            versions_read: parse_detail(&row.versions_read).unwrap_or_default(),
             progress: row.progress.as_deref().and_then(parse_detail),
             failure: row.failure.as_deref().and_then(parse_detail),
             trace: row.trace,
@@ -131,16 +138,16 @@ pub(super) struct ReflectionRow {
 }
 
 impl ReflectionRow {
-    pub(super) fn with_tags(self, tags: Vec<TagRow>) -> Result<ResultRecord, StoreError> {
-        Ok(ResultRecord {
+    pub(super) fn with_tags(self, tags: Vec<TagRow>) -> ResultRecord {
+        ResultRecord {
             reflection: self.reflection,
             engine: self.engine,
             emotion_engine: self.emotion_engine,
-            emotions: known_emotions(tags)?,
-            truncated: parse(&self.truncated)?,
+            emotions: known_emotions(tags),
+            truncated: parse_detail(&self.truncated).unwrap_or_default(),
             usage: self.token_usage.as_deref().and_then(parse_detail),
             generated_at: Timestamp::from_millis(self.generated_at),
-        })
+        }
     }
 }
 
@@ -153,21 +160,39 @@ pub(super) struct TagRow {
 }
 
 impl TagRow {
-    /// The day's emotion; `None` if this version does not know the label.
-    fn into_known(self) -> Result<Option<DayEmotion>, StoreError> {
-        let Ok(label) = self.label.parse() else { return Ok(None) };
-        Ok(Some(DayEmotion {
-            date: Date::from_number(self.date).map_err(|_| corrupt())?,
-            label,
+    /// The day's emotion; `None` if this version does not know the label, or cannot read the row.
+    fn into_known(self) -> Option<DayEmotion> {
+        Some(DayEmotion {
+            date: Date::from_number(self.date).ok()?,
+            label: self.label.parse().ok()?,
             confidence: self.confidence,
-            distribution: parse(&self.distribution)?,
-        }))
+            distribution: parse_detail(&self.distribution)?,
+        })
     }
 }
 
-/// The emotions of these days, without the days whose label this version does not know.
-pub(super) fn known_emotions(tags: Vec<TagRow>) -> Result<Vec<DayEmotion>, StoreError> {
-    tags.into_iter().filter_map(|tag| tag.into_known().transpose()).collect()
+/// The emotions of these days, without those that this version does not know or cannot read.
+pub(super) fn known_emotions(tags: Vec<TagRow>) -> Vec<DayEmotion> {
+    tags.into_iter().filter_map(TagRow::into_known).collect()
+}
+
+/// The jobs of these rows, and the ids of the rows that are no job.
+pub(super) fn due_jobs(rows: Vec<SummaryRow>) -> DueJobs {
+    let mut due = DueJobs::default();
+    for row in rows {
+        let id = RowId::new(row.id.clone());
+        match SummaryJob::try_from(row) {
+            Ok(job) => due.jobs.push(job),
+            Err(_) => due.unreadable.push(id),
+        }
+    }
+    due
+}
+
+/// The failure of a row that could not be read when its summary was requested again.
+pub(super) fn unreadable_failure() -> Result<String, StoreError> {
+    let message = "the stored summary could not be read".to_owned();
+    json(&SummaryFailure { kind: FailureKind::Internal, message })
 }
 
 fn week(start: u32) -> Result<Week, StoreError> {
@@ -183,8 +208,10 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt())
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(|_| corrupt())
+/// A time that a compare-and-swap or a due time needs exactly.
+fn time(millis: i64) -> Result<Timestamp, StoreError> {
+    let time = Timestamp::from_millis(millis);
+    if time.as_millis() == millis { Ok(time) } else { Err(corrupt()) }
 }
 
 /// A detail that the row is readable without.
@@ -203,16 +230,19 @@ pub(super) struct WeekStatusRow {
     pub(super) versions_read: String,
 }
 
-impl TryFrom<WeekStatusRow> for WeekStatus {
-    type Error = StoreError;
-
-    fn try_from(row: WeekStatusRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            week: week(row.start)?,
-            status: SummaryStatus::from(row.status.as_str()),
-            versions_read: parse(&row.versions_read)?,
+impl WeekStatusRow {
+    fn into_status(self) -> Option<WeekStatus> {
+        Some(WeekStatus {
+            week: week(self.start).ok()?,
+            status: SummaryStatus::from(self.status.as_str()),
+            versions_read: parse_detail(&self.versions_read).unwrap_or_default(),
         })
     }
+}
+
+/// The statuses of these rows, without those of no week.
+pub(super) fn known_statuses(rows: Vec<WeekStatusRow>) -> Vec<WeekStatus> {
+    rows.into_iter().filter_map(WeekStatusRow::into_status).collect()
 }
 
 #[cfg(test)]
@@ -256,7 +286,7 @@ mod tests {
             assert_eq!(SummaryJob::try_from(row).expect(name).status, status);
             let versions_read = "{}".to_owned();
             let row = WeekStatusRow { start: 20_260_216, status: name.to_owned(), versions_read };
-            assert_eq!(WeekStatus::try_from(row).expect(name).status, status);
+            assert_eq!(row.into_status().expect(name).status, status);
         }
     }
 
@@ -285,11 +315,35 @@ mod tests {
     }
 
     #[test]
+    fn unreadable_details_are_absent() {
+        let text = || Some("?".to_owned());
+        let row = SummaryRow {
+            lease_token: text(),
+            lease_expires: Some(7),
+            lease_worker: None,
+            completed_by: text(),
+            versions_read: "[]".to_owned(),
+            progress: text(),
+            failure: text(),
+            ..summary_row()
+        };
+        let job = SummaryJob::try_from(row).expect("readable");
+        let lease = job.lease.expect("it can expire");
+        assert_eq!((lease.expires_at.as_millis(), lease.worker.as_str()), (7, ""));
+        assert_eq!((job.completed_by, job.progress, job.failure), (None, None, None));
+        assert!(job.versions_read.is_empty());
+        let row = SummaryRow { lease_token: text(), lease_worker: text(), ..summary_row() };
+        assert_eq!(SummaryJob::try_from(row).expect("readable").lease, None);
+    }
+
+    #[test]
     fn a_row_without_a_readable_key_is_corrupt() {
         for row in [
             SummaryRow { start: 20_260_230, ..summary_row() },
             SummaryRow { id: vec![1], ..summary_row() },
-            SummaryRow { versions_read: "[]".to_owned(), ..summary_row() },
+            SummaryRow { revision: -1, ..summary_row() },
+            SummaryRow { not_before: i64::MAX, ..summary_row() },
+            SummaryRow { lease_expires: Some(i64::MIN), ..summary_row() },
         ] {
             assert!(matches!(SummaryJob::try_from(row), Err(StoreError::Corrupt { .. })));
         }
@@ -308,9 +362,11 @@ mod tests {
                 tag(20_260_216, "행복", r#"{"행복":0.3,"희망":0.7}"#),
                 tag(20_260_217, "희망", r#"{"희망":1.0}"#),
                 tag(20_260_218, "희망", "not JSON"),
+                tag(20_260_219, "행복", "not JSON"),
+                tag(20_260_230, "행복", "{}"),
             ]
         };
-        let known = known_emotions(tags()).expect("readable");
+        let known = known_emotions(tags());
         let labels: Vec<_> = known.iter().map(|day| (day.date.day(), day.label)).collect();
         assert_eq!(labels, [(16, Emotion::Happiness)]);
         let only_happy = Distribution::from_weights(
@@ -326,7 +382,7 @@ mod tests {
             token_usage: Some(r#"{"tokens":9}"#.to_owned()),
             generated_at: 0,
         };
-        let result = row.with_tags(tags()).expect("readable");
+        let result = row.with_tags(tags());
         assert_eq!((result.emotions.len(), result.usage), (1, None));
     }
 }

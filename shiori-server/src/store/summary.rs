@@ -15,7 +15,7 @@ use crate::summary::SummaryJob;
 #[async_trait]
 pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// Inserts the job, unless the user has an unfinished job for the same week, or
-    /// `max_unfinished` unfinished jobs.
+    /// `max_unfinished` unfinished jobs. An unfinished job that cannot be read fails, and is replaced.
     ///
     /// # Errors
     ///
@@ -87,7 +87,8 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError>;
 
-    /// At most `limit` jobs that are due, the longest overdue first.
+    /// At most `limit` rows that are due, the longest overdue first. A running job without an expiry
+    /// time is due, too.
     ///
     /// # Errors
     ///
@@ -97,7 +98,32 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         kind: DueKind,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<SummaryJob>, StoreError>;
+    ) -> Result<DueJobs, StoreError>;
+
+    /// Makes a row due at `until`, whatever it holds, so that it does not block others.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store does not answer.
+    async fn postpone(
+        &self,
+        kind: DueKind,
+        row: &RowId,
+        until: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Cancels the user's unfinished summary although its row cannot be read. `false` if there is
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store does not answer.
+    async fn cancel_unreadable(
+        &self,
+        user: UserId,
+        id: SummaryId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Whether the store answers.
     ///
@@ -165,6 +191,61 @@ pub struct WeekStatus {
     pub status: shiori_sdk::SummaryStatus,
     /// The diary versions that it read.
     pub versions_read: BTreeMap<Date, Version>,
+}
+
+/// The rows that are due.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DueJobs {
+    /// The jobs.
+    pub jobs: Vec<SummaryJob>,
+    /// The rows that cannot be read as a job.
+    pub unreadable: Vec<RowId>,
+}
+
+impl DueJobs {
+    /// How many rows are due.
+    pub fn len(&self) -> usize {
+        self.jobs.len() + self.unreadable.len()
+    }
+
+    /// Whether no row is due.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The id of a row as it is stored, which may not be that of a summary. Shown as hexadecimal digits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RowId(Vec<u8>);
+
+impl RowId {
+    /// The id with these bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<SummaryId> for RowId {
+    fn from(id: SummaryId) -> Self {
+        Self(id.as_bytes().to_vec())
+    }
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(32).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowId({self})")
+    }
 }
 
 /// Why a job is due.

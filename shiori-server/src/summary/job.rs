@@ -129,12 +129,14 @@ impl SummaryJob {
         if self.is_leased_under(token, now) {
             return true;
         }
-        let free = match self.status {
+        match self.status {
+            // Whatever the attempts: the maximum may have been lowered since, and every summary ends.
             SummaryStatus::Queued => self.not_before <= now,
-            SummaryStatus::Running => self.is_lease_expired(now),
+            SummaryStatus::Running => {
+                self.is_lease_expired(now) && self.attempts < policy.max_attempts
+            }
             _ => false,
-        };
-        free && self.attempts < policy.max_attempts
+        }
     }
 
     fn is_leased_under(&self, token: LeaseToken, now: Timestamp) -> bool {
@@ -165,7 +167,7 @@ impl SummaryJob {
         let is_repeated = self.is_leased_under(token, now);
         Ok(Self {
             status: SummaryStatus::Running,
-            attempts: self.attempts + u32::from(!is_repeated),
+            attempts: self.attempts.saturating_add(u32::from(!is_repeated)),
             started_at: self.started_at.or(Some(now)),
             lease: Some(Lease { token, expires_at: now + policy.lease, worker }),
             versions_read,
@@ -268,10 +270,9 @@ impl SummaryJob {
     /// Sets the time of the next hint, because the hint is offered again now. The revision does not
     /// change. `None` when no hint is due.
     pub fn reschedule_hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
-        let due = self.status == SummaryStatus::Queued
-            && self.not_before <= now
-            && self.next_hint_at <= now;
-        due.then(|| Self { next_hint_at: now + policy.hint_timeout, ..self.clone() })
+        let due = self.status == SummaryStatus::Queued && self.next_hint_at <= now;
+        let next_hint_at = self.not_before.max(now) + policy.hint_timeout;
+        due.then(|| Self { next_hint_at, ..self.clone() })
     }
 
     /// The user cancels the summary.
@@ -450,6 +451,18 @@ mod tests {
         assert_eq!(hinted.revision, job.revision);
         assert!(hinted.reschedule_hint(at(19), &POLICY).is_none());
         assert!(hinted.reschedule_hint(at(20), &POLICY).is_some());
+    }
+
+    #[test]
+    fn a_queued_summary_is_claimable_after_the_maximum_was_lowered() {
+        let (running, token) = claimed(&requested(), at(0));
+        let (running, _) = claimed(&running, at(31));
+        let lowered = SummaryPolicy { max_attempts: 1, ..POLICY };
+        assert!(!running.is_claimable(LeaseToken::new(), at(62), &lowered));
+        let failed = running.expire_lease(0.5, at(62), &lowered).expect("expired");
+        assert_eq!(failed.status, SummaryStatus::Failed);
+        let queued = running.expire_lease(0.0, at(62), &POLICY).expect("expired");
+        assert!(queued.is_claimable(token, at(62), &lowered));
     }
 
     #[derive(Debug, Clone)]

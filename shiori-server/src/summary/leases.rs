@@ -6,10 +6,16 @@ use shiori_sdk::{FailureKind, SummaryFailure, SummaryId};
 use shiori_worker::protocol::{Claim, ClaimedDay, Heartbeat, LeaseToken, SummaryResult};
 
 use super::{
-    AttemptFailure, Completion, Summaries, SummaryError,
+    AttemptFailure, Completion, Summaries, SummaryError, SummaryJob,
     service::{MAX_CONFLICT_ATTEMPTS, versions},
 };
-use crate::store::{DiaryRecord, DueKind, ResultRecord};
+use crate::store::{DiaryRecord, DueKind, ResultRecord, RowId, StoreError};
+
+/// How long a row that cannot be read is set aside. A newer server may be able to read it.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(600);
+
+/// How long a row whose step failed is set aside.
+const FAILED_PAUSE: Duration = Duration::from_secs(30);
 
 impl Summaries {
     /// Leases the summary to a worker under this token; returns the current diaries of the week.
@@ -22,7 +28,12 @@ impl Summaries {
         let parts = &*self.0;
         for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let now = parts.clock.now();
-            let job = self.job(id).await?.ok_or(SummaryError::NotClaimable)?;
+            let job = match self.job(id).await {
+                // The dispatcher reports it.
+                Err(StoreError::Corrupt { .. }) => None,
+                job => job?,
+            };
+            let job = job.ok_or(SummaryError::NotClaimable)?;
             if !job.is_claimable(token, now, &parts.policy) {
                 return Err(SummaryError::NotClaimable);
             }
@@ -113,29 +124,66 @@ impl Summaries {
 
     /// Requeues or fails jobs whose lease has expired, and offers overdue hints again, at most
     /// `limit` of each. Returns how many were due. Several servers may do so at once.
+    ///
+    /// A row that cannot be read, or whose step fails, is postponed, so that it does not stop others.
     pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
         let parts = &*self.0;
-        let expired = parts.store.list_due(DueKind::Lease, parts.clock.now(), limit).await?;
-        let mut found = expired.len();
-        for job in expired {
-            let next = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
-            if let Some(next) = next
-                && self.compare_and_swap(&job, &next, None).await?
-            {
-                parts.metrics.lease_expired();
-                tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease expired");
+        let mut found = 0;
+        for kind in [DueKind::Lease, DueKind::Hint] {
+            let due = parts.store.list_due(kind, parts.clock.now(), limit).await?;
+            found += due.len();
+            for row in due.unreadable {
+                tracing::error!(%row, ?kind, "the row of a summary cannot be read; it is postponed");
+                self.set_aside(kind, &row, UNREADABLE_PAUSE).await?;
             }
-        }
-        let overdue = parts.store.list_due(DueKind::Hint, parts.clock.now(), limit).await?;
-        found += overdue.len();
-        for job in overdue {
-            if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
-                && parts.store.compare_and_swap(&job, &next, None).await?
-            {
-                self.offer(&job).await;
+            for job in due.jobs {
+                let advanced = match kind {
+                    DueKind::Lease => self.expire(&job).await,
+                    DueKind::Hint => self.repeat_hint(&job).await,
+                };
+                if let Err(error) = advanced {
+                    tracing::warn!(summary_id = %job.id, ?kind, %error, "cannot advance a summary");
+                    // If the store is down, this fails, too, and the round ends.
+                    self.set_aside(kind, &job.id.into(), FAILED_PAUSE).await?;
+                }
             }
         }
         Ok(found)
+    }
+
+    async fn set_aside(
+        &self,
+        kind: DueKind,
+        row: &RowId,
+        pause: Duration,
+    ) -> Result<(), SummaryError> {
+        self.0.store.postpone(kind, row, self.0.clock.now() + pause).await?;
+        self.0.metrics.summary_set_aside();
+        Ok(())
+    }
+
+    /// Requeues or fails a job whose lease has expired.
+    async fn expire(&self, job: &SummaryJob) -> Result<(), SummaryError> {
+        let parts = &*self.0;
+        let next = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
+        if let Some(next) = next
+            && self.compare_and_swap(job, &next, None).await?
+        {
+            parts.metrics.lease_expired();
+            tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease expired");
+        }
+        Ok(())
+    }
+
+    /// Offers an overdue hint again.
+    async fn repeat_hint(&self, job: &SummaryJob) -> Result<(), SummaryError> {
+        let parts = &*self.0;
+        if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
+            && parts.store.compare_and_swap(job, &next, None).await?
+        {
+            self.offer(job).await;
+        }
+        Ok(())
     }
 }
 

@@ -167,7 +167,7 @@ impl Summaries {
     /// Cancels the user's summary.
     pub(crate) async fn cancel(&self, user: UserId, id: SummaryId) -> Result<(), SummaryError> {
         let now = self.0.clock.now();
-        self.step(id, |job| {
+        let cancelled = self.step(id, |job| {
             if job.user != user {
                 return Err(SummaryError::NotFound);
             }
@@ -176,8 +176,18 @@ impl Summaries {
                 return Err(SummaryError::UnknownStatus);
             }
             job.cancel(now).map_err(|_| SummaryError::Final)
-        })
-        .await
+        });
+        match cancelled.await {
+            Err(SummaryError::Store(StoreError::Corrupt { .. })) => {
+                if !self.0.store.cancel_unreadable(user, id, now).await? {
+                    return Err(SummaryError::NotFound);
+                }
+                self.0.wakeups.wake(id);
+                self.0.metrics.summary_finished(SummaryStatus::Cancelled);
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// The newest reflection on a week, if there is one.

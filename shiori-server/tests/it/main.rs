@@ -25,4 +25,5 @@ mod test_cluster;
 mod test_server;
 mod timeouts;
 mod unreadable;
+mod unreadable_rows;
 mod workers;

@@ -122,10 +122,11 @@ impl TestCluster {
         sqlx::query_scalar(statement).fetch_one(&mut *connection).await.unwrap()
     }
 
-    pub async fn run(&self, statement: &'static str) {
+    pub async fn run(&self, statement: &str) {
         let mut connection = self.admin.acquire().await.unwrap();
         let switch = format!("USE {}", self.name);
         sqlx::raw_sql(sqlx::AssertSqlSafe(switch)).execute(&mut *connection).await.unwrap();
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
         sqlx::query(statement).execute(&mut *connection).await.unwrap();
     }
 

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
     Date, DateRange, DayEmotion, Distribution, Emotion, FailureKind, Progress, ProgressPhase,
-    SummaryFailure, SummaryStatus, Timestamp, UserId, Version, Week,
+    SummaryFailure, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
 use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
-    store::{DueKind, InsertOutcome, ResultRecord, SummaryStore},
+    store::{DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError, SummaryStore},
     summary::{AttemptFailure, Completion, SummaryJob, SummaryPolicy},
 };
 
@@ -285,8 +285,8 @@ pub async fn only_due_jobs_are_listed(store: Store) {
     let (running, _) = claimed(&lost, long_ago);
     step(&store, &lost, &running).await;
     finish(&store, &job(user, 4, long_ago), Emotion::Neutral, long_ago).await;
-    let mine = |jobs: Vec<SummaryJob>| -> Vec<_> {
-        jobs.into_iter().filter(|job| job.user == user).map(|job| job.id).collect()
+    let mine = |due: DueJobs| -> Vec<_> {
+        due.jobs.into_iter().filter(|job| job.user == user).map(|job| job.id).collect()
     };
     let timeout = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
     let hints = store.list_due(DueKind::Hint, at(long_ago + timeout), 1000).await.expect("answers");
@@ -303,5 +303,93 @@ pub async fn only_due_jobs_are_listed(store: Store) {
     for job in [&overdue, &fresh, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
         step(&store, job, &job.cancel(now).expect("unfinished")).await;
+    }
+}
+
+/// A running job with an expired lease is taken back although details of its row cannot be read.
+/// `plant` changes the stored row; `more` are assignments of one engine.
+pub async fn unreadable_details_do_not_stop_a_summary(
+    store: Store,
+    plant: impl AsyncFn(SummaryId, &str),
+    more: &[&str],
+) {
+    // Far in the past, so that the rows are the first that are due in a shared store.
+    let long_ago = -1_500_000_000;
+    let details = [
+        r#"failure = '{"kind":"new","message":""}'"#,
+        "failure = 'not JSON', progress = '[]'",
+        "lease_token = 'not a token', lease_worker = NULL",
+        "lease_token = NULL, lease_worker = NULL, lease_expires = NULL",
+        "lease_expires = NULL",
+        "completed_by = 'not a token'",
+        "versions_read = '[]'",
+    ];
+    for assignment in details.iter().chain(more) {
+        let queued = job(UserId::new(), 16, long_ago);
+        insert(&store, &queued).await;
+        let (running, _) = claimed(&queued, long_ago);
+        step(&store, &queued, &running).await;
+        plant(queued.id, assignment).await;
+        let now = at(long_ago + 3600);
+        let due = store.list_due(DueKind::Lease, now, 1000).await.expect("the store answers");
+        let found = due.jobs.into_iter().find(|job| job.id == queued.id).expect(assignment);
+        let requeued = found.expire_lease(0.5, now, &policy()).expect(assignment);
+        step(&store, &found, &requeued).await;
+        assert_eq!(get(&store, &queued).await.status, SummaryStatus::Queued, "{assignment}");
+        step(&store, &requeued, &requeued.cancel(now).expect("unfinished")).await;
+        let statuses = store.week_statuses(queued.user, queued.week.into()).await;
+        assert!(statuses.expect("the store answers").is_empty(), "{assignment}");
+    }
+}
+
+/// A row that cannot be read is listed by its id and can be postponed; a new request for its week
+/// replaces it, and its user can cancel it. `plant` changes the stored row.
+pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
+    store: Store,
+    plant: impl AsyncFn(SummaryId, &str),
+) {
+    let long_ago = -2_000_000_000;
+    let now = at(long_ago + 3600);
+    for (kind, assignment) in [
+        (DueKind::Hint, "revision = -1"),
+        (DueKind::Lease, "revision = -1"),
+        (DueKind::Hint, "start = 20260230"),
+        (DueKind::Lease, "start = 20260230"),
+        (DueKind::Hint, "not_before = 9223372036854775807"),
+    ] {
+        let queued = job(UserId::new(), 16, long_ago);
+        insert(&store, &queued).await;
+        if kind == DueKind::Lease {
+            step(&store, &queued, &claimed(&queued, long_ago).0).await;
+        }
+        plant(queued.id, assignment).await;
+        let read = store.get(queued.id).await;
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{assignment}: {read:?}");
+        let row = RowId::from(queued.id);
+        let lists_it = async || {
+            let due = store.list_due(kind, now, 1000).await.expect("the store answers");
+            assert!(due.jobs.iter().all(|job| job.id != queued.id), "{assignment}");
+            due.unreadable.contains(&row)
+        };
+        assert!(lists_it().await, "{assignment}");
+        let until = now + Duration::from_secs(1);
+        store.postpone(kind, &row, until).await.expect("the store answers");
+        assert!(!lists_it().await, "{assignment}");
+        let statuses = store.week_statuses(queued.user, queued.week.into()).await;
+        statuses.expect("other rows are readable");
+
+        if assignment.starts_with("start") {
+            let cancel = |user| store.cancel_unreadable(user, queued.id, now);
+            assert!(!cancel(UserId::new()).await.expect("the store answers"), "of another user");
+            assert!(cancel(queued.user).await.expect("the store answers"), "{assignment}");
+            assert!(!cancel(queued.user).await.expect("the store answers"), "it has ended");
+        } else {
+            let again = job(queued.user, 16, long_ago);
+            let outcome = store.insert(&again, 1).await.expect("the store answers");
+            assert!(matches!(outcome, InsertOutcome::Inserted), "{assignment}: {outcome:?}");
+            step(&store, &again, &again.cancel(now).expect("unfinished")).await;
+        }
+        let due = store.list_due(kind, until, 1000).await.expect("the store answers");
+        assert!(!due.unreadable.contains(&row), "{assignment}");
     }
 }

@@ -7,9 +7,12 @@ use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
 use super::{MySqlStore, StepError};
 use crate::{
     store::{
-        CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
-        WeekStatus,
-        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, known_emotions, revision},
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError,
+        SummaryStore, WeekStatus,
+        sql::{
+            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            known_statuses, revision, unreadable_failure,
+        },
     },
     summary::SummaryJob,
 };
@@ -39,7 +42,11 @@ impl SummaryStore for MySqlStore {
             .fetch_optional(&mut *transaction)
             .await?;
             if let Some(unfinished) = unfinished {
-                return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+                let id = unfinished.id.clone();
+                match SummaryJob::try_from(unfinished) {
+                    Ok(job) => return Ok(InsertOutcome::Unfinished(Box::new(job))),
+                    Err(_) => fail_unreadable(&mut transaction, &id, row.requested_at).await?,
+                }
             }
             let count: i64 = sqlx::query_scalar(
                 "SELECT COUNT(*) FROM summary WHERE user_id = ? AND unfinished = 1",
@@ -109,8 +116,9 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
+        // A week whose summary cannot be read can be summarised anew.
+        let row = row.and_then(|row| SummaryJob::try_from(row).ok());
         let Some(row) = row else { return Ok(None) };
-        let row = SummaryJob::try_from(row)?;
         let result = self.result(row.id).await?;
         Ok(result.map(|result| CompletedSummary { job: row, result }))
     }
@@ -139,7 +147,7 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        found.with_tags(tags).map(Some)
+        Ok(Some(found.with_tags(tags)))
     }
 
     async fn week_statuses(
@@ -165,7 +173,7 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        rows.into_iter().map(WeekStatus::try_from).collect()
+        Ok(known_statuses(rows))
     }
 
     async fn emotion_tags(
@@ -189,7 +197,7 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        let emotions = known_emotions(rows)?;
+        let emotions = known_emotions(rows);
         Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
     }
 
@@ -198,7 +206,7 @@ impl SummaryStore for MySqlStore {
         kind: DueKind,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<SummaryJob>, StoreError> {
+    ) -> Result<DueJobs, StoreError> {
         let statement = match kind {
             DueKind::Hint => {
                 "SELECT * FROM summary
@@ -206,7 +214,8 @@ impl SummaryStore for MySqlStore {
             }
             DueKind::Lease => {
                 "SELECT * FROM summary
-                 WHERE status = 'running' AND lease_expires <= ? ORDER BY lease_expires LIMIT ?"
+                 WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
+                 ORDER BY lease_expires LIMIT ?"
             }
         };
         let rows: Vec<SummaryRow> = self
@@ -218,7 +227,55 @@ impl SummaryStore for MySqlStore {
                     .await?)
             })
             .await?;
-        rows.into_iter().map(SummaryJob::try_from).collect()
+        Ok(due_jobs(rows))
+    }
+
+    async fn postpone(
+        &self,
+        kind: DueKind,
+        row: &RowId,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let statement = match kind {
+            DueKind::Hint => {
+                "UPDATE summary SET next_hint_at = ? WHERE id = ? AND status = 'queued'"
+            }
+            DueKind::Lease => {
+                "UPDATE summary SET lease_expires = ? WHERE id = ? AND status = 'running'"
+            }
+        };
+        self.step(|mut connection| async move {
+            sqlx::query(statement)
+                .bind(until.as_millis())
+                .bind(row.as_bytes())
+                .execute(connection.raw())
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn cancel_unreadable(
+        &self,
+        user: UserId,
+        id: SummaryId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let cancelled = sqlx::query(
+                "UPDATE summary SET status = 'cancelled', finished_at = ?, lease_token = NULL,
+                    lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = NULL,
+                    revision = GREATEST(revision, 0) + 1
+                 WHERE id = ? AND user_id = ? AND unfinished = 1",
+            )
+            .bind(now.as_millis())
+            .bind(&id.as_bytes()[..])
+            .bind(&user.as_bytes()[..])
+            .execute(connection.raw())
+            .await?;
+            Ok(cancelled.rows_affected() == 1)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -256,6 +313,26 @@ fn swap<'q>(
     .bind(&from.id.as_bytes()[..])
     .bind(revision(from))
     .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
+}
+
+/// Fails a row that cannot be read, so that its week can be summarised.
+async fn fail_unreadable(
+    transaction: &mut Transaction<'_, MySql>,
+    id: &[u8],
+    now: Timestamp,
+) -> Result<(), StepError> {
+    sqlx::query(
+        "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
+            lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
+            revision = GREATEST(revision, 0) + 1
+         WHERE id = ?",
+    )
+    .bind(now.as_millis())
+    .bind(unreadable_failure()?)
+    .bind(id)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
 }
 
 async fn insert_row(
@@ -330,11 +407,36 @@ mod tests {
     use shiori_sdk::Timestamp;
 
     use super::{super::open_for_tests, *};
-    use crate::summary::SummaryPolicy;
+    use crate::{store::contract::summary as contract, summary::SummaryPolicy};
 
     crate::summary_contract!([ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"], async {
         (Arc::new(open_for_tests().await) as Arc<dyn SummaryStore>, ())
     });
+
+    /// Changes the stored row of a summary.
+    async fn plant(store: &MySqlStore, id: SummaryId, assignment: &str) {
+        let update = format!("UPDATE summary SET {assignment} WHERE id = ?");
+        let update = sqlx::query(sqlx::AssertSqlSafe(update)).bind(id.as_bytes().to_vec());
+        update.execute(&store.pool).await.expect("planted");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn unreadable_details_do_not_stop_a_summary() {
+        let store = open_for_tests().await;
+        let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
+        let shared = Arc::new(store.clone());
+        contract::unreadable_details_do_not_stop_a_summary(shared, plant, &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn an_unreadable_row_is_set_aside_replaced_and_cancelled() {
+        let store = open_for_tests().await;
+        let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
+        let shared = Arc::new(store.clone());
+        contract::an_unreadable_row_is_set_aside_replaced_and_cancelled(shared, plant).await;
+    }
 
     /// The unique index rejects a second unfinished summary of a week.
     #[tokio::test]

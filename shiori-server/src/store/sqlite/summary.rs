@@ -7,9 +7,12 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week
 use super::{SqliteStore, connection::Statements};
 use crate::{
     store::{
-        CompletedSummary, DueKind, InsertOutcome, ResultRecord, StoreError, SummaryStore,
-        WeekStatus,
-        sql::{ReflectionRow, SummaryRow, TagRow, WeekStatusRow, json, known_emotions, revision},
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError,
+        SummaryStore, WeekStatus,
+        sql::{
+            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            known_statuses, revision, unreadable_failure,
+        },
     },
     summary::SummaryJob,
 };
@@ -67,8 +70,9 @@ impl SummaryStore for SqliteStore {
                 params![user.as_bytes(), week.start().as_number()],
                 summary_row,
             )?;
+            // A week whose summary cannot be read can be summarised anew.
+            let row = row.and_then(|row| SummaryJob::try_from(row).ok());
             let Some(row) = row else { return Ok(None) };
-            let row = SummaryJob::try_from(row)?;
             let result = find_result(connection, row.id)?;
             Ok(result.map(|result| CompletedSummary { job: row, result }))
         })
@@ -100,7 +104,7 @@ impl SummaryStore for SqliteStore {
         kind: DueKind,
         now: Timestamp,
         limit: u32,
-    ) -> Result<Vec<SummaryJob>, StoreError> {
+    ) -> Result<DueJobs, StoreError> {
         self.snapshot(move |connection| {
             let statement = match kind {
                 DueKind::Hint => {
@@ -109,12 +113,53 @@ impl SummaryStore for SqliteStore {
                 }
                 DueKind::Lease => {
                     "SELECT * FROM summary
-                     WHERE status = 'running' AND lease_expires <= ?
+                     WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
                      ORDER BY lease_expires LIMIT ?"
                 }
             };
             let rows = connection.all(statement, params![now.as_millis(), limit], summary_row)?;
-            rows.into_iter().map(SummaryJob::try_from).collect()
+            Ok(due_jobs(rows))
+        })
+        .await
+    }
+
+    async fn postpone(
+        &self,
+        kind: DueKind,
+        row: &RowId,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let row = row.clone();
+        self.write(move |connection| {
+            let statement = match kind {
+                DueKind::Hint => {
+                    "UPDATE summary SET next_hint_at = ? WHERE id = ? AND status = 'queued'"
+                }
+                DueKind::Lease => {
+                    "UPDATE summary SET lease_expires = ? WHERE id = ? AND status = 'running'"
+                }
+            };
+            connection.run(statement, params![until.as_millis(), row.as_bytes()])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn cancel_unreadable(
+        &self,
+        user: UserId,
+        id: SummaryId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            let cancelled = connection.run(
+                "UPDATE summary SET status = 'cancelled', finished_at = ?, lease_token = NULL,
+                    lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = NULL,
+                    revision = max(revision, 0) + 1
+                 WHERE id = ? AND user_id = ? AND status IN ('queued', 'running')",
+                params![now.as_millis(), id.as_bytes(), user.as_bytes()],
+            )?;
+            Ok(cancelled == 1)
         })
         .await
     }
@@ -137,7 +182,11 @@ fn insert(
         summary_row,
     )?;
     if let Some(unfinished) = unfinished {
-        return Ok(InsertOutcome::Unfinished(Box::new(unfinished.try_into()?)));
+        let id = unfinished.id.clone();
+        match SummaryJob::try_from(unfinished) {
+            Ok(job) => return Ok(InsertOutcome::Unfinished(Box::new(job))),
+            Err(_) => fail_unreadable(connection, &id, row.requested_at)?,
+        }
     }
     let count: Option<u32> = connection.find(
         "SELECT count(*) FROM summary WHERE user_id = ? AND status IN ('queued', 'running')",
@@ -166,6 +215,18 @@ fn insert(
         ],
     )?;
     Ok(InsertOutcome::Inserted)
+}
+
+/// Fails a row that cannot be read, so that its week can be summarised.
+fn fail_unreadable(connection: &Connection, id: &[u8], now: Timestamp) -> Result<(), StoreError> {
+    connection.run(
+        "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
+            lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
+            revision = max(revision, 0) + 1
+         WHERE id = ?",
+        params![now.as_millis(), unreadable_failure()?, id],
+    )?;
+    Ok(())
 }
 
 /// Replaces `from` with `to` if the row still has the revision and lease of `from`; whether it did.
@@ -263,7 +324,7 @@ fn find_result(connection: &Connection, id: SummaryId) -> Result<Option<ResultRe
         [id.as_bytes()],
         tag_row,
     )?;
-    found.with_tags(tags).map(Some)
+    Ok(Some(found.with_tags(tags)))
 }
 
 pub(super) fn week_statuses(
@@ -282,13 +343,13 @@ pub(super) fn week_statuses(
         params![user.as_bytes(), first_start.as_number(), range.end().as_number()],
         |row| {
             Ok(WeekStatusRow {
-                start: row.get(0)?,
-                status: row.get(1)?,
-                versions_read: row.get(2)?,
+                start: number(row.get(0)?),
+                status: text(row, "status"),
+                versions_read: text(row, "versions_read"),
             })
         },
     )?;
-    rows.into_iter().map(WeekStatus::try_from).collect()
+    Ok(known_statuses(rows))
 }
 
 pub(super) fn emotion_tags(
@@ -305,7 +366,7 @@ pub(super) fn emotion_tags(
         params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
         tag_row,
     )?;
-    let emotions = known_emotions(rows)?;
+    let emotions = known_emotions(rows);
     Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
 }
 
@@ -314,24 +375,41 @@ fn summary_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SummaryRow> {
     Ok(SummaryRow {
         id: row.get("id")?,
         user_id: row.get("user_id")?,
-        start: row.get("start")?,
-        status: row.get("status")?,
+        start: number(row.get("start")?),
+        status: text(row, "status"),
         revision: row.get("revision")?,
-        attempts: row.get("attempts")?,
+        attempts: number(row.get("attempts")?),
         requested_at: row.get("requested_at")?,
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,
         not_before: row.get("not_before")?,
         next_hint_at: row.get("next_hint_at")?,
-        lease_token: row.get("lease_token")?,
+        lease_token: detail(row, "lease_token"),
         lease_expires: row.get("lease_expires")?,
-        lease_worker: row.get("lease_worker")?,
-        completed_by: row.get("completed_by")?,
-        versions_read: row.get("versions_read")?,
-        progress: row.get("progress")?,
-        failure: row.get("failure")?,
-        trace: row.get("trace")?,
+        lease_worker: detail(row, "lease_worker"),
+        completed_by: detail(row, "completed_by"),
+        versions_read: text(row, "versions_read"),
+        progress: detail(row, "progress"),
+        failure: detail(row, "failure"),
+        trace: detail(row, "trace"),
     })
+}
+
+/// The text in this column; absent if it is not UTF-8.
+fn detail(row: &rusqlite::Row<'_>, column: &str) -> Option<String> {
+    row.get(column).unwrap_or_default()
+}
+
+/// The text in this column; empty if it is not UTF-8.
+fn text(row: &rusqlite::Row<'_>, column: &str) -> String {
+    row.get(column).unwrap_or_default()
+}
+
+/// The number as the type of the column in the other engine, clamped to its range.
+fn number(stored: i64) -> u32 {
+    let clamped = stored.clamp(0, u32::MAX.into());
+    // Within the range because of the clamp.
+    u32::try_from(clamped).unwrap_or(u32::MAX)
 }
 
 fn tag_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TagRow> {
@@ -347,10 +425,40 @@ fn tag_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<TagRow> {
 mod tests {
     use std::sync::Arc;
 
-    use crate::store::sqlite::open_temporary;
+    use super::*;
+    use crate::store::{contract::summary as contract, sqlite::open_temporary};
 
     crate::summary_contract!(async {
         let (store, directory) = open_temporary().await;
-        (Arc::new(store), directory)
+        (Arc::new(store) as Arc<dyn SummaryStore>, directory)
     });
+
+    /// Changes the stored row of a summary.
+    async fn plant(store: &SqliteStore, id: SummaryId, assignment: &str) {
+        let update = format!("UPDATE summary SET {assignment} WHERE id = ?");
+        let planted = store.write(move |connection| Ok(connection.run(&update, [id.as_bytes()])?));
+        assert_eq!(planted.await.expect("planted"), 1);
+    }
+
+    #[tokio::test]
+    async fn unreadable_details_do_not_stop_a_summary() {
+        let (store, _directory) = open_temporary().await;
+        let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
+        let shared = Arc::new(store.clone());
+        let not_utf8 = [
+            "failure = CAST(x'ff' AS TEXT)",
+            "lease_worker = CAST(x'ff' AS TEXT), lease_token = CAST(x'ff' AS TEXT)",
+            "versions_read = CAST(x'ff' AS TEXT), trace = CAST(x'ff' AS TEXT)",
+            "attempts = -1",
+        ];
+        contract::unreadable_details_do_not_stop_a_summary(shared, plant, &not_utf8).await;
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_row_is_set_aside_replaced_and_cancelled() {
+        let (store, _directory) = open_temporary().await;
+        let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
+        let shared = Arc::new(store.clone());
+        contract::an_unreadable_row_is_set_aside_replaced_and_cancelled(shared, plant).await;
+    }
 }
