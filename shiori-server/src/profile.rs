@@ -5,13 +5,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shiori_worker::JobQueue;
 #[cfg(feature = "embedded")]
 use shiori_worker::queue::InProcessQueue;
+use shiori_worker::{Clock, JobQueue};
 #[cfg(feature = "distributed")]
 use shiori_worker::{
+    MeasuredClock, RemoteTime,
     queue::{QUEUE_NAME, RedisQueue},
-    redis::Redis,
+    redis::{Redis, RedisTime},
 };
 #[cfg(feature = "distributed")]
 use tokio::task::JoinHandle;
@@ -50,6 +51,10 @@ pub(crate) struct Profile {
     pub(crate) summaries: Arc<dyn SummaryStore>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) wakeups: Wakeups,
+    /// The clock of the summary store, for every step of a summary.
+    pub(crate) summary_clock: Arc<dyn Clock>,
+    /// The clock of the session store, for everything else.
+    pub(crate) clock: Arc<dyn Clock>,
     engines: Engines,
 }
 
@@ -77,14 +82,25 @@ impl Profile {
     /// Opens the stores and the queue.
     pub(crate) async fn open(config: &Config) -> Result<Self, ProfileError> {
         let mut engines = Engines::default();
-        let (accounts, summaries) = engines.accounts_and_summaries(config).await?;
+        let (accounts, summaries, summary_clock) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
         let days: Arc<dyn DayStore> =
             Arc::new(DaysOfTwoStores::new(diaries.clone(), summaries.clone()));
         #[cfg(feature = "embedded")]
         let days = engines.days(config).unwrap_or(days);
-        let (sessions, queue, wakeups) = engines.sessions_and_queue(config).await?;
-        Ok(Self { accounts, sessions, diaries, days, summaries, queue, wakeups, engines })
+        let (sessions, queue, wakeups, clock) = engines.sessions_and_queue(config).await?;
+        Ok(Self {
+            accounts,
+            sessions,
+            diaries,
+            days,
+            summaries,
+            queue,
+            wakeups,
+            summary_clock,
+            clock,
+            engines,
+        })
     }
 
     /// Closes the stores.
@@ -108,8 +124,8 @@ pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
     Ok(())
 }
 
-type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>);
-type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups);
+type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>, Arc<dyn Clock>);
+type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups, Arc<dyn Clock>);
 
 /// The open engines. Each is opened at most once, and only when it is used.
 #[derive(Default)]
@@ -121,6 +137,9 @@ struct Engines {
     /// The relay of wake-ups; it stops when this is dropped.
     #[cfg(feature = "distributed")]
     relay: Option<(DropGuard, JoinHandle<()>)>,
+    /// The measurements of remote clocks; they stop when this is dropped.
+    #[cfg(feature = "distributed")]
+    clocks: Vec<DropGuard>,
 }
 
 impl Engines {
@@ -131,7 +150,7 @@ impl Engines {
             #[cfg(feature = "embedded")]
             "sqlite" => {
                 let store = Arc::new(self.sqlite(config).await?);
-                Ok((store.clone(), store))
+                Ok((store.clone(), store, config.clock.clone()))
             }
             #[cfg(feature = "distributed")]
             "mysql" | "mariadb" => {
@@ -146,7 +165,8 @@ impl Engines {
                     opened.await.map_err(|source| ProfileError::Open { setting, source })?;
                 self.mysql = Some(store.clone());
                 let store = Arc::new(store);
-                Ok((store.clone(), store))
+                let clock = self.measured(setting, store.clone()).await?;
+                Ok((store.clone(), store, clock))
             }
             _ => Err(ProfileError::UnknownScheme { setting }),
         }
@@ -184,7 +204,7 @@ impl Engines {
             None => {
                 let queue = InProcessQueue::new(QUEUE_CAPACITY, config.clock.clone());
                 let sessions = Arc::new(self.sqlite(config).await?);
-                Ok((sessions, Arc::new(queue), Wakeups::default()))
+                Ok((sessions, Arc::new(queue), Wakeups::default(), config.clock.clone()))
             }
             #[cfg(feature = "distributed")]
             Some(url) => {
@@ -196,9 +216,11 @@ impl Engines {
                 let stop = CancellationToken::new();
                 let running = tokio::spawn(relay.run(stop.clone()));
                 self.relay = Some((stop.drop_guard(), running));
+                let time = RedisTime::new(redis.clone(), QUEUE_NAME);
+                let clock = self.measured(setting, Arc::new(time)).await?;
                 let sessions = Arc::new(RedisSessions::new(redis.clone()));
-                let queue = RedisQueue::new(redis, QUEUE_NAME, config.clock.clone());
-                Ok((sessions, Arc::new(queue), wakeups))
+                let queue = RedisQueue::new(redis, QUEUE_NAME, clock.clone());
+                Ok((sessions, Arc::new(queue), wakeups, clock))
             }
             #[allow(unreachable_patterns)] // with both features
             _ => Err(ProfileError::UnknownScheme { setting }),
@@ -223,11 +245,31 @@ impl Engines {
         Ok(store)
     }
 
+    /// The clock of an engine that other servers use, too. It is measured now and from then on.
+    #[cfg(feature = "distributed")]
+    async fn measured(
+        &mut self,
+        setting: &'static str,
+        remote: Arc<dyn RemoteTime>,
+    ) -> Result<Arc<dyn Clock>, ProfileError> {
+        let clock = Arc::new(MeasuredClock::new(remote));
+        let unavailable =
+            |error| ProfileError::Open { setting, source: StoreError::Unavailable(error) };
+        clock.start().await.map_err(unavailable)?;
+        let (stop, kept) = (CancellationToken::new(), clock.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_measured()).await });
+        self.clocks.push(stop.drop_guard());
+        Ok(clock)
+    }
+
     async fn close(self) {
         #[cfg(feature = "embedded")]
         if let Some(store) = self.sqlite {
             store.close().await;
         }
+        #[cfg(feature = "distributed")]
+        drop(self.clocks);
         #[cfg(feature = "distributed")]
         if let Some((stop, running)) = self.relay {
             drop(stop);

@@ -173,7 +173,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         queue: profile.queue.clone(),
         wakeups: profile.wakeups.clone(),
         policy: config.summaries,
-        clock: config.clock.clone(),
+        clock: profile.summary_clock.clone(),
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     });
@@ -190,7 +190,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         limits: config.limits,
         session_policy: config.sessions,
         internal_token: config.internal_token.clone(),
-        clock: config.clock.clone(),
+        clock: profile.clock.clone(),
         metrics,
         stopping,
     }))

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::{
-    Pipeline, Secret, ServerApi, SystemClock, Worker, WorkerConfig,
+    Pipeline, Secret, ServerApi, Worker, WorkerConfig,
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
@@ -254,7 +254,7 @@ impl Settings {
         let pipeline = self.pipeline(None).await?;
         let config =
             WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
-        let queue = RedisQueue::new(redis, QUEUE_NAME, Arc::new(SystemClock));
+        let queue = RedisQueue::with_redis_clock(redis, QUEUE_NAME);
         Ok(Worker::new(config, Arc::new(queue), api, pipeline))
     }
 

@@ -42,7 +42,7 @@ pub mod summarize;
 #[cfg(feature = "models")]
 mod worker;
 
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, MeasuredClock, RemoteTime, SystemClock, TimeReading};
 #[cfg(feature = "cli")]
 pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperature};
 #[cfg(feature = "models")]

@@ -1,10 +1,15 @@
 //! The Redis client of servers and workers: a single server, a cluster, or a master behind sentinels.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
+use async_trait::async_trait;
 use redis::{
     Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisFuture, RedisResult, ScriptInvocation, ServerErrorKind, TlsMode, Value,
+    RedisFuture, RedisResult, Script, ScriptInvocation, ServerErrorKind, TlsMode, Value,
     aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig, PubSub},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
@@ -13,7 +18,7 @@ use redis::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::queue::QueueError;
+use crate::{RemoteTime, TimeReading, queue::QueueError};
 
 /// Timeout for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -82,6 +87,34 @@ impl From<redis::RedisError> for RedisError {
             (Some(code), _) => code.to_owned(),
             (None, _) => format!("{:?}", error.kind()),
         })
+    }
+}
+
+/// The clock of a Redis; in a cluster, that of the node that holds a key.
+#[derive(Debug, Clone)]
+pub struct RedisTime {
+    redis: Redis,
+    key: String,
+}
+
+impl RedisTime {
+    /// The clock of the node that holds the key of this name.
+    pub fn new(redis: Redis, name: &str) -> Self {
+        Self { key: redis.key(name), redis }
+    }
+}
+
+/// `TIME` on the node of the key, which a plain `TIME` would not reach in a cluster.
+static READ_TIME: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('TIME')"));
+
+#[async_trait]
+impl RemoteTime for RedisTime {
+    async fn read(&self) -> Result<TimeReading, Box<dyn std::error::Error + Send + Sync>> {
+        let sent = Instant::now();
+        let (seconds, micros): (i64, i64) =
+            self.redis.invoke(&READ_TIME.key(self.key.as_str())).await?;
+        let unix_micros = seconds.saturating_mul(1_000_000).saturating_add(micros);
+        Ok(TimeReading { unix_micros, sent, received: Instant::now() })
     }
 }
 

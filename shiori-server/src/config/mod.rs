@@ -56,7 +56,8 @@ pub struct Config {
     pub hash_cost: HashCost,
     /// How long running requests and jobs may take to finish when the server stops. Default 10 s.
     pub drain_timeout: Duration,
-    /// The clock.
+    /// The clock. Not used for data in MySQL and Redis: all servers use the clock of the store, which
+    /// each of them measures.
     pub clock: Arc<dyn Clock>,
 }
 

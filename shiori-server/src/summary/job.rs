@@ -139,6 +139,14 @@ impl SummaryJob {
         }
     }
 
+    /// How long before its due time a queued job is; zero for other jobs.
+    pub fn early_by(&self, now: Timestamp) -> Duration {
+        match self.status {
+            SummaryStatus::Queued => self.not_before.duration_since(now),
+            _ => Duration::ZERO,
+        }
+    }
+
     fn is_leased_under(&self, token: LeaseToken, now: Timestamp) -> bool {
         let held = self.lease.as_ref().is_some_and(|lease| lease.token == token);
         self.status == SummaryStatus::Running && held && !self.is_lease_expired(now)

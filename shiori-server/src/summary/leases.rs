@@ -2,14 +2,20 @@
 
 use std::{future::Future, time::Duration};
 
-use shiori_sdk::{FailureKind, SummaryFailure, SummaryId};
+use shiori_sdk::{FailureKind, SummaryFailure, SummaryId, Timestamp};
 use shiori_worker::protocol::{Claim, ClaimedDay, Heartbeat, LeaseToken, SummaryResult};
+
+use tokio::time::sleep;
 
 use super::{
     AttemptFailure, Completion, Summaries, SummaryError, SummaryJob,
     service::{MAX_CONFLICT_ATTEMPTS, versions},
 };
 use crate::store::{DiaryRecord, DueKind, ResultRecord, RowId, StoreError};
+
+/// The bounds of how long a claim that is too early waits.
+const MIN_EARLY_CLAIM: Duration = Duration::from_millis(50);
+const MAX_EARLY_CLAIM: Duration = Duration::from_secs(1);
 
 /// How long a row that cannot be read is set aside. A newer server may be able to read it.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(600);
@@ -26,6 +32,7 @@ impl Summaries {
         token: LeaseToken,
     ) -> Result<Claim, SummaryError> {
         let parts = &*self.0;
+        let mut has_waited = false;
         for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let now = parts.clock.now();
             let job = match self.job(id).await {
@@ -35,6 +42,17 @@ impl Summaries {
             };
             let job = job.ok_or(SummaryError::NotClaimable)?;
             if !job.is_claimable(token, now, &parts.policy) {
+                let early = job.early_by(now);
+                if !has_waited && !early.is_zero() && early <= self.early_claim() {
+                    has_waited = true;
+                    sleep(early).await;
+                    continue;
+                }
+                if !early.is_zero() {
+                    // Its hint was taken too early; without a new one the job would wait for the
+                    // dispatcher.
+                    self.offer(&job).await;
+                }
                 return Err(SummaryError::NotClaimable);
             }
             let records = parts.diaries.list_with_content(job.user, job.week.into()).await?;
@@ -63,6 +81,12 @@ impl Summaries {
             }
         }
         Err(SummaryError::Contended)
+    }
+
+    /// How much too early a claim may be that waits instead of being refused: what two servers may
+    /// differ by, and a queue with another clock.
+    fn early_claim(&self) -> Duration {
+        (2 * self.0.clock.error()).clamp(MIN_EARLY_CLAIM, MAX_EARLY_CLAIM)
     }
 
     /// Extends the lease, and stores the progress.
@@ -130,7 +154,7 @@ impl Summaries {
         let parts = &*self.0;
         let mut found = 0;
         for kind in [DueKind::Lease, DueKind::Hint] {
-            let due = parts.store.list_due(kind, parts.clock.now(), limit).await?;
+            let due = parts.store.list_due(kind, self.certain_time(), limit).await?;
             found += due.len();
             for row in due.unreadable {
                 tracing::error!(%row, ?kind, "the row of a summary cannot be read; it is postponed");
@@ -151,6 +175,12 @@ impl Summaries {
         Ok(found)
     }
 
+    /// The current time, less what the clock may be ahead of the store's: no lease is taken back
+    /// early.
+    fn certain_time(&self) -> Timestamp {
+        self.0.clock.now() - self.0.clock.error()
+    }
+
     async fn set_aside(
         &self,
         kind: DueKind,
@@ -165,7 +195,7 @@ impl Summaries {
     /// Requeues or fails a job whose lease has expired.
     async fn expire(&self, job: &SummaryJob) -> Result<(), SummaryError> {
         let parts = &*self.0;
-        let next = job.expire_lease(rand::random(), parts.clock.now(), &parts.policy);
+        let next = job.expire_lease(rand::random(), self.certain_time(), &parts.policy);
         if let Some(next) = next
             && self.compare_and_swap(job, &next, None).await?
         {

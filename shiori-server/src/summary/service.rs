@@ -264,7 +264,10 @@ impl Summaries {
     }
 
     pub(super) async fn offer(&self, job: &SummaryJob) {
-        match timeout(OFFER_TIMEOUT, self.0.queue.offer(job.id, job.not_before)).await {
+        // The queue has a clock of its own.
+        let queue = &self.0.queue;
+        let due = queue.now() + job.not_before.duration_since(self.0.clock.now());
+        match timeout(OFFER_TIMEOUT, queue.offer(job.id, due)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(summary_id = %job.id, %error, "cannot offer the hint; the dispatcher will");

@@ -147,6 +147,11 @@ impl TestCluster {
         .await
     }
 
+    /// The token of the internal API of all servers.
+    pub fn internal_token(&self) -> &'static str {
+        INTERNAL_TOKEN
+    }
+
     pub fn prefix(&self) -> &str {
         &self.name
     }

@@ -88,6 +88,10 @@ impl JobQueue for InProcessQueue {
         }
     }
 
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     async fn depth(&self) -> Result<usize, QueueError> {
         Ok(self.lock().ids.len())
     }

@@ -23,7 +23,7 @@ pub const QUEUE_NAME: &str = "queue";
 /// duplicate is harmless, because the second claim is refused.
 #[async_trait]
 pub trait JobQueue: Send + Sync + std::fmt::Debug {
-    /// Adds a hint that can be taken from `due` on. Idempotent: a hint for the same summary that is
+    /// Adds a hint that can be taken from `due` on, by the queue's clock. Idempotent: a hint for the same summary that is
     /// already in the queue stays unchanged.
     ///
     /// # Errors
@@ -37,6 +37,11 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
     ///
     /// [`QueueError`] when the queue is unavailable; retry after a pause.
     async fn take(&self) -> Result<SummaryId, QueueError>;
+
+    /// The current time of the queue's clock, which due times refer to. Default: the system's.
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
 
     /// The number of hints in the queue, due or not.
     ///

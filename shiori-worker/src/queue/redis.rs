@@ -10,8 +10,8 @@ use tokio::{
 
 use super::{JobQueue, QueueError};
 use crate::{
-    Clock,
-    redis::{Connection, Redis, RedisError},
+    Clock, MeasuredClock,
+    redis::{Connection, Redis, RedisError, RedisTime},
 };
 
 /// How long `BZPOPMIN` blocks before the clock is read again.
@@ -30,14 +30,24 @@ pub struct RedisQueue {
     redis: Redis,
     key: String,
     clock: Arc<dyn Clock>,
+    /// The same clock, if this queue measures it.
+    measured: Option<Arc<MeasuredClock>>,
     /// The connection for blocking commands, which delay all later commands on their connection.
     blocking: Mutex<Option<Connection>>,
 }
 
 impl RedisQueue {
-    /// The queue of this name. No connection is made yet.
+    /// The queue of this name with this clock, which all its servers and workers must agree on. No
+    /// connection is made yet.
     pub fn new(redis: Redis, name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { key: redis.key(name), redis, clock, blocking: Mutex::new(None) }
+        Self { key: redis.key(name), redis, clock, measured: None, blocking: Mutex::new(None) }
+    }
+
+    /// The queue of this name with the clock of this Redis, which the queue measures while hints are
+    /// taken. No connection is made yet.
+    pub fn with_redis_clock(redis: Redis, name: &str) -> Self {
+        let clock = Arc::new(MeasuredClock::new(Arc::new(RedisTime::new(redis.clone(), name))));
+        Self { measured: Some(clock.clone()), ..Self::new(redis, name, clock) }
     }
 
     /// The time until the earliest hint is due; `None` if the queue is empty.
@@ -79,6 +89,9 @@ impl JobQueue for RedisQueue {
         // that Redis does not pop a later hint for a client that no longer waits.
         let mut blocking = self.blocking.lock().await;
         loop {
+            if let Some(clock) = &self.measured {
+                clock.refresh().await;
+            }
             // A hint that is not due stays in the queue: popped and added again, it would be lost
             // if the process is killed in between.
             if let Some(wait) = self.next_due().await?.filter(|wait| !wait.is_zero()) {
@@ -99,6 +112,10 @@ impl JobQueue for RedisQueue {
             }
             self.add(id, due(score)).await?;
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     async fn depth(&self) -> Result<usize, QueueError> {
@@ -162,6 +179,25 @@ mod tests {
         queue.redis.query::<()>(&add).await.expect("added");
         let id = SummaryId::new();
         queue.offer(id, clock.now()).await.expect("offered");
+        assert_eq!(queue.take().await.expect("taken"), id);
+    }
+
+    /// Two processes whose own clocks differ take hints at the same time, that of Redis.
+    #[tokio::test]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn the_clock_of_redis_is_measured() {
+        let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
+        let redis = Redis::new(&url, "shiori-test").expect("a URL");
+        let name = format!("queue:{}", SummaryId::new());
+        let queue = RedisQueue::with_redis_clock(redis.clone(), &name);
+        let measured = queue.measured.clone().expect("measured here");
+        measured.start().await.expect("measured");
+        let (seconds, micros): (i64, i64) = redis.query(&cmd("TIME")).await.expect("answered");
+        let off = queue.now().as_millis() - (seconds * 1000 + micros / 1000);
+        assert!(off.unsigned_abs() < 100, "{off} ms");
+        let id = SummaryId::new();
+        queue.offer(id, queue.now() + Duration::from_millis(300)).await.expect("offered");
+        assert!(timeout(Duration::from_millis(100), queue.take()).await.is_err(), "not due");
         assert_eq!(queue.take().await.expect("taken"), id);
     }
 

@@ -3,9 +3,15 @@
 mod account;
 mod summary;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use async_trait::async_trait;
 use shiori_sdk::backoff::Backoff;
+use shiori_worker::{RemoteTime, TimeReading};
 use sqlx::{
     Connection, MySql, MySqlConnection, MySqlPool,
     error::DatabaseError,
@@ -169,6 +175,23 @@ impl MySqlStore {
     }
 }
 
+#[async_trait]
+impl RemoteTime for MySqlStore {
+    async fn read(&self) -> Result<TimeReading, Box<dyn std::error::Error + Send + Sync>> {
+        let reading = self.step(|mut connection| async move {
+            // After the connection was acquired, so that the round trip is that of the statement.
+            let sent = Instant::now();
+            let unix_micros: i64 = sqlx::query_scalar(
+                "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+            )
+            .fetch_one(connection.raw())
+            .await?;
+            Ok(TimeReading { unix_micros, sent, received: Instant::now() })
+        });
+        Ok(reading.await?)
+    }
+}
+
 /// A connection that returns to the pool only after a complete step. When a step was dropped half
 /// way, on a time-out or a disconnected client, the pending response would be read as that of the
 /// next statement.
@@ -257,6 +280,17 @@ mod tests {
         for store in stores {
             store.await.expect("migrated").ping().await.expect("answered");
         }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn the_time_is_that_of_the_database() {
+        let store = open_for_tests().await;
+        let reading = store.read().await.expect("answered");
+        // The test database runs on this machine.
+        let now = Timestamp::now().as_millis();
+        assert!((reading.unix_micros / 1000).abs_diff(now) < 5_000, "{reading:?} {now}");
+        assert!(reading.sent < reading.received);
     }
 
     /// Steps are dropped at random moments; later steps must still read their own responses.
