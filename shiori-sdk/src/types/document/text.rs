@@ -10,18 +10,75 @@ pub(super) fn of_blocks(document: &Value) -> Vec<String> {
 }
 
 /// A node's inline children make one block of text; its other children are visited on their own,
-/// and part what stands before them from what stands after.
+/// and separate what is before them from what is after.
 fn visit(node: &Value, blocks: &mut Vec<String>) {
+    let is_line = is_line(node);
     let mut line = String::new();
-    for child in node["content"].as_array().into_iter().flatten() {
-        if let Some(text) = inline(child) {
-            line.push_str(text);
-        } else {
+    for child in children(node) {
+        if is_line && !is_block(child) {
+            add(&mut line, child);
+            continue;
+        }
+        flush(&mut line, blocks);
+        if children(child).is_empty() {
+            // An image or a formula between blocks.
+            add(&mut line, child);
             flush(&mut line, blocks);
+        } else {
             visit(child, blocks);
         }
     }
     flush(&mut line, blocks);
+}
+
+fn children(node: &Value) -> &[Value] {
+    node["content"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn kind(node: &Value) -> &str {
+    node["type"].as_str().unwrap_or_default()
+}
+
+/// Whether the children of a node are a line of text: then one of them is known to be inline.
+fn is_line(node: &Value) -> bool {
+    matches!(kind(node), "paragraph" | "heading" | "detailsSummary")
+        || children(node).iter().any(is_inline)
+}
+
+fn is_inline(node: &Value) -> bool {
+    matches!(kind(node), "text" | "hardBreak" | "hard_break" | "mention" | "emoji")
+}
+
+/// Whether a node is a block even beside text, unlike a node of an unknown type.
+fn is_block(node: &Value) -> bool {
+    const BLOCKS: [&str; 25] = [
+        "paragraph",
+        "heading",
+        "blockquote",
+        "codeBlock",
+        "code_block",
+        "bulletList",
+        "bullet_list",
+        "orderedList",
+        "ordered_list",
+        "listItem",
+        "list_item",
+        "taskList",
+        "task_list",
+        "taskItem",
+        "task_item",
+        "table",
+        "tableRow",
+        "table_row",
+        "tableCell",
+        "table_cell",
+        "tableHeader",
+        "table_header",
+        "details",
+        "horizontalRule",
+        "horizontal_rule",
+    ];
+    BLOCKS.contains(&kind(node)) || children(node).iter().any(is_block)
 }
 
 fn flush(line: &mut String, blocks: &mut Vec<String>) {
@@ -32,15 +89,41 @@ fn flush(line: &mut String, blocks: &mut Vec<String>) {
     line.clear();
 }
 
-/// The text of a node that stands within a line; `None` for one that stands on its own.
-fn inline(node: &Value) -> Option<&str> {
-    let attribute = |name: &str| node["attrs"][name].as_str();
-    match node["type"].as_str()? {
-        "text" => node["text"].as_str().or(Some("")),
-        "hardBreak" | "hard_break" => Some("\n"),
-        "mention" => attribute("label").or_else(|| attribute("id")).or(Some("")),
-        "emoji" => attribute("emoji").or_else(|| attribute("name")).or(Some("")),
-        _ => None,
+/// Adds the text of a node to a line.
+fn add(line: &mut String, node: &Value) {
+    match kind(node) {
+        "text" => line.push_str(node["text"].as_str().unwrap_or_default()),
+        "hardBreak" | "hard_break" => line.push('\n'),
+        _ if !children(node).is_empty() => {
+            for child in children(node) {
+                add(line, child);
+            }
+        }
+        _ => add_attributes(line, node),
+    }
+}
+
+/// Adds the text of a node's attributes. Shown text may be followed by a particle; the name of a
+/// picture is a word of its own.
+fn add_attributes(line: &mut String, node: &Value) {
+    const SHOWN: [&str; 4] = ["text", "label", "latex", "emoji"];
+    const NAMES: [&str; 4] = ["alt", "title", "shortName", "data-name"];
+    let attribute = |name: &&str| {
+        let value = node["attrs"][*name].as_str().or_else(|| node[*name].as_str())?;
+        Some(value.trim()).filter(|value| !value.is_empty())
+    };
+    if let Some(shown) = SHOWN.iter().find_map(attribute) {
+        return line.push_str(shown);
+    }
+    let emoji_name = || attribute(&"name").filter(|_| kind(node) == "emoji");
+    if let Some(name) = NAMES.iter().find_map(attribute).or_else(emoji_name) {
+        if !line.is_empty() && !line.ends_with(char::is_whitespace) {
+            line.push(' ');
+        }
+        line.push_str(name);
+        line.push(' ');
+    } else if kind(node) == "mention" {
+        line.push_str(attribute(&"id").unwrap_or_default());
     }
 }
 
@@ -90,11 +173,69 @@ mod tests {
                 "두 개",
                 "빵",
                 "운동",
+                "사진",
                 "앞",
                 "가운데",
                 "뒤"
             ]
         );
+    }
+
+    fn line(content: &[Value]) -> Vec<String> {
+        let document =
+            json!({"type": "doc", "content": [{"type": "paragraph", "content": content}]});
+        of_blocks(&document)
+    }
+
+    #[test]
+    fn inline_nodes_of_unknown_types_do_not_cut_a_sentence() {
+        let text = |t: &str| json!({"type": "text", "text": t});
+        let node = |kind: &str, attrs: Value| json!({"type": kind, "attrs": attrs});
+        let math = || node("inlineMath", json!({"latex": "a^2"}));
+        assert_eq!(line(&[text("넓이는 "), math(), text("이다.")]), ["넓이는 a^2이다."]);
+        assert_eq!(line(&[math()]), ["a^2"]);
+        let image = node("image", json!({"src": "x.png", "alt": "고양이", "title": "우리 집"}));
+        assert_eq!(
+            line(&[text("어제 본"), image, text("가 귀엽다.")]),
+            ["어제 본 고양이 가 귀엽다."]
+        );
+        let card = node("linkCard", json!({"url": "https://a.example", "title": "칼국수 맛집"}));
+        assert_eq!(line(&[text("여기: "), card, text("추천")]), ["여기: 칼국수 맛집 추천"]);
+        let nested = json!({"type": "x-tooltip", "content": [text("비")]});
+        assert_eq!(line(&[text("큰"), nested, text("가 왔다")]), ["큰비가 왔다"]);
+    }
+
+    #[test]
+    fn mentions_and_emoji_are_read_by_their_names() {
+        let text = |t: &str| json!({"type": "text", "text": t});
+        let node = |kind: &str, attrs: Value| json!({"type": kind, "attrs": attrs});
+        let mention = |attrs| line(&[text("어제 "), node("mention", attrs), text("와 걸었다")]);
+        assert_eq!(mention(json!({"id": "u-17", "text": "동생"})), ["어제 동생와 걸었다"]);
+        assert_eq!(mention(json!({"id": "u-17", "label": "언니"})), ["어제 언니와 걸었다"]);
+        assert_eq!(mention(json!({"id": "u-17", "label": null})), ["어제 u-17와 걸었다"]);
+        let emoji = |attrs| line(&[text("왔다"), node("emoji", attrs)]);
+        assert_eq!(emoji(json!({"name": "umbrella"})), ["왔다 umbrella"]);
+        assert_eq!(emoji(json!({"shortName": "rain"})), ["왔다 rain"]);
+        assert_eq!(emoji(json!({"data-name": "sun"})), ["왔다 sun"]);
+        assert_eq!(emoji(json!({"name": "umbrella", "emoji": "☂"})), ["왔다☂"]);
+    }
+
+    #[test]
+    fn blocks_of_unknown_types_stay_apart() {
+        let text = |t: &str| json!({"type": "text", "text": t});
+        let paragraph = |t: &str| json!({"type": "paragraph", "content": [text(t)]});
+        let document = json!({"type": "doc", "content": [
+            paragraph("앞"),
+            {"type": "x-columns", "content": [
+                {"type": "x-column", "content": [paragraph("왼쪽")]},
+                {"type": "x-column", "content": [paragraph("오른쪽")]},
+            ]},
+            {"type": "blockMath", "attrs": {"latex": "e = mc^2"}},
+            {"type": "horizontalRule"},
+            {"type": "image", "attrs": {"src": "x.png", "alt": null, "title": "바다"}},
+            {"type": "x-embed", "attrs": {"id": "17"}},
+        ]});
+        assert_eq!(of_blocks(&document), ["앞", "왼쪽", "오른쪽", "e = mc^2", "바다"]);
     }
 
     #[test]
