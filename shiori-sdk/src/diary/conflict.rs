@@ -74,7 +74,7 @@ impl ConflictResolver for MergeBlocks {
             // The diary was deleted; saving the draft loses nothing.
             return Resolution::Retry(conflict.ours.clone());
         };
-        let (empty_document, empty_title) = (Document::empty(), String::new());
+        let (empty_document, empty_title) = (Document::without_blocks(), String::new());
         let (base, base_title) = match &conflict.base {
             Some(base) => (&base.content, &base.title),
             None => (&empty_document, &empty_title),

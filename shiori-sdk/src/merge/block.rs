@@ -4,12 +4,18 @@ use std::{
     borrow::Cow,
     collections::{HashMap, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
 };
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use super::{diff, field::Fields};
+use super::{
+    diff,
+    field::Fields,
+    schema::Kind,
+    segment::{self, Sort, Unit},
+};
 use crate::types::Document;
 
 /// A member of the lists that are compared.
@@ -24,9 +30,17 @@ pub(super) trait Piece {
     /// says nothing.
     fn is_filler(&self) -> bool;
 
-    /// Those of two lists with nothing in common that are the same but for an edit, ascending in
+    /// Whether as many pieces in place of as many are each in the place of one.
+    fn are_in_place(_: &[Self]) -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
+
+    /// Stretches of two lists with nothing in common that became each other by edits, ascending in
     /// both.
-    fn pairs(_: &[Self], _: &[Self]) -> Vec<(usize, usize)>
+    fn links(_: &[Self], _: &[Self]) -> Vec<(Range<usize>, Range<usize>)>
     where
         Self: Sized,
     {
@@ -34,8 +48,8 @@ pub(super) trait Piece {
     }
 }
 
-/// A part of a document as far as equality goes: whatever the order of keys and the spelling of
-/// numbers.
+/// A part of a document as far as equality goes: whatever the order of keys, the spelling of
+/// numbers and the Unicode normalization of text.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) enum Canonical {
     Value(Value),
@@ -45,7 +59,14 @@ pub(super) enum Canonical {
 
 impl Canonical {
     pub(super) fn of(raw: &RawValue) -> Self {
-        Document::value_of(raw).map_or_else(|| Self::Letter(raw.get().to_owned()), Self::Value)
+        let json = segment::normalized(raw.get());
+        // An escape may spell a mark that follows a letter.
+        let value =
+            Document::value_of(&json).map(|value| match segment::normalized(&value.to_string()) {
+                Cow::Owned(json) => Document::value_of(&json).unwrap_or(value),
+                Cow::Borrowed(_) => value,
+            });
+        value.map_or_else(|| Self::Letter(raw.get().to_owned()), Self::Value)
     }
 }
 
@@ -69,63 +90,119 @@ impl Piece for Block<'_> {
         self.is_filler
     }
 
-    /// Each takes the one that shares the most words with it, when those are more than half of the
-    /// words of the shorter.
-    fn pairs(a: &[Self], b: &[Self]) -> Vec<(usize, usize)> {
-        // What stands alone on both sides needs no choice.
-        if !(2..=MAX_PAIRS).contains(&a.len().saturating_mul(b.len())) {
+    /// Blocks are linked by words that they share in the same order: by one that is in no other
+    /// block, or by half of the words of the shorter. A block that was split is linked to each of
+    /// its parts.
+    fn links(a: &[Self], b: &[Self]) -> Vec<(Range<usize>, Range<usize>)> {
+        // What is alone on both sides needs no choice.
+        if a.len().saturating_mul(b.len()) < 2 {
             return Vec::new();
         }
-        let [a, b] =
-            [a, b].map(|list| list.iter().map(|block| words(block.raw)).collect::<Vec<_>>());
-        let (mut pairs, mut from) = (Vec::new(), 0);
-        for (i, a) in a.iter().enumerate() {
-            let shared = (from..b.len()).map(|j| (shared(a, &b[j]), j));
-            let alike = shared.filter(|&(shared, j)| 2 * shared > a.len().min(b[j].len()));
-            // Of several that share as many, the first.
-            if let Some((_, j)) = alike.rev().max_by_key(|&(shared, _)| shared) {
-                pairs.push((i, j));
-                from = j + 1;
+        let [a, b] = [a, b].map(Linked::of);
+        let mut links: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+        let matches = diff::matches(&a.words, &b.words, MAX_WORD_EDITS);
+        let of_blocks = |&(i, j): &(usize, usize)| (a.blocks[i], b.blocks[j]);
+        for run in matches.chunk_by(|one, other| of_blocks(one) == of_blocks(other)) {
+            let (i, j) = of_blocks(&run[0]);
+            let is_unique = |&(i, j): &(usize, usize)| a.is_unique(i) && b.is_unique(j);
+            if 2 * run.len() < a.lengths[i].min(b.lengths[j]) && !run.iter().any(is_unique) {
+                continue;
+            }
+            match links.last_mut() {
+                Some((one, other)) if i < one.end || j < other.end => {
+                    (one.end, other.end) = (i + 1, j + 1);
+                }
+                _ => links.push((i..i + 1, j..j + 1)),
             }
         }
-        pairs
+        links
     }
 }
 
-/// Comparisons of blocks with blocks beyond which none is made.
-const MAX_PAIRS: usize = 1_000;
+/// The words of neighbouring blocks.
+struct Linked {
+    words: Vec<u32>,
+    /// The block of each word.
+    blocks: Vec<usize>,
+    /// How many words each block has.
+    lengths: Vec<usize>,
+    counts: HashMap<u32, usize>,
+}
 
-/// The words of a block, as numbers in ascending order; two words may rarely have the same.
-fn words(block: &RawValue) -> Vec<u64> {
-    #[derive(Deserialize)]
-    struct Node<'a> {
-        #[serde(borrow, default)]
-        text: Cow<'a, str>,
-        #[serde(borrow, default)]
-        content: Vec<Node<'a>>,
-    }
-
-    fn gather(node: &Node<'_>, words: &mut Vec<u64>) {
-        words.extend(node.text.split_whitespace().map(|word| {
-            let mut hasher = DefaultHasher::new();
-            word.hash(&mut hasher);
-            hasher.finish()
-        }));
-        for node in &node.content {
-            gather(node, words);
+impl Linked {
+    fn of(list: &[Block<'_>]) -> Self {
+        let mut linked = Self {
+            words: Vec::new(),
+            blocks: Vec::new(),
+            lengths: Vec::new(),
+            counts: HashMap::new(),
+        };
+        for (i, block) in list.iter().enumerate() {
+            let words = words(block.raw);
+            for word in &words {
+                *linked.counts.entry(*word).or_default() += 1;
+            }
+            linked.blocks.extend(std::iter::repeat_n(i, words.len()));
+            linked.lengths.push(words.len());
+            linked.words.extend(words);
         }
+        linked
     }
 
-    let mut words = Vec::new();
-    if let Ok(node) = serde_json::from_str(block.get()) {
-        gather(&node, &mut words);
+    fn is_unique(&self, place: usize) -> bool {
+        self.counts.get(&self.words[place]) == Some(&1)
     }
-    words.sort_unstable();
+}
+
+/// Edits beyond which the words of two lists of blocks are taken to have nothing in common.
+const MAX_WORD_EDITS: usize = 200;
+
+/// The text of a block: its words as numbers, in reading order. Two words may rarely have the same.
+/// A node that is no text, such as a mention or an image, stands for a word.
+pub(super) fn words(block: &RawValue) -> Vec<u32> {
+    let mut words = Vec::new();
+    let mut push = |word: &dyn Fn(&mut DefaultHasher)| {
+        let mut hasher = DefaultHasher::new();
+        word(&mut hasher);
+        // Half of the bits are enough.
+        words.push(u32::try_from(hasher.finish() >> 32).unwrap_or_default());
+    };
+    if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
+        node.visit(&mut |node| {
+            segment::split(&node.text, Unit::Word, |sort, word| {
+                if sort == Sort::Word {
+                    push(&|hasher| segment::normalized(word).hash(hasher));
+                }
+            });
+            if let Some(attrs) = node.attrs
+                && node.text.is_empty()
+                && node.content.is_empty()
+                && matches!(Kind::of(&node.r#type), Kind::Unknown | Kind::Inline)
+            {
+                push(&|hasher| (&node.r#type, Canonical::of(attrs)).hash(hasher));
+            }
+        });
+    }
     words
 }
 
-/// How many numbers two ascending lists share.
-fn shared(a: &[u64], b: &[u64]) -> usize {
+/// Whether two blocks share at least half of the characters of the longer.
+pub(super) fn resembles(one: &RawValue, other: &RawValue) -> bool {
+    let [one, other] = [one, other].map(|block| {
+        let mut letters: Vec<char> = Vec::new();
+        if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
+            node.visit(&mut |node| letters.extend(segment::normalized(&node.text).chars()));
+        }
+        letters.retain(|c| !c.is_whitespace());
+        letters.sort_unstable();
+        letters
+    });
+    let longer = one.len().max(other.len());
+    longer > 0 && 2 * shared(&one, &other) >= longer
+}
+
+/// How many entries two ascending lists share.
+pub(super) fn shared<T: Ord>(a: &[T], b: &[T]) -> usize {
     let (mut i, mut j, mut shared) = (0, 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
         i += usize::from(x <= y);
@@ -133,6 +210,28 @@ fn shared(a: &[u64], b: &[u64]) -> usize {
         shared += usize::from(x == y);
     }
     shared
+}
+
+/// What is read of a node for its words.
+#[derive(Deserialize)]
+struct Outline<'a> {
+    #[serde(borrow, default)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    text: Cow<'a, str>,
+    #[serde(borrow, default)]
+    attrs: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Vec<Outline<'a>>,
+}
+
+impl Outline<'_> {
+    fn visit(&self, visitor: &mut dyn FnMut(&Self)) {
+        visitor(self);
+        for node in &self.content {
+            node.visit(visitor);
+        }
+    }
 }
 
 /// Numbers blocks by their canonical form. Few are ever parsed for it: most are equal to the
@@ -196,7 +295,7 @@ fn sum(raw: &RawValue) -> u64 {
             Canonical::Letter(letter) => sum_of(&letter),
         }
     } else {
-        sum_of(json)
+        sum_of(&segment::normalized(json))
     }
 }
 
@@ -238,35 +337,31 @@ pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {
     pieces.iter().map(Piece::id).collect()
 }
 
-/// The places of what two lists have in common, ascending in both. Text is matched first, and
-/// fillers only between it: a blank line is like any other, and would lead the search astray.
-pub(super) fn matches<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
+/// The places of what two lists have in common, ascending in both: what they begin and end with, and
+/// pieces that are no fillers in between. A blank line is like any other, and would lead the search
+/// astray.
+pub(super) fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
     // Most is as it was.
     let is_equal = |(a, b): &(&P, &P)| a.id() == b.id();
     let start = a.iter().zip(b).take_while(is_equal).count();
     let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(is_equal).count();
     let (a_end, b_end) = (a.len() - end, b.len() - end);
 
-    let mut matches: Vec<_> = (0..start).map(|i| (i, i)).collect();
-    let (mut i, mut j) = (start, start);
-    let anchors = anchors(&a[start..a_end], &b[start..b_end]).into_iter();
-    let anchors = anchors.map(|(x, y)| (start + x, start + y));
-    for (i_end, j_end) in anchors.chain((0..=end).map(|k| (a_end + k, b_end + k))) {
-        if i < i_end && j < j_end {
-            let between = diff::matches(&ids(&a[i..i_end]), &ids(&b[j..j_end]), P::MAX_EDITS);
-            matches.extend(between.into_iter().map(|(x, y)| (i + x, j + y)));
-        }
-        matches.push((i_end, j_end));
-        (i, j) = (i_end + 1, j_end + 1);
-    }
-    matches.pop();
-    matches
+    let middle = matching(&a[start..a_end], &b[start..b_end], |piece| !piece.is_filler());
+    let mut anchors: Vec<_> = (0..start).map(|i| (i, i)).collect();
+    anchors.extend(middle.into_iter().map(|(i, j)| (start + i, start + j)));
+    anchors.extend((0..end).map(|i| (a_end + i, b_end + i)));
+    anchors
 }
 
-/// Like [`matches`], of the pieces that are no fillers.
-fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
-    let ids = |pieces: &[P], filler: u32| -> Vec<u32> {
-        pieces.iter().map(|piece| if piece.is_filler() { filler } else { piece.id() }).collect()
+/// The places of the fillers that two lists have in common.
+pub(super) fn matching_fillers<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
+    matching(a, b, Piece::is_filler)
+}
+
+fn matching<P: Piece>(a: &[P], b: &[P], is_wanted: impl Fn(&P) -> bool) -> Vec<(usize, usize)> {
+    let ids = |pieces: &[P], other: u32| -> Vec<u32> {
+        pieces.iter().map(|piece| if is_wanted(piece) { piece.id() } else { other }).collect()
     };
     diff::matches(&ids(a, u32::MAX), &ids(b, u32::MAX - 1), P::MAX_EDITS)
 }
@@ -275,7 +370,7 @@ fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
 /// they share comes once: a block that is `n` times in the one and `m` times in the other is
 /// `max(n, m)` times in the union. Fillers are not shared that way, but go with their own text.
 pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<'a>> {
-    let matches = anchors(first, second);
+    let matches = matching(first, second, |block| !block.is_filler);
 
     // What both hold in a different order.
     let mut moved: HashMap<u32, usize> = HashMap::new();

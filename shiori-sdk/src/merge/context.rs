@@ -20,6 +20,11 @@ pub(super) struct Context<'a> {
     pub(super) on_overlap: OnOverlap,
     pub(super) numbering: Numbering<'a>,
     pub(super) overlaps: Vec<Overlap>,
+    /// Whether something was merged that may turn out otherwise when the merge is repeated: text that
+    /// was moved among blocks, or pieces such as blank lines that are like any other.
+    pub(super) is_involved: bool,
+    /// Whether such parts of the document are overlaps.
+    pub(super) reports_involved: bool,
     /// The node whose content is being merged.
     path: Vec<Step>,
     /// Bytes that may still be looked into.
@@ -32,6 +37,8 @@ impl Context<'_> {
             on_overlap,
             numbering: Numbering::default(),
             overlaps: Vec::new(),
+            is_involved: false,
+            reports_involved: false,
             path: Vec::new(),
             budget: bytes.saturating_mul(MAX_DESCENTS),
         }
@@ -50,8 +57,7 @@ impl Context<'_> {
         three: [&RawValue; 3],
         merge: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
-        let bytes: usize = three.iter().map(|raw| raw.get().len()).sum();
-        self.budget = self.budget.checked_sub(bytes)?;
+        self.spend(three)?;
         if self.path.len() + 2 > MAX_DEPTH {
             return None;
         }
@@ -65,9 +71,13 @@ impl Context<'_> {
         merged
     }
 
-    /// Whether any of the overlaps from the `from`-th on is one of the content of this node, rather
-    /// than of a node in it.
-    pub(super) fn has_overlap_here(&self, from: usize) -> bool {
-        self.overlaps[from..].iter().any(|overlap| overlap.path == self.path)
+    /// Notes that parts of the documents are gone through; `None` when that was too often.
+    pub(super) fn spend<'r>(
+        &mut self,
+        parts: impl IntoIterator<Item = &'r RawValue>,
+    ) -> Option<()> {
+        let bytes: usize = parts.into_iter().map(|raw| raw.get().len()).sum();
+        self.budget = self.budget.checked_sub(bytes)?;
+        Some(())
     }
 }

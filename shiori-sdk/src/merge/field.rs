@@ -16,7 +16,7 @@ type Value<'a> = Cow<'a, RawValue>;
 pub(super) const MAX_MEMBERS: usize = 1_000;
 
 /// The fields of a JSON object in their order, each to the letter.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, Value<'a>)>);
 
 impl<'a> Fields<'a> {

@@ -60,8 +60,8 @@ impl<'a> Marks<'a> {
     }
 
     /// What became of marks that both sides may have changed, and whether it could not hold both:
-    /// they set the same mark, such as a link, to different values. Ours is taken then, unless the
-    /// caller asks for theirs.
+    /// they set the same mark, such as a link, to different values, or marks that exclude each
+    /// other. Ours is taken then, unless the caller asks for theirs.
     pub(super) fn merge(
         &mut self,
         [base, ours, theirs]: [usize; 3],
@@ -87,13 +87,23 @@ impl<'a> Marks<'a> {
             let new = side.iter().filter(|mark| !has(b, mark) && !has(other, mark));
             new.map(|mark| kind(mark.raw)).collect()
         };
-        let merged = if new_kinds(o, t).is_disjoint(&new_kinds(t, o)) {
+        let merged = if new_kinds(o, t).is_disjoint(&new_kinds(t, o)) && self.can_be_one(&marks) {
             (self.insert(marks, None), false)
         } else {
             (if on_overlap == OnOverlap::Theirs { theirs } else { ours }, true)
         };
         self.merged.insert([base, ours, theirs], merged);
         merged
+    }
+
+    /// Whether an editor takes these marks on one word. Inline code excludes other marks in
+    /// editors, unless one of the documents has them together.
+    fn can_be_one(&self, marks: &[Block<'_>]) -> bool {
+        let is_code_with_others = |marks: &[Block<'_>]| {
+            marks.len() > 1 && marks.iter().any(|mark| kind(mark.raw) == "code")
+        };
+        !is_code_with_others(marks)
+            || self.lists.iter().any(|list| is_code_with_others(&list.marks))
     }
 
     fn insert(&mut self, marks: Vec<Block<'a>>, json: Option<&'a RawValue>) -> usize {

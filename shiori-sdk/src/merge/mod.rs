@@ -77,14 +77,20 @@
 //! the documents more than 8 times in all; beyond, what both changed overlaps as a whole. The result may have more nodes than
 //! [`DocumentLimits`](crate::DocumentLimits) allow; a server refuses it then.
 
+mod audit;
 mod block;
 mod context;
 mod diff;
 mod field;
+mod flow;
 mod mark;
 mod node;
 mod overlap;
 mod region;
+mod replay;
+mod schema;
+mod segment;
+mod table;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -92,9 +98,12 @@ mod token;
 
 pub use overlap::{OnOverlap, Overlap, OverlapKind, Step};
 
+use std::borrow::Cow;
+
 use crate::types::Document;
 use context::Context;
 use field::Node;
+use schema::Kind;
 
 /// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
 /// saved first, before `ours`.
@@ -136,13 +145,51 @@ pub fn merge3_with(
     if let Some(document) = unmerged(base, ours, theirs) {
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
+    let (merged, is_involved) = merge_once([base, ours, theirs], on_overlap, false);
+    if !is_involved || !merged.overlaps.is_empty() || is_stable([base, ours, theirs], &merged) {
+        return merged;
+    }
+    merge_once([base, ours, theirs], on_overlap, true).0
+}
+
+/// Whether the merge gives the same when either side is merged into it again, as happens when an
+/// answer is lost and a save is made again. It does for both orders of the sides, or for none.
+fn is_stable([base, ours, theirs]: [&Document; 3], merged: &Merged) -> bool {
+    let is_stable = |ours, theirs, document: &Document| {
+        is_repeated([base, ours, document], document)
+            && is_repeated([base, document, theirs], document)
+    };
+    is_stable(ours, theirs, &merged.document) && {
+        let (turned, _) = merge_once([base, theirs, ours], OnOverlap::KeepBoth, false);
+        turned.overlaps.is_empty() && is_stable(theirs, ours, &turned.document)
+    }
+}
+
+/// Whether the merge of the three is the document.
+fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> bool {
+    if let Some(again) = unmerged(base, ours, theirs) {
+        return again == document;
+    }
+    let (again, _) = merge_once([base, ours, theirs], OnOverlap::KeepBoth, false);
+    again.overlaps.is_empty() && again.document == *document
+}
+
+/// Merges without a look at what a repetition gives; the second result is whether it may give
+/// something else. Where `is_reported`, the parts that are the reason are overlaps.
+fn merge_once(
+    [base, ours, theirs]: [&Document; 3],
+    on_overlap: OnOverlap,
+    is_reported: bool,
+) -> (Merged, bool) {
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
     let mut context = Context::new(on_overlap, bytes);
+    context.reports_involved = is_reported;
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
-        return Merged { document: document.clone(), overlaps: vec![Overlap::BESIDE_BLOCKS] };
+        let overlaps = vec![Overlap::BESIDE_BLOCKS];
+        return (Merged { document: document.clone(), overlaps }, false);
     };
 
     let fields = field::merge(&b.fields, &o.fields, &t.fields, on_overlap);
@@ -151,7 +198,12 @@ pub fn merge3_with(
     }
     let base = context.numbering.blocks(&b.content, &[]);
     let [ours, theirs] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &base));
-    let blocks = node::children(&mut context, &base, &ours, &theirs);
+    let mut blocks = node::children(&mut context, Kind::Document, [&base, &ours, &theirs]);
+    let contents = [&b.content, &o.content, &t.content];
+    // Both sides together may have removed all blocks, and an editor needs one.
+    if blocks.is_empty() && contents.iter().all(|content| !content.is_empty()) {
+        blocks.push(Cow::Owned(schema::empty_paragraph()));
+    }
 
     let at =
         if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };
@@ -160,7 +212,8 @@ pub fn merge3_with(
         fields.insert_content(at, &blocks);
     }
     let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
-    Merged { document: Document::from_fields(&fields), overlaps: context.overlaps }
+    let document = Document::from_fields(&fields);
+    (Merged { document, overlaps: context.overlaps }, context.is_involved)
 }
 
 /// What [`merge3`] makes of three documents.

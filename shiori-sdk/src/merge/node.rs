@@ -1,100 +1,421 @@
 //! Merging the children of a node, and what both sides changed inside one of them.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    mem,
+    ops::Range,
+};
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    block::{self, Block},
+    audit,
+    block::{self, Block, Piece},
     context::Context,
     field::{self, Node},
+    flow,
     overlap::{OnOverlap, Overlap, OverlapKind, Step},
-    region::{self, Change, Kind},
-    text,
-    token::{self, Unit},
+    region::{self, Change, Region},
+    replay,
+    schema::{self, Kind},
+    segment::Unit,
+    table, text, token,
 };
+
+/// The blocks of the document, or the children of a node: those of base, ours and theirs.
+type Three<'m, 'a> = [&'m [Block<'a>]; 3];
 
 /// Merges the children of a node, or the blocks of the document.
 pub(super) fn children<'a>(
     context: &mut Context<'a>,
-    base: &[Block<'a>],
-    ours: &[Block<'a>],
-    theirs: &[Block<'a>],
+    parent: Kind,
+    three: Three<'_, 'a>,
 ) -> Vec<Cow<'a, RawValue>> {
+    let [base, ours, theirs] = three;
     let our_changes = region::changes(base, ours);
     let their_changes = region::changes(base, theirs);
-
-    let mut merged = Vec::new();
-    for region in region::regions(base.len(), &our_changes, &their_changes) {
-        let b = &base[region.base.clone()];
-        let (o, t) = (&ours[region.ours.clone()], &theirs[region.theirs.clone()]);
-        let blocks = match region.kind {
-            Kind::Kept => {
-                let letters = b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t));
-                merged.extend(letters.map(Cow::Borrowed));
-                continue;
-            }
-            Kind::Ours => o.to_vec(),
-            Kind::Theirs => t.to_vec(),
-            _ if block::ids(o) == block::ids(t) => t.to_vec(),
-            Kind::Beside { ours: our_changes, theirs: their_changes } => {
-                let theirs = their_changes.iter().map(|change| (change, theirs));
-                let ours = our_changes.iter().map(|change| (change, ours));
-                let mut changes: Vec<_> = theirs.chain(ours).collect();
-                changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
-                changes.into_iter().fold(Vec::new(), |before, (change, side)| {
-                    block::union(&before, &side[change.side.clone()])
-                })
-            }
-            Kind::Overlap { ours: our_changes, theirs: their_changes } => {
-                let step = Step {
-                    base: region.base.start,
-                    ours: region.ours.start,
-                    theirs: region.theirs.start,
-                };
-                if let ([b], [o], [t]) = (b, o, t)
-                    && let Some(node) = inside(context, step, [b, o, t])
-                {
-                    if let Inside::Node(node) = node {
-                        merged.push(Cow::Owned(node));
-                    }
-                    continue;
-                }
-                context.report(Overlap::of(
-                    OverlapKind::Nodes,
-                    region.base,
-                    region.ours,
-                    region.theirs,
-                ));
-                match context.on_overlap {
-                    OnOverlap::Ours => o.to_vec(),
-                    OnOverlap::Theirs => t.to_vec(),
-                    OnOverlap::KeepBoth | OnOverlap::Fail => {
-                        block::union(&added(theirs, their_changes), &added(ours, our_changes))
-                    }
-                }
-            }
+    let regions = region::regions(base.len(), &our_changes, &their_changes);
+    let (our, their) =
+        (Edits::of(base, &our_changes, ours), Edits::of(base, &their_changes, theirs));
+    if parent == Kind::Document
+        && let Some(which) = replayed(context, &regions, three)
+    {
+        return borrowed(three[which]);
+    }
+    context.is_involved |= our.has_copies(base) || their.has_copies(base);
+    let mut parts: Vec<Part<'a>> = Vec::with_capacity(regions.len());
+    for group in region::groups(&regions, |place| base[place].is_filler()) {
+        let hull = region::hull(group);
+        let was_involved = mem::take(&mut context.is_involved);
+        let from = parts.len();
+        let changed = group.iter().filter(|region| !matches!(region.kind, region::Kind::Kept));
+        let changed = changed.count();
+        let is_one_each = |region: &Region<'_>| {
+            slices(&region::hull(std::slice::from_ref(region)), three).iter().all(|s| s.len() == 1)
         };
-        merged.extend(blocks.iter().map(|block| Cow::Borrowed(block.raw)));
+        context.is_involved |= changed > 1 && !group.iter().all(is_one_each);
+        if changed > 1
+            && let Some(which) = did_all(&hull, base, &our, &their)
+        {
+            let side = if which == 1 { ours } else { theirs };
+            let blocks = borrowed(&side[hull[which].clone()]);
+            context.is_involved = true;
+            let overlaps = Vec::new();
+            let (is_changed, is_taken) = (true, true);
+            parts.push(Part { hull, is_changed, is_taken, is_involved: false, blocks, overlaps });
+        } else {
+            for region in group {
+                let hull = region::hull(std::slice::from_ref(region));
+                let reported = context.overlaps.len();
+                let side = did_all(&hull, base, &our, &their);
+                let blocks = merge_region(context, parent, region, side, three);
+                let overlaps = context.overlaps.split_off(reported);
+                let is_changed = !matches!(region.kind, region::Kind::Kept);
+                context.is_involved |= our.has_filler(&hull[0], &hull[1], base)
+                    || their.has_filler(&hull[0], &hull[2], base);
+                let is_taken = side.is_some();
+                parts.push(Part {
+                    hull,
+                    is_changed,
+                    is_taken,
+                    is_involved: false,
+                    blocks,
+                    overlaps,
+                });
+            }
+        }
+        parts[from..].iter_mut().for_each(|part| part.is_involved = context.is_involved);
+        context.is_involved |= was_involved;
+    }
+    if !our_changes.is_empty() && !their_changes.is_empty() {
+        audit(context, three, &mut parts);
+    }
+    if parent == Kind::Document && context.reports_involved {
+        report_involved(context, three, &mut parts);
+    }
+    let mut merged = Vec::new();
+    for part in parts {
+        merged.extend(part.blocks);
+        context.overlaps.extend(part.overlaps);
     }
     merged
 }
 
-/// Merges what both sides made of one node. `None` when the two versions are better kept apart;
-/// then it has reported nothing.
-fn inside<'a>(context: &mut Context<'a>, step: Step, three: [&Block<'a>; 3]) -> Option<Inside> {
-    let three = three.map(|block| block.raw);
-    context.descend(step, three, |context| node(context, three))
+/// The side, ours (1) or theirs (2), that the other was merged into already.
+fn replayed(
+    context: &mut Context<'_>,
+    regions: &[Region<'_>],
+    three: Three<'_, '_>,
+) -> Option<usize> {
+    let mut words: HashMap<u32, [usize; 3]> = HashMap::new();
+    let is_changed = |region: &Region<'_>| !matches!(region.kind, region::Kind::Kept);
+    let first = regions.iter().position(is_changed)?;
+    let last = regions.iter().rposition(is_changed)?;
+    let hull = region::hull(&regions[first..=last]);
+    for region in regions.iter().filter(|region| is_changed(region)) {
+        let slices = slices(&region::hull(std::slice::from_ref(region)), three);
+        for (which, blocks) in slices.into_iter().enumerate() {
+            for word in blocks.iter().flat_map(|block| block::words(block.raw)) {
+                words.entry(word).or_default()[which] += 1;
+            }
+        }
+    }
+    [(1, 2), (2, 1)].into_iter().find_map(|(part, all)| {
+        if !replay::may_hold(&words, part, all) {
+            return None;
+        }
+        context.spend(three.iter().flat_map(|blocks| blocks.iter()).map(|block| block.raw))?;
+        let [base, ours, theirs] = slices(&hull, three);
+        let sides = [base, ours, theirs];
+        replay::holds([base, sides[part], sides[all]]).then_some(all)
+    })
 }
 
-fn node<'a>(context: &mut Context<'a>, three: [&'a RawValue; 3]) -> Option<Inside> {
-    let [b, o, t] = three.map(|raw| Node::of(raw.get()));
-    let (b, o, t) = (b?, o?, t?);
-    let [kind, our_kind, their_kind] = [&b, &o, &t].map(|node| node.fields.text("type"));
-    let kind = kind?;
-    if !alike(&kind, &our_kind?) || !alike(&kind, &their_kind?) {
+/// What a part of the children became.
+struct Part<'a> {
+    /// Where it is in base, ours and theirs.
+    hull: [Range<usize>; 3],
+    is_changed: bool,
+    /// Whether one side's version was taken as a whole, though both changed it.
+    is_taken: bool,
+    /// See [`Context::is_involved`].
+    is_involved: bool,
+    blocks: Vec<Cow<'a, RawValue>>,
+    overlaps: Vec<Overlap>,
+}
+
+fn borrowed<'a>(blocks: &[Block<'a>]) -> Vec<Cow<'a, RawValue>> {
+    blocks.iter().map(|block| Cow::Borrowed(block.raw)).collect()
+}
+
+/// The blocks of each document in a part.
+fn slices<'m, 'a>(hull: &[Range<usize>; 3], three: Three<'m, 'a>) -> Three<'m, 'a> {
+    [0, 1, 2].map(|which| &three[which][hull[which].clone()])
+}
+
+fn merge_region<'a>(
+    context: &mut Context<'a>,
+    parent: Kind,
+    region: &Region<'_>,
+    did_all: Option<usize>,
+    three: Three<'_, 'a>,
+) -> Vec<Cow<'a, RawValue>> {
+    let hull = region::hull(std::slice::from_ref(region));
+    let [b, o, t] = slices(&hull, three);
+    match region.kind {
+        region::Kind::Kept => {
+            let letters = b.iter().zip(o).zip(t).map(|((b, o), t)| letter(b, o, t));
+            letters.map(Cow::Borrowed).collect()
+        }
+        region::Kind::Ours => borrowed(o),
+        region::Kind::Theirs => borrowed(t),
+        _ if block::ids(o) == block::ids(t) => borrowed(t),
+        region::Kind::Beside { ours: our_changes, theirs: their_changes } => {
+            let [_, ours, theirs] = three;
+            // What was removed may be found to have been replaced by what the other inserted.
+            let mut changes = our_changes.iter().chain(their_changes);
+            context.is_involved |= changes.any(|change| change.side.is_empty());
+            let theirs = their_changes.iter().map(|change| (change, theirs));
+            let ours = our_changes.iter().map(|change| (change, ours));
+            let mut changes: Vec<_> = theirs.chain(ours).collect();
+            changes.sort_by_key(|(change, _)| (change.base.start, change.base.end));
+            let blocks = changes.into_iter().fold(Vec::new(), |before, (change, side)| {
+                block::union(&before, &side[change.side.clone()])
+            });
+            borrowed(&blocks)
+        }
+        region::Kind::Overlap { ours: our_changes, theirs: their_changes } => {
+            let [_, ours, theirs] = three;
+            let (our, their) = (added(ours, our_changes), added(theirs, their_changes));
+            context.is_involved |= did_all.is_some();
+            match did_all {
+                Some(1) => return borrowed(o),
+                Some(_) => return borrowed(t),
+                None => {}
+            }
+            let both = block::union(&their, &our);
+            if let ([b], [o], [t]) = (b, o, t)
+                && b.is_filler()
+                && parent.takes_twice(Kind::of_node(b.raw))
+                && are_different_texts(o, t)
+            {
+                // What both wrote into an empty paragraph is what both inserted there.
+                return borrowed(&both);
+            }
+            let step = Step {
+                base: region.base.start,
+                ours: region.ours.start,
+                theirs: region.theirs.start,
+            };
+            if let ([b], [o], [t]) = (b, o, t)
+                && let Some(inside) = inside(context, parent, step, [b, o, t])
+            {
+                return inside.into_iter().map(Cow::Owned).collect();
+            }
+            let flowed = flow(context, [b, o, t]);
+            context.is_involved |= flowed.is_some();
+            if let Some(flowed) = &flowed
+                && !flowed.overlap
+            {
+                return flowed.blocks.iter().cloned().map(Cow::Owned).collect();
+            }
+            context.report(of_nodes(hull));
+            match (context.on_overlap, flowed) {
+                (OnOverlap::Ours, _) => borrowed(o),
+                (OnOverlap::Theirs, _) => borrowed(t),
+                (_, Some(flowed)) => flowed.blocks.into_iter().map(Cow::Owned).collect(),
+                (_, None) => borrowed(&both),
+            }
+        }
+    }
+}
+
+/// Whether both hold text, and neither all that the other does.
+fn are_different_texts(one: &Block<'_>, other: &Block<'_>) -> bool {
+    let (one, other) = (block::words(one.raw), block::words(other.raw));
+    let holds = |all: &[u32], part: &[u32]| {
+        let mut rest = all.iter();
+        part.iter().all(|word| rest.any(|other| other == word))
+    };
+    !holds(&one, &other) && !holds(&other, &one)
+}
+
+fn of_nodes([base, ours, theirs]: [Range<usize>; 3]) -> Overlap {
+    Overlap::of(OverlapKind::Nodes, base, ours, theirs)
+}
+
+/// Reports overlaps where the words of parts that were merged apart do not add up.
+fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
+    let changed: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].is_changed).collect();
+    let audited = changed.iter().map(|&i| {
+        let part = &parts[i];
+        let words = |blocks: &[Block<'_>]| -> Vec<u32> {
+            blocks.iter().flat_map(|block| block::words(block.raw)).collect()
+        };
+        let [b, o, t] = slices(&part.hull, three).map(words);
+        let merged = part.blocks.iter().flat_map(|block| block::words(block)).collect();
+        audit::Part {
+            words: [b, o, t, merged],
+            group: i,
+            is_reported: !part.overlaps.is_empty(),
+            is_taken: part.is_taken,
+        }
+    });
+    let audited: Vec<_> = audited.collect();
+    let findings = audit::audit(&audited);
+    for &moved in &findings.moved {
+        parts[changed[moved]].is_involved = true;
+        context.is_involved = true;
+    }
+    for broken in findings.broken {
+        report_part(context, three, &mut parts[changed[broken]]);
+    }
+}
+
+/// Reports overlaps where a repetition of the merge may give something else.
+fn report_involved<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
+    let is_any = parts.iter().any(|part| part.is_changed && part.is_involved);
+    for part in parts {
+        if part.is_changed && (part.is_involved || !is_any) && part.overlaps.is_empty() {
+            report_part(context, three, part);
+        }
+    }
+}
+
+/// Makes a part an overlap, which was merged without one.
+fn report_part<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, part: &mut Part<'a>) {
+    let reported = context.overlaps.len();
+    context.report(of_nodes(part.hull.clone()));
+    part.overlaps = context.overlaps.split_off(reported);
+    let which = match context.on_overlap {
+        OnOverlap::Ours => 1,
+        OnOverlap::Theirs => 2,
+        OnOverlap::KeepBoth | OnOverlap::Fail => return,
+    };
+    part.blocks = borrowed(slices(&part.hull, three)[which]);
+}
+
+/// Which blocks of the base a side removed or changed, and which of its own it put there.
+struct Edits<'m, 'a> {
+    side: &'m [Block<'a>],
+    is_removed: Vec<bool>,
+    is_added: Vec<bool>,
+}
+
+impl<'m, 'a> Edits<'m, 'a> {
+    fn of(base: &[Block<'a>], changes: &[Change], side: &'m [Block<'a>]) -> Self {
+        let (mut is_removed, mut is_added) = (vec![false; base.len()], vec![false; side.len()]);
+        for change in changes {
+            is_removed[change.base.clone()].fill(true);
+            is_added[change.side.clone()].fill(true);
+        }
+        Self { side, is_removed, is_added }
+    }
+
+    /// Whether a block was added that is there already.
+    fn has_copies(&self, base: &[Block<'_>]) -> bool {
+        let mut ids: HashSet<u32> = HashSet::new();
+        let mut added = (0..self.side.len()).filter(|&place| self.is_added[place]).peekable();
+        if added.peek().is_none() {
+            return false;
+        }
+        ids.extend(base.iter().map(Piece::id));
+        added.any(|place| !ids.insert(self.side[place].id()))
+    }
+
+    /// Whether blank lines or rules were removed or added.
+    fn has_filler(&self, removed: &Range<usize>, added: &Range<usize>, base: &[Block<'_>]) -> bool {
+        removed.clone().any(|place| self.is_removed[place] && base[place].is_filler())
+            || self.added(added).any(Block::is_filler)
+    }
+
+    fn added(&self, range: &Range<usize>) -> impl Iterator<Item = &'m Block<'a>> {
+        range.clone().filter(|&place| self.is_added[place]).map(|place| &self.side[place])
+    }
+}
+
+/// The side, ours (1) or theirs (2), that removed all that the other removed, and put in its place all
+/// that the other put there: the other was merged into it before. A block that one side removed and
+/// the other changed is no such case.
+fn did_all(
+    [base_range, our_range, their_range]: &[Range<usize>; 3],
+    base: &[Block<'_>],
+    ours: &Edits<'_, '_>,
+    theirs: &Edits<'_, '_>,
+) -> Option<usize> {
+    // Of several blank lines in a row, any may be the one that was removed.
+    let removed_more = |all: &Edits<'_, '_>, part: &Edits<'_, '_>, part_range: &Range<usize>| {
+        let is_text = |place: &usize| part.is_removed[*place] && !base[*place].is_filler();
+        let has_text = base_range.clone().any(|place| is_text(&place))
+            || part.added(part_range).any(|block| !block.is_filler());
+        base_range.clone().all(|place| {
+            all.is_removed[place] || !part.is_removed[place] || has_text && base[place].is_filler()
+        })
+    };
+    let added_more = |all: &Edits<'_, '_>, all_range, part: &Edits<'_, '_>, part_range| {
+        if part.added(part_range).next().is_none() {
+            let mut removed = base_range.clone().filter(|&place| part.is_removed[place]);
+            return !removed.any(|place| {
+                all.added(all_range).any(|new| block::resembles(base[place].raw, new.raw))
+            });
+        }
+        let has_text = part.added(part_range).any(|block| !block.is_filler());
+        let mut rest = all.added(all_range);
+        let mut wanted = part.added(part_range).filter(|block| !(has_text && block.is_filler()));
+        wanted.all(|block| rest.any(|other| other.id() == block.id()))
+    };
+    if removed_more(theirs, ours, our_range) && added_more(theirs, their_range, ours, our_range) {
+        Some(2)
+    } else if removed_more(ours, theirs, their_range)
+        && added_more(ours, our_range, theirs, their_range)
+    {
+        Some(1)
+    } else {
+        None
+    }
+}
+
+/// Merges blocks whose text was moved among them.
+fn flow<'a>(context: &mut Context<'a>, three: Three<'_, 'a>) -> Option<flow::Flowed> {
+    let is_text = |blocks: &[Block<'_>]| matches!(blocks, [block] if Kind::of_node(block.raw).is_text_block());
+    // What is in one block of text on all sides was not moved.
+    if three.iter().any(|blocks| blocks.is_empty()) || three.iter().all(|blocks| is_text(blocks)) {
         return None;
     }
+    context.spend(three.iter().flat_map(|blocks| blocks.iter()).map(|block| block.raw))?;
+    let flowed = flow::merge(context, three)?;
+    // Either order of the sides must be possible, since where both wrote, the order matters.
+    let [base, ours, theirs] = three;
+    let turned = flow::merge(context, [base, theirs, ours])?;
+    (turned.overlap == flowed.overlap).then_some(flowed)
+}
+
+/// Merges what both sides made of one node. `None` when the two versions are better kept apart;
+/// then it has reported nothing.
+fn inside<'a>(
+    context: &mut Context<'a>,
+    parent: Kind,
+    step: Step,
+    three: [&Block<'a>; 3],
+) -> Option<Inside> {
+    let three = three.map(|block| block.raw);
+    context.descend(step, three, |context| node(context, parent, three))
+}
+
+/// What is left of a node that both sides changed; nothing when together they removed all that was
+/// in it.
+type Inside = Option<Box<RawValue>>;
+
+fn node<'a>(context: &mut Context<'a>, parent: Kind, three: [&'a RawValue; 3]) -> Option<Inside> {
+    let [b, o, t] = three.map(|raw| Node::of(raw.get()));
+    let (b, o, t) = (b?, o?, t?);
+    let [name, our_name, their_name] = [&b, &o, &t].map(|node| node.fields.text("type"));
+    let name = name?;
+    if !alike(&name, &our_name?) || !alike(&name, &their_name?) {
+        return None;
+    }
+    let kind = Kind::of(&name);
     let merged = field::merge(&b.fields, &o.fields, &t.fields, context.on_overlap);
     if merged.loses_text {
         return None;
@@ -103,50 +424,56 @@ fn node<'a>(context: &mut Context<'a>, three: [&'a RawValue; 3]) -> Option<Insid
         context.report(Overlap::of(OverlapKind::Fields, 0..0, 0..0, 0..0));
     }
 
-    let contents = [&b.content, &o.content, &t.content];
-    let content = if contents.iter().any(|content| token::is_inline(content)) {
-        let unit =
-            if matches!(&*kind, "codeBlock" | "code_block") { Unit::Line } else { Unit::Word };
-        let content = text::merge(context, contents.map(Vec::as_slice), unit)?;
-        content.into_iter().map(Cow::Owned).collect()
+    let contents = [&b.content, &o.content, &t.content].map(Vec::as_slice);
+    let content = if kind.is_text_block()
+        || contents.iter().any(|content| token::is_inline(content))
+    {
+        let unit = if kind == Kind::Code { Unit::Line } else { Unit::Word };
+        text::merge(context, contents, unit, !parent.takes_twice(kind))?
+    } else if kind == Kind::Table {
+        context.is_involved = true;
+        table::merge(context, contents, &mut |context, steps, cells| cell(context, steps, cells))?
     } else {
-        let is_row = matches!(&*kind, "tableRow" | "table_row");
         let b = context.numbering.blocks(&b.content, &[]);
         let [o, t] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &b));
-        let reported = context.overlaps.len();
-        let content = children(context, &b, &o, &t);
-        // A row that is wider or narrower than either side made it would break the table.
-        let is_broken =
-            content.len() + b.len() != o.len() + t.len() || context.has_overlap_here(reported);
-        if is_row && is_broken {
-            return None;
+        let content = children(context, kind, [&b, &o, &t]);
+        if content.is_empty() && !o.is_empty() && !t.is_empty() && !kind.stays_when_empty() {
+            return Some(None);
         }
-        if content.is_empty() && !o.is_empty() && !t.is_empty() {
-            return Some(Inside::Gone);
-        }
-        content
+        schema::settle(kind, contents, content)?
     };
+    if kind == Kind::Table && content.is_empty() {
+        return Some(None);
+    }
 
     let mut fields = merged.fields;
     if !content.is_empty() {
         fields.insert_content(o.content_at.or(t.content_at), &content);
     }
-    to_raw_value(&fields).ok().map(Inside::Node)
+    to_raw_value(&fields).ok().map(Some)
 }
 
-/// What became of a node that both sides changed.
-enum Inside {
-    Node(Box<RawValue>),
-    /// Together they removed all that was in it, and an empty list is none.
-    Gone,
+/// Merges a cell of a table.
+fn cell<'a>(
+    context: &mut Context<'a>,
+    [row, cell]: [Step; 2],
+    three: [&Block<'a>; 3],
+) -> Option<Box<RawValue>> {
+    let raw = three.map(|block| block.raw);
+    context.descend(row, raw, |context| inside(context, Kind::Row, cell, three)?)
 }
 
 /// Whether one may be turned into the other while it stays the same block with the same kind of
 /// content.
 fn alike(one: &str, other: &str) -> bool {
-    const ALIKE: [[&str; 2]; 3] =
-        [["paragraph", "heading"], ["bulletList", "orderedList"], ["bullet_list", "ordered_list"]];
-    one == other || ALIKE.iter().any(|kinds| kinds.contains(&one) && kinds.contains(&other))
+    const ALIKE: [[&str; 2]; 5] = [
+        ["paragraph", "heading"],
+        ["bulletList", "orderedList"],
+        ["bullet_list", "ordered_list"],
+        ["tableCell", "tableHeader"],
+        ["table_cell", "table_header"],
+    ];
+    one == other || ALIKE.iter().any(|names| names.contains(&one) && names.contains(&other))
 }
 
 /// What a side put in the place of the blocks that it changed. A block that it left alone is not

@@ -17,42 +17,96 @@ impl Change {
     }
 }
 
-/// What one side changed, in order and as finely as can be told: what resembles each other, and as
-/// many blocks in place of as many, are a change of each, and blocks that are gone went one by one.
-/// So a block that the other side changed or inserted among them meets no more than its own
-/// neighbours.
+/// What one side changed, in order and as finely as can be known: pieces that resemble each other
+/// are one change, as many pieces in place of as many are a change of each, and pieces that were
+/// removed were removed one by one. So a piece that the other side changed or inserted among them
+/// meets no more than its own neighbours.
 pub(super) fn changes<P: Piece>(base: &[P], side: &[P]) -> Vec<Change> {
     let mut changes = Vec::new();
     let (mut b, mut s) = (0, 0);
     let ends = [(base.len(), side.len())];
-    for (b_end, s_end) in block::matches(base, side).into_iter().chain(ends) {
+    for (b_end, s_end) in block::anchors(base, side).into_iter().chain(ends) {
         let (b_start, s_start) = (b, s);
-        for (i, j) in P::pairs(&base[b..b_end], &side[s..s_end]) {
-            let (b_pair, s_pair) = (b_start + i, s_start + j);
-            between(&mut changes, b..b_pair, s..s_pair);
-            changes.push(Change { base: b_pair..b_pair + 1, side: s_pair..s_pair + 1 });
-            (b, s) = (b_pair + 1, s_pair + 1);
+        for (linked, to) in P::links(&base[b..b_end], &side[s..s_end]) {
+            let linked = b_start + linked.start..b_start + linked.end;
+            let to = s_start + to.start..s_start + to.end;
+            around_fillers(&mut changes, [base, side], b..linked.start, s..to.start);
+            (b, s) = (linked.end, to.end);
+            changes.push(Change { base: linked, side: to });
         }
-        between(&mut changes, b..b_end, s..s_end);
+        around_fillers(&mut changes, [base, side], b..b_end, s..s_end);
         (b, s) = (b_end + 1, s_end + 1);
     }
+    slide(&mut changes, base, side);
     changes
 }
 
+/// Moves what was inserted or removed before as many equal pieces as possible. Where it may be any
+/// of several in a row, it is the first: so equal changes are found at the same place, and a new
+/// block of text comes with the start before it.
+fn slide<P: Piece>(changes: &mut [Change], base: &[P], side: &[P]) {
+    let (mut i, mut end) = (0, 0);
+    while i < changes.len() {
+        let is_removal = |change: &Change| change.side.is_empty();
+        let removed = changes[i..].iter().take_while(|change| is_removal(change)).enumerate();
+        let start = changes[i].base.start;
+        let run = removed.take_while(|(n, change)| change.base.start == start + n).count().max(1);
+        let last = &changes[i + run - 1];
+        let (last_base, last_side) = (last.base.end, last.side.end);
+        let mut shift = 0;
+        if is_removal(last) || last.base.is_empty() {
+            let last = |shift: usize| {
+                if last.side.is_empty() {
+                    base[last_base - 1 - shift].id()
+                } else {
+                    side[last_side - 1 - shift].id()
+                }
+            };
+            while start - shift > end && base[start - shift - 1].id() == last(shift) {
+                shift += 1;
+            }
+        }
+        for change in &mut changes[i..i + run] {
+            for range in [&mut change.base, &mut change.side] {
+                *range = range.start - shift..range.end - shift;
+            }
+        }
+        end = changes[i + run - 1].base.end;
+        i += run;
+    }
+}
+
+/// The changes where base and side have no more than fillers in common.
+fn around_fillers<P: Piece>(
+    changes: &mut Vec<Change>,
+    [base, side]: [&[P]; 2],
+    base_range: Range<usize>,
+    side_range: Range<usize>,
+) {
+    let (mut b, mut s) = (base_range.start, side_range.start);
+    let matches = block::matching_fillers(&base[base_range.clone()], &side[side_range.clone()]);
+    let matches = matches.into_iter().map(|(i, j)| (base_range.start + i, side_range.start + j));
+    for (b_end, s_end) in matches.chain([(base_range.end, side_range.end)]) {
+        let is_in_place = P::are_in_place(&side[s..s_end]);
+        between(changes, b..b_end, s..s_end, is_in_place);
+        (b, s) = (b_end + 1, s_end + 1);
+    }
+}
+
 /// The changes where base and side have nothing in common.
-fn between(changes: &mut Vec<Change>, base: Range<usize>, side: Range<usize>) {
+fn between(changes: &mut Vec<Change>, base: Range<usize>, side: Range<usize>, is_in_place: bool) {
     if side.is_empty() {
         changes.extend(base.map(|b| Change { base: b..b + 1, side: side.clone() }));
-    } else if base.len() == side.len() {
+    } else if base.len() == side.len() && is_in_place {
         let each = base.zip(side);
         changes.extend(each.map(|(b, s)| Change { base: b..b + 1, side: s..s + 1 }));
-    } else {
+    } else if !base.is_empty() || !side.is_empty() {
         changes.push(Change { base, side });
     }
 }
 
 /// A stretch of the base with its counterparts.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Region<'a> {
     pub(super) base: Range<usize>,
     pub(super) ours: Range<usize>,
@@ -60,7 +114,7 @@ pub(super) struct Region<'a> {
     pub(super) kind: Kind<'a>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     /// Both sides left it as it was.
     Kept,
@@ -71,7 +125,7 @@ pub(super) enum Kind<'a> {
     /// Both sides inserted at one place, or one inserted right beside what the other changed:
     /// there is room for both.
     Beside { ours: &'a [Change], theirs: &'a [Change] },
-    /// Both sides changed the same blocks.
+    /// Both sides changed the same pieces.
     Overlap { ours: &'a [Change], theirs: &'a [Change] },
 }
 
@@ -107,6 +161,33 @@ pub(super) fn regions<'a>(
     }
 }
 
+/// Groups of regions that are parted by kept pieces other than fillers: what changed within one may be
+/// a single change, even if the pieces that are equal by chance part it.
+pub(super) fn groups<'r, 'c>(
+    regions: &'r [Region<'c>],
+    is_filler: impl Fn(usize) -> bool,
+) -> Vec<&'r [Region<'c>]> {
+    let is_anchor = |region: &Region<'_>| {
+        matches!(region.kind, Kind::Kept) && !region.base.clone().all(&is_filler)
+    };
+    regions.chunk_by(|one, next| !is_anchor(one) && !is_anchor(next)).collect()
+}
+
+/// All that a group takes of the three lists.
+pub(super) fn hull(group: &[Region<'_>]) -> [Range<usize>; 3] {
+    let [first, .., last] = group else {
+        let only = group.first();
+        return only.map_or([0..0, 0..0, 0..0], |region| {
+            [region.base.clone(), region.ours.clone(), region.theirs.clone()]
+        });
+    };
+    [
+        first.base.start..last.base.end,
+        first.ours.start..last.ours.end,
+        first.theirs.start..last.theirs.end,
+    ]
+}
+
 /// One side of the merge, up to where it has been read.
 struct Side<'a> {
     rest: &'a [Change],
@@ -114,8 +195,8 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// Moves past `base_len` blocks of the base and these next changes, which lie within them, and
-    /// tells what range of the side that was.
+    /// Moves past `base_len` pieces of the base and these next changes, which lie within them.
+    /// Returns the range of the side that was passed.
     fn advance(&mut self, base_len: usize, changes: &[Change]) -> Range<usize> {
         let start = self.at;
         let removed: usize = changes.iter().map(|change| change.base.len()).sum();
@@ -158,6 +239,18 @@ fn next_change<'a>(ours: &'a [Change], theirs: &'a [Change]) -> Option<(usize, K
             (t, end) = (t + 1, end.max(change.base.end));
         } else {
             break;
+        }
+    }
+    // What one side inserted right behind what the other replaced by more may be a part of that.
+    let grows = |changes: &[Change]| {
+        changes.iter().any(|change| change.side.len() > change.base.len().max(1))
+    };
+    let is_behind = |change: &Change| change.is_insertion() && change.base.start == end;
+    if o > 0 && t > 0 {
+        if grows(&theirs[..t]) && ours.get(o).is_some_and(is_behind) {
+            o += 1;
+        } else if grows(&ours[..o]) && theirs.get(t).is_some_and(is_behind) {
+            t += 1;
         }
     }
     if o + t > 1 {

@@ -1,7 +1,9 @@
 //! Examples that read like the documentation, then the laws of merging on generated documents.
 
 mod inside;
+mod judge;
 mod laws;
+mod regressions;
 
 use std::ops::Range;
 
@@ -12,6 +14,32 @@ use super::*;
 /// A document of paragraphs; an empty string is an empty paragraph.
 fn doc(paragraphs: &[&str]) -> Document {
     Document::from_text(&paragraphs.join("\n"))
+}
+
+fn text(text: &str) -> Value {
+    json!({"type": "text", "text": text})
+}
+
+fn marked(words: &str, marks: Value) -> Value {
+    let mut node = text(words);
+    node["marks"] = marks;
+    node
+}
+
+fn paragraph(content: &[Value]) -> Value {
+    json!({"type": "paragraph", "content": content})
+}
+
+fn blocks(blocks: &[Value]) -> Document {
+    Document::from_value(&json!({"type": "doc", "content": blocks})).expect("a document")
+}
+
+fn item(content: &[Value]) -> Value {
+    json!({"type": "listItem", "content": content})
+}
+
+fn list(items: &[Value]) -> Value {
+    json!({"type": "bulletList", "content": items})
 }
 
 fn from_json(json: &str) -> Document {
@@ -220,7 +248,7 @@ fn what_is_no_document_is_merged_as_a_whole() {
     // Half a surrogate pair in a block is text that no tree can hold; the block is kept as it is.
     let half = r#"{"type":"text","text":"\udc00"}"#;
     let ours = odd(&format!(r#"{{"type":"doc","content":[{half}]}}"#));
-    let merged = merge3(&Document::empty(), &ours, &doc(&["가"]));
+    let merged = merge3(&odd(r#"{"type":"doc","content":[]}"#), &ours, &doc(&["가"]));
     assert!(merged.document.as_json().contains(half));
     assert_eq!(merged.overlaps, []);
 }

@@ -1,111 +1,125 @@
 //! Merging what both sides wrote in one paragraph, heading or block of code.
 
-use std::ops::Range;
+use std::{borrow::Cow, collections::HashSet, ops::Range};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
+    audit,
     block::{self, Piece},
     context::Context,
     mark::Marks,
     overlap::{OnOverlap, Overlap, OverlapKind},
     region::{self, Change, Kind, Region},
-    token::{Content, Inline, Side, Sort, Token, Unit, Words, words},
+    segment::{self, Sort, Unit},
+    token::{Content, Inline, Part, Side, Token, Words, words},
 };
 
-/// Words, and what is between them, of a text that is looked into.
-const MAX_TOKENS: usize = 100_000;
+/// Tokens of a text that is looked into.
+pub(super) const MAX_TOKENS: usize = 100_000;
 
-/// Merges inline content. `None` when it is huge, was or became empty, or both sides rewrote so much
-/// of it that whoever reads it is better served with both versions.
+/// Merges inline content. `None` when it is huge, when both sides moved the same words, or when they
+/// rewrote so much of it that both versions are easier to read one after the other. The last does
+/// not count where `is_single`, since there is no room for both.
 pub(super) fn merge<'a>(
     context: &mut Context<'a>,
     three: [&[&'a RawValue]; 3],
     unit: Unit,
-) -> Option<Vec<Box<RawValue>>> {
+    is_single: bool,
+) -> Option<Vec<Cow<'a, RawValue>>> {
     let mut marks = Marks::new();
     let nodes = three.map(|content| {
         let inline = |raw: &&'a RawValue| Inline::of(raw, &mut context.numbering, &mut marks);
         content.iter().map(inline).collect::<Vec<_>>()
     });
     let mut known = Words::default();
-    let [b, o, t] = [0, 1, 2].map(|which| known.side(which, &nodes[which], unit));
-    let sides = [&b, &o, &t];
-    if sides.iter().any(|side| side.tokens.len() > MAX_TOKENS || words(&side.tokens) == 0) {
+    let sides =
+        [0, 1, 2].map(|which| known.side(which, nodes[which].iter().map(Part::Inline), unit));
+    let merged = combine(context, marks, sides, unit)?;
+    if merged.is_unreadable && !is_single {
         return None;
     }
+    let composed = compose(&merged.tokens, &merged.marks);
+    Some(composed.into_iter().map(Cow::Owned).collect())
+}
+
+/// What three streams of text became.
+pub(super) struct Combined<'a, 'n> {
+    pub(super) tokens: Vec<Token<'n>>,
+    pub(super) marks: Marks<'a>,
+    /// Words that all three have.
+    pub(super) kept: usize,
+    /// Whether both sides rewrote so much that the text makes no sense.
+    pub(super) is_unreadable: bool,
+}
+
+/// Merges three streams of text. `None` when they are huge, or both sides moved the same words.
+pub(super) fn combine<'a, 'n>(
+    context: &mut Context<'a>,
+    marks: Marks<'a>,
+    mut sides: [Side<'n>; 3],
+    unit: Unit,
+) -> Option<Combined<'a, 'n>> {
+    if sides.iter().any(|side| side.tokens.len() > MAX_TOKENS) {
+        return None;
+    }
+    let [b, o, t] = &sides;
     let our_changes = region::changes(&b.tokens, &o.tokens);
     let their_changes = region::changes(&b.tokens, &t.tokens);
-    let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
-    let regions = join(regions, sides);
+    locate(&mut sides, 1, &our_changes);
+    locate(&mut sides, 2, &their_changes);
 
+    let [b, o, t] = &sides;
+    let has_new = |side: &Side<'_>, changes: &[Change]| {
+        changes.iter().any(|change| words(&side.tokens[change.side.clone()]) > 0)
+    };
+    // One side removed all text, the other wrote some.
+    let is_emptied = words(&b.tokens) > 0
+        && ((words(&o.tokens) == 0 && has_new(t, &their_changes))
+            || (words(&t.tokens) == 0 && has_new(o, &our_changes)));
+
+    let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
     let mut composer = Composer {
-        our_places: places(&our_changes, b.tokens.len()),
-        their_places: places(&their_changes, b.tokens.len()),
-        sides,
+        sides: [b, o, t],
+        reported: context.overlaps.len(),
         context,
         marks,
         unit,
         tokens: Vec::new(),
-        shared: 0,
+        kept: 0,
         disputed: 0,
+        parts: Vec::new(),
+        group: 0,
     };
-    for region in regions {
-        composer.region(region);
+    for group in region::groups(&regions, |place| b.tokens[place].is_filler()) {
+        composer.group(group);
     }
-    if composer.disputed > 0 && composer.disputed >= composer.shared {
+    let findings = audit::audit(&composer.parts);
+    composer.context.is_involved |= !findings.moved.is_empty();
+    if !findings.broken.is_empty() {
         return None;
     }
-    Some(compose(&composer.tokens, &composer.marks))
+    let Composer { tokens, marks, kept, disputed, .. } = composer;
+    let is_unreadable = is_emptied || disputed > 0 && disputed >= kept;
+    Some(Combined { tokens, marks, kept, is_unreadable })
 }
 
-/// Where a side has each token of the base that it left alone.
-fn places(changes: &[Change], base_len: usize) -> Vec<Option<usize>> {
-    let mut places = Vec::with_capacity(base_len);
-    let mut at = 0;
-    for change in changes {
-        while places.len() < change.base.start {
-            places.push(Some(at));
-            at += 1;
+/// Notes where a side has the tokens of the base that it left alone, and the other way round.
+fn locate(sides: &mut [Side<'_>; 3], which: usize, changes: &[Change]) {
+    let (mut base, mut side) = (0, 0);
+    let end = [(sides[0].tokens.len(), sides[which].tokens.len(), 0, 0)];
+    let stops = changes
+        .iter()
+        .map(|change| (change.base.start, change.side.start, change.base.end, change.side.end));
+    for (base_stop, side_stop, base_next, side_next) in stops.chain(end) {
+        while base < base_stop && side < side_stop {
+            sides[0].tokens[base].at[which] = side + 1;
+            sides[which].tokens[side].at[0] = base + 1;
+            (base, side) = (base + 1, side + 1);
         }
-        places.resize(change.base.end, None);
-        at = change.side.end;
+        (base, side) = (base_next, side_next);
     }
-    while places.len() < base_len {
-        places.push(Some(at));
-        at += 1;
-    }
-    places
-}
-
-/// Takes overlaps that only fillers part for one: what somebody wrote in one go is read in one go.
-fn join<'c>(regions: Vec<Region<'c>>, [base, ours, theirs]: [&Side<'_>; 3]) -> Vec<Region<'c>> {
-    let is_disputed = |region: &Region<'_>| {
-        let (ours, theirs) =
-            (&ours.tokens[region.ours.clone()], &theirs.tokens[region.theirs.clone()]);
-        matches!(region.kind, Kind::Overlap { .. }) && block::ids(ours) != block::ids(theirs)
-    };
-    let is_between = |region: &Region<'_>| {
-        let base = &base.tokens[region.base.clone()];
-        matches!(region.kind, Kind::Kept) && base.iter().all(Piece::is_filler)
-    };
-    let mut joined: Vec<Region<'c>> = Vec::with_capacity(regions.len());
-    for region in regions {
-        if let [.., first, between] = &mut joined[..]
-            && is_between(between)
-            && is_disputed(first)
-            && is_disputed(&region)
-        {
-            first.base.end = region.base.end;
-            first.ours.end = region.ours.end;
-            first.theirs.end = region.theirs.end;
-            joined.pop();
-        } else {
-            joined.push(region);
-        }
-    }
-    joined
 }
 
 /// Puts the merged text together.
@@ -115,85 +129,249 @@ struct Composer<'m, 'a, 'n> {
     unit: Unit,
     /// Base, ours and theirs.
     sides: [&'m Side<'n>; 3],
-    our_places: Vec<Option<usize>>,
-    their_places: Vec<Option<usize>>,
     tokens: Vec<Token<'n>>,
+    /// Overlaps that were reported before those of the region at hand.
+    reported: usize,
     /// Words that all three have.
-    shared: usize,
+    kept: usize,
     /// Words that both sides changed.
     disputed: usize,
+    parts: Vec<audit::Part>,
+    /// Groups of regions so far.
+    group: usize,
+}
+
+/// What becomes of a region that both sides changed.
+enum Verdict {
+    /// One side did all that the other did, and more.
+    Ours,
+    Theirs,
+    Disputed,
 }
 
 impl<'n> Composer<'_, '_, 'n> {
-    fn region(&mut self, region: Region<'_>) {
+    fn group(&mut self, group: &[Region<'_>]) {
+        let hull = region::hull(group);
+        let changed = group.iter().filter(|region| !matches!(region.kind, Kind::Kept)).count();
+        let from = self.tokens.len();
+        self.group += 1;
+        self.context.is_involved |= changed > 1;
+        match self.verdict(&hull) {
+            Verdict::Ours if changed > 1 => {
+                self.group_of(&hull, 1);
+                self.account(&hull, from, true);
+            }
+            Verdict::Theirs if changed > 1 => {
+                self.group_of(&hull, 2);
+                self.account(&hull, from, true);
+            }
+            _ => self.join(group.to_vec()).iter().for_each(|region| self.region(region)),
+        }
+    }
+
+    /// A group of regions in which one side did all that the other did, and more.
+    fn group_of(&mut self, hull: &[Range<usize>; 3], which: usize) {
+        self.context.is_involved = true;
+        self.one(hull, which);
+    }
+
+    fn region(&mut self, region: &Region<'_>) {
         let [b, o, t] = self.sides;
         let (ours, theirs) = (&o.tokens[region.ours.clone()], &t.tokens[region.theirs.clone()]);
+        if matches!(region.kind, Kind::Kept) {
+            self.kept += words(theirs);
+            self.both_kept(region);
+            return;
+        }
+        let from = self.tokens.len();
+        let mut is_taken = false;
+        let hull = [region.base.clone(), region.ours.clone(), region.theirs.clone()];
         match region.kind {
-            Kind::Kept => {
-                self.shared += words(theirs);
-                self.kept(&region);
-            }
             Kind::Ours => {
-                self.changed(&[Change { base: region.base, side: region.ours }], &[]);
+                let change = Change { base: region.base.clone(), side: region.ours.clone() };
+                self.changed(&[change], &[]);
             }
             Kind::Theirs => {
-                self.changed(&[], &[Change { base: region.base, side: region.theirs }]);
+                let change = Change { base: region.base.clone(), side: region.theirs.clone() };
+                self.changed(&[], &[change]);
             }
             // Both wrote the same.
-            _ if block::ids(ours) == block::ids(theirs) => self.kept(&region),
+            _ if block::ids(ours) == block::ids(theirs) => self.both_kept(region),
             Kind::Beside { ours, theirs } => self.changed(ours, theirs),
-            Kind::Overlap { .. } => {
-                let base = &b.tokens[region.base.clone()];
-                self.disputed += words(base).max(words(ours)).max(words(theirs));
-                let tokens = match self.context.on_overlap {
-                    OnOverlap::Ours => ours.to_vec(),
-                    OnOverlap::Theirs => theirs.to_vec(),
-                    OnOverlap::KeepBoth | OnOverlap::Fail => {
-                        both(theirs.to_vec(), ours.to_vec(), true)
-                    }
-                };
-                for token in tokens {
-                    self.push(token);
+            Kind::Kept | Kind::Overlap { .. } => match self.verdict(&hull) {
+                verdict @ (Verdict::Ours | Verdict::Theirs) => {
+                    is_taken = true;
+                    self.group_of(&hull, if matches!(verdict, Verdict::Ours) { 1 } else { 2 });
                 }
-                self.report(OverlapKind::Text, [region.base, region.ours, region.theirs]);
+                Verdict::Disputed => {
+                    let base = &b.tokens[region.base.clone()];
+                    self.disputed += words(base).max(words(ours)).max(words(theirs));
+                    let tokens = match self.context.on_overlap {
+                        OnOverlap::Ours => ours.to_vec(),
+                        OnOverlap::Theirs => theirs.to_vec(),
+                        OnOverlap::KeepBoth | OnOverlap::Fail => {
+                            both(theirs.to_vec(), ours.to_vec(), true)
+                        }
+                    };
+                    for token in tokens {
+                        self.push(token);
+                    }
+                    self.report(OverlapKind::Text, hull.clone());
+                }
+            },
+        }
+        self.account(&hull, from, is_taken);
+    }
+
+    /// Notes the words of a part that was changed, and those that it became.
+    fn account(&mut self, [base, ours, theirs]: &[Range<usize>; 3], from: usize, is_taken: bool) {
+        let [b, o, t] = self.sides;
+        let word_ids = |tokens: &[Token<'_>]| -> Vec<u32> {
+            tokens.iter().filter(|token| token.is_word()).map(Piece::id).collect()
+        };
+        let (ours, theirs) = (&o.tokens[ours.clone()], &t.tokens[theirs.clone()]);
+        let (base, merged) = (&b.tokens[base.clone()], &self.tokens[from..]);
+        self.parts.push(audit::Part {
+            words: [base, ours, theirs, merged].map(word_ids),
+            group: self.group,
+            is_reported: self.context.overlaps.len() > self.reported,
+            is_taken,
+        });
+        self.reported = self.context.overlaps.len();
+    }
+
+    /// Takes overlaps that only fillers part for one: what somebody wrote in one go is read in one
+    /// go.
+    fn join<'c>(&self, regions: Vec<Region<'c>>) -> Vec<Region<'c>> {
+        let [base, ours, theirs] = self.sides;
+        let is_disputed = |region: &Region<'_>| {
+            let (ours, theirs) =
+                (&ours.tokens[region.ours.clone()], &theirs.tokens[region.theirs.clone()]);
+            matches!(region.kind, Kind::Overlap { .. })
+                && block::ids(ours) != block::ids(theirs)
+                && matches!(
+                    self.verdict(&region::hull(std::slice::from_ref(region))),
+                    Verdict::Disputed
+                )
+        };
+        let is_between = |region: &Region<'_>| {
+            let base = &base.tokens[region.base.clone()];
+            matches!(region.kind, Kind::Kept) && base.iter().all(Piece::is_filler)
+        };
+        let mut joined: Vec<Region<'c>> = Vec::with_capacity(regions.len());
+        // Whether the last overlap is disputed. One that is stays so when it is joined with another.
+        let mut was_disputed = false;
+        for region in regions {
+            let is_disputed = is_disputed(&region);
+            if is_disputed
+                && was_disputed
+                && let [.., first, between] = &mut joined[..]
+                && is_between(between)
+            {
+                first.base.end = region.base.end;
+                first.ours.end = region.ours.end;
+                first.theirs.end = region.theirs.end;
+                joined.pop();
+            } else {
+                if !is_between(&region) {
+                    was_disputed = is_disputed;
+                }
+                joined.push(region);
             }
         }
+        joined
+    }
+
+    fn verdict(&self, hull: &[Range<usize>; 3]) -> Verdict {
+        if self.did_all(hull, 2, 1) {
+            Verdict::Theirs
+        } else if self.did_all(hull, 1, 2) {
+            Verdict::Ours
+        } else {
+            Verdict::Disputed
+        }
+    }
+
+    /// Whether one side removed all that the other removed, and wrote all that the other wrote. What
+    /// is between words is compared only where the other changed nothing else: of several equal
+    /// spaces in a row, any may be the one that was removed.
+    fn did_all(&self, hull: &[Range<usize>; 3], all: usize, part: usize) -> bool {
+        let base = &self.sides[0].tokens[hull[0].clone()];
+        let added = |which: usize| -> Vec<Token<'n>> {
+            let tokens = &self.sides[which].tokens[hull[which].clone()];
+            tokens.iter().filter(|token| token.at[0] == 0).copied().collect()
+        };
+        let (all_added, part_added) = (added(all), added(part));
+        let is_removed = |token: &&Token<'_>| token.at[part] == 0;
+        if self.unit == Unit::Line && edits_removed(base, part, &all_added, &part_added) {
+            return false;
+        }
+        let has_words =
+            part_added.iter().any(is_text) || base.iter().filter(is_removed).any(is_text);
+        let is_compared = |token: &Token<'_>| !has_words || is_text(token);
+        let mut removed = base.iter().filter(is_removed).filter(|token| is_compared(token));
+        let mut rest = all_added.iter();
+        let mut written = part_added.iter().filter(|token| is_compared(token));
+        removed.all(|token| token.at[all] == 0)
+            && written.all(|token| rest.any(|other| other.id == token.id))
     }
 
     /// Adds a token, and a space where words would run into each other that did so on no side.
     fn push(&mut self, token: Token<'n>) {
         if let Some(last) = self.tokens.last()
-            && (last.sort != Sort::White && token.sort == Sort::Word)
+            && last.runs_into(&token)
             && !token.follows(last)
         {
             let marks = if last.marks == token.marks { last.marks } else { 0 };
-            let (sort, text) = (Sort::White, self.unit.space());
-            self.tokens.push(Token { id: u32::MAX, sort, text, marks, node: None, at: [0; 3] });
+            self.tokens.push(Token::space(self.unit, marks));
         }
         self.tokens.push(token);
     }
 
     /// What both have, though either may have changed its marks.
-    fn kept(&mut self, region: &Region<'_>) {
+    fn both_kept(&mut self, region: &Region<'_>) {
+        for (ours, theirs) in region.ours.clone().zip(region.theirs.clone()) {
+            self.pair(ours, theirs);
+        }
+    }
+
+    /// What one side has, with the marks that the other gave to what it kept of it.
+    fn one(&mut self, hull: &[Range<usize>; 3], which: usize) {
         let [b, o, t] = self.sides;
-        let is_each = region.base.len() == region.ours.len();
-        for (i, (ours, theirs)) in region.ours.clone().zip(region.theirs.clone()).enumerate() {
-            let start = region.base.start;
-            let base = if is_each { start + i..start + i + 1 } else { region.base.clone() };
-            let before = if is_each { b.tokens[start + i].marks } else { 0 };
-            let (o, t) = (&o.tokens[ours], &t.tokens[theirs]);
-            let three = [before, o.marks, t.marks];
-            let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
-            let token = if marks == t.marks { t } else { o };
-            let at = [if is_each { start + i + 1 } else { 0 }, ours + 1, theirs + 1];
-            self.push(Token { marks, at, ..*token });
-            if overlap {
-                self.report_marks([base, ours..ours + 1, theirs..theirs + 1]);
+        let side = if which == 1 { o } else { t };
+        for place in hull[which].clone() {
+            let token = side.tokens[place];
+            let base = token.at[0].checked_sub(1).map(|base| &b.tokens[base]);
+            match base.map(|base| (base.at[1].checked_sub(1), base.at[2].checked_sub(1))) {
+                Some((Some(ours), Some(theirs))) => self.pair(ours, theirs),
+                _ => self.push(token),
             }
         }
     }
 
-    /// What stands in for neighbouring parts of the base, none of which both sides changed.
+    /// A token that both have.
+    fn pair(&mut self, ours: usize, theirs: usize) {
+        let [b, o, t] = self.sides;
+        let (our, their) = (&o.tokens[ours], &t.tokens[theirs]);
+        let base = our.at[0].checked_sub(1).filter(|_| our.at[0] == their.at[0]);
+        let before = base.map(|base| &b.tokens[base]);
+        let three = [before.map_or(0, |base| base.marks), our.marks, their.marks];
+        let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
+        self.context.is_involved |= before.is_some() && three[0] != marks;
+        // Where only the spelling was changed, the new one is taken.
+        let is_spelt_by_us = before.is_some_and(|base| base.text == their.text);
+        let (letter, other) = if is_spelt_by_us { (our, their) } else { (their, our) };
+        // A node that has the marks, too, can be kept to the letter.
+        let token = if marks == other.marks && other.text == letter.text { other } else { letter };
+        let at = [base.map_or(0, |base| base + 1), ours + 1, theirs + 1];
+        self.push(Token { marks, at, ..*token });
+        if overlap {
+            let base = base.map_or(0..0, |base| base..base + 1);
+            self.report_marks([base, ours..ours + 1, theirs..theirs + 1]);
+        }
+    }
+
+    /// What is in the place of neighbouring parts of the base, none of which both sides changed.
     fn changed(&mut self, ours: &[Change], theirs: &[Change]) {
         let theirs = theirs.iter().map(|change| (change, false));
         let mut changes: Vec<_> = theirs.chain(ours.iter().map(|change| (change, true))).collect();
@@ -213,24 +391,25 @@ impl<'n> Composer<'_, '_, 'n> {
     }
 
     /// What a side wrote, with the marks that the other gave to, or took from, all the words of the
-    /// base that it stands for.
+    /// base that it replaces.
     fn written(&mut self, change: &Change, is_ours: bool) -> Vec<Token<'n>> {
         let [b, o, t] = self.sides;
-        let (side, other, places) =
-            if is_ours { (o, t, &self.their_places) } else { (t, o, &self.our_places) };
+        let (side, other, which) = if is_ours { (o, t, 2) } else { (t, o, 1) };
         let mut tokens = side.tokens[change.side.clone()].to_vec();
-        let marks = change.base.clone().map(|i| {
-            let base = &b.tokens[i];
-            (base, places[i].map(|place| other.tokens[place].marks))
+        // Line breaks are like any other.
+        let is_break = |token: &Token<'_>| token.sort == Sort::White && token.text.is_empty();
+        self.context.is_involved |= tokens.iter().any(is_break);
+        let replaced = &b.tokens[change.base.clone()];
+        let mut marks = replaced.iter().filter(|base| base.is_word()).map(|base| {
+            let place = base.at[which].checked_sub(1)?;
+            Some((base.marks, other.tokens[place].marks))
         });
-        let mut marks = marks
-            .filter(|(base, _)| base.sort == Sort::Word)
-            .map(|(base, other)| other.map(|other| (base.marks, other)));
         let first = marks.next().flatten();
         if let Some((before, after)) = first
             && before != after
             && marks.all(|marks| marks == first)
         {
+            self.context.is_involved = true;
             let mut overlap = false;
             for token in &mut tokens {
                 let three = if is_ours {
@@ -242,11 +421,10 @@ impl<'n> Composer<'_, '_, 'n> {
                 overlap |= overlaps;
                 token.marks = merged;
             }
-            if overlap
-                && let Some(start) = places[change.base.start]
-                && let Some(last) = places[change.base.end - 1]
-            {
-                let other = start..last + 1;
+            let places =
+                (replaced.first().map(|t| t.at[which]), replaced.last().map(|t| t.at[which]));
+            if overlap && let (Some(start @ 1..), Some(end @ 1..)) = places {
+                let other = start - 1..end;
                 let (base, side) = (change.base.clone(), change.side.clone());
                 let three = if is_ours { [base, side, other] } else { [base, other, side] };
                 self.report_marks(three);
@@ -278,23 +456,71 @@ impl<'n> Composer<'_, '_, 'n> {
     }
 }
 
-/// Both in a row; once, when the one begins or ends with the other. Of what was written at one place,
-/// that which goes with the word before it comes first.
+/// Whether lines that one side removed are among those of the other, only edited.
+fn edits_removed(base: &[Token<'_>], part: usize, all: &[Token<'_>], added: &[Token<'_>]) -> bool {
+    let words = |lines: &mut dyn Iterator<Item = &Token<'_>>| {
+        let mut words = HashSet::new();
+        for line in lines {
+            segment::split(line.text, Unit::Word, |sort, text| {
+                if sort == Sort::Word {
+                    words.insert(segment::normalized(text).into_owned());
+                }
+            });
+        }
+        words
+    };
+    let removed = words(&mut base.iter().filter(|line| line.at[part] == 0));
+    let added = words(&mut added.iter());
+    words(&mut all.iter()).iter().any(|word| removed.contains(word) && !added.contains(word))
+}
+
+/// Whether it is more than what is between words.
+fn is_text(token: &Token<'_>) -> bool {
+    matches!(token.sort, Sort::Word | Sort::Break)
+}
+
+/// Whether the one holds all that the other does, in its order. White space is not compared, unless
+/// there is nothing else.
+fn contains(all: &[Token<'_>], part: &[Token<'_>]) -> bool {
+    let is_in = |is_compared: &dyn Fn(&Token<'_>) -> bool| {
+        let mut rest = all.iter();
+        part.iter().filter(|token| is_compared(token)).all(|token| rest.any(|t| t.id == token.id))
+    };
+    if part.iter().all(|token| token.sort == Sort::White) {
+        is_in(&|_| true)
+    } else {
+        is_in(&|token| token.sort != Sort::White)
+    }
+}
+
+/// Both in a row; once, when the one contains the other. Of what was written at one place, that which
+/// goes with the text before it comes first, and new blocks come last.
 fn both<'n>(
     mut first: Vec<Token<'n>>,
     mut second: Vec<Token<'n>>,
     at_one_place: bool,
 ) -> Vec<Token<'n>> {
-    if block::begins_or_ends_with(&first, &second) {
+    if contains(&first, &second) {
         return first;
     }
-    if block::begins_or_ends_with(&second, &first) {
+    if contains(&second, &first) {
         return second;
     }
-    let is_apart =
-        |tokens: &[Token<'_>]| tokens.first().is_some_and(|token| token.sort == Sort::White);
-    if at_one_place && is_apart(&first) && !is_apart(&second) {
+    let rank = |tokens: &[Token<'_>]| match tokens.first().map(|token| token.sort) {
+        Some(Sort::Break) => 2,
+        Some(Sort::White) => 1,
+        _ => 0,
+    };
+    if at_one_place && rank(&second) < rank(&first) {
         (first, second) = (second, first);
+    }
+    // What each wrote before its first new block goes with the text before.
+    let head = |tokens: &[Token<'_>]| tokens.iter().position(|token| token.sort == Sort::Break);
+    if let (true, Some(first_head), Some(second_head)) = (at_one_place, head(&first), head(&second))
+    {
+        let (first_tail, second_tail) =
+            (first.split_off(first_head), second.split_off(second_head));
+        return [first, second, first_tail, second_tail].concat();
     }
     first.extend(second);
     first
@@ -302,7 +528,7 @@ fn both<'n>(
 
 /// The nodes of merged text: neighbours with the same marks are one. What became again what one of
 /// the documents has is that, to the letter.
-fn compose(tokens: &[Token<'_>], marks: &Marks<'_>) -> Vec<Box<RawValue>> {
+pub(super) fn compose(tokens: &[Token<'_>], marks: &Marks<'_>) -> Vec<Box<RawValue>> {
     #[derive(Serialize)]
     struct Node<'a> {
         r#type: &'static str,
@@ -320,7 +546,9 @@ fn compose(tokens: &[Token<'_>], marks: &Marks<'_>) -> Vec<Box<RawValue>> {
             Content::Text { text: whole, marks } => *whole == text && *marks == first.marks,
             Content::Leaf { .. } => true,
         };
-        if let Some(node) = first.node.filter(|node| is_whole(node)) {
+        if let Part::Inline(node) = first.part
+            && is_whole(node)
+        {
             return Some(node.raw.to_owned());
         }
         let marks = (first.marks != 0).then(|| marks.json(first.marks));

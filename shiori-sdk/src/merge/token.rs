@@ -8,24 +8,8 @@ use super::{
     block::{Numbering, Piece},
     field::Fields,
     mark::Marks,
+    segment::{self, Sort, Unit},
 };
-
-/// What text is merged by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    Word,
-    Line,
-}
-
-impl Unit {
-    /// What parts two insertions that would else run into each other.
-    pub(super) fn space(self) -> &'static str {
-        match self {
-            Self::Word => " ",
-            Self::Line => "\n",
-        }
-    }
-}
 
 /// Whether such nodes stand within a line. One that is unknown may be either.
 pub(super) fn is_inline(content: &[&RawValue]) -> bool {
@@ -78,35 +62,69 @@ impl<'a> Inline<'a> {
         };
         Self { raw, content }
     }
+
+    /// Whether it is anything but text.
+    pub(super) fn is_leaf(&self) -> bool {
+        matches!(self.content, Content::Leaf { .. })
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    White,
-    Punctuation,
-    /// A word, a line of code, or a node such as an image.
-    Word,
+/// A part of a stream of text.
+#[derive(Clone, Copy)]
+pub(super) enum Part<'n> {
+    Inline(&'n Inline<'n>),
+    /// The start of a text block.
+    Start,
+    /// A block without text, by its number.
+    Atom(u32),
+    /// A space that the merge adds.
+    Space,
 }
 
-/// A word, the white space or the punctuation between two, or a node that is no text. Tokens with
-/// the same text are equal, whatever their marks.
+/// A word, the white space or the punctuation between two, a node that is no text, or the start
+/// of a block. Tokens with the same text are equal, whatever their marks.
 #[derive(Clone, Copy)]
 pub(super) struct Token<'n> {
     pub(super) id: u32,
     pub(super) sort: Sort,
     pub(super) text: &'n str,
     pub(super) marks: usize,
-    /// What it was part of; `None` for a space that the merge adds.
-    pub(super) node: Option<&'n Inline<'n>>,
+    /// What it is, or is a part of.
+    pub(super) part: Part<'n>,
     /// Its place in the base, in ours and in theirs, counted from 1; 0 where it is not.
     pub(super) at: [usize; 3],
 }
 
 impl Token<'_> {
+    /// A space between words that no side wrote.
+    pub(super) fn space(unit: Unit, marks: usize) -> Self {
+        let text = match unit {
+            Unit::Word => " ",
+            Unit::Line => "\n",
+        };
+        Self { id: u32::MAX, sort: Sort::White, text, marks, part: Part::Space, at: [0; 3] }
+    }
+
     /// Whether it directly follows the other on any side.
     pub(super) fn follows(&self, other: &Self) -> bool {
         let mut places = other.at.iter().zip(self.at);
         places.any(|(&before, at)| before > 0 && at == before + 1)
+    }
+
+    /// Whether a space is needed for the two to stay two words.
+    pub(super) fn runs_into(&self, next: &Self) -> bool {
+        let is_atom = |token: &Self| matches!(token.part, Part::Atom(_));
+        let ends = [self.text.chars().next_back(), next.text.chars().next()];
+        !matches!(self.sort, Sort::White | Sort::Break)
+            && next.sort == Sort::Word
+            && !is_atom(self)
+            && !is_atom(next)
+            && !ends.into_iter().flatten().any(segment::is_unspaced)
+    }
+
+    /// Whether it is a word, or stands for one.
+    pub(super) fn is_word(&self) -> bool {
+        self.sort == Sort::Word
     }
 }
 
@@ -119,15 +137,20 @@ impl Piece for Token<'_> {
     }
 
     fn is_filler(&self) -> bool {
-        self.sort != Sort::Word
+        !self.is_word()
+    }
+
+    /// Lines that were written in place of words are not.
+    fn are_in_place(side: &[Self]) -> bool {
+        side.iter().all(|token| token.sort != Sort::Break)
     }
 }
 
 /// The text of one document.
 pub(super) struct Side<'n> {
     pub(super) tokens: Vec<Token<'n>>,
-    /// Where each token begins, and the last ends, as [`OverlapKind::Text`] counts.
-    pub(super) offsets: Vec<usize>,
+    /// Where each token begins, and the last ends, in UTF-16 code units and nodes.
+    offsets: Vec<usize>,
 }
 
 impl Side<'_> {
@@ -142,92 +165,53 @@ pub(super) struct Words<'n>(HashMap<Key<'n>, u32>);
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'n> {
-    Text(&'n str),
-    Leaf(u32),
+    Text(Cow<'n, str>),
+    Node(u32),
+    Start,
 }
 
 impl<'n> Words<'n> {
     /// The text of base (0), ours (1) or theirs (2).
-    pub(super) fn side<'a: 'n>(
+    pub(super) fn side(
         &mut self,
         which: usize,
-        nodes: &'n [Inline<'a>],
+        parts: impl IntoIterator<Item = Part<'n>>,
         unit: Unit,
     ) -> Side<'n> {
         let mut side = Side { tokens: Vec::new(), offsets: vec![0] };
         let mut offset = 0;
-        let mut push = |key, sort, text, marks, node, len| {
+        let mut push = |key, sort, text, marks, part, len| {
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
             let id = *self.0.entry(key).or_insert(next);
             let mut at = [0; 3];
             at[which] = side.tokens.len() + 1;
-            side.tokens.push(Token { id, sort, text, marks, node: Some(node), at });
+            side.tokens.push(Token { id, sort, text, marks, part, at });
             offset += len;
             side.offsets.push(offset);
         };
-        for node in nodes {
-            match &node.content {
-                Content::Text { text, marks } => split(text, unit, |sort, text| {
-                    let len = text.chars().map(char::len_utf16).sum();
-                    push(Key::Text(text), sort, text, *marks, node, len);
-                }),
-                Content::Leaf { id, is_break } => {
-                    let sort = if *is_break { Sort::White } else { Sort::Word };
-                    push(Key::Leaf(*id), sort, "", 0, node, 1);
-                }
+        for part in parts {
+            match part {
+                Part::Start => push(Key::Start, Sort::Break, "", 0, part, 0),
+                Part::Atom(id) => push(Key::Node(id), Sort::Word, "", 0, part, 1),
+                Part::Space => {}
+                Part::Inline(node) => match &node.content {
+                    Content::Text { text, marks } => segment::split(text, unit, |sort, text| {
+                        let len = text.chars().map(char::len_utf16).sum();
+                        let key = Key::Text(segment::normalized(text));
+                        push(key, sort, text, *marks, part, len);
+                    }),
+                    Content::Leaf { id, is_break } => {
+                        let sort = if *is_break { Sort::White } else { Sort::Word };
+                        push(Key::Node(*id), sort, "", 0, part, 1);
+                    }
+                },
             }
         }
         side
     }
 }
 
-/// Cuts text into tokens, which together are the whole text.
-fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
-    if unit == Unit::Line {
-        for line in text.split_inclusive('\n') {
-            let end = line.strip_suffix('\n').unwrap_or(line);
-            for (sort, part) in [(Sort::Word, end), (Sort::White, &line[end.len()..])] {
-                if !part.is_empty() {
-                    token(sort, part);
-                }
-            }
-        }
-        return;
-    }
-    let mut rest = text;
-    while !rest.is_empty() {
-        let words = rest.trim_start();
-        let (white, _) = rest.split_at(rest.len() - words.len());
-        let end = words.find(char::is_whitespace).unwrap_or(words.len());
-        let (word, after) = words.split_at(end);
-        // Punctuation within a word, as in 10:30, is part of it.
-        let opened = word.trim_start_matches(is_punctuation);
-        let bare = opened.trim_end_matches(is_punctuation);
-        let parts = [
-            (Sort::White, white),
-            (Sort::Punctuation, &word[..word.len() - opened.len()]),
-            (Sort::Word, bare),
-            (Sort::Punctuation, &opened[bare.len()..]),
-        ];
-        for (sort, part) in parts {
-            if !part.is_empty() {
-                token(sort, part);
-            }
-        }
-        rest = after;
-    }
-}
-
-fn is_punctuation(c: char) -> bool {
-    matches!(
-        c,
-        '.' | ',' | '!' | '?' | ';' | ':' | '…' | '~' | '(' | ')' | '[' | ']' | '"' | '\''
-            | '“'..='”' | '‘'..='’' | '«' | '»' | '、' | '。' | '，' | '！' | '？' | '：' | '；'
-            | '「'..='』' | '《' | '》'
-    )
-}
-
 /// How many of them are words.
 pub(super) fn words(tokens: &[Token<'_>]) -> usize {
-    tokens.iter().filter(|token| token.sort == Sort::Word).count()
+    tokens.iter().filter(|token| token.is_word()).count()
 }

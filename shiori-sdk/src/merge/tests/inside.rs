@@ -2,35 +2,9 @@
 
 use super::*;
 
-fn text(text: &str) -> Value {
-    json!({"type": "text", "text": text})
-}
-
-fn marked(words: &str, marks: Value) -> Value {
-    let mut node = text(words);
-    node["marks"] = marks;
-    node
-}
-
-fn paragraph(content: &[Value]) -> Value {
-    json!({"type": "paragraph", "content": content})
-}
-
-fn blocks(blocks: &[Value]) -> Document {
-    Document::from_value(&json!({"type": "doc", "content": blocks})).expect("a document")
-}
-
 fn task(checked: bool, words: &str) -> Value {
     let content = [paragraph(&[text(words)])];
     json!({"type": "taskItem", "attrs": {"checked": checked}, "content": content})
-}
-
-fn item(content: &[Value]) -> Value {
-    json!({"type": "listItem", "content": content})
-}
-
-fn list(items: &[Value]) -> Value {
-    json!({"type": "bulletList", "content": items})
 }
 
 /// The one block that three make without an overlap.

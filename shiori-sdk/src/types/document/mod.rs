@@ -37,15 +37,26 @@ const MAX_JSON_NESTING: usize = 384;
 pub struct Document(Box<RawValue>);
 
 impl Document {
-    /// The document without any block.
+    /// A document without text: one empty paragraph, since editors need at least one block.
     pub fn empty() -> Self {
-        Self::from_blocks(&[])
+        Self::from_text("")
     }
 
-    /// One paragraph for each line of the text; a blank line becomes an empty paragraph.
+    /// One paragraph for each line of the text; a blank line becomes an empty paragraph, and so does
+    /// a text without lines.
     pub fn from_text(text: &str) -> Self {
-        let blocks: Vec<Value> = text.lines().map(paragraph).collect();
+        let mut blocks: Vec<Value> = text.lines().map(paragraph).collect();
+        if blocks.is_empty() {
+            blocks.push(paragraph(""));
+        }
         Self::from_blocks(&blocks)
+    }
+
+    /// A document without any block, which editors do not accept: the common base of two documents
+    /// that were written independently.
+    #[cfg(feature = "client")]
+    pub(crate) fn without_blocks() -> Self {
+        Self::from_blocks(&[])
     }
 
     /// The document of a JSON text, under the default [`DocumentLimits`].
@@ -96,12 +107,14 @@ impl Document {
         limits.check(self.as_json())
     }
 
-    /// Adds a paragraph at the end; the blocks before it stay to the letter.
+    /// Adds a paragraph at the end; the blocks before it stay to the letter. In an
+    /// [empty](Self::empty) document it replaces the empty paragraph.
     pub fn push_paragraph(&mut self, text: &str) {
         self.push_raw(&paragraph(text));
     }
 
-    /// Adds a block node at the end; the blocks before it stay to the letter.
+    /// Adds a block node at the end; the blocks before it stay to the letter. In an
+    /// [empty](Self::empty) document it replaces the empty paragraph.
     ///
     /// # Errors
     ///
@@ -118,6 +131,11 @@ impl Document {
     /// The text of each block that has any, in reading order: paragraphs, headings, list items,
     /// quotes and code each on their own, never glued together. A hard break within a block
     /// becomes a line feed.
+    ///
+    /// The text of a node without content is the first of its attributes `text`, `label`, `latex`,
+    /// `emoji`, `alt`, `title`, `shortName` and `data-name`, or the `name` of an emoji, or the `id` of
+    /// a mention. A node of an unknown type is part of a line if a sibling is text, a break, a mention
+    /// or an emoji.
     pub fn block_texts(&self) -> Vec<String> {
         text::of_blocks(&self.to_value())
     }
@@ -137,6 +155,11 @@ impl Document {
             .get("content")
             .and_then(|content| serde_json::from_str(content.get()).ok())
             .unwrap_or_default();
+        if let [only] = blocks[..]
+            && Self::value_of(only.get()) == Some(paragraph(""))
+        {
+            blocks.clear();
+        }
         let block = raw(block);
         blocks.push(&block);
         let content = raw(&blocks);
@@ -156,8 +179,8 @@ impl Document {
 
     /// The value of a part of a document; `None` when it is one that [`to_value`](Self::to_value)
     /// would not parse either.
-    pub(crate) fn value_of(part: &RawValue) -> Option<Value> {
-        parse(part.get()).ok()
+    pub(crate) fn value_of(part: &str) -> Option<Value> {
+        parse(part).ok()
     }
 }
 
@@ -314,6 +337,20 @@ mod tests {
             format!("{{\"type\":\"doc\",\"x\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
         assert!(serde_json::from_str::<Document>(&json).is_err());
         assert!(matches!(Document::from_json(&json), Err(DocumentError::TooDeep { .. })));
+    }
+
+    #[test]
+    fn the_first_block_replaces_the_paragraph_of_an_empty_document() {
+        assert_eq!(Document::empty(), Document::from_text(""));
+        assert_eq!(Document::empty().to_value()["content"], json!([{"type": "paragraph"}]));
+        let mut document = Document::empty();
+        document.push_paragraph("하나");
+        document.push_paragraph("");
+        document.push_block(&json!({"type": "horizontalRule"})).expect("a block");
+        assert_eq!(
+            document.to_value()["content"],
+            json!([paragraph("하나"), {"type": "paragraph"}, {"type": "horizontalRule"}])
+        );
     }
 
     #[test]

@@ -1,0 +1,236 @@
+//! Whether one side holds all that the other changed already.
+//!
+//! It does when a save is made again whose first answer was lost: then theirs is what ours was merged
+//! into, and there is nothing left to merge. Both are compared as streams in which each word, each
+//! mark of a word, each node and each of its attributes is a sign of its own.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+};
+
+use serde_json::value::RawValue;
+
+use super::{
+    block::{Block, Canonical, Piece},
+    field::{Fields, Node},
+    region::{self, Change},
+    schema::Kind,
+    segment::{self, Sort, Unit},
+};
+
+/// Nodes that may nest for the inner ones to be compared by parts.
+const MAX_DEPTH: usize = 32;
+
+/// Whether `all` holds what `part` changed in the base: what it inserted is there, and what it
+/// removed is not.
+pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
+    let mut signs = Signs::default();
+    let [base, part, all] = [base, part, all].map(|blocks| signs.of_blocks(blocks));
+    let changed = region::changes(&base, &part);
+    let since = region::changes(&part, &all);
+
+    // Of words that changed places, either may be found to be the one that was moved.
+    if has_moved(&changed, &base, &part) && has_moved(&since, &part, &all) {
+        return false;
+    }
+    let (mut is_new, mut is_gone) = (vec![false; part.len()], vec![false; part.len()]);
+    for change in &changed {
+        is_new[change.side.clone()].fill(true);
+    }
+    for change in &since {
+        is_gone[change.base.clone()].fill(true);
+        // What the part inserted in one go, nobody else can have written in the middle of.
+        let Range { start, end } = change.base;
+        let is_within = start > 0 && end < part.len() && is_new[start - 1] && is_new[end];
+        if is_within && all[change.side.clone()].iter().any(|sign| sign.sort != Sort::White) {
+            return false;
+        }
+    }
+    // Of equal signs in a row, any may be found to be the new one, so they are counted, too.
+    let (in_part, in_all) = (counts(&part), counts(&all));
+    let is_there = |place: usize| {
+        let id = &part[place].id;
+        match part[place].sort {
+            Sort::White => true,
+            Sort::Punctuation => !is_gone[place],
+            Sort::Word | Sort::Break => {
+                !is_gone[place] && in_all.get(id).copied().unwrap_or_default() >= in_part[id]
+            }
+        }
+    };
+    let is_back = |change: &Change| {
+        let removed = &base[change.base.clone()];
+        let near = since.iter().filter(|next| {
+            next.base.start <= change.side.end && change.side.start <= next.base.end
+        });
+        let added: Vec<&Sign> = near.flat_map(|next| &all[next.side.clone()]).collect();
+        if removed.iter().any(Sign::is_word) {
+            let mut words = removed.iter().filter(|sign| sign.is_word());
+            return words.any(|word| added.iter().any(|sign| sign.id == word.id));
+        }
+        let is_structure = |sign: &Sign| sign.sort == Sort::Break;
+        if removed.iter().any(is_structure) {
+            // An empty paragraph may be what is left of a node that is gone.
+            let is_left = |sign: &Sign| sign.is_blank && removed.iter().all(|r| r.id != sign.id);
+            return added.iter().any(|sign| is_structure(sign) && !is_left(sign));
+        }
+        // A mark or an attribute was removed of what may have been moved elsewhere.
+        let owner = |sign: &Sign| matches!(sign.sort, Sort::Word | Sort::Break);
+        if part[..change.side.start].iter().rposition(owner).is_some_and(|place| is_gone[place]) {
+            return true;
+        }
+        let is_white = removed.iter().all(|sign| sign.sort == Sort::White);
+        if removed.is_empty() || is_white && added.iter().any(|sign| sign.is_word()) {
+            return false;
+        }
+        let mut rest = added.iter();
+        removed.iter().all(|sign| rest.any(|other| other.id == sign.id))
+    };
+    changed.iter().all(|change| change.side.clone().all(is_there) && !is_back(change))
+}
+
+fn counts(signs: &[Sign]) -> HashMap<u32, usize> {
+    let mut counts = HashMap::new();
+    for sign in signs {
+        *counts.entry(sign.id).or_default() += 1;
+    }
+    counts
+}
+
+/// Whether a word was removed at one place and inserted at another.
+fn has_moved(changes: &[Change], before: &[Sign], after: &[Sign]) -> bool {
+    let removed: HashSet<u32> =
+        changes.iter().flat_map(|change| &before[change.base.clone()]).map(Sign::word).collect();
+    let mut added = changes.iter().flat_map(|change| &after[change.side.clone()]);
+    added.any(|sign| sign.is_word() && removed.contains(&sign.id))
+}
+
+/// Whether the words alone allow that `all` holds what `part` changed: it has those that `part`
+/// added, and none that it removed. Much quicker, and mostly the answer.
+pub(super) fn may_hold(words: &HashMap<u32, [usize; 3]>, part: usize, all: usize) -> bool {
+    words.values().all(|counts| {
+        let (base, part, all) = (counts[0], counts[part], counts[all]);
+        (part <= base || all >= part) && (part >= base || all <= part)
+    })
+}
+
+struct Sign {
+    id: u32,
+    sort: Sort,
+    /// Whether it is a whole block without text.
+    is_blank: bool,
+}
+
+impl Sign {
+    /// Its number when it is a word.
+    fn word(&self) -> u32 {
+        if self.is_word() { self.id } else { u32::MAX }
+    }
+
+    fn is_word(&self) -> bool {
+        self.sort == Sort::Word
+    }
+}
+
+impl Piece for Sign {
+    const MAX_EDITS: usize = 1_000;
+
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn is_filler(&self) -> bool {
+        !self.is_word()
+    }
+}
+
+#[derive(Default)]
+struct Signs(HashMap<u64, u32>);
+
+impl Signs {
+    fn of_blocks(&mut self, blocks: &[Block<'_>]) -> Vec<Sign> {
+        let mut signs = Vec::new();
+        for block in blocks {
+            self.of_node(&mut signs, block.raw, 0);
+        }
+        signs
+    }
+
+    fn push(&mut self, signs: &mut Vec<Sign>, sort: Sort, key: impl Hash) {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let id = *self.0.entry(hash(&key)).or_insert(next);
+        signs.push(Sign { id, sort, is_blank: false });
+    }
+
+    fn of_node(&mut self, signs: &mut Vec<Sign>, raw: &RawValue, depth: usize) {
+        let node = if depth < MAX_DEPTH { Node::of(raw.get()) } else { None };
+        let Some(node) = node else {
+            return self.push(signs, Sort::Word, ("value", Canonical::of(raw)));
+        };
+        let name = node.fields.text("type").unwrap_or_default();
+        if let Some(text) = node.fields.text("text") {
+            // Their order says nothing.
+            let mut marks: Vec<u64> = elements(&node.fields, "marks")
+                .into_iter()
+                .map(|m| hash(&Canonical::of(m)))
+                .collect();
+            marks.sort_unstable();
+            segment::split(&text, Unit::Word, |sort, text| {
+                let text = segment::normalized(text);
+                self.push(signs, sort, ("text", &text));
+                if sort == Sort::Word {
+                    for mark in &marks {
+                        let key = ("mark", mark, &text);
+                        self.push(signs, Sort::Punctuation, key);
+                    }
+                }
+            });
+            return;
+        }
+        if node.content.is_empty() {
+            let is_blank = Kind::of(&name).is_text_block();
+            let sort = if is_blank { Sort::Break } else { Sort::Word };
+            self.push(signs, sort, ("value", Canonical::of(raw)));
+            signs.last_mut().into_iter().for_each(|sign| sign.is_blank = is_blank);
+            return;
+        }
+        self.push(signs, Sort::Break, ("node", &name));
+        for (key, value) in &node.fields.0 {
+            let Cow::Borrowed(value) = *value else { continue };
+            match Fields::of(value) {
+                _ if key == "type" => {}
+                Some(attributes) if key == "attrs" => {
+                    for (key, value) in &attributes.0 {
+                        let key = ("attribute", key, Canonical::of(value));
+                        self.push(signs, Sort::Punctuation, key);
+                    }
+                }
+                _ => {
+                    let key = ("field", key, Canonical::of(value));
+                    self.push(signs, Sort::Punctuation, key);
+                }
+            }
+        }
+        for child in node.content {
+            self.of_node(signs, child, depth + 1);
+        }
+        self.push(signs, Sort::Break, ("end", &name));
+    }
+}
+
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The members of a field that is a list.
+fn elements<'a>(fields: &Fields<'a>, key: &str) -> Vec<&'a RawValue> {
+    match fields.get(key) {
+        Some(Cow::Borrowed(list)) => serde_json::from_str(list.get()).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Where words begin and end in text, and which spellings of a text are equal.
+
+use std::borrow::Cow;
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// What text is merged by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Word,
+    Line,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    White,
+    Punctuation,
+    /// The start of a text block.
+    Break,
+    /// A word, a line of code, or a node such as an image.
+    Word,
+}
+
+/// The composed form (NFC) of a text: texts with the same are canonically equivalent.
+pub(super) fn normalized(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(text.nfc().collect())
+    }
+}
+
+/// Splits text into tokens, which together are the whole text.
+///
+/// Words end at white space. Punctuation around a word is a token of its own, and so is that
+/// within one, unless it has ASCII on both sides, as in `10:30`. Scripts that are written without
+/// spaces are split at the word boundaries of UAX #29.
+pub(super) fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
+    if unit == Unit::Line {
+        for line in text.split_inclusive('\n') {
+            let end = line.strip_suffix('\n').unwrap_or(line);
+            for (sort, part) in [(Sort::Word, end), (Sort::White, &line[end.len()..])] {
+                if !part.is_empty() {
+                    token(sort, part);
+                }
+            }
+        }
+        return;
+    }
+    let mut rest = text;
+    while !rest.is_empty() {
+        let words = rest.trim_start();
+        let (white, _) = rest.split_at(rest.len() - words.len());
+        let end = words.find(char::is_whitespace).unwrap_or(words.len());
+        let (word, after) = words.split_at(end);
+        let opened = word.trim_start_matches(is_punctuation);
+        let bare = opened.trim_end_matches(is_punctuation);
+        if !white.is_empty() {
+            token(Sort::White, white);
+        }
+        if bare.len() < word.len() && opened.len() < word.len() {
+            token(Sort::Punctuation, &word[..word.len() - opened.len()]);
+        }
+        split_word(bare, &mut token);
+        if bare.len() < opened.len() {
+            token(Sort::Punctuation, &opened[bare.len()..]);
+        }
+        rest = after;
+    }
+}
+
+/// Splits what has no white space in it, nor punctuation at its ends.
+fn split_word<'n>(word: &'n str, token: &mut impl FnMut(Sort, &'n str)) {
+    if word.is_ascii() {
+        if !word.is_empty() {
+            token(Sort::Word, word);
+        }
+        return;
+    }
+    if word.contains(is_unspaced) {
+        for part in word.split_word_bounds() {
+            let is_word = !part.chars().all(is_punctuation);
+            token(if is_word { Sort::Word } else { Sort::Punctuation }, part);
+        }
+        return;
+    }
+    let mut rest = word;
+    while let Some(start) = sentence_end(rest) {
+        let (before, after) = rest.split_at(start);
+        let end = after.find(|c| !is_punctuation(c)).unwrap_or(after.len());
+        token(Sort::Word, before);
+        token(Sort::Punctuation, &after[..end]);
+        rest = &after[end..];
+    }
+    token(Sort::Word, rest);
+}
+
+/// Where punctuation within a word starts that has not ASCII on both sides.
+fn sentence_end(word: &str) -> Option<usize> {
+    word.match_indices(is_punctuation).map(|(start, _)| start).find(|&start| {
+        let before = word[..start].chars().next_back();
+        let after = word[start..].chars().find(|&c| !is_punctuation(c));
+        before.is_some_and(|c| !is_punctuation(c))
+            && [before, after].into_iter().flatten().any(|c| !c.is_ascii())
+    })
+}
+
+fn is_punctuation(c: char) -> bool {
+    matches!(
+        c,
+        '.' | ',' | '!' | '?' | ';' | ':' | '…' | '~' | '(' | ')' | '[' | ']' | '"' | '\''
+            | '“'..='”' | '‘'..='’' | '«' | '»' | '、' | '。' | '，' | '．' | '！' | '？' | '：' | '；'
+            | '・' | '「'..='』' | '《' | '》' | '（' | '）'
+    )
+}
+
+/// Whether the character is of a script that is written without spaces: Thai, Lao, Burmese, Khmer,
+/// Kana or Han.
+pub(super) fn is_unspaced(c: char) -> bool {
+    matches!(
+        c,
+        '\u{E00}'..='\u{EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}'
+            | '\u{2E80}'..='\u{2FDF}' | '\u{3005}'..='\u{3007}' | '\u{3041}'..='\u{30FF}'
+            | '\u{31F0}'..='\u{31FF}' | '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}'
+            | '\u{F900}'..='\u{FAFF}' | '\u{FF66}'..='\u{FF9F}' | '\u{20000}'..='\u{3FFFF}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(text: &str) -> Vec<&str> {
+        let mut tokens = Vec::new();
+        split(text, Unit::Word, |_, part| tokens.push(part));
+        assert_eq!(tokens.concat(), text);
+        tokens
+    }
+
+    #[test]
+    fn words_end_at_space_and_at_punctuation() {
+        assert_eq!(tokens("비가 왔다."), ["비가", " ", "왔다", "."]);
+        assert_eq!(tokens("(\"10:30\")"), ["(\"", "10:30", "\")"]);
+        assert_eq!(tokens("...?"), ["...?"]);
+        assert_eq!(tokens("https://a.example/b?c"), ["https://a.example/b?c"]);
+        assert_eq!(tokens("왔다.우산이…없다"), ["왔다", ".", "우산이", "…", "없다"]);
+        assert_eq!(tokens("3.5킬로"), ["3.5킬로"]);
+        assert_eq!(tokens(" 🌧 \n"), [" ", "🌧", " \n"]);
+    }
+
+    #[test]
+    fn scripts_without_spaces_are_split_into_words_too() {
+        assert_eq!(tokens("雨が降った。傘"), ["雨", "が", "降", "っ", "た", "。", "傘"]);
+        assert_eq!(tokens("カレーを食べた"), ["カレー", "を", "食", "べ", "た"]);
+    }
+
+    #[test]
+    fn equivalent_spellings_are_equal() {
+        assert_eq!(normalized("\u{1107}\u{1175}가"), "비가");
+        assert!(matches!(normalized("비가 café"), Cow::Borrowed(_)));
+    }
+}

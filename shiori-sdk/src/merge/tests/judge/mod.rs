@@ -1,0 +1,149 @@
+//! The merge, judged by an editor's rules: documents that are edited as people edit them, a schema
+//! that refuses what an editor would refuse, and a ledger of words, each of which is unique.
+//!
+//! The test command judges a few triples of each habit. More of them:
+//!
+//! ```sh
+//! SHIORI_MERGE_TRIPLES=100000 cargo test --release -p shiori-sdk --no-default-features --lib judge -- --nocapture
+//! ```
+//!
+//! With `SHIORI_MERGE_NDJSON=FILE`, what was judged is written there, for `tools/editor-judge`.
+
+mod ledger;
+pub(super) mod schema;
+mod writer;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fmt::Write as _,
+    fs::File,
+    io::{BufWriter, Write as _},
+};
+
+use serde_json::{Value, json};
+
+use super::*;
+use ledger::Fault;
+use writer::{Habit, Triple};
+
+/// Triples of each habit that the test command judges.
+const TRIPLES: u64 = 40;
+
+/// Faults of each kind that are shown: those of the smallest documents.
+const EXAMPLES: usize = 3;
+
+fn document(value: &Value) -> Document {
+    Document::from_value(value).expect("a document")
+}
+
+struct Judged {
+    merged: Value,
+    overlaps: usize,
+    faults: Vec<(Fault, String)>,
+}
+
+fn judge(triple: &Triple) -> Judged {
+    let [base, ours, theirs] = [&triple.base, &triple.ours, &triple.theirs].map(document);
+    for side in [&triple.base, &triple.ours, &triple.theirs] {
+        assert_eq!(schema::refusal(side), None, "the writer made what no editor makes: {side}");
+    }
+    let merged = merge3(&base, &ours, &theirs);
+    let value = merged.document.to_value();
+    let mut faults = Vec::new();
+    let mut open = |policy: OnOverlap, document: &Value| {
+        if let Some(reason) = schema::refusal(document) {
+            faults.push((Fault::Invalid, format!("{policy:?}: {reason}")));
+        }
+    };
+    open(OnOverlap::KeepBoth, &value);
+    // Without an overlap the policies do the same.
+    if !merged.overlaps.is_empty() {
+        for policy in [OnOverlap::Ours, OnOverlap::Theirs] {
+            open(policy, &merge3_with(&base, &ours, &theirs, policy).document.to_value());
+        }
+    }
+    let is_silent = merged.overlaps.is_empty();
+    faults.extend(ledger::faults(triple, &value, is_silent));
+    if is_silent {
+        for (whose, again) in [
+            ("ours", merge3(&base, &ours, &merged.document)),
+            ("theirs", merge3(&base, &merged.document, &theirs)),
+        ] {
+            let again_value = again.document.to_value();
+            if again_value != value {
+                let again = ledger::sketch(&again_value);
+                faults.push((Fault::Repetition, format!("{whose} again\n  again  {again}")));
+            } else if !again.overlaps.is_empty() {
+                faults.push((Fault::RepeatedOverlap, format!("{whose}: {:?}", again.overlaps)));
+            }
+        }
+    }
+    Judged { merged: value, overlaps: merged.overlaps.len(), faults }
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // The table is the result of a long run.
+fn edits_of_every_habit_are_judged() {
+    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let triples = number("SHIORI_MERGE_TRIPLES").unwrap_or(TRIPLES);
+    let first = number("SHIORI_MERGE_SEED").unwrap_or(0);
+    let only = env::var("SHIORI_MERGE_HABIT").unwrap_or_default();
+    let mut ndjson = env::var_os("SHIORI_MERGE_NDJSON")
+        .map(|path| BufWriter::new(File::create(path).expect("a file to write to")));
+    let mut table = String::from("| edits | triples | overlaps |");
+    for fault in Fault::ALL {
+        let _ = write!(table, " {fault:?} |");
+    }
+    let mut examples: BTreeMap<(usize, usize), Vec<String>> = BTreeMap::new();
+    let mut is_clean = true;
+    for habit in Habit::ALL {
+        if !only.is_empty() && format!("{habit:?}") != only {
+            continue;
+        }
+        let mut counts = [0; Fault::ALL.len()];
+        let mut with_overlaps = 0;
+        for seed in first..first + triples {
+            let triple = writer::triple(habit, seed);
+            let judged = judge(&triple);
+            with_overlaps += u64::from(judged.overlaps > 0);
+            for (fault, what) in &judged.faults {
+                let count = &mut counts[*fault as usize];
+                *count += 1;
+                is_clean &= *fault == Fault::RepeatedOverlap;
+                let Triple { base, ours, theirs } = &triple;
+                let example = format!(
+                    "{habit:?} {seed} {fault:?}: {what}\n  base   {}\n  ours   {}\n  theirs {}\n  merged {}\n",
+                    ledger::sketch(base),
+                    ledger::sketch(ours),
+                    ledger::sketch(theirs),
+                    ledger::sketch(&judged.merged),
+                );
+                let shortest = examples.entry((habit as usize, *fault as usize)).or_default();
+                shortest.push(example);
+                shortest.sort_by_key(String::len);
+                shortest.truncate(EXAMPLES);
+            }
+            if let Some(file) = &mut ndjson {
+                let line = json!({
+                    "habit": format!("{habit:?}"), "seed": seed, "base": triple.base,
+                    "ours": triple.ours, "theirs": triple.theirs, "merged": judged.merged,
+                    "overlaps": judged.overlaps,
+                });
+                writeln!(file, "{line}").expect("room in the file");
+            }
+        }
+        let _ = write!(
+            table,
+            "\n| {habit:?} | {triples} | {}.{} % |",
+            with_overlaps * 100 / triples,
+            with_overlaps * 1000 / triples % 10
+        );
+        for count in counts {
+            let _ = write!(table, " {count} |");
+        }
+    }
+    println!("{table}\n");
+    let examples: Vec<String> = examples.into_values().flatten().collect();
+    assert!(is_clean, "\n{table}\n\n{}", examples.concat());
+}
