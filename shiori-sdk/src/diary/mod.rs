@@ -182,6 +182,7 @@ impl Diaries {
         E: Send,
     {
         let mut retry = ConflictRetry::new(self.client.options().conflict);
+        let save_id = SaveId::new();
         let mut current = self.get(date).await?;
         loop {
             let draft = match change(current.as_ref().map(Diary::to_draft)).await {
@@ -194,7 +195,7 @@ impl Diaries {
                 return Ok(Ok(Saved::skipped(diary, draft, retry.report_without_save())));
             }
             let precondition = Precondition::unchanged_since(current.as_ref());
-            let attempt = self.client.attempt_save(date, &draft, precondition, SaveId::new());
+            let attempt = self.client.attempt_save(date, &draft, precondition, save_id);
             let rejected = match attempt.await? {
                 Attempt::Saved { receipt, is_created } => {
                     let outcome = Outcome::of(&receipt, is_created, false);

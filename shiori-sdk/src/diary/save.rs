@@ -51,7 +51,8 @@ pub struct Save {
     resolver: Arc<dyn ConflictResolver>,
     policy: ConflictPolicy,
     deadline: Option<Duration>,
-    save_id: SaveId,
+    /// Set by the caller. An earlier process may have sent the same save.
+    save_id: Option<SaveId>,
 }
 
 impl Save {
@@ -70,7 +71,7 @@ impl Save {
             base: None,
             resolver: Arc::new(FailOnConflict),
             deadline: None,
-            save_id: SaveId::new(),
+            save_id: None,
         }
     }
 
@@ -93,9 +94,13 @@ impl Save {
     }
 
     /// Sets the id of this save, so that sending it again, for example after a crash, cannot apply
-    /// it twice. Default: a new id. A draft from a resolver is another save with another id.
+    /// it twice. Default: a new id. Drafts from a resolver are sent with the same id.
+    ///
+    /// If an earlier process already applied the save, the SDK reads the diary again, because the
+    /// stored draft may be a merge. The outcome is [`Outcome::Replayed`], and the version and the
+    /// draft are those of the current diary.
     pub fn with_save_id(self, save_id: SaveId) -> Self {
-        Self { save_id, ..self }
+        Self { save_id: Some(save_id), ..self }
     }
 
     /// Sends the save.
@@ -114,13 +119,21 @@ impl Save {
 
     async fn run(self) -> Result<Saved> {
         let Self { client, date, draft: mut ours, mut base, resolver, policy, .. } = self;
-        let Self { mut precondition, mut save_id, .. } = self;
+        let Self { mut precondition, save_id: given_id, .. } = self;
+        // One id for all rounds: a conflict proves that the server has not applied it.
+        let save_id = given_id.unwrap_or_else(SaveId::new);
         let mut retry = ConflictRetry::new(policy);
         // The draft of the resolver, after the first conflict.
         let mut resolved: Option<Draft> = None;
         loop {
             let draft = resolved.as_ref().unwrap_or(&ours);
             let rejected = match client.attempt_save(date, draft, precondition, save_id).await? {
+                Attempt::Saved { receipt, .. }
+                    if receipt.replayed && given_id.is_some() && resolved.is_none() =>
+                {
+                    let stored = client.diaries().get(date).await?;
+                    return Ok(Saved::replayed(stored, date, ours, receipt, retry.report()));
+                }
                 Attempt::Saved { receipt, is_created } => {
                     let outcome = Outcome::of(&receipt, is_created, resolved.is_some());
                     let draft = resolved.unwrap_or(ours);
@@ -144,7 +157,6 @@ impl Save {
                 return Err(error.with_conflict(conflict));
             };
             precondition = Precondition::unchanged_since(conflict.current.as_ref());
-            save_id = SaveId::new();
             resolved = Some(draft);
             (ours, base) = (conflict.ours, conflict.base);
         }
@@ -179,11 +191,12 @@ pub struct Saved {
     pub id: DiaryId,
     /// The date of the diary.
     pub date: Date,
-    /// The new version of the diary.
+    /// The version of the diary that has this draft.
     pub version: Version,
     /// When the version was saved.
     pub updated_at: Timestamp,
-    /// The saved draft: the own one, or that of the resolver.
+    /// The saved draft: the own one, or that of the resolver. After a save that an earlier process
+    /// had applied, see [`Save::with_save_id`], the draft of the current diary.
     pub draft: Draft,
     /// How the draft was saved.
     pub outcome: Outcome,
@@ -240,6 +253,23 @@ impl Saved {
     ) -> Self {
         let SaveReceipt { id, version, updated_at, .. } = receipt;
         Self { id, date, version, updated_at, draft, outcome, report }
+    }
+
+    /// The result of a save that an earlier process may have sent with another draft. `stored` is the
+    /// current diary.
+    fn replayed(
+        stored: Option<Diary>,
+        date: Date,
+        ours: Draft,
+        receipt: SaveReceipt,
+        report: RetryReport,
+    ) -> Self {
+        let Some(Diary { id, version, updated_at, title, content, .. }) = stored else {
+            // It was deleted since.
+            return Self::new(date, ours, receipt, Outcome::Replayed, report);
+        };
+        let draft = Draft { title, content };
+        Self { id, date, version, updated_at, draft, outcome: Outcome::Replayed, report }
     }
 
     /// The result of a draft that equals the current diary.

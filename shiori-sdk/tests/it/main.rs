@@ -13,6 +13,8 @@
 mod blocking;
 mod cancellation;
 mod conflicts;
+#[cfg(feature = "testing")]
+mod resumed_saves;
 mod scripted_server;
 mod sessions;
 #[cfg(feature = "testing")]

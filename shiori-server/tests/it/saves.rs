@@ -8,8 +8,8 @@ use std::{
 
 use rand::RngExt;
 use shiori_sdk::{
-    Client, ConflictPolicy, Date, Diary, Document, Draft, Outcome, Precondition, RetryPolicy,
-    Version,
+    Client, ConflictPolicy, ConflictResolver as _, Date, Diary, Document, Draft, MergeBlocks,
+    Outcome, Precondition, RetryPolicy, SaveId, Version, WasSent, merge::OnOverlap, resolve_with,
 };
 
 use crate::{
@@ -276,5 +276,49 @@ async fn deleting_and_archiving_are_compare_and_swap_too() {
     assert!(error.as_conflict().is_some_and(|conflict| conflict.current.is_none()), "{error:?}");
     let again = diaries.save(day(16), draft("다시"), Precondition::IfAbsent).send().await.unwrap();
     assert!(again.version > archived, "a version never names two texts");
+    server.stop().await;
+}
+
+/// A merge is saved and its response is lost. After a restart the same save is recognised by its id,
+/// and its result is the stored merge.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_whose_response_was_lost_is_recognised_after_a_restart() {
+    let server = TestServer::start().await;
+    let (_, email) = server.sign_up().await;
+    let proxy = Arc::new(Proxy::start(&server.url()).await);
+    let laptop = new_client(&server.url());
+    laptop.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
+    let phone = Client::builder(proxy.url()).retry_policy(RetryPolicy::never()).build().unwrap();
+    phone.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
+
+    let write = |text: &str| Draft::new("월요일", Document::from_text(text));
+    laptop.diaries().save(day(16), write("점심은 국수"), Precondition::IfAbsent).await.unwrap();
+    let base = phone.diaries().get(day(16)).await.unwrap().unwrap();
+    let version = Precondition::IfVersion(base.version);
+    laptop.diaries().save(day(16), write("점심은 국수 그리고 커피"), version).await.unwrap();
+
+    let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
+    let id = SaveId::new();
+    let save = |client: &Client| {
+        let save = client.diaries().save(day(16), write("점심은 냉면"), version);
+        save.with_base(&base).with_save_id(id)
+    };
+    let dropping = proxy.clone();
+    let merge_and_drop = resolve_with(move |conflict| {
+        dropping.drop_response_to("POST /api/diary/20260216");
+        merge.resolve(conflict)
+    });
+    let error = save(&phone).on_conflict(merge_and_drop).await.unwrap_err();
+    assert!(proxy.has_dropped());
+    assert_eq!(error.was_sent(), WasSent::Maybe);
+
+    let restarted = new_client(&server.url());
+    restarted.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();
+    let saved = save(&restarted).on_conflict(merge).await.unwrap();
+    assert_eq!((saved.outcome, saved.report.conflicts), (Outcome::Replayed, 0));
+    assert_eq!(saved.draft.content.block_texts(), ["점심은 냉면 그리고 커피"]);
+    let diary = laptop.diaries().get(day(16)).await.unwrap().unwrap();
+    assert_eq!((diary.version, &diary.content), (saved.version, &saved.draft.content));
+    assert_eq!(diary.version.get(), 3);
     server.stop().await;
 }
