@@ -18,7 +18,7 @@ main() {
     with "an embedded server" "shiori-worker/models rusqlite" \
         -p shiori-server --no-default-features --features embedded
     without "an embedded server" "mongodb redis sqlx" -p shiori-server --no-default-features --features embedded
-    without "the worker's types, queue and API client" "shiori-worker/models unicode-segmentation" \
+    without "the worker's types, queue and API client" "shiori-worker/models" \
         -p shiori-worker --no-default-features
 
     cargo check --locked -p shiori-sdk --no-default-features

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     merge::{self, OnOverlap},
     transport::error::Conflict,
-    types::{Document, Draft, MAX_TITLE_CHARS},
+    types::{Document, Draft, MAX_TITLE_CHARS, check_title},
 };
 
 /// The decision of a [`ConflictResolver`].
@@ -104,7 +104,7 @@ fn merge_titles(base: &str, ours: &str, theirs: &str, on_overlap: OnOverlap) -> 
             OnOverlap::Theirs => theirs.to_owned(),
             OnOverlap::KeepBoth => {
                 let both = format!("{theirs} / {ours}");
-                let fits = both.chars().count() <= MAX_TITLE_CHARS;
+                let fits = check_title(&both, MAX_TITLE_CHARS).is_ok();
                 if fits && !theirs.contains(ours) { both } else { theirs.to_owned() }
             }
         }

@@ -17,7 +17,7 @@ pub(super) struct Accounts {
 
 struct Account {
     user: UserId,
-    /// Not hashed: the fake is only for tests.
+    /// Prepared, and not hashed: the fake is only for tests.
     password: Password,
 }
 
@@ -28,8 +28,8 @@ struct FailedLogins {
 
 impl Accounts {
     pub(super) fn sign_up(&mut self, account: NewAccount) -> Result<UserId, ApiError> {
-        let email = account.email.parse();
-        let email: Email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
+        let email = Email::for_new_account(&account.email);
+        let email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
         let password = account.password.check();
         password.map_err(|weakness| ApiError::invalid_field("password", weakness.rule()))?;
         let nickname = check_nickname(&account.nickname);
@@ -38,7 +38,8 @@ impl Accounts {
             return Err(ApiError::new(409, ErrorCode::EmailTaken));
         }
         let user = UserId::new();
-        self.accounts.insert(email, Account { user, password: account.password });
+        let password = account.password.prepared();
+        self.accounts.insert(email, Account { user, password });
         Ok(user)
     }
 
@@ -61,7 +62,8 @@ impl Accounts {
         failed.count += 1;
         let email = credentials.email.parse::<Email>().ok();
         let account = email.and_then(|email| self.accounts.get(&email));
-        let account = account.filter(|account| account.password == credentials.password);
+        let password = credentials.password.prepared();
+        let account = account.filter(|account| account.password == password);
         let account = account.ok_or_else(|| ApiError::new(401, ErrorCode::BadCredentials))?;
         self.failed_logins.remove(&key);
         Ok(account.user)

@@ -21,7 +21,7 @@ use crate::types::{
     DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft, Emotion,
     ErrorCode, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId, Version,
     check_title,
-    limits::{MAX_TITLE_CHARS, REMEMBERED_SAVES},
+    limits::{MAX_BYTES_PER_CHAR, MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
 /// The paragraph that the other device of
@@ -108,6 +108,10 @@ impl Diaries {
         check_title(&body.title.0, MAX_TITLE_CHARS).map_err(|error| match error {
             InvalidTitle::TooManyCharacters => {
                 let limit = json!({ "limit": MAX_TITLE_CHARS });
+                ApiError::new(400, ErrorCode::TitleTooLong).with_data(&limit)
+            }
+            InvalidTitle::TooManyBytes => {
+                let limit = json!({ "limit_bytes": MAX_TITLE_CHARS * MAX_BYTES_PER_CHAR });
                 ApiError::new(400, ErrorCode::TitleTooLong).with_data(&limit)
             }
             InvalidTitle::ControlCharacter => {

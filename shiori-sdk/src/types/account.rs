@@ -1,8 +1,13 @@
 use std::{error::Error, fmt};
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
-use super::{SessionId, Timestamp, UserId, limits::MAX_NICKNAME_CHARS};
+use super::{
+    SessionId, Timestamp, UserId,
+    limits::MAX_NICKNAME_CHARS,
+    text::{Size, is_control, is_invisible},
+};
 
 /// A password. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,10 +16,12 @@ use super::{SessionId, Timestamp, UserId, limits::MAX_NICKNAME_CHARS};
 pub struct Password(String);
 
 impl Password {
-    /// Minimum length of a new password, in characters (Unicode scalar values).
+    /// Minimum length of a new password, in characters (Unicode scalar values, as NIST SP 800-63B
+    /// counts them) of its [prepared](Self::prepared) form.
     pub const MIN_CHARS: usize = 8;
 
-    /// Maximum length of a new password, in characters (Unicode scalar values).
+    /// Maximum length of a new password, in characters (Unicode scalar values) of its
+    /// [prepared](Self::prepared) form.
     pub const MAX_CHARS: usize = 128;
 
     /// The password itself. Keep it out of logs.
@@ -22,8 +29,21 @@ impl Password {
         &self.0
     }
 
-    /// Checks the rule for new passwords: [`MIN_CHARS`](Self::MIN_CHARS) to
-    /// [`MAX_CHARS`](Self::MAX_CHARS) characters with a letter, a digit and a special character.
+    /// The form in which passwords are compared, hashed and measured: every space of any script
+    /// is U+0020, and the text is in NFC. So it makes no difference whether a system types 한 or é as
+    /// one code point or in its parts.
+    ///
+    /// It is the preparation of RFC 8265, section 4.2 (`OpaqueString`), without its table of
+    /// characters, which refuses some that passwords may have. Nothing is trimmed and no case is
+    /// changed.
+    pub fn prepared(&self) -> Self {
+        let spaces = self.0.chars().map(|c| if is_space(c) { ' ' } else { c });
+        Self(spaces.nfc().collect())
+    }
+
+    /// Checks the rule for new passwords, on the [prepared](Self::prepared) form:
+    /// [`MIN_CHARS`](Self::MIN_CHARS) to [`MAX_CHARS`](Self::MAX_CHARS) characters with a letter, a
+    /// digit and a special character.
     ///
     /// Letters and digits may be of any script. Every character is special that is not
     /// alphanumeric, white space or a control character.
@@ -32,8 +52,9 @@ impl Password {
     ///
     /// [`WeakPassword`] if the password breaks the rule.
     pub fn check(&self) -> Result<(), WeakPassword> {
-        let has = |kind: fn(char) -> bool| self.0.chars().any(kind);
-        match self.0.chars().count() {
+        let Self(text) = self.prepared();
+        let has = |kind: fn(char) -> bool| text.chars().any(kind);
+        match text.chars().count() {
             ..Self::MIN_CHARS => Err(WeakPassword::TooShort),
             chars if chars > Self::MAX_CHARS => Err(WeakPassword::TooLong),
             _ if !has(char::is_alphabetic) => Err(WeakPassword::NoLetter),
@@ -42,6 +63,14 @@ impl Password {
             _ => Ok(()),
         }
     }
+}
+
+/// The spaces beside U+0020 (category Zs).
+fn is_space(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
 }
 
 fn is_special(c: char) -> bool {
@@ -108,45 +137,45 @@ impl Error for WeakPassword {}
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewAccount {
     /// The e-mail address, at most 254 characters, not case-sensitive; see
-    /// [`Email`](super::Email).
+    /// [`Email::for_new_account`](super::Email::for_new_account).
     pub email: String,
     /// At least 8 characters with a letter, a digit and a special character; at most 128.
     pub password: Password,
-    /// The display name, 1 to 30 characters, not blank and without control characters.
+    /// The display name, 1 to 30 characters, not all of them invisible, and without control
+    /// characters.
     pub nickname: String,
 }
 
-/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`] characters, not blank, no control
-/// characters.
+/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters as people see them, within
+/// [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR) each on average; no control characters,
+/// U+2028 and U+2029 among them; and something to see: not only white space, invisible characters and
+/// such as change the direction of text.
 ///
 /// # Errors
 ///
 /// [`InvalidNickname`] if the nickname breaks the rule.
 pub fn check_nickname(nickname: &str) -> Result<(), InvalidNickname> {
-    match nickname.chars().count() {
-        0 => Err(InvalidNickname::Length),
-        chars if chars > MAX_NICKNAME_CHARS => Err(InvalidNickname::Length),
-        _ if nickname.contains(is_control) => Err(InvalidNickname::ControlCharacter),
-        _ if nickname.trim().is_empty() => Err(InvalidNickname::Blank),
-        _ => Ok(()),
+    match Size::of(nickname, MAX_NICKNAME_CHARS) {
+        _ if nickname.is_empty() => Err(InvalidNickname::Length),
+        Size::TooManyCharacters => Err(InvalidNickname::Length),
+        Size::TooManyBytes => Err(InvalidNickname::TooManyBytes),
+        Size::Fits if nickname.contains(is_control) => Err(InvalidNickname::ControlCharacter),
+        Size::Fits if nickname.chars().all(is_invisible) => Err(InvalidNickname::Blank),
+        Size::Fits => Ok(()),
     }
-}
-
-/// Whether a character has no place in a line of text: the control characters (category Cc), and the
-/// separators of lines and paragraphs.
-pub(super) fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// A nickname breaks the rule of [`check_nickname`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidNickname {
-    /// It is empty or has more than [`MAX_NICKNAME_CHARS`] characters.
+    /// It is empty or has more than [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters.
     Length,
+    /// It has more bytes than so many characters need.
+    TooManyBytes,
     /// It contains a control character.
     ControlCharacter,
-    /// It is white space only.
+    /// It shows nothing: white space and other invisible characters only.
     Blank,
 }
 
@@ -155,6 +184,7 @@ impl InvalidNickname {
     pub fn rule(self) -> &'static str {
         match self {
             Self::Length => "1_to_30_characters",
+            Self::TooManyBytes => "at_most_1200_bytes",
             Self::ControlCharacter => "no_control_characters",
             Self::Blank => "not_blank",
         }
@@ -165,6 +195,7 @@ impl fmt::Display for InvalidNickname {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Length => "the nickname is empty or too long",
+            Self::TooManyBytes => "the nickname has too many bytes",
             Self::ControlCharacter => "the nickname contains a control character",
             Self::Blank => "the nickname is blank",
         })
@@ -253,7 +284,7 @@ pub struct SessionInfo {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::limits::MAX_BYTES_PER_CHAR, *};
 
     #[test]
     fn debug_shows_no_secret() {
@@ -292,6 +323,38 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_the_same_however_it_is_typed() {
+        let composed = Password::from("한글-é1!");
+        let decomposed =
+            Password::from("\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!");
+        assert_ne!(composed, decomposed);
+        assert_eq!(decomposed.prepared(), composed);
+        assert_eq!(composed.prepared(), composed);
+        // Both are too short by the same two characters, and long enough with them.
+        assert_eq!(
+            (composed.check(), decomposed.check()),
+            (Err(WeakPassword::TooShort), Err(WeakPassword::TooShort))
+        );
+        for password in [composed, decomposed] {
+            assert_eq!(Password::from(format!("{}ab", password.reveal())).check(), Ok(()));
+        }
+        // A mark that becomes part of its letter is no special character.
+        assert_eq!(Password::from("sesame\u{301}77").check(), Err(WeakPassword::NoSpecial));
+        for space in ["\u{a0}", "\u{2003}", "\u{202f}", "\u{3000}"] {
+            let typed = Password::from(format!(" Open{space}Sesame-7 "));
+            assert_eq!(typed.prepared().reveal(), " Open Sesame-7 ");
+        }
+        // Neither compatible forms nor letter case are changed, nor is anything removed.
+        for text in ["ﬁ-Ⅳ-Ａ-ﾊﾝ", "a\u{200b}b\tc\u{1f600}", "İI"] {
+            assert_eq!(Password::from(text).prepared().reveal(), text);
+        }
+        let longest = format!("a1-{}", "é".repeat(Password::MAX_CHARS - 3));
+        let longest: String = longest.nfd().collect();
+        assert!(longest.chars().count() > Password::MAX_CHARS);
+        assert_eq!(Password::from(longest).check(), Ok(()));
+    }
+
+    #[test]
     fn a_nickname_is_checked_rule_by_rule() {
         let longest = "밤".repeat(MAX_NICKNAME_CHARS);
         let too_long = format!("{longest}밤");
@@ -304,6 +367,16 @@ mod tests {
             ("하\u{85}루", Err(InvalidNickname::ControlCharacter)),
             ("하\u{2028}루", Err(InvalidNickname::ControlCharacter)),
             (" \u{3000}", Err(InvalidNickname::Blank)),
+            ("\u{200b}\u{200d}", Err(InvalidNickname::Blank)),
+            ("\u{202e}\u{2066} \u{2069}", Err(InvalidNickname::Blank)),
+            ("\u{feff}", Err(InvalidNickname::Blank)),
+            ("\u{3164}\u{115f}\u{ffa0}", Err(InvalidNickname::Blank)),
+            ("\u{2800}\u{ad}\u{fe0f}", Err(InvalidNickname::Blank)),
+            ("\u{e0041}\u{e007f}", Err(InvalidNickname::Blank)),
+            ("\u{202e}하루", Ok(())),
+            (&"👨‍👩‍👧‍👦".repeat(MAX_NICKNAME_CHARS), Ok(())),
+            (&"\u{1103}\u{1161}\u{11af}".repeat(MAX_NICKNAME_CHARS), Ok(())),
+            (&format!("하{}", "\u{301}".repeat(600)), Err(InvalidNickname::TooManyBytes)),
         ] {
             assert_eq!(check_nickname(nickname), expected, "{nickname:?}");
         }
@@ -315,6 +388,7 @@ mod tests {
             (WeakPassword::TooShort.rule(), Password::MIN_CHARS),
             (WeakPassword::TooLong.rule(), Password::MAX_CHARS),
             (InvalidNickname::Length.rule(), MAX_NICKNAME_CHARS),
+            (InvalidNickname::TooManyBytes.rule(), MAX_NICKNAME_CHARS * MAX_BYTES_PER_CHAR),
         ] {
             assert!(rule.contains(&format!("_{limit}_")), "{rule}: {limit}");
         }

@@ -3,8 +3,9 @@ use std::{error::Error, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Date, DiaryId, Document, Emotion, SaveId, SummaryStatus, Timestamp, account::is_control,
+    Date, DiaryId, Document, Emotion, SaveId, SummaryStatus, Timestamp,
     emotion::deserialize_if_known,
+    text::{Size, is_control},
 };
 
 /// The version of one date's diary: a number that grows by one with every change, also across
@@ -315,20 +316,20 @@ impl<C> fmt::Debug for SaveRequest<C> {
     }
 }
 
-/// Checks the rule for titles: at most `max_chars` characters, by default
-/// [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS), and no control characters. U+2028 and U+2029, which
-/// break a line, count as such. A title may be empty.
+/// Checks the rule for titles: at most `max_chars` characters as people see them (extended grapheme
+/// clusters after NFC; servers take [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) by default), within
+/// [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR) each on average, and no control
+/// characters, U+2028 and U+2029 among them. A title may be empty.
 ///
 /// # Errors
 ///
 /// [`InvalidTitle`] if the title breaks the rule.
 pub fn check_title(title: &str, max_chars: usize) -> Result<(), InvalidTitle> {
-    if title.chars().count() > max_chars {
-        Err(InvalidTitle::TooManyCharacters)
-    } else if title.contains(is_control) {
-        Err(InvalidTitle::ControlCharacter)
-    } else {
-        Ok(())
+    match Size::of(title, max_chars) {
+        Size::TooManyCharacters => Err(InvalidTitle::TooManyCharacters),
+        Size::TooManyBytes => Err(InvalidTitle::TooManyBytes),
+        Size::Fits if title.contains(is_control) => Err(InvalidTitle::ControlCharacter),
+        Size::Fits => Ok(()),
     }
 }
 
@@ -338,6 +339,8 @@ pub fn check_title(title: &str, max_chars: usize) -> Result<(), InvalidTitle> {
 pub enum InvalidTitle {
     /// It has too many characters.
     TooManyCharacters,
+    /// It has more bytes than so many characters need.
+    TooManyBytes,
     /// It contains a control character.
     ControlCharacter,
 }
@@ -346,6 +349,7 @@ impl fmt::Display for InvalidTitle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooManyCharacters => "the title has too many characters",
+            Self::TooManyBytes => "the title has too many bytes",
             Self::ControlCharacter => "the title contains a control character",
         })
     }

@@ -15,6 +15,24 @@ impl Email {
     /// RFC 1035, section 2.3.4.
     const MAX_LABEL_CHARS: usize = 63;
 
+    /// The address of a new account. It is stricter than [`str::parse`], which also takes the
+    /// addresses of older accounts: the last label of the domain is a top-level domain, so it has at
+    /// least two letters and nothing else, or is internationalised (`xn--…`). `a@1.2` is none.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEmail`] if the text is no such address.
+    pub fn for_new_account(text: &str) -> Result<Self, InvalidEmail> {
+        let email: Self = text.parse()?;
+        let top_level = email.0.rsplit('.').next().unwrap_or_default();
+        // RFC 3696, section 2: not all-numeric; the root zone has letters and A-labels alone.
+        let is_top_level = match top_level.strip_prefix("xn--") {
+            Some(encoded) => !encoded.is_empty(),
+            None => top_level.len() >= 2 && top_level.bytes().all(|byte| byte.is_ascii_lowercase()),
+        };
+        if is_top_level { Ok(email) } else { Err(InvalidEmail) }
+    }
+
     /// The address itself. Keep it out of logs.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -122,6 +140,32 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Email>(), Err(InvalidEmail), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_new_account_has_a_top_level_domain() {
+        for text in
+            ["Mina@Example.COM", "a@b.kr", "a@1.example.museum", "a@x.xn--3e0b707e", "a@x.XN--P1AI"]
+        {
+            assert_eq!(Email::for_new_account(text), text.parse(), "{text}");
+            assert!(Email::for_new_account(text).is_ok(), "{text}");
+        }
+        for text in [
+            "a@1.2",
+            "a@127.0.0.1",
+            "a@example.123",
+            "a@example.c",
+            "a@example.c0m",
+            "a@x.a-b",
+            "a@x.xn--",
+        ] {
+            assert_eq!(Email::for_new_account(text), Err(InvalidEmail), "{text}");
+        }
+        // Accounts of earlier versions sign in.
+        for text in ["a@1.2", "a@example.c0m", "a@x.a-b"] {
+            assert!(text.parse::<Email>().is_ok(), "{text}");
+        }
+        assert_eq!(Email::for_new_account("mina"), Err(InvalidEmail));
     }
 
     #[test]

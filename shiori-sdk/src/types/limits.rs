@@ -7,10 +7,16 @@ use std::time::Duration;
 /// Maximum size of a request body, in bytes: 1 MiB.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Maximum length of a nickname, in characters (Unicode scalar values). Not configurable.
+/// Maximum bytes of a nickname or title (UTF-8) for each character that it may have. A character is
+/// what people see as one, an extended grapheme cluster (UAX #29) of the text in NFC, and may consist
+/// of any number of code points; the longest emoji takes 35 bytes. Not configurable.
+pub const MAX_BYTES_PER_CHAR: usize = 40;
+
+/// Maximum length of a nickname, in characters (extended grapheme clusters after NFC). Not
+/// configurable.
 pub const MAX_NICKNAME_CHARS: usize = 30;
 
-/// Maximum length of a title, in characters (Unicode scalar values).
+/// Maximum length of a title, in characters (extended grapheme clusters after NFC).
 pub const MAX_TITLE_CHARS: usize = 50;
 
 /// Number of a date's latest saves that a server recognises when they are repeated, also after the

@@ -25,6 +25,7 @@ mod envelope;
 mod id;
 pub mod limits;
 mod summary;
+mod text;
 mod timestamp;
 
 pub use account::{

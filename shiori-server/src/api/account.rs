@@ -40,7 +40,8 @@ async fn sign_up(
     State(app): State<App>,
     Body(body): Body<NewAccount>,
 ) -> Result<Reply<SignedUp>, ApiError> {
-    let email: Email = body.email.parse().map_err(|_| ApiError::invalid_field("email", "email"))?;
+    let email = Email::for_new_account(&body.email);
+    let email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
     let password = NewPassword::try_from(body.password)?;
     check_nickname(&body.nickname)?;
     let account = Account {

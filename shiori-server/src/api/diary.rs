@@ -11,6 +11,7 @@ use serde_json::{json, value::RawValue};
 use shiori_sdk::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, Document,
     Envelope, ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId, Version, check_title,
+    limits,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -61,6 +62,10 @@ async fn save_diary(
     check_title(&body.title.0, limit).map_err(|error| match error {
         InvalidTitle::TooManyCharacters => {
             ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit": limit }))
+        }
+        InvalidTitle::TooManyBytes => {
+            let limit = limit.saturating_mul(limits::MAX_BYTES_PER_CHAR);
+            ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit_bytes": limit }))
         }
         _ => ApiError::invalid_field("title", "no_control_characters"),
     })?;

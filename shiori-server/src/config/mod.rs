@@ -158,7 +158,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Depth and size of a document.
     pub document: DocumentLimits,
-    /// Characters of a title. Default 50.
+    /// Characters of a title, as people see them (extended grapheme clusters after NFC). Default 50.
     pub title_chars: usize,
     /// Days of a listing. Default 366.
     pub range_days: u32,

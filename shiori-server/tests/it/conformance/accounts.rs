@@ -34,12 +34,68 @@ pub async fn accounts_are_checked_field_by_field(server: &impl Target) {
         (account("a@example.com", PASSWORD, &"가".repeat(31)), "nickname", "1_to_30_characters"),
         (account("a@example.com", PASSWORD, "  "), "nickname", "not_blank"),
         (account("a@example.com", PASSWORD, "가\n"), "nickname", "no_control_characters"),
+        (account("a@example.com", PASSWORD, "가\u{2029}"), "nickname", "no_control_characters"),
+        (account("a@1.2", PASSWORD, "가"), "email", "email"),
+        (account("a@10.0.0.1", PASSWORD, "가"), "email", "email"),
+        (account("a@example.c", PASSWORD, "가"), "email", "email"),
+        (account("a@example.com", PASSWORD, "\u{200b}\u{200d}\u{feff}"), "nickname", "not_blank"),
+        (account("a@example.com", PASSWORD, "\u{202e}\u{2066}\u{2069}"), "nickname", "not_blank"),
+        (account("a@example.com", PASSWORD, "\u{3164} \u{115f}"), "nickname", "not_blank"),
+        (
+            account("a@example.com", PASSWORD, &format!("가{}", "\u{301}".repeat(600))),
+            "nickname",
+            "at_most_1200_bytes",
+        ),
+        (account("a@example.com", PASSWORD, &"👨‍👩‍👧‍👦".repeat(31)), "nickname", "1_to_30_characters"),
+        // Five characters, typed as seven.
+        (
+            account("a@example.com", "\u{1112}\u{1161}\u{11ab}e\u{301}-1a", "가"),
+            "password",
+            "at_least_8_characters",
+        ),
     ] {
         let response = raw.post("/api/user/signup", &body).await;
         assert_error(&response, 422, "invalid_request");
         assert_eq!(response.json()["data"], json!({"field": field, "rule": rule}), "{body}");
     }
     assert_error(&raw.post("/api/user/signup", &json!({"email": 3})).await, 422, "invalid_request");
+}
+
+/// Characters are those that people see, however they are typed.
+pub async fn nicknames_are_counted_as_they_are_seen(server: &impl Target) {
+    let raw = RawClient::anonymous(&server.url());
+    for nickname in [
+        "👨‍👩‍👧‍👦".repeat(30),
+        "🧑🏻‍❤️‍💋‍🧑🏼".repeat(30),
+        "\u{1112}\u{1161}\u{11ab}".repeat(30),
+        "e\u{301}".repeat(30),
+        "\u{202e}하루".to_owned(),
+    ] {
+        let body = account(&fresh_email(), PASSWORD, &nickname);
+        data(&raw.post("/api/user/signup", &body).await, 201);
+    }
+}
+
+/// A password is the same whichever way a system types it.
+pub async fn a_password_is_compared_in_one_form(server: &impl Target) {
+    let raw = RawClient::anonymous(&server.url());
+    let composed = "한글 되는-é1!";
+    let decomposed = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}\u{3000}\u{1103}\u{116c}\u{1102}\u{1173}\u{11ab}-e\u{301}1!";
+    for stored in [composed, decomposed] {
+        let email = fresh_email();
+        data(&raw.post("/api/user/signup", &account(&email, stored, "가")).await, 201);
+        let login = async |password: &str| {
+            let body = json!({"email": email, "password": password});
+            raw.post("/api/user/login", &body).await
+        };
+        for typed in [composed, decomposed, "한글\u{a0}되는-é1!"] {
+            data(&login(typed).await, 200);
+        }
+        for wrong in ["한글되는-é1!", "한글 되는-e1!", "한글 되는-É1!", " 한글 되는-é1!"]
+        {
+            assert_error(&login(wrong).await, 401, "bad_credentials");
+        }
+    }
 }
 
 pub async fn an_email_address_has_one_account(server: &impl Target) {

@@ -283,6 +283,30 @@ pub async fn a_title_is_one_line_and_a_text_is_any(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], 1);
 }
 
+/// A title is measured in characters as people see them, and in bytes.
+pub async fn titles_are_counted_as_they_are_seen(server: &impl Target) {
+    let raw = signed_in(server).await;
+    let body = |title: &str, version: Value| json!({"title": title, "content": {"type": "doc"}, "version": version});
+    let mut version = Value::Null;
+    for character in ["👨‍👩‍👧‍👦", "🧑🏻‍❤️‍💋‍🧑🏼", "\u{1112}\u{1161}\u{11ab}", "e\u{301}", "🇰🇷", "가"]
+    {
+        let longest = character.repeat(50);
+        let saved = raw.post(DAY, &body(&longest, version)).await;
+        assert!(matches!(saved.status, 200 | 201), "{character}: {}", saved.text);
+        version = saved.json()["data"]["version"].clone();
+        assert_eq!(data(&raw.get(DAY).await, 200)["title"], longest, "to the letter");
+        let refused = raw.post(DAY, &body(&character.repeat(51), version.clone())).await;
+        assert_error(&refused, 400, "title_too_long");
+        assert!(
+            [json!({"limit": 50}), json!({"limit_bytes": 2000})].contains(&refused.json()["data"])
+        );
+    }
+    let stacked = format!("e{}", "\u{301}".repeat(1000));
+    let refused = raw.post(DAY, &body(&stacked, version)).await;
+    assert_error(&refused, 400, "title_too_long");
+    assert_eq!(refused.json()["data"], json!({"limit_bytes": 2000}));
+}
+
 pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
     let raw = signed_in(server).await;
     let title = "가".repeat(50);

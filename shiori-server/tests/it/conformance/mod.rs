@@ -266,6 +266,8 @@ conformance_tests! {
     ],
     accounts: [
         accounts_are_checked_field_by_field,
+        nicknames_are_counted_as_they_are_seen,
+        a_password_is_compared_in_one_form,
         an_email_address_has_one_account,
         a_login_gives_a_token_and_a_cookie,
         wrong_credentials_are_indistinguishable_and_throttled,
@@ -284,6 +286,7 @@ conformance_tests! {
         save_ids_are_remembered_within_their_limit,
         invalid_diaries_are_rejected_and_not_stored,
         a_title_is_one_line_and_a_text_is_any,
+        titles_are_counted_as_they_are_seen,
         values_at_the_limits_are_accepted,
         an_unchanged_diary_is_not_sent_again,
         an_entity_tag_changes_with_everything_that_is_shown,
