@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::NewPassword,
+    auth::{NewPassword, Verdict},
     store::{Account, CreateOutcome, LoginAttempt, Session},
 };
 
@@ -105,10 +105,19 @@ async fn log_in(
         Err(_) => None,
     };
     let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let is_right = app.passwords.verify(body.password, hash).await?;
-    let Some(account) = account.filter(|_| is_right) else {
+    let verdict = app.passwords.verify(body.password, hash).await?;
+    let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };
+    if let Verdict::RightRehashed(hash) = verdict {
+        // Not essential, so a failure does not fail the login. Meanwhile the password may have been
+        // changed: then nothing is replaced.
+        let replaced =
+            app.accounts.replace_password_hash(account.id, &account.password_hash, &hash).await;
+        if let Err(error) = replaced {
+            tracing::warn!(%error, "cannot replace the hash of a password");
+        }
+    }
     app.sessions.clear_login_attempts(&attempts).await?;
 
     // Password hashing may have waited for a core.

@@ -10,6 +10,7 @@ use argon2::{
 };
 use shiori_sdk::{Password, WeakPassword};
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use unicode_normalization::UnicodeNormalization;
 
 /// Hashes and verifies passwords with Argon2id on blocking threads.
 ///
@@ -68,7 +69,9 @@ impl PasswordHasher {
         .await
     }
 
-    /// Whether the password matches the hash. Without a hash it does not, after the same work.
+    /// Whether the password matches the hash, in its prepared form or in one of those that earlier
+    /// versions may have hashed. Without a hash it does not, after the same work: how often is hashed
+    /// depends on the password alone, unless it is right.
     ///
     /// # Errors
     ///
@@ -76,14 +79,26 @@ impl PasswordHasher {
     pub(crate) async fn verify(
         &self,
         password: Password,
-        hash: Option<PasswordHash>,
-    ) -> Result<bool, PasswordError> {
+        expected: Option<PasswordHash>,
+    ) -> Result<Verdict, PasswordError> {
         self.run(move |shared| {
-            let expected = hash.as_ref().unwrap_or(&shared.decoy);
-            let matches = verify(password.reveal(), expected, &mut shared.memory.take())
-                .map_err(PasswordError::Argon2)?;
-            // A match with the decoy is still rejected.
-            Ok(matches && hash.is_some())
+            let memory = &mut shared.memory.take();
+            let spellings = spellings(&password);
+            for (nth, spelling) in spellings.iter().enumerate() {
+                let expected_hash = expected.as_ref().unwrap_or(&shared.decoy);
+                let matches =
+                    verify(spelling, expected_hash, memory).map_err(PasswordError::Argon2)?;
+                // A match with the decoy is still rejected.
+                if !matches || expected.is_none() {
+                    continue;
+                }
+                if nth == 0 {
+                    return Ok(Verdict::Right);
+                }
+                let rehashed = hash(&shared.argon2, &spellings[0], memory);
+                return rehashed.map(Verdict::RightRehashed).map_err(PasswordError::Argon2);
+            }
+            Ok(Verdict::Wrong)
         })
         .await
     }
@@ -154,12 +169,42 @@ fn verify(
     Ok(phc::Output::new(output)? == expected_output)
 }
 
+/// The result of [`PasswordHasher::verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is not the password.
+    Wrong,
+    /// It is the password.
+    Right,
+    /// It is the password, but the hash is that of another spelling. This is the hash of the prepared
+    /// one, to replace it.
+    RightRehashed(PasswordHash),
+}
+
+/// The prepared form of a password, and then what earlier versions hashed if it was typed like that:
+/// the text as it came, in the other normal form, with its own spaces or with U+0020. Mostly that is
+/// one text for ASCII, and two for any other.
+fn spellings(password: &Password) -> Vec<String> {
+    let (prepared, raw) = (password.prepared().reveal().to_owned(), password.reveal().to_owned());
+    let others = [prepared.nfd().collect(), raw.nfc().collect(), raw.nfd().collect(), raw];
+    let mut spellings = vec![prepared];
+    for other in others {
+        if !spellings.contains(&other) {
+            spellings.push(other);
+        }
+    }
+    spellings
+}
+
 /// The memory of hashes, reused: allocated for each hash, it would fragment the heap, and the process
 /// would grow with every burst of sign-ups.
 #[derive(Default)]
 struct MemoryPool {
     /// As many as hashes have run at once, so at most one for each core.
     unused: Mutex<Vec<Vec<Block>>>,
+    /// How many hashes were computed.
+    #[cfg(test)]
+    hashes: std::sync::atomic::AtomicUsize,
 }
 
 impl MemoryPool {
@@ -178,6 +223,8 @@ struct Memory<'a> {
 impl Memory<'_> {
     /// This many blocks with unspecified contents; Argon2 overwrites them all.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
+        #[cfg(test)]
+        self.pool.hashes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if self.blocks.len() < count {
             self.blocks.resize(count, Block::new());
         }
@@ -245,7 +292,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A password that keeps the rule for new ones.
+/// A password in its prepared form, which keeps the rule for new ones.
 #[derive(Debug, Clone)]
 pub(crate) struct NewPassword(Password);
 
@@ -254,7 +301,7 @@ impl TryFrom<Password> for NewPassword {
 
     fn try_from(password: Password) -> Result<Self, WeakPassword> {
         password.check()?;
-        Ok(Self(password))
+        Ok(Self(password.prepared()))
     }
 }
 
@@ -302,7 +349,91 @@ mod tests {
             [(PASSWORD, true), ("sesame-78", false), ("Sesame-77", false), ("", false)]
         {
             let verdict = hasher.verify(password.into(), Some(hash.clone())).await;
+            let expected = if expected { Verdict::Right } else { Verdict::Wrong };
             assert_eq!(verdict.expect("checked"), expected, "{password:?}");
+        }
+    }
+
+    const COMPOSED: &str = "한글-é1!ab";
+    const DECOMPOSED: &str = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!ab";
+
+    /// The hash that an earlier version stored for a password as it was typed.
+    fn old_hash(hasher: &PasswordHasher, text: &str) -> PasswordHash {
+        hash(&hasher.0.argon2, text, &mut hasher.0.memory.take()).expect("hashed")
+    }
+
+    #[tokio::test]
+    async fn a_password_is_verified_however_it_is_typed() {
+        let hasher = hasher();
+        for stored in [COMPOSED, DECOMPOSED] {
+            let hash = hash_of(&hasher, stored).await;
+            for typed in [COMPOSED, DECOMPOSED] {
+                let verdict = hasher.verify(typed.into(), Some(hash.clone())).await;
+                assert_eq!(verdict.expect("checked"), Verdict::Right, "{stored} {typed}");
+            }
+        }
+        let hash = hash_of(&hasher, "open\u{3000}sesame-7").await;
+        for typed in ["open sesame-7", "open\u{a0}sesame-7", "open\u{3000}sesame-7"] {
+            let verdict = hasher.verify(typed.into(), Some(hash.clone())).await;
+            assert_eq!(verdict.expect("checked"), Verdict::Right, "{typed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_earlier_versions_hashed_is_verified_and_replaced() {
+        let hasher = hasher();
+        let mixed = "\u{1112}\u{1161}\u{11ab}글-é1!ab";
+        for (stored, typed) in [
+            (DECOMPOSED, DECOMPOSED),
+            (DECOMPOSED, COMPOSED),
+            (mixed, mixed),
+            ("open\u{3000}sesame-7", "open\u{3000}sesame-7"),
+            ("é\u{3000}sesame-7", "e\u{301}\u{3000}sesame-7"),
+            ("e\u{301}\u{3000}sesame-7", "é\u{3000}sesame-7"),
+            ("e\u{301} sesame-7", "é\u{3000}sesame-7"),
+        ] {
+            let old = old_hash(&hasher, stored);
+            let verdict = hasher.verify(typed.into(), Some(old)).await.expect("checked");
+            let Verdict::RightRehashed(new) = verdict else {
+                panic!("{stored} {typed}: {verdict:?}")
+            };
+            let verdict = hasher.verify(typed.into(), Some(new)).await;
+            assert_eq!(verdict.expect("checked"), Verdict::Right, "{stored} {typed}");
+        }
+        // What was stored in composed form needs no other hash.
+        let old = old_hash(&hasher, COMPOSED);
+        let verdict = hasher.verify(DECOMPOSED.into(), Some(old)).await;
+        assert_eq!(verdict.expect("checked"), Verdict::Right);
+        let old = old_hash(&hasher, DECOMPOSED);
+        let verdict = hasher.verify("한글-e1!ab".into(), Some(old)).await;
+        assert_eq!(verdict.expect("checked"), Verdict::Wrong);
+    }
+
+    /// The time of a refusal says nothing about the account.
+    #[tokio::test]
+    async fn a_refusal_takes_as_many_hashes_with_an_account_as_without() {
+        let hasher = hasher();
+        let accounts = [
+            None,
+            Some(hash_of(&hasher, PASSWORD).await),
+            Some(hash_of(&hasher, COMPOSED).await),
+            Some(old_hash(&hasher, DECOMPOSED)),
+        ];
+        for (wrong, expected) in [
+            ("", 1),
+            ("sesame-78", 1),
+            ("한글-é1!", 2),
+            ("\u{1112}\u{1161}\u{11ab}-1!", 2),
+            ("\u{1112}\u{1161}\u{11ab}글-é1!", 3),
+            ("é\u{3000}7", 4),
+        ] {
+            for account in &accounts {
+                let count = || hasher.0.memory.hashes.load(std::sync::atomic::Ordering::Relaxed);
+                let before = count();
+                let verdict = hasher.verify(wrong.into(), account.clone()).await;
+                assert_eq!(verdict.expect("checked"), Verdict::Wrong);
+                assert_eq!(count() - before, expected, "{wrong:?} {}", account.is_some());
+            }
         }
     }
 
@@ -311,7 +442,8 @@ mod tests {
         let hasher = hasher();
         // The empty one is the decoy's.
         for password in ["", PASSWORD] {
-            assert!(!hasher.verify(password.into(), None).await.expect("checked"));
+            let verdict = hasher.verify(password.into(), None).await;
+            assert_eq!(verdict.expect("checked"), Verdict::Wrong);
         }
     }
 
@@ -320,7 +452,7 @@ mod tests {
         let hash = hash_of(&hasher(), PASSWORD).await;
         let dearer = PasswordHasher::new(HashCost { passes: 2, ..HashCost::MINIMAL });
         let verdict = dearer.expect("a cost").verify(PASSWORD.into(), Some(hash)).await;
-        assert!(verdict.expect("checked"));
+        assert_eq!(verdict.expect("checked"), Verdict::Right);
     }
 
     /// The algorithm, its parameters and the comparison are those of the `argon2` crate's own check.
@@ -336,8 +468,9 @@ mod tests {
             .expect("hashed");
         let theirs = PasswordHash::parse(theirs.to_string()).expect("a hash");
         let verdict = hasher().verify(PASSWORD.into(), Some(theirs.clone())).await;
-        assert!(verdict.expect("checked"));
-        assert!(!hasher().verify("sesame-78".into(), Some(theirs)).await.expect("checked"));
+        assert_eq!(verdict.expect("checked"), Verdict::Right);
+        let verdict = hasher().verify("sesame-78".into(), Some(theirs)).await;
+        assert_eq!(verdict.expect("checked"), Verdict::Wrong);
     }
 
     #[tokio::test]
@@ -350,14 +483,16 @@ mod tests {
         assert_eq!(unused(), [8], "the decoy's");
         for _ in 0..20 {
             let hash = hash_of(&hasher, PASSWORD).await;
-            assert!(hasher.verify(PASSWORD.into(), Some(hash)).await.expect("checked"));
+            let verdict = hasher.verify(PASSWORD.into(), Some(hash)).await;
+            assert_eq!(verdict.expect("checked"), Verdict::Right);
         }
         assert_eq!(unused(), [8]);
         // A hash may have been stored at a higher cost.
         let costly = PasswordHasher::new(HashCost { memory_kib: 64, ..HashCost::MINIMAL });
         let costly = hash_of(&costly.expect("a cost"), PASSWORD).await;
         for _ in 0..20 {
-            assert!(hasher.verify(PASSWORD.into(), Some(costly.clone())).await.expect("checked"));
+            let verdict = hasher.verify(PASSWORD.into(), Some(costly.clone())).await;
+            assert_eq!(verdict.expect("checked"), Verdict::Right);
         }
         assert_eq!(unused(), [64]);
     }

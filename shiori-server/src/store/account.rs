@@ -23,6 +23,18 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] when the store does not answer.
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
+    /// Replaces the hash of the user's password if it is still this one; whether it was.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store does not answer.
+    async fn replace_password_hash(
+        &self,
+        user: UserId,
+        expected: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError>;
+
     /// Whether the store answers.
     ///
     /// # Errors

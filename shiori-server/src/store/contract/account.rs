@@ -50,6 +50,28 @@ pub async fn of_concurrent_creates_one_succeeds(store: Arc<dyn AccountStore>) {
     assert_eq!(store.find_by_email(&email).await.expect("read").as_ref(), Some(winner));
 }
 
+pub async fn a_password_hash_is_replaced_by_compare_and_swap(store: Arc<dyn AccountStore>) {
+    let (account, other) = (new_account(), new_account());
+    let [first, second] = ["Zmlyc3RmaXJzdGZpcnN0Zmly", "c2Vjb25kc2Vjb25kc2Vjb25k"].map(|output| {
+        let text = format!("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0${output}");
+        PasswordHash::parse(text).expect("a hash")
+    });
+    for account in [&account, &other] {
+        assert_eq!(store.create(account).await.expect("written"), CreateOutcome::Created);
+    }
+    let replace = |expected, new| store.replace_password_hash(account.id, expected, new);
+    assert!(replace(&account.password_hash, &first).await.expect("written"));
+    assert!(!replace(&account.password_hash, &second).await.expect("refused"), "it has changed");
+    assert!(replace(&first, &second).await.expect("written"));
+    let changed = Account { password_hash: second.clone(), ..account.clone() };
+    for account in [&changed, &other] {
+        let found = store.find_by_email(&account.email).await.expect("read");
+        assert_eq!(found.as_ref(), Some(account));
+    }
+    let nobody = store.replace_password_hash(UserId::new(), &second, &first).await;
+    assert!(!nobody.expect("refused"));
+}
+
 pub async fn the_store_answers(store: Arc<dyn AccountStore>) {
     store.ping().await.expect("answered");
 }

@@ -105,6 +105,7 @@ macro_rules! account_contract {
                 an_account_is_found_by_its_email,
                 a_taken_email_stays_with_its_first_account,
                 of_concurrent_creates_one_succeeds,
+                a_password_hash_is_replaced_by_compare_and_swap,
                 the_store_answers,
             ]
         );

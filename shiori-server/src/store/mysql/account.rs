@@ -1,8 +1,11 @@
 use async_trait::async_trait;
-use shiori_sdk::Email;
+use shiori_sdk::{Email, UserId};
 
 use super::{MySqlStore, is_duplicate};
-use crate::store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow};
+use crate::{
+    auth::PasswordHash,
+    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
+};
 
 #[async_trait]
 impl AccountStore for MySqlStore {
@@ -39,6 +42,26 @@ impl AccountStore for MySqlStore {
             })
             .await?;
         row.map(Account::try_from).transpose()
+    }
+
+    async fn replace_password_hash(
+        &self,
+        user: UserId,
+        expected: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let updated = sqlx::query(
+                "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?",
+            )
+            .bind(new.as_str())
+            .bind(&user.as_bytes()[..])
+            .bind(expected.as_str())
+            .execute(connection.raw())
+            .await?;
+            Ok(updated.rows_affected() == 1)
+        })
+        .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,9 +1,12 @@
 use async_trait::async_trait;
 use rusqlite::{Row, params};
-use shiori_sdk::Email;
+use shiori_sdk::{Email, UserId};
 
 use super::{SqliteStore, connection::Statements};
-use crate::store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow};
+use crate::{
+    auth::PasswordHash,
+    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
+};
 
 #[async_trait]
 impl AccountStore for SqliteStore {
@@ -37,6 +40,23 @@ impl AccountStore for SqliteStore {
                 account_row,
             )?;
             row.map(Account::try_from).transpose()
+        })
+        .await
+    }
+
+    async fn replace_password_hash(
+        &self,
+        user: UserId,
+        expected: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let (expected, new) = (expected.clone(), new.clone());
+        self.write(move |connection| {
+            let changed = connection.run(
+                "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?",
+                params![new.as_str(), user.as_bytes(), expected.as_str()],
+            )?;
+            Ok(changed == 1)
         })
         .await
     }
