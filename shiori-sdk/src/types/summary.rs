@@ -63,6 +63,9 @@ wire_enum! {
         NoText = "no_text",
         /// A diary of the week was deleted before a worker read it.
         WeekIncomplete = "week_incomplete",
+        /// A diary of the week cannot be read: what the server has stored of it is damaged. The message
+        /// names the days; saving them anew helps.
+        UnreadableDiary = "unreadable_diary",
         /// The language model did not respond, or not in time.
         ModelUnavailable = "model_unavailable",
         /// The language model rejected the request or its key.

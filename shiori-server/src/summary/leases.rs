@@ -55,7 +55,15 @@ impl Summaries {
                 }
                 return Err(SummaryError::NotClaimable);
             }
-            let records = parts.diaries.list_with_content(job.user, job.week.into()).await?;
+            let records = match parts.diaries.list_with_content(job.user, job.week.into()).await {
+                Err(StoreError::Corrupt { .. }) => {
+                    if self.reject_unreadable(&job).await? {
+                        return Err(SummaryError::NotClaimable);
+                    }
+                    continue;
+                }
+                records => records?,
+            };
             if records.len() < parts.policy.required_days as usize {
                 let failure = SummaryFailure {
                     kind: FailureKind::WeekIncomplete,
@@ -87,6 +95,30 @@ impl Summaries {
     /// differ by, and a queue with another clock.
     fn early_claim(&self) -> Duration {
         (2 * self.0.clock.error()).clamp(MIN_EARLY_CLAIM, MAX_EARLY_CLAIM)
+    }
+
+    /// Fails a job that needs a diary which cannot be read, for another attempt would not help.
+    /// `false` if the diaries or the job have changed meanwhile.
+    async fn reject_unreadable(&self, job: &SummaryJob) -> Result<bool, SummaryError> {
+        let parts = &*self.0;
+        let mut unreadable = Vec::new();
+        for date in job.week.dates() {
+            match parts.diaries.get(job.user, date).await {
+                Err(StoreError::Corrupt { .. }) => unreadable.push(date.to_string()),
+                read => drop(read?),
+            }
+        }
+        if unreadable.is_empty() {
+            return Ok(false);
+        }
+        let failure = SummaryFailure {
+            kind: FailureKind::UnreadableDiary,
+            message: format!("the diary of {} cannot be read", unreadable.join(", ")),
+        };
+        tracing::error!(summary_id = %job.id, days = unreadable.len(), "diaries of a week cannot be read");
+        let rejected =
+            job.reject(failure, parts.clock.now()).map_err(|_| SummaryError::NotClaimable)?;
+        Ok(self.compare_and_swap(job, &rejected, None).await?)
     }
 
     /// Extends the lease, and stores the progress.

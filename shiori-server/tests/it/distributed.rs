@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use mongodb::bson::{Bson, doc};
 use serde_json::json;
-use shiori_sdk::{Change, Document, Precondition, SaveId, SummaryStatus, Week};
+use shiori_sdk::{Change, Document, FailureKind, Precondition, SaveId, SummaryStatus, Week};
 use tokio::time::timeout;
 
 use crate::{
@@ -511,6 +512,39 @@ async fn request_summary(raw: &RawClient, refusals: &mut u32) -> bool {
         }
         other => panic!("{other}: {}", response.text),
     }
+}
+
+/// A diary that cannot be read makes its summary fail on its first claim, with the day as the reason.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn a_summary_over_an_unreadable_document_fails() {
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|_| {}).await;
+    let llm = FakeLlm::start(FAST).await;
+    let worker = cluster.worker(&server.url(), &llm).await;
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    write_week(&client, "즐거운 하루").await;
+    let mongodb = mongodb::Client::with_uri_str(cluster.mongodb.as_str()).await.unwrap();
+    let diaries = mongodb.database(cluster.prefix()).collection::<Bson>("diaries");
+    for damage in [doc! { "content": "[" }, doc! { "content": 7 }, doc! { "saves": "x" }] {
+        let filter = doc! { "date": 20_260_218 };
+        let before: Bson = diaries.find_one(filter.clone()).await.unwrap().unwrap();
+        diaries.update_one(filter.clone(), doc! { "$set": damage.clone() }).await.unwrap();
+        let handle =
+            client.summaries().request_with(week(), true).await.unwrap().into_handle().unwrap();
+        let summary = handle.wait().await.unwrap();
+        assert_eq!((summary.status, summary.attempts), (SummaryStatus::Failed, 0), "{damage}");
+        let failure = summary.failure.unwrap();
+        assert_eq!(failure.kind, FailureKind::UnreadableDiary);
+        assert!(failure.message.contains("20260218"), "{}", failure.message);
+        diaries.replace_one(filter, before).await.unwrap();
+    }
+    let handle =
+        client.summaries().request_with(week(), true).await.unwrap().into_handle().unwrap();
+    assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
+    worker.terminate().await;
+    server.stop().await;
+    cluster.drop_databases().await;
 }
 
 /// A user's rows are deleted while a summary of theirs runs: the result is rejected, and the worker

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
-use shiori_sdk::{Precondition, SummaryStatus};
+use shiori_sdk::{FailureKind, Precondition, SummaryStatus};
 
 use crate::fixtures::{day, draft, week, write_week};
 use crate::raw_client::RawClient;
@@ -106,5 +106,107 @@ async fn what_was_stored_before_a_rule_stays_readable() {
     let over = Precondition::IfVersion(version);
     let saved = client.diaries().save(day(16), draft("새 글"), over).send().await.unwrap();
     client.diaries().delete(day(16), saved.version).await.unwrap();
+    server.stop().await;
+}
+
+/// A summary whose diaries cannot be read fails, with the days as its reason, and is not tried again.
+/// Others are not affected.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_over_an_unreadable_diary_fails() {
+    let server = TestServer::start().await;
+    let (client, _) = server.sign_up().await;
+    write_week(&client, "오래 걸어서 즐거웠다").await;
+    let text_of = "(SELECT text_id FROM diary WHERE date = 20260218)";
+    let damages = [
+        format!("UPDATE diary_text SET content = 'x' WHERE text_id = {text_of}"),
+        format!("UPDATE diary_text SET content = '' WHERE text_id = {text_of}"),
+        format!("UPDATE diary_text SET content = '[]' WHERE text_id = {text_of}"),
+        format!(
+            "UPDATE diary_text SET content = CAST(x'7bff7d' AS TEXT) WHERE text_id = {text_of}"
+        ),
+        "UPDATE diary SET title = CAST(x'ff' AS TEXT) WHERE date = 20260218".to_owned(),
+    ];
+    for (nth, damage) in damages.iter().enumerate() {
+        let requested = client.summaries().request_with(week(), true).await.unwrap();
+        let handle = requested.into_handle().unwrap();
+        assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
+        let version = client.diaries().get(day(18)).await.unwrap().unwrap().version;
+
+        open(&server).execute_batch(damage).unwrap();
+        if damage.contains("title") {
+            // Neither can the week be requested then.
+            let error = client.summaries().request_with(week(), true).await.unwrap_err();
+            assert_eq!(error.status_code(), Some(500));
+            open(&server)
+                .execute_batch("UPDATE diary SET title = 't' WHERE date = 20260218")
+                .unwrap();
+            continue;
+        }
+        let requested = client.summaries().request_with(week(), true).await.unwrap();
+        let handle = requested.into_handle().unwrap();
+        let summary = handle.wait().await.unwrap();
+        assert_eq!((summary.status, summary.attempts), (SummaryStatus::Failed, 0), "{damage}");
+        let failure = summary.failure.unwrap();
+        assert_eq!(failure.kind, FailureKind::UnreadableDiary);
+        assert!(failure.message.contains("20260218"), "{}", failure.message);
+        let other = server.client().await;
+        write_week(&other, "다른 사람의 글").await;
+        let handle = other.summaries().request(week()).await.unwrap().into_handle().unwrap();
+        assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed, "{nth}");
+
+        // The day can be written anew, and the week is summarised.
+        let over = Precondition::IfVersion(version);
+        client.diaries().save(day(18), draft("새로 쓴 글"), over).send().await.unwrap();
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_date_is_saved_although_its_save_ids_cannot_be_read() {
+    let server = TestServer::without_worker().await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    assert_eq!(raw.post(DAY, &save("하나", Value::Null)).await.status, 201);
+    open(&server).execute_batch("UPDATE diary_text SET saves = '{'").unwrap();
+    let mut second = save("둘", 1);
+    second["save_id"] = json!(shiori_sdk::SaveId::new());
+    for replayed in [false, true] {
+        let saved = raw.post(DAY, &second).await;
+        assert_eq!(saved.status, 200, "{}", saved.text);
+        assert_eq!(saved.json()["data"]["replayed"], replayed);
+    }
+    server.stop().await;
+}
+
+/// Accounts of earlier versions sign in: with an address that none could take today, and with a password
+/// that was hashed as it was typed. Its hash is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_of_earlier_versions_sign_in() {
+    use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+
+    let decomposed = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!";
+    let server = TestServer::without_worker().await;
+    let argon2 =
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let old = argon2.hash_password(decomposed.as_bytes()).unwrap().to_string();
+    let insert = "INSERT INTO accounts (id, email, nickname, password_hash, created_at)
+        VALUES (randomblob(16), 'a@1.2', char(8203), ?1, 0)";
+    open(&server).execute(insert, [&old]).unwrap();
+    let stored = || -> String {
+        let select = "SELECT password_hash FROM accounts WHERE email = 'a@1.2'";
+        open(&server).query_row(select, [], |row| row.get(0)).unwrap()
+    };
+    let login = async |password: &str| {
+        let body = json!({"email": "A@1.2", "password": password});
+        RawClient::anonymous(&server.url()).post("/api/user/login", &body).await.status
+    };
+    assert_eq!(login("한글-e1!").await, 401);
+    assert_eq!(stored(), old);
+    assert_eq!(login("한글-é1!").await, 200);
+    let replaced = stored();
+    assert_ne!(replaced, old);
+    for password in ["한글-é1!", decomposed] {
+        assert_eq!(login(password).await, 200);
+        assert_eq!(stored(), replaced, "once is enough");
+    }
     server.stop().await;
 }

@@ -144,11 +144,13 @@ impl From<&rusqlite::Error> for StoreError {
     fn from(error: &rusqlite::Error) -> Self {
         use rusqlite::Error::{
             FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqliteFailure,
+            Utf8Error,
         };
         match error {
-            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
-                Self::Corrupt { what: "a row" }
-            }
+            FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..) => Self::Corrupt { what: "a row" },
             SqliteFailure(failure, _)
                 if matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
             {

@@ -204,7 +204,11 @@ impl Slot {
             version: to_version(version)?,
             is_vacant,
             text_id: Some(text_id),
-            saves: serde_json::from_str(&saves).map_err(|_| corrupt())?,
+            // Without them a repeated save is not recognised, but the date can be saved.
+            saves: serde_json::from_str(&saves).unwrap_or_else(|_| {
+                tracing::error!(%date, "the ids of the saves of a date cannot be read");
+                Vec::new()
+            }),
         })
     }
 
