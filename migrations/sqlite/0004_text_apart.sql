@@ -11,9 +11,8 @@ CREATE TABLE diary_text (
     content TEXT NOT NULL
 ) STRICT;
 
--- A deleted diary stays as a row whose title and text are empty (deleted = 1): its version goes on
--- counting, so that no version ever names two texts. Its saves stay, so that a repeated save does
--- not bring the text back.
+-- A deleted diary stays as a row whose title, text and saves are empty (deleted = 1): its version
+-- goes on counting, so that no version ever names two texts.
 CREATE TABLE diary (
     user_id     BLOB    NOT NULL,
     date        INTEGER NOT NULL,
