@@ -20,7 +20,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use shiori_examples::Service;
-use shiori_sdk::{Client, Date, Draft, ErrorKind, Requested, Timestamp, Week};
+use shiori_sdk::{Client, Date, Draft, ErrorKind, Requested, Week};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
@@ -112,7 +112,7 @@ async fn main() -> shiori_examples::Result {
     };
     let service = Service::start_or_connect().await?;
     let client = service.sign_up().await?.sign_in("journal_app").await?;
-    let app = app(Journal { client, today: || Date::at(Timestamp::now()) });
+    let app = app(Journal { client, today: Date::today });
     if once {
         for (method, path, note) in [
             ("POST", "/notes", "비가 와서 오래 걸었다."),

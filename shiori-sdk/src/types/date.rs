@@ -1,7 +1,9 @@
 use std::{error::Error, fmt, str::FromStr};
 
-use jiff::{ToSpan, civil};
+use jiff::{ToSpan, civil, tz::TimeZone};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::Timestamp;
 
 /// A calendar date, written `YYYYMMDD` on the wire.
 ///
@@ -34,11 +36,52 @@ impl Date {
         civil::Date::new(year, month, day).map(Self).map_err(|_| InvalidDate)
     }
 
+    /// Today's date in the time zone of the system (`TZ`, otherwise the system's setting); in UTC
+    /// where neither can be determined.
+    pub fn today() -> Self {
+        Self::of(Timestamp::now(), &TimeZone::system())
+    }
+
+    /// Today's date in a time zone of the IANA database, for example `Asia/Seoul`.
+    ///
+    /// The database is that of the system, which containers often lack: Debian packages it as
+    /// `tzdata`. On Windows it is compiled in.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTimeZone`] if the database has no zone of this name.
+    pub fn today_in(time_zone: &str) -> Result<Self, UnknownTimeZone> {
+        Self::at_in(Timestamp::now(), time_zone)
+    }
+
+    /// The date of a timestamp in a time zone of the IANA database.
+    ///
+    /// ```
+    /// use shiori_sdk::{Date, Timestamp};
+    ///
+    /// let moment: Timestamp = "2026-02-15T23:00:00Z".parse()?;
+    /// assert_eq!(Date::at(moment), Date::new(2026, 2, 15)?);
+    /// assert_eq!(Date::at_in(moment, "Asia/Seoul")?, Date::new(2026, 2, 16)?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownTimeZone`] if the database has no zone of this name.
+    pub fn at_in(moment: Timestamp, time_zone: &str) -> Result<Self, UnknownTimeZone> {
+        let zone = TimeZone::get(time_zone).map_err(|_| UnknownTimeZone)?;
+        Ok(Self::of(moment, &zone))
+    }
+
     /// The UTC date of a timestamp.
-    pub fn at(moment: super::Timestamp) -> Self {
-        let days = moment.as_millis().div_euclid(86_400_000);
-        let epoch = Self(civil::date(1970, 1, 1));
-        epoch.plus_days(days).unwrap_or(epoch)
+    pub fn at(moment: Timestamp) -> Self {
+        Self::of(moment, &TimeZone::UTC)
+    }
+
+    /// Timestamps before the year 1 have the first date.
+    fn of(moment: Timestamp, zone: &TimeZone) -> Self {
+        let date = zone.to_datetime(moment.to_jiff()).date();
+        Self(date.max(civil::date(1, 1, 1)))
     }
 
     /// The year, 1 to 9999.
@@ -140,6 +183,31 @@ impl<'de> Deserialize<'de> for Date {
     }
 }
 
+/// The database of time zones has no zone of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownTimeZone;
+
+impl fmt::Display for UnknownTimeZone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown time zone")
+    }
+}
+
+impl Error for UnknownTimeZone {}
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // each is its own description
+pub enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    Sunday,
+}
+
 /// A range of dates, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DateRange {
@@ -233,13 +301,26 @@ impl Week {
     /// The Monday-to-Sunday week (ISO 8601) of a day; at either end of the calendar the nearest
     /// week within the years 1 to 9999.
     pub fn containing(date: Date) -> Self {
-        let monday = date.plus_days(-i64::from(date.days_since_monday())).unwrap_or(date);
-        // The year 9999 ends on a Friday, so its last Monday has no Sunday.
-        let start = match monday.plus_days(6) {
-            Some(_) => monday,
-            None => monday.plus_days(-7).unwrap_or(monday),
-        };
-        Self { start }
+        Self::containing_from(Weekday::Monday, date)
+    }
+
+    /// The week of a day, for weeks that begin on `first`; at either end of the calendar the nearest
+    /// week within the years 1 to 9999.
+    ///
+    /// ```
+    /// use shiori_sdk::{Date, Week, Weekday};
+    ///
+    /// let week = Week::containing_from(Weekday::Sunday, Date::new(2026, 2, 18)?);
+    /// assert_eq!(week.start(), Date::new(2026, 2, 15)?);
+    /// # Ok::<(), shiori_sdk::InvalidDate>(())
+    /// ```
+    pub fn containing_from(first: Weekday, date: Date) -> Self {
+        let days_since_first = (7 + i64::from(date.days_since_monday()) - first as i64) % 7;
+        let start = date
+            .plus_days(-days_since_first)
+            .or_else(|| date.plus_days(7 - days_since_first))
+            .unwrap_or(date);
+        Self::starting(start).unwrap_or(Self { start: start.plus_days(-7).unwrap_or(start) })
     }
 
     /// The week that equals this range.
@@ -282,6 +363,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const WEEKDAYS: [Weekday; 7] = [
+        Weekday::Monday,
+        Weekday::Tuesday,
+        Weekday::Wednesday,
+        Weekday::Thursday,
+        Weekday::Friday,
+        Weekday::Saturday,
+        Weekday::Sunday,
+    ];
+
+    #[test]
+    fn the_date_of_a_timestamp_depends_on_the_time_zone() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("a timestamp");
+        for (moment, zone, date) in [
+            ("2026-02-15T14:59:59.999Z", "Asia/Seoul", 20_260_215),
+            ("2026-02-15T15:00:00Z", "Asia/Seoul", 20_260_216),
+            ("2026-02-15T15:00:00Z", "UTC", 20_260_215),
+            // Daylight saving time begins at 10:00Z that day; the offset is -8 h before, -7 h after.
+            ("2026-03-08T07:59:59Z", "America/Los_Angeles", 20_260_307),
+            ("2026-03-09T06:59:59Z", "America/Los_Angeles", 20_260_308),
+            ("2026-03-09T07:00:00Z", "America/Los_Angeles", 20_260_309),
+            // This zone had no 30 December 2011.
+            ("2011-12-30T10:00:00Z", "Pacific/Apia", 20_111_231),
+        ] {
+            assert_eq!(
+                Date::at_in(at(moment), zone),
+                Date::from_number(date).map_err(|_| UnknownTimeZone),
+                "{moment} {zone}"
+            );
+        }
+        for zone in ["", "Seoul", "../../etc/passwd", "Asia/Seoul\0"] {
+            assert_eq!(
+                Date::at_in(at("2026-02-15T15:00:00Z"), zone),
+                Err(UnknownTimeZone),
+                "{zone:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn timestamps_outside_of_the_calendar_have_its_nearest_date() {
+        assert_eq!(Date::at(Timestamp::from_millis(i64::MIN)).as_number(), 10_101);
+        assert_eq!(Date::at(Timestamp::from_millis(i64::MAX)).as_number(), 99_991_230);
+    }
+
     #[test]
     fn text_that_is_not_a_calendar_date_is_rejected() {
         for text in [
@@ -308,8 +434,13 @@ mod tests {
     fn a_week_at_the_end_of_the_calendar_has_seven_days() {
         let last = Date::new(9999, 12, 31).expect("real");
         assert_eq!(Week::starting(last), Err(InvalidRange));
-        assert_eq!(Week::containing(last).dates().count(), 7);
-        assert_eq!(Week::containing(Date::new(1, 1, 1).expect("real")).dates().count(), 7);
+        for (first, weekday) in WEEKDAYS.into_iter().enumerate() {
+            for date in [last, Date::new(1, 1, 1).expect("real")] {
+                let week = Week::containing_from(weekday, date);
+                assert_eq!(week.dates().count(), 7, "{weekday:?}");
+                assert_eq!(usize::from(week.start().days_since_monday()), first, "{weekday:?}");
+            }
+        }
     }
 
     proptest! {
@@ -330,11 +461,11 @@ mod tests {
         }
 
         #[test]
-        fn the_week_of_a_day_contains_the_day(days in 7i64..3_652_000) {
+        fn the_week_of_a_day_contains_the_day(days in 7i64..3_652_000, first in 0usize..7) {
             let date = Date::new(1, 1, 1).expect("real").plus_days(days).expect("in range");
-            let week = Week::containing(date);
+            let week = Week::containing_from(WEEKDAYS[first], date);
             prop_assert!(week.contains(date));
-            prop_assert_eq!(week.start().days_since_monday(), 0);
+            prop_assert_eq!(usize::from(week.start().days_since_monday()), first);
         }
     }
 }

@@ -32,7 +32,7 @@ pub use account::{
     AccessToken, Credentials, InvalidNickname, NewAccount, Password, RefreshRequest, SessionInfo,
     SignedUp, VerifyRequest, WeakPassword, check_nickname,
 };
-pub use date::{Date, DateRange, InvalidDate, InvalidRange, Week};
+pub use date::{Date, DateRange, InvalidDate, InvalidRange, UnknownTimeZone, Week, Weekday};
 pub use diary::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus,
     Draft, InvalidTitle, SaveReceipt, SaveRequest, Title, Version, check_title,

@@ -34,6 +34,10 @@ impl Timestamp {
         self.0.as_millisecond()
     }
 
+    pub(super) fn to_jiff(self) -> jiff::Timestamp {
+        self.0
+    }
+
     /// The time from `earlier` to `self`; zero if `earlier` is later.
     pub fn duration_since(self, earlier: Self) -> Duration {
         let millis = self.as_millis().saturating_sub(earlier.as_millis());
