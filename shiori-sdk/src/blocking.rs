@@ -25,13 +25,20 @@
 //! client has a runtime with one thread, which also renews the session. Clones share the runtime; it
 //! shuts down with the last clone.
 //!
-//! Inside of an async runtime every method panics, as `tokio::runtime::Runtime::block_on` does,
-//! because blocking the thread would stall other tasks. Use the async client there.
+//! The client can be built, used and dropped inside of an async runtime, too. A call still blocks its
+//! thread, and with it the other tasks of that thread: prefer the async client there. A server that
+//! runs on the blocked thread cannot respond, so the call times out.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+};
 
 use futures_util::StreamExt;
-use tokio::runtime::{self, Runtime};
+use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
     CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary, DiaryEntry,
@@ -43,7 +50,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Client {
     client: crate::Client,
-    runtime: Arc<Runtime>,
+    runtime: Arc<Background>,
 }
 
 impl ClientBuilder {
@@ -62,7 +69,7 @@ impl ClientBuilder {
             .enable_all()
             .build()
             .map_err(|error| Error::new(ErrorKind::Config).with_source(error))?;
-        Ok(Client { client, runtime: Arc::new(runtime) })
+        Ok(Client { client, runtime: Arc::new(Background(Some(runtime))) })
     }
 }
 
@@ -123,6 +130,48 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.client.fmt(f)
+    }
+}
+
+/// The runtime of a client and its clones. [`Runtime`] itself panics when it blocks or is dropped
+/// inside of another runtime.
+struct Background(Option<Runtime>);
+
+impl Background {
+    /// Polls the future on this thread; the runtime's own thread drives its timers and connections.
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _context = self.0.as_ref().map(Runtime::enter);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+                return output;
+            }
+            thread::park();
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let Some(runtime) = self.0.take() else { return };
+        if Handle::try_current().is_ok() {
+            // Without waiting for its thread.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -7,7 +7,7 @@ use shiori_sdk::{
     Outcome, Overwrite, PollingPolicy, Precondition, RetryPolicy, SummaryStatus, Version, Week,
     blocking::Client,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::{self, Runtime};
 use wiremock::{Request, ResponseTemplate};
 
 use crate::scripted_server::{
@@ -42,6 +42,20 @@ fn a_day_is_read_changed_and_saved() {
     let read = Precondition::IfVersion(Version::new(4));
     let saved = client.diaries().save(day(), saved.draft, read).on_conflict(Overwrite).send();
     assert_eq!(saved.unwrap().outcome, Outcome::Updated);
+}
+
+#[test]
+fn inside_of_a_runtime_it_is_built_used_and_dropped() {
+    let (_runtime, server, _client) = signed_in(|_, _| ok(diary(4, "글")));
+    for mut flavor in [runtime::Builder::new_current_thread(), runtime::Builder::new_multi_thread()]
+    {
+        flavor.enable_all().build().unwrap().block_on(async {
+            let client = server.builder().build_blocking().unwrap();
+            client.auth().login("haru@example.com", "secret-pass-1").unwrap();
+            let diary = client.diaries().get(day()).unwrap().unwrap();
+            assert_eq!(diary.version, Version::new(4));
+        });
+    }
 }
 
 #[test]
