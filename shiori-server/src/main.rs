@@ -53,12 +53,13 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     if let Some(Command::Migrate) = cli.command {
         return Ok(migrate(&config).await?);
     }
+    let stop = process::stop_signal()?;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen at {listen}: {error}"))?;
     let shutdown = CancellationToken::new();
     let server = Server::start(config, listener, shutdown.clone()).await?;
-    process::stop_signal().await?;
+    stop.await;
     shutdown.cancel();
     server.stopped().await?;
     Ok(())

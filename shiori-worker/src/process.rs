@@ -44,31 +44,36 @@ pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Waits for SIGTERM or Ctrl-C.
+/// Completes at SIGTERM or Ctrl-C. The handlers are installed before this returns: call it before the
+/// process can be seen to run, otherwise an early signal ends it at once.
 ///
 /// # Errors
 ///
-/// The error of the system when signal handlers cannot be installed.
+/// The error of the system when handlers cannot be installed.
 #[cfg(unix)]
-pub async fn stop_signal() -> std::io::Result<()> {
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
-/// Waits for Ctrl-C.
+/// Completes at Ctrl-C. The handler is installed before this returns.
 ///
 /// # Errors
 ///
 /// The error of the system when the handler cannot be installed.
-#[cfg(not(unix))]
-pub async fn stop_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+#[cfg(windows)]
+pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
 
 /// Prints the error and its sources on one line to stderr.

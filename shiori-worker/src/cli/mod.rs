@@ -82,11 +82,12 @@ impl Cli {
 }
 
 async fn run_worker(settings: Settings) -> Result<(), Box<dyn Error>> {
+    let stop = process::stop_signal()?;
     let worker = settings.into_worker().await?;
     let shutdown = CancellationToken::new();
     let worker = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("worker started");
-    process::stop_signal().await?;
+    stop.await;
     tracing::info!("stopping");
     shutdown.cancel();
     worker.await?;
