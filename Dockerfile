@@ -10,7 +10,11 @@ FROM debian:bookworm-slim
 # For calls to models by HTTPS.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/shiori-server /usr/local/bin/shiori-worker /usr/local/bin/
+# The embedded profile stores its data here.
+RUN install -d -o 65534 -g 65534 -m 700 /var/lib/shiori
+WORKDIR /var/lib/shiori
+VOLUME /var/lib/shiori
 USER 65534:65534
-ENV SHIORI_LISTEN=0.0.0.0:8080
+ENV SHIORI_LISTEN=0.0.0.0:8080 SHIORI_DATA_DIR=/var/lib/shiori
 EXPOSE 8080
 CMD ["shiori-server"]

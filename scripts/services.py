@@ -65,16 +65,19 @@ def main():
 
 def start_mariadb(home):
     data, socket_path, port = home / "mariadb", home / "mariadb.sock", free_port()
+    # MariaDB deletes the temporary tables that it finds at its start, those of others in /tmp, too.
+    temporary = home / "mariadb.tmp"
+    temporary.mkdir(exist_ok=True)
     is_new = not data.exists()
     if is_new:
         quiet([
             find("mariadb-install-db", "mysql_install_db"), "--no-defaults", f"--datadir={data}",
-            "--auth-root-authentication-method=normal", "--skip-test-db",
+            f"--tmpdir={temporary}", "--auth-root-authentication-method=normal", "--skip-test-db",
             f"--user={getpass.getuser()}",
         ])
     start(home, "mariadb", [
         find("mariadbd", "mysqld"), "--no-defaults", f"--datadir={data}", f"--socket={socket_path}",
-        f"--pid-file={data}/own.pid", "--bind-address=127.0.0.1", f"--port={port}",
+        f"--tmpdir={temporary}", f"--pid-file={data}/own.pid", "--bind-address=127.0.0.1", f"--port={port}",
         f"--user={getpass.getuser()}", "--innodb-buffer-pool-size=64M", "--max-connections=500",
         "--character-set-server=utf8mb4",
     ])

@@ -30,6 +30,9 @@ main() {
     say "a server without a worker, which no default build is"
     cargo test --locked -p shiori-server --no-default-features --features distributed --lib in_process_worker
 
+    say "compose.yaml, and the server as the image starts it"
+    python3 scripts/check_image.py "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
+
     # Started from the workspace's root without `-p`, they share the features, and so the build, of
     # the tests.
     example quickstart
