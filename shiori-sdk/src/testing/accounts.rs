@@ -27,7 +27,7 @@ struct FailedLogins {
 }
 
 impl Accounts {
-    pub(super) fn sign_up(&mut self, account: NewAccount) -> Result<UserId, ApiError> {
+    pub(super) fn sign_up(&mut self, account: &NewAccount) -> Result<UserId, ApiError> {
         let email = Email::for_new_account(&account.email);
         let email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
         let password = account.password.check();

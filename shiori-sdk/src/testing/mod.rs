@@ -210,7 +210,7 @@ impl FakeShiori {
             password: Person::PASSWORD.into(),
             nickname: "시험".to_owned(),
         };
-        let signed_up = self.shared.state().accounts.sign_up(account);
+        let signed_up = self.shared.state().accounts.sign_up(&account);
         debug_assert!(signed_up.is_ok(), "the address is new, and every field is valid");
         Person { url: self.url(), email }
     }

@@ -52,7 +52,7 @@ impl State {
         }
         match request.route {
             Route::SignUp => {
-                let user_id = self.accounts.sign_up(request.body()?)?;
+                let user_id = self.accounts.sign_up(&request.body()?)?;
                 Ok(ApiResponse::with_status(StatusCode::CREATED, &SignedUp { user_id }))
             }
             Route::LogIn => {

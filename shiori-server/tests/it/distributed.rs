@@ -394,6 +394,7 @@ async fn proxied(url: &mut reqwest::Url) -> Proxy {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn diaries_do_not_depend_on_mysql() {
+    const DAY: &str = "/api/diary/20260216";
     let mut cluster = TestCluster::create().await;
     let mut mysql = cluster.mysql.clone();
     let proxy = proxied(&mut mysql).await;
@@ -401,7 +402,6 @@ async fn diaries_do_not_depend_on_mysql() {
     let server = cluster.server(|_| {}).await;
     let raw = RawClient::sign_up(&server.url()).await;
     let device = sign_up_on(&[&server.url()]).await.remove(0);
-    const DAY: &str = "/api/diary/20260216";
     let mut version = 0;
     for stalled in [false, true] {
         save_next_version(&raw, &mut version).await.expect("saved");

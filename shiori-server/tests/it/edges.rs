@@ -133,7 +133,7 @@ async fn bodies_of_workers_are_parsed_strictly() {
         assert!(data["field"].as_str().unwrap().starts_with(field), "{data} {body}");
         assert_eq!(data["rule"], "type", "{data} {body}");
     }
-    let twice = format!(r#"{{"worker_id":"a","worker_id":"b"}}"#);
+    let twice = r#"{"worker_id":"a","worker_id":"b"}"#.to_owned();
     let response = raw.send(reqwest::Method::POST, &path("claim"), Some(twice)).await;
     assert_eq!(response.json()["data"], json!({"field": "worker_id", "rule": "unique_keys"}));
     // The same bodies as objects are read: there is no such summary.

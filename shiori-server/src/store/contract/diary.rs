@@ -175,7 +175,7 @@ async fn assert_replayed(store: &Store, applied: &[(NewVersion, AppliedSave)]) {
     let before = read(store, applied[0].0.user).await;
     for (first, stored) in applied {
         let mut changed = first.clone();
-        changed.title = "다른 제목".to_owned();
+        "다른 제목".clone_into(&mut changed.title);
         changed.content = Document::from_text("다른 글");
         changed.expected = before.as_ref().map(|record| record.head.version);
         changed.now = Timestamp::from_millis(1_771_300_000_000);

@@ -150,6 +150,7 @@ pub async fn bodies_are_parsed_strictly(server: &impl Target) {
 }
 
 pub async fn encoded_bodies_are_refused(server: &impl Target) {
+    const JSON: (&str, &str) = ("content-type", "application/json");
     let raw = Device::sign_up(server).await.0.raw;
     let post = async |path: &str, body: &Value, headers: &[(&str, &str)]| {
         let request = raw.request(Method::POST, path).body(body.to_string());
@@ -158,7 +159,6 @@ pub async fn encoded_bodies_are_refused(server: &impl Target) {
         )
         .await
     };
-    const JSON: (&str, &str) = ("content-type", "application/json");
     for (path, body) in bodies() {
         for headers in [
             &[][..],
