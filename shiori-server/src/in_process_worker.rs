@@ -40,9 +40,14 @@ pub(crate) fn start(
         worker_id: format!("in-process-{}", std::process::id()),
         concurrency: config.worker_concurrency,
         drain_timeout: config.drain_timeout,
+        patience: None,
     };
     let worker = Worker::new(worker_config, queue.clone(), api, config.pipeline.clone());
-    Ok(Some(tokio::spawn(worker.run(shutdown))))
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = worker.run(shutdown).await {
+            tracing::error!(%error, "the worker has stopped");
+        }
+    })))
 }
 
 /// This build has no worker; [`check`] has refused configurations that ask for one.

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
 use crate::{
-    Pipeline, Secret, ServerApi, Worker, WorkerConfig,
+    Patience, Pipeline, Secret, ServerApi, Worker, WorkerConfig,
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
@@ -84,6 +84,10 @@ pub struct Settings {
     /// Maximum tokens per minute, of prompts and responses [default: no limit]
     #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE", global = true)]
     pub llm_tokens_per_minute: Option<NonZeroU32>,
+    /// How long after its request a summary waits for the language model, in seconds or as in 15m;
+    /// from then on its next attempt is the last [default: as the server's setting, 15m]
+    #[arg(long, env = "SHIORI_LLM_PATIENCE", global = true)]
+    pub llm_patience: Option<Patience>,
     /// What to do when the language model fails permanently [default: extractive]
     #[arg(long, env = "SHIORI_LLM_FALLBACK", global = true)]
     pub llm_fallback: Option<Fallback>,
@@ -220,6 +224,7 @@ impl Settings {
                 .llm_requests_per_minute
                 .or(others.llm_requests_per_minute),
             llm_tokens_per_minute: self.llm_tokens_per_minute.or(others.llm_tokens_per_minute),
+            llm_patience: self.llm_patience.or(others.llm_patience),
             llm_fallback: self.llm_fallback.or(others.llm_fallback),
             log: self.log.or(others.log),
         }
@@ -252,8 +257,12 @@ impl Settings {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
         }
         let pipeline = self.pipeline(None).await?;
-        let config =
-            WorkerConfig { worker_id, concurrency, drain_timeout: Duration::from_secs(drain) };
+        let config = WorkerConfig {
+            worker_id,
+            concurrency,
+            drain_timeout: Duration::from_secs(drain),
+            patience: self.llm_patience,
+        };
         let queue = RedisQueue::with_redis_clock(redis, QUEUE_NAME);
         Ok(Worker::new(config, Arc::new(queue), api, pipeline))
     }

@@ -26,6 +26,7 @@ mod clock;
 mod config;
 #[cfg(feature = "models")]
 pub mod emotion;
+mod patience;
 #[cfg(feature = "models")]
 mod pipeline;
 #[cfg(feature = "process")]
@@ -45,10 +46,11 @@ mod worker;
 pub use clock::{Clock, ManualClock, MeasuredClock, RemoteTime, SystemClock, TimeReading};
 #[cfg(feature = "cli")]
 pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperature};
+pub use patience::{InvalidPatience, Patience};
 #[cfg(feature = "models")]
 pub use pipeline::{Pipeline, PipelineError};
 pub use queue::JobQueue;
 pub use secret::Secret;
 pub use server_api::{ServerApi, ServerApiError};
 #[cfg(feature = "models")]
-pub use worker::{Worker, WorkerConfig};
+pub use worker::{Worker, WorkerConfig, WorkerError};

@@ -29,6 +29,25 @@ pub(crate) struct Outcome {
     pub(crate) emotions: Vec<DayEmotion>,
 }
 
+/// How many attempts follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// Whether the server counts no further attempt.
+    pub(crate) is_last: bool,
+    /// Whether no attempt follows even if this one is not counted; `None` if the server counts all.
+    pub(crate) is_overdue: Option<bool>,
+}
+
+impl Attempt {
+    /// Whether no attempt follows one that failed with this error.
+    fn is_final(self, error: &SummarizeError) -> bool {
+        match self.is_overdue {
+            Some(is_overdue) => is_overdue || (self.is_last && error.costs_attempt),
+            None => self.is_last,
+        }
+    }
+}
+
 /// The pipeline failed. The message contains no diary text and no secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -41,6 +60,8 @@ pub struct PipelineError {
     pub retryable: bool,
     /// How long to wait before the next attempt.
     pub retry_after: Option<Duration>,
+    /// Whether the attempt counts towards the server's maximum.
+    pub costs_attempt: bool,
 }
 
 impl Pipeline {
@@ -57,16 +78,17 @@ impl Pipeline {
     pub(crate) async fn run(
         &self,
         days: Vec<ClaimedDay>,
-        is_last: bool,
+        attempt: Attempt,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Outcome, PipelineError> {
-        let run = AssertUnwindSafe(self.run_models(days, is_last, progress));
+        let run = AssertUnwindSafe(self.run_models(days, attempt, progress));
         run.catch_unwind().await.unwrap_or_else(|_| {
             Err(PipelineError {
                 kind: FailureKind::Internal,
                 message: "a model panicked".to_owned(),
                 retryable: true,
                 retry_after: None,
+                costs_attempt: true,
             })
         })
     }
@@ -74,7 +96,7 @@ impl Pipeline {
     async fn run_models(
         &self,
         days: Vec<ClaimedDay>,
-        is_last: bool,
+        attempt: Attempt,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Outcome, PipelineError> {
         if days.iter().all(|day| texts(day).next().is_none()) {
@@ -83,6 +105,7 @@ impl Pipeline {
                 message: "the week's diaries contain no text".to_owned(),
                 retryable: false,
                 retry_after: None,
+                costs_attempt: true,
             });
         }
         progress(Progress { phase: ProgressPhase::Emotions, characters: 0 });
@@ -101,27 +124,32 @@ impl Pipeline {
                 .collect(),
         };
         let writing = |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
-        let written = self.write(week, is_last, &writing).await.map_err(|error| PipelineError {
+        let written = self.write(week, attempt, &writing).await.map_err(|error| PipelineError {
             kind: error.kind,
             message: error.message,
             retryable: error.retryable,
             retry_after: error.retry_after,
+            costs_attempt: error.costs_attempt,
         })?;
         Ok(Outcome { written, emotion_engine: self.emotion.engine().to_owned(), emotions })
     }
 
-    /// The reflection, by the fallback if the summariser fails permanently.
+    /// The reflection, by the fallback if the summariser fails and no attempt follows.
     async fn write(
         &self,
         week: WeekText,
-        is_last: bool,
+        attempt: Attempt,
         progress: &(dyn Fn(u32) + Send + Sync),
     ) -> Result<Written, SummarizeError> {
         let Some(fallback) = &self.fallback else {
-            return self.summarizer.summarize(week, progress).await;
+            let written = self.summarizer.summarize(week, progress).await;
+            return written.map_err(|error| SummarizeError {
+                retryable: error.retryable && !attempt.is_final(&error),
+                ..error
+            });
         };
         match self.summarizer.summarize(week.clone(), progress).await {
-            Err(error) if is_last || !error.retryable => {
+            Err(error) if attempt.is_final(&error) || !error.retryable => {
                 let (kind, engine) = (error.kind.as_str(), fallback.engine());
                 tracing::warn!(kind, %error, engine, "the summariser failed, using the fallback");
                 progress(0);
@@ -140,6 +168,7 @@ impl Pipeline {
             message,
             retryable,
             retry_after: None,
+            costs_attempt: true,
         };
         let judged = self.emotion.judge(all).await;
         let judgements = judged.map_err(|error| failed(error.message, error.retryable))?;

@@ -6,12 +6,15 @@
 //! | `POST /api/internal/summaries/{id}/heartbeat` | [`Heartbeat`] | empty; 409 `lease_lost` |
 //! | `POST /api/internal/summarize/result` | [`SummaryResult`] | empty; 409 `lease_lost` |
 //! | `POST /api/internal/summaries/{id}/failure` | [`Failure`] | empty; 409 `lease_lost` |
+//! | `POST /api/internal/summaries/overdue` | [`OverdueRequest`] | [`Overdue`] |
+//! | `POST /api/internal/check` | empty | empty |
 //!
 //! Each request has the service token as `Authorization: Bearer`. `Debug` never shows diary text or
 //! a lease token.
 //!
 //! Worker and server may have different versions. Unknown fields are ignored, an unknown phase or
-//! failure kind decodes as `Unknown`, and unknown emotions are omitted.
+//! failure kind decodes as `Unknown`, and unknown emotions are omitted. Servers before `check` and
+//! `overdue` answer them with 404 `not_found`, but only to a worker with the right token.
 
 use std::fmt;
 
@@ -73,6 +76,27 @@ pub struct ClaimRequest {
     /// token. Default: the server generates one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
+    /// The worker's patience with its language model, in milliseconds after the request of the
+    /// summary. Default: the server's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_ms: Option<u64>,
+}
+
+/// Asks for the summaries that wait for longer than the patience.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverdueRequest {
+    /// As in [`ClaimRequest`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patience_ms: Option<u64>,
+    /// The maximum number of summaries; at most 100.
+    pub limit: u32,
+}
+
+/// Summaries that can be claimed, and whose attempt is then the last.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Overdue {
+    /// Their ids, the oldest request first.
+    pub ids: Vec<SummaryId>,
 }
 
 /// A lease, and the diaries to summarise.
@@ -87,6 +111,10 @@ pub struct Claim {
     /// Whether this is the last attempt.
     #[serde(default)]
     pub is_last: bool,
+    /// Whether the summary waits for longer than the patience, so that this attempt is the last, even
+    /// if it does not reach the language model. Servers that count every attempt do not send it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_overdue: Option<bool>,
     /// The W3C `traceparent` of the request, if it had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
@@ -186,6 +214,15 @@ pub struct Failure {
     /// Minimum time until a retry, in milliseconds.
     #[serde(default)]
     pub retry_after_ms: Option<u64>,
+    /// Whether the attempt counts towards the server's maximum. It does not if it has not reached the
+    /// language model, or was rejected by its rate limit.
+    #[serde(default = "costs_attempt")]
+    pub costs_attempt: bool,
+}
+
+/// The value of workers that do not send it.
+fn costs_attempt() -> bool {
+    true
 }
 
 #[cfg(test)]
@@ -236,6 +273,7 @@ mod tests {
             let body = json!({"kind": kind, "message": "실패", "retryable": true});
             let failure: Failure = decode(body);
             assert_eq!((failure.kind, failure.retryable), (expected, true));
+            assert!(failure.costs_attempt, "older workers do not send it");
         }
     }
 

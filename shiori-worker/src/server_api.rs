@@ -9,7 +9,9 @@ use shiori_sdk::{Envelope, ErrorCode, SummaryId, backoff::parse_retry_after};
 
 use crate::{
     Clock, SystemClock,
-    protocol::{Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, SummaryResult},
+    protocol::{
+        Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, Overdue, OverdueRequest, SummaryResult,
+    },
 };
 
 /// The largest response body that is read. A claim has up to seven diaries of at most 1 MiB each.
@@ -53,6 +55,13 @@ pub enum ServerApiError {
     },
 }
 
+impl ServerApiError {
+    /// Whether the server refused the service token.
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Refused { code: ErrorCode::Unauthorized })
+    }
+}
+
 impl ServerApi {
     /// A client for the server at this base URL, authenticated by this service token.
     ///
@@ -91,9 +100,52 @@ impl ServerApi {
         worker_id: &str,
         token: LeaseToken,
     ) -> Result<Claim, ServerApiError> {
-        let body = ClaimRequest { worker_id: worker_id.to_owned(), lease_token: Some(token) };
-        let claim = self.post(&format!("/api/internal/summaries/{id}/claim"), &body).await?;
+        let worker_id = worker_id.to_owned();
+        let request = ClaimRequest { worker_id, lease_token: Some(token), patience_ms: None };
+        self.claim_with(id, &request).await
+    }
+
+    /// Claims the lease of a summary with this request.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    pub async fn claim_with(
+        &self,
+        id: SummaryId,
+        request: &ClaimRequest,
+    ) -> Result<Claim, ServerApiError> {
+        let claim = self.post(&format!("/api/internal/summaries/{id}/claim"), request).await?;
         claim.ok_or(ServerApiError::Unavailable { retry_after: None })
+    }
+
+    /// The summaries that wait for longer than the patience. `None` if the server does not know them,
+    /// because it counts every attempt.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    pub async fn overdue(
+        &self,
+        request: &OverdueRequest,
+    ) -> Result<Option<Vec<SummaryId>>, ServerApiError> {
+        match self.post::<Overdue>("/api/internal/summaries/overdue", request).await {
+            Ok(Some(overdue)) => Ok(Some(overdue.ids)),
+            Ok(None) | Err(ServerApiError::Refused { code: ErrorCode::NotFound }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Checks that the server responds and accepts the service token.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    pub async fn check(&self) -> Result<(), ServerApiError> {
+        match self.post::<()>("/api/internal/check", &()).await {
+            Ok(_) | Err(ServerApiError::Refused { code: ErrorCode::NotFound }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Extends the lease.
@@ -155,6 +207,10 @@ impl ServerApi {
             Some(ErrorCode::NotClaimable) => Err(ServerApiError::NotClaimable),
             Some(ErrorCode::LeaseLost) => Err(ServerApiError::LeaseLost),
             Some(code) => Err(ServerApiError::Refused { code }),
+            // A proxy may check the token, too.
+            None if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(ServerApiError::Refused { code: ErrorCode::Unauthorized })
+            }
             // Not a response of the server; it may come from a proxy.
             None => Err(ServerApiError::Unavailable { retry_after }),
         }

@@ -1,8 +1,14 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use shiori_sdk::{FailureKind, Progress, SummaryId, backoff::Backoff};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -10,9 +16,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, field::Empty};
 
 use crate::{
-    JobQueue, Pipeline, PipelineError, ServerApi, ServerApiError,
-    pipeline::Outcome,
-    protocol::{Claim, Failure, Heartbeat, LeaseToken, SummaryResult},
+    JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError,
+    pipeline::{Attempt, Outcome},
+    protocol::{
+        Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, OverdueRequest, SummaryResult,
+    },
+    summarize::Availability,
 };
 
 /// Pauses after failed calls to the queue and the server.
@@ -21,12 +30,25 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 /// Minimum time between two heartbeats that report progress. Only the latest progress is sent.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Attempts to claim a summary. Afterwards the hint is dropped; the dispatcher offers it again.
+/// Attempts to claim a summary. Afterwards its hint is offered again, for other workers.
 const MAX_CLAIM_ATTEMPTS: u32 = 3;
 
-/// The longest `Retry-After` of a claim that is waited for. After a longer one the hint is dropped
-/// immediately, because waiting would block a slot that can serve other summaries.
-const MAX_CLAIM_RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The longest `Retry-After` of a claim that is waited for. After a longer one the hint is offered
+/// again immediately, because another worker may be able to claim the summary.
+const MAX_CLAIM_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// When a hint is due that is offered again after a failed claim. If the failure concerns this summary
+/// alone, its hint must not be the first one again and again.
+const FAILED_HINT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long offering a hint again may take. Afterwards the dispatcher does it.
+const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often the worker asks for overdue summaries while its language model is suspended.
+const OVERDUE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The maximum of overdue summaries that are requested at once.
+const MAX_OVERDUE: usize = 100;
 
 /// How long submitting an outcome is retried while the server is unavailable. Heartbeats continue.
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -53,6 +75,9 @@ pub struct WorkerConfig {
     /// How long running jobs may take to finish at shutdown. Afterwards their leases are released,
     /// which takes up to 5 s more. Default 10 s.
     pub drain_timeout: Duration,
+    /// How long after its request a summary waits for the language model. Default `None`: as long as
+    /// the server is configured with.
+    pub patience: Option<Patience>,
 }
 
 impl Default for WorkerConfig {
@@ -61,8 +86,18 @@ impl Default for WorkerConfig {
             worker_id: format!("worker-{}", std::process::id()),
             concurrency: 16,
             drain_timeout: Duration::from_secs(10),
+            patience: None,
         }
     }
+}
+
+/// The worker cannot work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The server refused the service token.
+    #[error("the server refused the service token; check SHIORI_INTERNAL_TOKEN")]
+    TokenRefused,
 }
 
 /// Takes hints from a queue, claims their summaries, runs the pipeline, and submits the outcomes.
@@ -83,8 +118,11 @@ impl Worker {
     ) -> Self {
         let runner = Runner {
             worker_id: config.worker_id.as_str().into(),
+            patience_ms: config.patience.map(|patience| millis(patience.get())),
+            queue: queue.clone(),
             api,
             pipeline,
+            health: Arc::default(),
             release: CancellationToken::new(),
             heartbeats: TaskTracker::new(),
         };
@@ -94,45 +132,17 @@ impl Worker {
     /// Runs until `shutdown` is cancelled. Then the worker takes no more hints, waits up to
     /// [`WorkerConfig::drain_timeout`] for running jobs, and releases the leases of the others, so
     /// that other workers can claim them immediately. No task of the worker is left afterwards.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let concurrency = self.config.concurrency.min(Semaphore::MAX_PERMITS);
-        let permits = Arc::new(Semaphore::new(concurrency));
+    ///
+    /// The worker takes a hint only while its server responds, and while its language model is
+    /// suspended only one as a probe, besides overdue summaries.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::TokenRefused`] when the server refuses the service token; the worker has then
+    /// stopped as on shutdown.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let mut jobs = JoinSet::new();
-        let mut failures = 0;
-        loop {
-            while let Some(result) = jobs.try_join_next() {
-                log_panic(result);
-            }
-            // Biased: after `shutdown` no hint is taken, however many are due.
-            let permit = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                permit = permits.clone().acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
-            let hint = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => break,
-                hint = self.queue.take() => hint,
-            };
-            match hint {
-                Ok(id) => {
-                    failures = 0;
-                    let runner = self.runner.clone();
-                    jobs.spawn(async move {
-                        runner.process(id).await;
-                        drop(permit);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot take a hint from the queue");
-                    tokio::select! {
-                        () = shutdown.cancelled() => break,
-                        () = sleep(next_pause(&mut failures)) => {}
-                    }
-                }
-            }
-        }
+        let outcome = self.take_hints(&shutdown, &mut jobs).await;
         tracing::info!(in_progress = jobs.len(), "worker draining");
         if timeout(self.config.drain_timeout, join_all(&mut jobs)).await.is_err() {
             self.runner.release.cancel();
@@ -143,7 +153,170 @@ impl Worker {
         // Aborted jobs signalled their heartbeat tasks to stop but did not join them.
         self.runner.heartbeats.close();
         self.runner.heartbeats.wait().await;
+        outcome
     }
+
+    /// Takes hints and starts their jobs until `shutdown` is cancelled.
+    async fn take_hints(
+        &self,
+        shutdown: &CancellationToken,
+        jobs: &mut JoinSet<()>,
+    ) -> Result<(), WorkerError> {
+        let concurrency = self.config.concurrency.min(Semaphore::MAX_PERMITS);
+        let permits = Arc::new(Semaphore::new(concurrency));
+        let probes = Arc::new(Semaphore::new(1));
+        let health = self.runner.health.clone();
+        let mut failures = 0;
+        let mut knows_overdue = true;
+        loop {
+            while let Some(result) = jobs.try_join_next() {
+                log_panic(result);
+            }
+            // Biased: after `shutdown` no hint is taken, however many are due.
+            let permit = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = health.token_refused.cancelled() => return Err(WorkerError::TokenRefused),
+                permit = permits.clone().acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { return Ok(()) };
+            // A worker that cannot claim takes no hint from the others.
+            if !health.is_healthy() {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = self.runner.recover() => continue,
+                }
+            }
+            let availability = self.runner.pipeline.summarizer.availability();
+            let probe = match availability {
+                Availability::Ready => None,
+                // Not supported by the server: it counts every attempt, so every summary ends.
+                _ if !knows_overdue => None,
+                Availability::Probe => probes.clone().try_acquire_owned().ok(),
+                Availability::Suspended(_) => None,
+            };
+            if knows_overdue && availability != Availability::Ready && probe.is_none() {
+                let round = self.run_overdue(&permits, permit, jobs);
+                let supported = tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    supported = round => supported,
+                };
+                knows_overdue = supported;
+                let pause = match availability {
+                    Availability::Suspended(left) => left.clamp(MIN_PAUSE, OVERDUE_INTERVAL),
+                    _ => OVERDUE_INTERVAL,
+                };
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = sleep(pause) => continue,
+                }
+            }
+            let hint = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                hint = self.queue.take() => hint,
+            };
+            let id = match hint {
+                Ok(id) => id,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot take a hint from the queue");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = sleep(next_pause(&mut failures)) => continue,
+                    }
+                }
+            };
+            failures = 0;
+            // The wait for the hint may have been long.
+            let is_suspended = knows_overdue
+                && probe.is_none()
+                && self.runner.pipeline.summarizer.availability() != Availability::Ready;
+            if is_suspended || !health.is_healthy() {
+                self.runner.return_hint(id, Duration::ZERO).await;
+                continue;
+            }
+            let runner = self.runner.clone();
+            jobs.spawn(async move {
+                runner.process(id).await;
+                drop((permit, probe));
+            });
+        }
+    }
+
+    /// Starts the jobs of overdue summaries, as many as there are permits. Whether the server knows
+    /// such summaries.
+    async fn run_overdue(
+        &self,
+        permits: &Arc<Semaphore>,
+        permit: OwnedSemaphorePermit,
+        jobs: &mut JoinSet<()>,
+    ) -> bool {
+        let free = (permits.available_permits() + 1).min(MAX_OVERDUE);
+        let request = OverdueRequest {
+            patience_ms: self.runner.patience_ms,
+            limit: u32::try_from(free).unwrap_or(u32::MAX),
+        };
+        let ids = match self.runner.api.overdue(&request).await {
+            Ok(Some(ids)) => ids,
+            Ok(None) => return false,
+            Err(error) => {
+                self.runner.health.failed(&error);
+                tracing::warn!(%error, "cannot ask for overdue summaries");
+                return true;
+            }
+        };
+        let mut permit = Some(permit);
+        for id in ids {
+            let next = permit.take().or_else(|| permits.clone().try_acquire_owned().ok());
+            let Some(permit) = next else { break };
+            let runner = self.runner.clone();
+            jobs.spawn(async move {
+                runner.process(id).await;
+                drop(permit);
+            });
+        }
+        true
+    }
+}
+
+/// Whether this worker can claim summaries at its server.
+#[derive(Debug, Default)]
+struct Health {
+    /// Failed calls since the last successful claim.
+    failures: AtomicU32,
+    /// Whether the server has responded since the last failure; false at the start.
+    is_checked: AtomicBool,
+    /// Cancelled when the server refuses the service token.
+    token_refused: CancellationToken,
+}
+
+impl Health {
+    fn is_healthy(&self) -> bool {
+        self.is_checked.load(Ordering::SeqCst)
+    }
+
+    fn failed(&self, error: &ServerApiError) {
+        if error.is_unauthorized() {
+            self.token_refused.cancel();
+        }
+        self.is_checked.store(false, Ordering::SeqCst);
+        // Only the loop of the worker depends on the exact number.
+        self.failures.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn succeeded(&self) {
+        self.failures.store(0, Ordering::SeqCst);
+    }
+}
+
+/// The shortest pause of a loop that waits for a condition.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The pause after one more failure in a row.
@@ -169,8 +342,11 @@ fn log_panic(result: Result<(), JoinError>) {
 #[derive(Debug, Clone)]
 struct Runner {
     worker_id: Arc<str>,
+    patience_ms: Option<u64>,
+    queue: Arc<dyn JobQueue>,
     api: ServerApi,
     pipeline: Pipeline,
+    health: Arc<Health>,
     /// Cancelled after the drain timeout: running jobs release their leases.
     release: CancellationToken,
     /// The heartbeat tasks, so that shutdown can wait for all of them.
@@ -190,26 +366,61 @@ impl Runner {
         async move {
             match self.claim(id).await {
                 Ok((claim, lease_start)) => {
+                    self.health.succeeded();
                     span.record("attempt", claim.attempt);
                     span.record("trace", claim.trace.as_deref());
                     self.run(id, claim, lease_start).await;
                 }
-                Err(ServerApiError::NotClaimable) => tracing::debug!("not claimable"),
-                Err(error) => tracing::warn!(%error, "claim failed"),
+                Err(ServerApiError::NotClaimable) => {
+                    self.health.succeeded();
+                    tracing::debug!("not claimable");
+                }
+                Err(error) => {
+                    self.health.failed(&error);
+                    tracing::warn!(%error, "claim failed, the hint is offered again");
+                    self.return_hint(id, FAILED_HINT_PAUSE).await;
+                }
             }
         }
         .instrument(entered)
         .await;
     }
 
+    /// Pauses after failed calls, and checks the server.
+    async fn recover(&self) {
+        let failures = self.health.failures.load(Ordering::SeqCst);
+        if failures > 0 {
+            sleep(BACKOFF.pause(failures, rand::random())).await;
+        }
+        match self.api.check().await {
+            Ok(()) => self.health.is_checked.store(true, Ordering::SeqCst),
+            Err(error) => {
+                self.health.failed(&error);
+                tracing::warn!(%error, "the server cannot be used, no hints are taken");
+            }
+        }
+    }
+
+    /// Offers a hint again that this worker has taken and cannot use.
+    async fn return_hint(&self, id: SummaryId, pause: Duration) {
+        let offered = timeout(OFFER_TIMEOUT, self.queue.offer(id, self.queue.now() + pause)).await;
+        if !matches!(offered, Ok(Ok(()))) {
+            tracing::warn!(summary_id = %id, "cannot offer the hint again; the dispatcher will");
+        }
+    }
+
     /// Claims the summary. Also returns when the request was sent: the lease starts no earlier.
     async fn claim(&self, id: SummaryId) -> Result<(Claim, Instant), ServerApiError> {
         let mut failures = 0;
         // All attempts use one token, so that a claim whose response was lost can be repeated.
-        let token = LeaseToken::new();
+        let request = ClaimRequest {
+            worker_id: self.worker_id.as_ref().to_owned(),
+            lease_token: Some(LeaseToken::new()),
+            patience_ms: self.patience_ms,
+        };
         loop {
             let sent = Instant::now();
-            match self.api.claim(id, &self.worker_id, token).await {
+            match self.api.claim_with(id, &request).await {
                 Err(ServerApiError::Unavailable { retry_after })
                     if failures + 1 < MAX_CLAIM_ATTEMPTS
                         && retry_after.unwrap_or_default() <= MAX_CLAIM_RETRY_AFTER =>
@@ -252,9 +463,10 @@ impl Runner {
             progress.send_replace(Some(now));
         };
         // Biased: a finished outcome is submitted even if the lease was lost at the same time.
+        let attempt = Attempt { is_last: claim.is_last, is_overdue: claim.is_overdue };
         let outcome = tokio::select! {
             biased;
-            outcome = self.pipeline.run(claim.days, claim.is_last, &report_progress) => {
+            outcome = self.pipeline.run(claim.days, attempt, &report_progress) => {
                 Some(outcome)
             }
             () = self.release.cancelled() => None,
@@ -299,19 +511,20 @@ impl Runner {
                         message: format!("the server refused the result: {code}"),
                         retryable: false,
                         retry_after_ms: None,
+                        costs_attempt: true,
                     },
                     other => return other,
                 }
             }
             Some(Err(error)) => {
                 tracing::warn!(kind = error.kind.as_str(), %error, "pipeline failed");
-                let wait = error.retry_after.map(|wait| wait.as_millis());
                 Failure {
                     lease_token: token,
                     kind: error.kind,
                     message: error.message.chars().take(500).collect(),
                     retryable: error.retryable,
-                    retry_after_ms: wait.map(|wait| wait.try_into().unwrap_or(u64::MAX)),
+                    retry_after_ms: error.retry_after.map(millis),
+                    costs_attempt: error.costs_attempt,
                 }
             }
             None => Failure {
@@ -320,6 +533,7 @@ impl Runner {
                 message: "the worker was stopped".to_owned(),
                 retryable: true,
                 retry_after_ms: None,
+                costs_attempt: true,
             },
         };
         retry_unavailable(|| self.api.failure(id, &failure)).await

@@ -13,7 +13,7 @@ use http::header::AUTHORIZATION;
 use shiori_sdk::{Date, ErrorCode, SummaryFailure, SummaryId, Week, backoff::MAX_RETRY_AFTER};
 use shiori_worker::protocol::{
     Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_ENGINE_CHARS, MAX_MESSAGE_CHARS,
-    MAX_REFLECTION_CHARS, MAX_WORKER_ID_CHARS, SummaryResult,
+    MAX_REFLECTION_CHARS, MAX_WORKER_ID_CHARS, Overdue, OverdueRequest, SummaryResult,
 };
 
 use super::{
@@ -26,10 +26,15 @@ use crate::{app::App, secrets::matches, summary::AttemptFailure};
 /// Bytes of a body; results are small.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
+/// The maximum of overdue summaries in a response.
+const MAX_OVERDUE: usize = 100;
+
 const DONE: Message = Message { ko: "처리했습니다.", en: "Done." };
 
 pub(super) fn routes(app: &App) -> Router<App> {
     Router::new()
+        .route("/api/internal/check", post(check))
+        .route("/api/internal/summaries/overdue", post(overdue))
         .route("/api/internal/summaries/{id}/claim", post(claim))
         .route("/api/internal/summaries/{id}/heartbeat", post(heartbeat))
         .route("/api/internal/summaries/{id}/failure", post(failure))
@@ -65,7 +70,27 @@ async fn claim(
         return Err(ApiError::invalid_field("worker_id", "at most 128 characters"));
     }
     let token = body.lease_token.unwrap_or_else(LeaseToken::new);
-    Ok(Reply::ok(DONE, app.summaries.claim(id, &body.worker_id, token).await?))
+    let patience = body.patience_ms.map(patience);
+    Ok(Reply::ok(DONE, app.summaries.claim(id, &body.worker_id, token, patience).await?))
+}
+
+/// A worker checks its server and its token before it takes hints.
+async fn check() -> Reply<()> {
+    Reply::done(DONE)
+}
+
+async fn overdue(
+    State(app): State<App>,
+    Body(body): Body<OverdueRequest>,
+) -> Result<Reply<Overdue>, ApiError> {
+    let limit = usize::try_from(body.limit).unwrap_or(usize::MAX).min(MAX_OVERDUE);
+    let ids = app.summaries.overdue(body.patience_ms.map(patience), limit).await?;
+    Ok(Reply::ok(DONE, Overdue { ids }))
+}
+
+/// Clamped, because it is subtracted from the clock.
+fn patience(millis: u64) -> Duration {
+    Duration::from_millis(millis).min(MAX_RETRY_AFTER)
 }
 
 async fn heartbeat(
@@ -92,6 +117,7 @@ async fn failure(
         retry_after: body
             .retry_after_ms
             .map(|millis| Duration::from_millis(millis).min(MAX_RETRY_AFTER)),
+        costs_attempt: body.costs_attempt,
     };
     app.summaries.fail(id, body.lease_token, &failure).await?;
     Ok(Reply::done(DONE))

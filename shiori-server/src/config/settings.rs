@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use serde::Deserialize;
-use shiori_worker::Secret;
+use shiori_worker::{Patience, Secret};
 
 use super::{Config, WorkerMode};
 
@@ -61,6 +61,11 @@ pub struct Settings {
     /// Attempts of a summary [default: 5]
     #[arg(long, env = "SHIORI_MAX_ATTEMPTS")]
     pub max_attempts: Option<u32>,
+    /// How long after its request a summary waits for the language model, in seconds or as in 15m;
+    /// from then on its next attempt is the last. A worker's own setting takes precedence
+    /// [default: 15m]
+    #[arg(long, env = "SHIORI_LLM_PATIENCE")]
+    pub llm_patience: Option<Patience>,
     /// Days of the week that need a diary, 1 to 7 [default: 7]
     #[arg(long, env = "SHIORI_REQUIRED_DAYS")]
     pub required_days: Option<u32>,
@@ -150,6 +155,7 @@ impl Settings {
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             lease_seconds: self.lease_seconds.or(others.lease_seconds),
             max_attempts: self.max_attempts.or(others.max_attempts),
+            llm_patience: self.llm_patience.or(others.llm_patience),
             required_days: self.required_days.or(others.required_days),
             secure_cookies: self.secure_cookies.or(others.secure_cookies),
             log: self.log.or(others.log),
@@ -228,6 +234,7 @@ impl Settings {
             }
             config.summaries.max_attempts = attempts;
         }
+        config.summaries.llm_patience = self.llm_patience.unwrap_or_default();
         if let Some(days) = self.required_days {
             if !(1..=7).contains(&days) {
                 return Err(out_of_range("required_days", "1 to 7"));
@@ -247,8 +254,11 @@ mod tests {
     fn flags_override_the_file_and_the_file_overrides_defaults() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.toml");
-        fs::write(&path, "lease_seconds = 7\nmax_attempts = 2\nworker = \"none\"\n")
-            .expect("written");
+        fs::write(
+            &path,
+            "lease_seconds = 7\nmax_attempts = 2\nllm_patience = \"20m\"\nworker = \"none\"\n",
+        )
+        .expect("written");
         let flags = Settings {
             lease_seconds: Some(9),
             data_dir: Some(dir.path().join("data")),
@@ -259,6 +269,7 @@ mod tests {
         assert_eq!(config.summaries.lease, Duration::from_secs(9));
         assert_eq!(config.summaries.max_attempts, 2);
         assert_eq!(config.summaries.required_days, 7);
+        assert_eq!(config.summaries.llm_patience.get(), Duration::from_secs(20 * 60));
         assert_eq!(config.worker, WorkerMode::None);
     }
 

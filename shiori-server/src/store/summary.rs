@@ -100,6 +100,19 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<DueJobs, StoreError>;
 
+    /// At most `limit` queued summaries that can be claimed now and were requested at or before
+    /// `requested_before`, the oldest request first. Rows that cannot be read are omitted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store does not answer.
+    async fn list_overdue(
+        &self,
+        requested_before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryId>, StoreError>;
+
     /// Makes a row due at `until`, whatever it holds, so that it does not block others.
     ///
     /// # Errors

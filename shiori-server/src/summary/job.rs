@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use shiori_sdk::{
     Date, FailureKind, Progress, Revision, SummaryFailure, SummaryId, SummaryStatus, Timestamp,
-    UserId, Version, Week,
+    UserId, Version, Week, backoff::MAX_RETRY_AFTER,
 };
 use shiori_worker::protocol::LeaseToken;
 
@@ -50,6 +50,12 @@ pub struct SummaryJob {
     pub trace: Option<String>,
 }
 
+/// How long after a request attempts may be uncounted; the longest patience of a worker.
+const MAX_UNCOUNTED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest backoff after an uncounted attempt. Users wait for the language model to recover.
+const MAX_UNCOUNTED_PAUSE: Duration = Duration::from_secs(60);
+
 /// A worker's lease of a summary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -70,6 +76,9 @@ pub struct AttemptFailure {
     pub retryable: bool,
     /// The shortest pause before another attempt.
     pub retry_after: Option<Duration>,
+    /// Whether the attempt counts. It does not if it has not reached the language model, or was
+    /// rejected by its rate limit.
+    pub costs_attempt: bool,
 }
 
 /// The summary cannot be claimed: it is leased, finished, not due, or has no attempt left.
@@ -219,7 +228,8 @@ impl SummaryJob {
     }
 
     /// The worker's attempt failed. A retryable failure requeues the job while attempts are left.
-    /// An attempt that ended because its worker stopped is not counted.
+    /// An attempt that ended because its worker stopped is not counted, nor is one that says so, for
+    /// a day after the request.
     ///
     /// # Errors
     ///
@@ -242,12 +252,30 @@ impl SummaryJob {
             let uncounted = Self { attempts: self.attempts.saturating_sub(1), ..self.clone() };
             return Ok(uncounted.requeued(reason, now, policy));
         }
-        if self.attempts >= policy.max_attempts {
+        let is_old = now.duration_since(self.requested_at) >= MAX_UNCOUNTED;
+        let is_counted = failure.costs_attempt || is_old;
+        if is_counted && self.attempts >= policy.max_attempts {
             return Ok(self.failed(reason, now));
         }
-        let pause = policy.backoff().pause(self.attempts, jitter);
-        let pause = pause.max(failure.retry_after.unwrap_or_default());
-        Ok(self.requeued(reason, now + pause, policy))
+        let backoff = if is_counted {
+            policy.backoff().pause(self.attempts, jitter)
+        } else {
+            // Each claim and each requeue is a revision.
+            let claims = u32::try_from(self.revision.get() / 2).unwrap_or(u32::MAX);
+            policy.backoff().pause(claims, jitter).min(MAX_UNCOUNTED_PAUSE)
+        };
+        // Up to a quarter longer, so that all who were given the same time do not come at once.
+        let retry_after = failure.retry_after.unwrap_or_default();
+        let retry_after = retry_after + (retry_after / 4).mul_f64(jitter.clamp(0.0, 1.0));
+        let pause = backoff.max(retry_after.min(MAX_RETRY_AFTER));
+        let attempts = self.attempts.saturating_sub(u32::from(!is_counted));
+        Ok(Self { attempts, ..self.requeued(reason, now + pause, policy) })
+    }
+
+    /// Whether the summary waits for longer than this patience with the language model, so that its
+    /// next attempt is the last.
+    pub fn is_overdue(&self, patience: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.requested_at) >= patience
     }
 
     /// Requeues a job whose lease has expired, or fails it after the last attempt. `None` while the
@@ -361,6 +389,7 @@ mod tests {
         hint_timeout: Duration::from_secs(10),
         first_backoff: Duration::from_secs(2),
         max_backoff: Duration::from_secs(60),
+        llm_patience: shiori_worker::Patience::DEFAULT,
     };
 
     fn at(seconds: i64) -> Timestamp {
@@ -382,7 +411,7 @@ mod tests {
     fn model_down(retryable: bool, retry_after: Option<Duration>) -> AttemptFailure {
         let reason =
             SummaryFailure { kind: FailureKind::ModelUnavailable, message: "no answer".into() };
-        AttemptFailure { reason, retryable, retry_after }
+        AttemptFailure { reason, retryable, retry_after, costs_attempt: true }
     }
 
     #[test]
@@ -431,7 +460,13 @@ mod tests {
         };
         assert_eq!(retry(None).not_before, at(7));
         assert_eq!(retry(Some(Duration::from_secs(1))).not_before, at(7));
-        assert_eq!(retry(Some(Duration::from_secs(20))).not_before, at(25));
+        // At most a quarter longer, so that not all come at once.
+        assert_eq!(retry(Some(Duration::from_secs(20))).not_before, at(30));
+        let exact = model_down(true, Some(Duration::from_secs(20)));
+        let exact = running.fail(token, &exact, 0.0, at(5), &POLICY).expect("leased");
+        assert_eq!(exact.not_before, at(25));
+        let longest = retry(Some(MAX_RETRY_AFTER));
+        assert_eq!(longest.not_before, at(5) + MAX_RETRY_AFTER);
         let waiting = retry(None);
         assert!(!waiting.is_claimable(LeaseToken::new(), at(6), &POLICY));
         assert!(waiting.is_claimable(LeaseToken::new(), at(7), &POLICY));
@@ -445,10 +480,42 @@ mod tests {
     fn an_attempt_of_a_stopped_worker_is_not_counted() {
         let (running, token) = claimed(&requested(), at(0));
         let reason = SummaryFailure { kind: FailureKind::WorkerLost, message: "stopped".into() };
-        let stopped = AttemptFailure { reason, retryable: true, retry_after: None };
+        let stopped =
+            AttemptFailure { reason, retryable: true, retry_after: None, costs_attempt: true };
         let back = running.fail(token, &stopped, 1.0, at(5), &POLICY).expect("leased");
         assert_eq!((back.attempts, back.not_before), (0, at(5)));
         assert!(back.is_claimable(LeaseToken::new(), at(5), &POLICY));
+    }
+
+    /// An attempt that did not reach the model costs none, for a day; its pauses grow all the same.
+    #[test]
+    fn an_uncounted_attempt_is_retried_without_limit_for_a_day() {
+        let uncounted = AttemptFailure { costs_attempt: false, ..model_down(true, None) };
+        let (mut job, mut now, mut claims) = (requested(), at(0), 0);
+        let mut longest = Duration::ZERO;
+        while now < at(24 * 60 * 60 - 1000) {
+            let (running, token) = claimed(&job, now);
+            assert!(running.attempts <= POLICY.max_attempts);
+            job = running.fail(token, &uncounted, 1.0, now, &POLICY).expect("leased");
+            assert_eq!((job.status, job.attempts), (SummaryStatus::Queued, 0));
+            longest = longest.max(job.not_before.duration_since(now));
+            (now, claims) = (job.not_before, claims + 1);
+        }
+        assert!(claims > 1000 && longest == MAX_UNCOUNTED_PAUSE, "{claims} {longest:?}");
+        now = at(24 * 60 * 60);
+        for nth in 1..=POLICY.max_attempts {
+            let (running, token) = claimed(&job, now);
+            job = running.fail(token, &uncounted, 1.0, now, &POLICY).expect("leased");
+            assert_eq!(job.attempts, nth);
+            now = job.not_before;
+        }
+        assert_eq!(job.status, SummaryStatus::Failed);
+    }
+
+    #[test]
+    fn a_summary_is_overdue_after_its_patience() {
+        let (job, patience) = (requested(), Duration::from_secs(900));
+        assert!(!job.is_overdue(patience, at(899)) && job.is_overdue(patience, at(900)));
     }
 
     #[test]
@@ -478,7 +545,7 @@ mod tests {
         Claim,
         Heartbeat,
         Complete,
-        Fail { retryable: bool },
+        Fail { retryable: bool, costs_attempt: bool },
         ExpireLease,
         Stale,
         Wait(u16),
@@ -489,7 +556,10 @@ mod tests {
             3 => Just(Event::Claim),
             1 => Just(Event::Heartbeat),
             1 => Just(Event::Complete),
-            1 => any::<bool>().prop_map(|retryable| Event::Fail { retryable }),
+            1 => any::<(bool, bool)>().prop_map(|(retryable, costs_attempt)| Event::Fail {
+                retryable,
+                costs_attempt,
+            }),
             2 => Just(Event::ExpireLease),
             1 => Just(Event::Stale),
             3 => (0u16..120).prop_map(Event::Wait),
@@ -524,9 +594,10 @@ mod tests {
                         Ok(Completion::Completed(next)) => Some(*next),
                         _ => None,
                     },
-                    Event::Fail { retryable } => job
-                        .fail(current, &model_down(retryable, None), jitter, now, &POLICY)
-                        .ok(),
+                    Event::Fail { retryable, costs_attempt } => {
+                        let failure = AttemptFailure { costs_attempt, ..model_down(retryable, None) };
+                        job.fail(current, &failure, jitter, now, &POLICY).ok()
+                    }
                     Event::ExpireLease => job.expire_lease(jitter, now, &POLICY),
                     Event::Stale => {
                         for old in &tokens[..tokens.len() - 1] {

@@ -13,6 +13,10 @@ use super::{
 };
 use crate::store::{DiaryRecord, DueKind, ResultRecord, RowId, StoreError};
 
+/// The maximum of overdue summaries that are read at once, more than a worker takes, because rows that
+/// cannot be read are among them.
+const MAX_OVERDUE: u32 = 1000;
+
 /// The bounds of how long a claim that is too early waits.
 const MIN_EARLY_CLAIM: Duration = Duration::from_millis(50);
 const MAX_EARLY_CLAIM: Duration = Duration::from_secs(1);
@@ -25,11 +29,13 @@ const FAILED_PAUSE: Duration = Duration::from_secs(30);
 
 impl Summaries {
     /// Leases the summary to a worker under this token; returns the current diaries of the week.
+    /// `patience` is that of the worker; default: of the policy.
     pub(crate) async fn claim(
         &self,
         id: SummaryId,
         worker: &str,
         token: LeaseToken,
+        patience: Option<Duration>,
     ) -> Result<Claim, SummaryError> {
         let parts = &*self.0;
         let mut has_waited = false;
@@ -78,17 +84,35 @@ impl Summaries {
                 .claim(worker.to_owned(), token, read, now, &parts.policy)
                 .map_err(|_| SummaryError::NotClaimable)?;
             if self.compare_and_swap(&job, &claimed, None).await? {
+                let patience = patience.unwrap_or(parts.policy.llm_patience.get());
+                let is_overdue = claimed.is_overdue(patience, now);
                 return Ok(Claim {
                     lease_token: token,
                     lease_ms: millis(parts.policy.lease),
                     attempt: claimed.attempts,
-                    is_last: claimed.attempts >= parts.policy.max_attempts,
+                    is_last: is_overdue || claimed.attempts >= parts.policy.max_attempts,
+                    is_overdue: Some(is_overdue),
                     trace: claimed.trace,
                     days: claimed_days(records).await?,
                 });
             }
         }
         Err(SummaryError::Contended)
+    }
+
+    /// At most `limit` summaries that can be claimed and wait for longer than the patience, the oldest
+    /// request first.
+    pub(crate) async fn overdue(
+        &self,
+        patience: Option<Duration>,
+        limit: usize,
+    ) -> Result<Vec<SummaryId>, SummaryError> {
+        let parts = &*self.0;
+        let now = parts.clock.now();
+        let patience = patience.unwrap_or(parts.policy.llm_patience.get());
+        let mut ids = parts.store.list_overdue(now - patience, now, MAX_OVERDUE).await?;
+        ids.truncate(limit);
+        Ok(ids)
     }
 
     /// How much too early a claim may be that waits instead of being refused: what two servers may

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use shiori_sdk::{backoff::Backoff, limits::MAX_UNFINISHED_SUMMARIES};
+use shiori_worker::Patience;
 
 /// Limits and times of summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,9 @@ pub struct SummaryPolicy {
     pub hint_timeout: Duration,
     /// The longest pause before the first retry; it doubles with every attempt. Default 2 s.
     pub first_backoff: Duration,
+    /// How long after its request a summary waits for the language model; from then on its next
+    /// attempt is the last. Workers may be configured with another value. Default 15 min.
+    pub llm_patience: Patience,
     /// The longest pause before any retry, unless the failure asks for a longer one. Default 5 min.
     pub max_backoff: Duration,
 }
@@ -31,6 +35,7 @@ impl Default for SummaryPolicy {
             hint_timeout: Duration::from_secs(10),
             first_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(300),
+            llm_patience: Patience::default(),
         }
     }
 }

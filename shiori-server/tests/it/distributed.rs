@@ -112,6 +112,78 @@ async fn a_killed_workers_jobs_are_completed_by_another() {
     cluster.drop_databases().await;
 }
 
+/// Workers that cannot claim share the queue: one has a wrong token, the server of another is dead.
+/// No summary waits for the dispatcher.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn workers_that_cannot_claim_delay_no_summary() {
+    let cluster = TestCluster::create().await;
+    let hint_timeout = Duration::from_secs(60);
+    let server = cluster.server(|config| config.summaries.hint_timeout = hint_timeout).await;
+    let proxy = Proxy::start(&server.url()).await;
+    let llm = FakeLlm::start(FAST).await;
+    let wrong_token = "a token of another cluster";
+    let refused = cluster.worker_with_token(&server.url(), &llm, wrong_token).await;
+    assert_eq!(refused.exit_code().await, Some(1));
+    let cut_off = cluster.worker(proxy.url(), &llm).await;
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    let first = request_summaries(&client, 5).await;
+    for handle in &first {
+        assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
+    }
+    // Now its server is dead, and it waits for hints.
+    proxy.set_down(true);
+    let healthy = cluster.worker(&server.url(), &llm).await;
+    let start = tokio::time::Instant::now();
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    for handle in &request_summaries(&client, 20).await {
+        let summary = handle.wait().await.unwrap();
+        assert_eq!((summary.status, summary.attempts), (SummaryStatus::Completed, 1));
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(llm.calls(), 25);
+    cut_off.kill().await;
+    healthy.terminate().await;
+    server.stop().await;
+    cluster.drop_databases().await;
+}
+
+/// The language model fails until it recovers. What did not reach it costs no attempt, so every
+/// summary is written by it, and one whose patience ends is not kept waiting.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn summaries_wait_for_the_model_until_their_patience_ends() {
+    let cluster = TestCluster::create().await;
+    let server = cluster.server(|_| {}).await;
+    let llm = FakeLlm::start(Behavior::Status(500)).await;
+    let worker = cluster.worker(&server.url(), &llm).await;
+    let client = sign_up_on(&[&server.url()]).await.remove(0);
+    let handles = request_summaries(&client, 28).await;
+    wait_until("the model is suspended", async || llm.calls() >= 28).await;
+    let calls = llm.calls();
+    // More than one probe later all of them still wait.
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    assert!(llm.calls() <= calls + 5, "{} of {calls}", llm.calls());
+    for handle in &handles {
+        let summary = handle.poll().await.unwrap();
+        assert!(!summary.status.is_final() && summary.attempts < 5, "{summary:?}");
+    }
+    // Patience ends.
+    cluster.run("UPDATE summary SET requested_at = requested_at - 900000").await;
+    let start = tokio::time::Instant::now();
+    for handle in &handles {
+        let summary = handle.wait().await.unwrap();
+        assert_eq!(summary.status, SummaryStatus::Completed);
+        assert_eq!(summary.engine.as_deref(), Some("extractive/1"));
+    }
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    worker.terminate().await;
+    server.stop().await;
+    cluster.drop_databases().await;
+}
+
 /// SIGSTOP for longer than the lease, then SIGCONT: the late result is rejected, and the stored
 /// result stays.
 #[tokio::test(flavor = "multi_thread")]

@@ -69,6 +69,12 @@ impl Process {
         assert!(sent.success());
     }
 
+    /// The exit code of a process that ends by itself.
+    pub async fn exit_code(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
+        ended.expect("it ends").unwrap().code()
+    }
+
     /// SIGTERM; the process must end by itself, with success.
     pub async fn terminate(mut self) {
         self.signal("-TERM").await;

@@ -17,6 +17,12 @@ use crate::{
 
 /// The failure of a summary, and the number of calls to the provider.
 async fn ending(behavior: Behavior) -> (FailureKind, u32) {
+    let (failure, _, calls) = ending_within(behavior, "15m").await;
+    (failure, calls)
+}
+
+/// The same with this patience, and the number of counted attempts.
+async fn ending_within(behavior: Behavior, patience: &str) -> (FailureKind, u32, u32) {
     let llm = FakeLlm::start(behavior).await;
     let config = OpenAiConfig {
         base_url: llm.url().to_owned(),
@@ -27,6 +33,7 @@ async fn ending(behavior: Behavior) -> (FailureKind, u32) {
     let server = TestServer::with_config(|config| {
         config.pipeline = Pipeline { summarizer: Arc::new(summarizer), ..Pipeline::builtin() };
         config.summaries.max_attempts = 3;
+        config.summaries.llm_patience = patience.parse().unwrap();
         config.summaries.first_backoff = Duration::from_millis(1);
     })
     .await;
@@ -38,7 +45,7 @@ async fn ending(behavior: Behavior) -> (FailureKind, u32) {
     let failure = summary.failure.expect("a reason");
     assert!(!failure.message.is_empty(), "{behavior:?}");
     server.stop().await;
-    (failure.kind, llm.calls())
+    (failure.kind, summary.attempts, llm.calls())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,9 +64,13 @@ async fn transient_provider_errors_are_retried_a_bounded_number_of_times() {
     }
 }
 
+/// A rate limit costs no attempt. Its `Retry-After` of one second is respected, and the attempt after
+/// the patience is the last.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_retry_after_of_the_provider_is_respected() {
-    assert_eq!(ending(Behavior::Status(429)).await, (FailureKind::ModelUnavailable, 3));
+async fn a_rate_limit_costs_no_attempt_until_patience_ends() {
+    let (kind, attempts, calls) = ending_within(Behavior::Status(429), "6s").await;
+    assert_eq!((kind, attempts), (FailureKind::ModelUnavailable, 1));
+    assert!((4..=7).contains(&calls), "more than the maximum of attempts: {calls}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

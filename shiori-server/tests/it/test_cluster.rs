@@ -101,11 +101,16 @@ impl TestCluster {
 
     /// A worker in its own process.
     pub async fn worker(&self, server: &str, llm: &FakeLlm) -> Process {
+        self.worker_with_token(server, llm, INTERNAL_TOKEN).await
+    }
+
+    /// A worker with this service token.
+    pub async fn worker_with_token(&self, server: &str, llm: &FakeLlm, token: &str) -> Process {
         Process::worker(&[
             ("SHIORI_SERVER_URL", server),
             ("SHIORI_REDIS_URL", &self.redis),
             ("SHIORI_REDIS_PREFIX", &self.name),
-            ("SHIORI_INTERNAL_TOKEN", INTERNAL_TOKEN),
+            ("SHIORI_INTERNAL_TOKEN", token),
             ("SHIORI_WORKER_CONCURRENCY", "200"),
             ("SHIORI_DRAIN_SECONDS", "30"),
             ("SHIORI_LLM_MODEL", "stand-in"),

@@ -10,7 +10,8 @@ use shiori_sdk::{
 };
 use shiori_server::WorkerMode;
 use shiori_worker::{
-    JobQueue, Pipeline, ServerApi, SystemClock, Worker, WorkerConfig, queue::InProcessQueue,
+    JobQueue, Pipeline, ServerApi, SystemClock, Worker, WorkerConfig, WorkerError,
+    queue::InProcessQueue,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::{
 struct TestWorker {
     queue: Arc<InProcessQueue>,
     shutdown: CancellationToken,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), WorkerError>>,
 }
 
 impl TestWorker {
@@ -47,7 +48,7 @@ impl TestWorker {
     /// Stops the worker; no hint may be left in its queue.
     async fn stop(self) {
         self.shutdown.cancel();
-        self.running.await.unwrap();
+        self.running.await.unwrap().unwrap();
         assert_eq!(self.queue.depth().await.unwrap(), 0);
     }
 }

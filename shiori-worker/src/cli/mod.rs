@@ -85,12 +85,17 @@ async fn run_worker(settings: Settings) -> Result<(), Box<dyn Error>> {
     let stop = process::stop_signal()?;
     let worker = settings.into_worker().await?;
     let shutdown = CancellationToken::new();
-    let worker = tokio::spawn(worker.run(shutdown.clone()));
+    let mut worker = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("worker started");
-    stop.await;
-    tracing::info!("stopping");
-    shutdown.cancel();
-    worker.await?;
+    tokio::select! {
+        // It ends by itself only with an error.
+        ended = &mut worker => ended??,
+        () = stop => {
+            tracing::info!("stopping");
+            shutdown.cancel();
+            worker.await??;
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }

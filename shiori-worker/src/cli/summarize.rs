@@ -9,7 +9,7 @@ use shiori_sdk::{Date, DayEmotion, DiaryId, Document, Version, Week};
 use super::{Engine, table::names};
 use crate::{
     Settings,
-    pipeline::Outcome,
+    pipeline::{Attempt, Outcome},
     protocol::{ClaimedDay, TokenUsage},
     summarize::Written,
 };
@@ -50,8 +50,9 @@ impl Arguments {
     pub(super) async fn run(self, settings: &Settings) -> Result<String, Box<dyn Error>> {
         let days = self.days()?;
         let pipeline = settings.pipeline(self.engine.engine).await?;
+        let attempt = Attempt { is_last: true, is_overdue: None };
         let Outcome { written, emotion_engine, emotions } =
-            pipeline.run(days, true, &|_| {}).await?;
+            pipeline.run(days, attempt, &|_| {}).await?;
         let Written { reflection, engine, usage, truncated } = written;
         let summary = Summary { reflection, engine, usage, truncated, emotion_engine, emotions };
         if self.json {

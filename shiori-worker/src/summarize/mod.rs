@@ -25,6 +25,11 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     /// The name and version of the summariser, e.g. `extractive/1`.
     fn engine(&self) -> &str;
 
+    /// Whether requests would be sent now. Default [`Availability::Ready`].
+    fn availability(&self) -> Availability {
+        Availability::Ready
+    }
+
     /// Writes the reflection. Implementations may call `progress` at any rate with the number of
     /// characters written so far, and must not block the async threads.
     ///
@@ -36,6 +41,17 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
         week: WeekText,
         progress: &(dyn Fn(u32) + Send + Sync),
     ) -> Result<Written, SummarizeError>;
+}
+
+/// Whether a summariser sends requests to its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    /// Every request is sent.
+    Ready,
+    /// The model kept failing; one request is sent to find out whether it has recovered.
+    Probe,
+    /// The model keeps failing; requests fail without being sent, for about this long.
+    Suspended(Duration),
 }
 
 /// A reflection and its origin. `Debug` does not show the text.
@@ -111,4 +127,7 @@ pub struct SummarizeError {
     pub retryable: bool,
     /// How long the provider asks to wait before the next attempt.
     pub retry_after: Option<Duration>,
+    /// Whether the attempt counts towards the server's maximum. It does not if the model was not
+    /// reached, or rejected the request because of its rate limit.
+    pub costs_attempt: bool,
 }

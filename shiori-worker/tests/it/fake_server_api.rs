@@ -8,10 +8,10 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shiori_sdk::{Date, DiaryId, Progress, Version};
+use shiori_sdk::{Date, DiaryId, Progress, SummaryId, Version};
 use shiori_worker::{
     ServerApi,
-    protocol::{Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, SummaryResult},
+    protocol::{Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, Overdue, SummaryResult},
 };
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
@@ -49,6 +49,8 @@ struct State {
     requests: Vec<(String, Vec<u8>)>,
     faults: Vec<Fault>,
     is_last: bool,
+    is_older: bool,
+    overdue: Vec<SummaryId>,
 }
 
 struct Fault {
@@ -77,6 +79,22 @@ impl FakeServerApi {
     /// Marks all further claims as the last attempt.
     pub fn set_last_attempt(&self) {
         self.responder.state.lock().unwrap().is_last = true;
+    }
+
+    /// Answers claims as a server does that counts every attempt.
+    pub fn set_older(&self) {
+        self.responder.state.lock().unwrap().is_older = true;
+    }
+
+    /// The overdue summaries; each is listed once, and its claim is the last.
+    pub fn set_overdue(&self, ids: &[SummaryId]) {
+        self.responder.state.lock().unwrap().overdue = ids.to_vec();
+    }
+
+    /// The number of requests to the route.
+    pub fn requests(&self, route: &str) -> usize {
+        let state = self.responder.state.lock().unwrap();
+        state.requests.iter().filter(|(path, _)| path.ends_with(route)).count()
     }
 
     /// Ends the failures of the route.
@@ -122,13 +140,24 @@ impl Respond for Responder {
             fault.times -= 1;
             return fault.response.clone();
         }
+        if path.ends_with("overdue") {
+            let ids = state.overdue.clone();
+            let is_claimed = |id: &SummaryId| {
+                let claim = format!("{id}/{CLAIM}");
+                state.requests.iter().any(|(path, _)| path.ends_with(&claim))
+            };
+            let ids = ids.into_iter().filter(|id| !is_claimed(id)).collect();
+            return response(200, None, &json!(Overdue { ids }));
+        }
         if path.ends_with(CLAIM) {
+            let is_overdue = state.overdue.iter().any(|id| path.contains(&id.to_string()));
             let claim = Claim {
                 trace: None,
                 lease_token: LeaseToken::new(),
                 lease_ms: self.lease.as_millis().try_into().unwrap(),
                 attempt: 1,
-                is_last: state.is_last,
+                is_last: state.is_last || is_overdue,
+                is_overdue: (!state.is_older).then_some(is_overdue),
                 days: vec![ClaimedDay {
                     date: Date::new(2026, 2, 16).unwrap(),
                     diary_id: DiaryId::new(),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -12,9 +12,9 @@ use std::{
 use async_trait::async_trait;
 use shiori_sdk::{FailureKind, ProgressPhase, SummaryId, Timestamp};
 use shiori_worker::{
-    JobQueue, Pipeline, SystemClock, Worker, WorkerConfig,
+    JobQueue, Pipeline, SystemClock, Worker, WorkerConfig, WorkerError,
     queue::{InProcessQueue, QueueError},
-    summarize::{SummarizeError, Summarizer, WeekText, Written},
+    summarize::{Availability, SummarizeError, Summarizer, WeekText, Written},
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -93,7 +93,7 @@ impl Summarizer for GatedSummarizer {
 struct RunningWorker {
     queue: Arc<InProcessQueue>,
     shutdown: CancellationToken,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), WorkerError>>,
     /// Tasks of the runtime before the worker was started.
     tasks: usize,
 }
@@ -146,7 +146,8 @@ impl RunningWorker {
     /// Shuts the worker down and checks that it leaves no task behind.
     async fn stop(self) {
         self.shutdown.cancel();
-        tokio::time::timeout(LONG, self.running).await.expect("the worker ends").unwrap();
+        let ended = tokio::time::timeout(LONG, self.running).await.expect("the worker ends");
+        ended.unwrap().unwrap();
         wait_until("no task of the worker is left", || {
             Handle::current().metrics().num_alive_tasks() <= self.tasks
         })
@@ -164,6 +165,7 @@ fn failure(retryable: bool) -> Outcome {
         message: "no answer".to_owned(),
         retryable,
         retry_after: None,
+        costs_attempt: true,
     })
 }
 
@@ -345,6 +347,7 @@ async fn a_failure_of_the_summariser_is_reported_with_its_details() {
             message: "길".repeat(600),
             retryable: true,
             retry_after: Some(Duration::from_secs(9)),
+            costs_attempt: false,
         })
     });
     let worker = RunningWorker::start(&server, &model, without_drain());
@@ -355,25 +358,158 @@ async fn a_failure_of_the_summariser_is_reported_with_its_details() {
     let failure = &server.failures()[2];
     assert_eq!((failure.kind, failure.retryable), (FailureKind::ModelUnavailable, true));
     assert_eq!((failure.message.chars().count(), failure.retry_after_ms), (500, Some(9000)));
+    assert!(!failure.costs_attempt);
 }
 
-/// A long `Retry-After` must not block a slot of the worker, and must not overflow a deadline.
+/// A claim that fails for the worker's reasons must not cost the hint, and a long `Retry-After` must
+/// neither block a slot of the worker nor overflow a deadline.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_with_a_long_retry_after_is_dropped() {
+async fn the_hint_of_a_failed_claim_is_offered_again() {
     let server = FakeServerApi::start(LONG).await;
-    let model = GatedSummarizer::with(1, SUCCEEDS);
+    let model = GatedSummarizer::with(4, SUCCEEDS);
     let worker =
         RunningWorker::start(&server, &model, WorkerConfig { concurrency: 1, ..without_drain() });
     let busy =
         |retry_after| error_response(503, "unavailable").insert_header("retry-after", retry_after);
     server.fail(CLAIM, 1, busy("3600"));
     server.fail(CLAIM, 1, busy("18446744073709551615"));
-    worker.offer().await;
-    worker.offer().await;
-    let next = worker.offer().await;
-    wait_until("the next result is submitted", || server.results().len() == 1).await;
+    server.fail(CLAIM, 1, error_response(404, "not_found"));
+    let mut offered = Vec::new();
+    for _ in 0..4 {
+        offered.push(worker.offer().await);
+    }
+    wait_until("all results are submitted", || server.results().len() == 4).await;
     worker.stop().await;
-    assert_eq!((server.results()[0].summary_id, server.claims()), (next, 3));
+    let mut submitted: Vec<_> = server.results().iter().map(|result| result.summary_id).collect();
+    submitted.sort();
+    offered.sort();
+    assert_eq!((submitted, server.claims()), (offered, 7));
+}
+
+/// A worker whose server does not respond leaves the hints to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_a_server_takes_no_hint() {
+    let server = FakeServerApi::start(LONG).await;
+    server.fail("check", FOREVER, ResponseTemplate::new(502));
+    let model = GatedSummarizer::with(1, SUCCEEDS);
+    let worker = RunningWorker::start(&server, &model, without_drain());
+    worker.offer().await;
+    wait_until("the server is checked repeatedly", || server.requests("check") >= 3).await;
+    assert_eq!((worker.queue.depth().await.unwrap(), server.claims()), (1, 0));
+    server.recover("check");
+    wait_until("the result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
+}
+
+/// A refused token ends the worker with an error: at the start, and when it has changed since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_token_stops_the_worker() {
+    for route in ["check", CLAIM] {
+        for response in [error_response(401, "unauthorized"), ResponseTemplate::new(403)] {
+            let server = FakeServerApi::start(LONG).await;
+            server.fail(route, FOREVER, response);
+            let model = GatedSummarizer::with(1, SUCCEEDS);
+            let worker = RunningWorker::start(&server, &model, without_drain());
+            worker.offer().await;
+            let ended = tokio::time::timeout(LONG, worker.running).await.expect("it ends");
+            let error = ended.unwrap().expect_err(route);
+            assert!(error.to_string().contains("SHIORI_INTERNAL_TOKEN"), "{error}");
+            assert_eq!(worker.queue.depth().await.unwrap(), 1, "the hint is left to others");
+        }
+    }
+}
+
+/// A summariser whose availability the test decides.
+#[derive(Debug)]
+struct SuspendedSummarizer {
+    availability: Mutex<Availability>,
+    calls: AtomicU32,
+}
+
+#[async_trait]
+impl Summarizer for SuspendedSummarizer {
+    fn engine(&self) -> &'static str {
+        "suspended/1"
+    }
+
+    fn availability(&self) -> Availability {
+        *self.availability.lock().unwrap()
+    }
+
+    async fn summarize(&self, _: WeekText, _: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let mut error = failure(true).unwrap_err();
+        error.costs_attempt = false;
+        match self.availability() {
+            Availability::Ready => SUCCEEDS(),
+            _ => Err(error),
+        }
+    }
+}
+
+/// While its model is suspended, a worker takes nothing but overdue summaries, and then one probe.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_with_a_suspended_model_takes_overdue_summaries_and_a_probe() {
+    let server = FakeServerApi::start(LONG).await;
+    let model = Arc::new(SuspendedSummarizer {
+        availability: Mutex::new(Availability::Suspended(LONG)),
+        calls: AtomicU32::new(0),
+    });
+    let set = |availability| *model.availability.lock().unwrap() = availability;
+    let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+    let fallback = Some(Pipeline::builtin().summarizer);
+    let pipeline = Pipeline { summarizer: model.clone(), fallback, ..Pipeline::builtin() };
+    let worker = RunningWorker::start_with_pipeline(
+        queue.clone(),
+        queue,
+        &server,
+        pipeline,
+        without_drain(),
+    );
+    for _ in 0..5 {
+        worker.offer().await;
+    }
+    let overdue = SummaryId::new();
+    server.set_overdue(&[overdue]);
+    wait_until("the overdue summary ends", || server.results().len() == 1).await;
+    assert_eq!(server.results()[0].summary_id, overdue);
+    assert_eq!(server.results()[0].engine, Pipeline::builtin().summarizer.engine());
+    assert_eq!((worker.queue.depth().await.unwrap(), server.claims()), (5, 1));
+
+    set(Availability::Probe);
+    wait_until("probes are sent one by one", || server.failures().len() >= 2).await;
+    assert!(server.failures().iter().all(|failure| !failure.costs_attempt));
+    set(Availability::Ready);
+    wait_until("all hints are taken", || server.results().len() + server.failures().len() == 6)
+        .await;
+    worker.stop().await;
+}
+
+/// A server that counts every attempt gets every attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_an_older_server_a_suspended_model_keeps_no_summary_waiting() {
+    let server = FakeServerApi::start(LONG).await;
+    server.fail("overdue", FOREVER, error_response(404, "not_found"));
+    server.fail("check", FOREVER, error_response(404, "not_found"));
+    server.set_older();
+    server.set_last_attempt();
+    let model = Arc::new(SuspendedSummarizer {
+        availability: Mutex::new(Availability::Suspended(LONG)),
+        calls: AtomicU32::new(0),
+    });
+    let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+    let fallback = Some(Pipeline::builtin().summarizer);
+    let pipeline = Pipeline { summarizer: model, fallback, ..Pipeline::builtin() };
+    let worker = RunningWorker::start_with_pipeline(
+        queue.clone(),
+        queue,
+        &server,
+        pipeline,
+        without_drain(),
+    );
+    worker.offer().await;
+    wait_until("the fallback writes on the last attempt", || server.results().len() == 1).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,7 @@ async fn the_token_is_not_shown_and_the_base_path_is_kept() {
     let api = ServerApi::new(&format!("{}/base/", server.uri()), TOKEN).unwrap();
     assert!(!format!("{api:?}").contains(TOKEN));
     let failure = Failure {
+        costs_attempt: true,
         lease_token: LeaseToken::new(),
         kind: FailureKind::Internal,
         message: String::new(),

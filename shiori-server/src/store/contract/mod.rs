@@ -84,6 +84,7 @@ macro_rules! summary_contract {
                 the_newest_request_of_each_week_is_listed,
                 the_newest_emotion_of_each_day_is_listed,
                 only_due_jobs_are_listed,
+                overdue_jobs_are_listed,
             ]
         );
     };

@@ -106,7 +106,8 @@ pub async fn every_field_of_a_job_round_trips(store: Store) {
     assert_eq!(get(&store, &first).await, beaten);
     let reason =
         SummaryFailure { kind: FailureKind::ModelUnavailable, message: "응답 없음".to_owned() };
-    let failure = AttemptFailure { reason, retryable: true, retry_after: None };
+    let failure =
+        AttemptFailure { reason, retryable: true, retry_after: None, costs_attempt: true };
     let queued = beaten.fail(token, &failure, 0.5, at(6), &policy()).expect("leased");
     step(&store, &beaten, &queued).await;
     assert_eq!(get(&store, &first).await, queued);
@@ -303,6 +304,37 @@ pub async fn only_due_jobs_are_listed(store: Store) {
     for job in [&overdue, &fresh, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
         step(&store, job, &job.cancel(now).expect("unfinished")).await;
+    }
+}
+
+/// Queued jobs that were requested long ago and can be claimed are listed, the oldest first.
+pub async fn overdue_jobs_are_listed(store: Store) {
+    let user = UserId::new();
+    let long_ago = -1_800_000_000;
+    let newer = job(user, 1, long_ago + 10);
+    let oldest = job(user, 2, long_ago);
+    let running = job(user, 3, long_ago);
+    let later = job(user, 4, long_ago + 11);
+    for job in [&newer, &oldest, &running, &later] {
+        insert(&store, job).await;
+    }
+    let (leased, token) = claimed(&running, long_ago);
+    step(&store, &running, &leased).await;
+    let before = at(long_ago + 10);
+    let list = async |now, limit| {
+        store.list_overdue(before, at(long_ago + now), limit).await.expect("the store answers")
+    };
+    assert_eq!(list(10, 10).await, [oldest.id, newer.id]);
+    assert_eq!(list(10, 1).await, [oldest.id]);
+    let reason = SummaryFailure { kind: FailureKind::ModelUnavailable, message: String::new() };
+    let retry_after = Some(Duration::from_secs(100));
+    let failure = AttemptFailure { reason, retryable: true, retry_after, costs_attempt: false };
+    let requeued = leased.fail(token, &failure, 0.0, at(long_ago), &policy()).expect("leased");
+    step(&store, &leased, &requeued).await;
+    assert_eq!(list(99, 10).await, [oldest.id, newer.id]);
+    assert_eq!(list(100, 10).await.len(), 3);
+    for job in [&newer, &oldest, &requeued, &later] {
+        step(&store, job, &job.cancel(before).expect("unfinished")).await;
     }
 }
 

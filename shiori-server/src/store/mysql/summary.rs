@@ -230,6 +230,29 @@ impl SummaryStore for MySqlStore {
         Ok(due_jobs(rows))
     }
 
+    async fn list_overdue(
+        &self,
+        requested_before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryId>, StoreError> {
+        let rows: Vec<SummaryRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT * FROM summary
+                     WHERE status = 'queued' AND requested_at <= ? AND not_before <= ?
+                     ORDER BY requested_at LIMIT ?",
+                )
+                .bind(requested_before.as_millis())
+                .bind(now.as_millis())
+                .bind(limit)
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
+        Ok(due_jobs(rows).jobs.into_iter().map(|job| job.id).collect())
+    }
+
     async fn postpone(
         &self,
         kind: DueKind,

@@ -123,6 +123,25 @@ impl SummaryStore for SqliteStore {
         .await
     }
 
+    async fn list_overdue(
+        &self,
+        requested_before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SummaryId>, StoreError> {
+        self.snapshot(move |connection| {
+            let rows = connection.all(
+                "SELECT * FROM summary
+                 WHERE status = 'queued' AND requested_at <= ? AND not_before <= ?
+                 ORDER BY requested_at LIMIT ?",
+                params![requested_before.as_millis(), now.as_millis(), limit],
+                summary_row,
+            )?;
+            Ok(due_jobs(rows).jobs.into_iter().map(|job| job.id).collect())
+        })
+        .await
+    }
+
     async fn postpone(
         &self,
         kind: DueKind,

@@ -49,6 +49,7 @@ impl Summarizer for ExtractiveSummarizer {
             message: message.to_owned(),
             retryable: false,
             retry_after: None,
+            costs_attempt: true,
         };
         let reflection = reflection
             .map_err(|_| error(FailureKind::Internal, "the extractive summariser panicked"))?

@@ -7,6 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::super::Availability;
+
 /// When requests to a failing provider are suspended.
 #[derive(Debug, Clone)]
 pub struct BreakerConfig {
@@ -67,6 +69,17 @@ impl Breaker {
             Phase::Open { until } => until.saturating_duration_since(now),
             // If the probe fails, it will be this long.
             Phase::Probing => self.config.open_for,
+        }
+    }
+
+    /// Whether a request would be sent now.
+    pub(super) fn availability(&self, now: Instant) -> Availability {
+        let phase = self.state().phase;
+        match phase {
+            Phase::Closed { .. } => Availability::Ready,
+            Phase::Open { until } if until <= now => Availability::Probe,
+            Phase::Open { until } => Availability::Suspended(until.saturating_duration_since(now)),
+            Phase::Probing => Availability::Suspended(self.config.open_for),
         }
     }
 

@@ -22,20 +22,38 @@ pub(super) struct Failure {
 
 impl Failure {
     fn outage(kind: FailureKind, message: impl Into<String>) -> Self {
-        let error =
-            SummarizeError { kind, message: message.into(), retryable: true, retry_after: None };
+        let error = SummarizeError {
+            kind,
+            message: message.into(),
+            retryable: true,
+            retry_after: None,
+            costs_attempt: true,
+        };
         Self { error, is_outage: true }
     }
 
     fn permanent(message: impl Into<String>) -> Self {
         let kind = FailureKind::ModelRejected;
-        let error =
-            SummarizeError { kind, message: message.into(), retryable: false, retry_after: None };
+        let error = SummarizeError {
+            kind,
+            message: message.into(),
+            retryable: false,
+            retry_after: None,
+            costs_attempt: true,
+        };
         Self { error, is_outage: false }
     }
 
+    /// The connection broke before a response.
     pub(super) fn unreachable() -> Self {
         Self::outage(FailureKind::ModelUnavailable, "the language model cannot be reached")
+    }
+
+    /// There was no connection.
+    pub(super) fn not_connected() -> Self {
+        let mut failure = Self::unreachable();
+        failure.error.costs_attempt = false;
+        failure
     }
 
     pub(super) fn timed_out() -> Self {
@@ -74,7 +92,13 @@ impl Failure {
         let message = "the language model keeps failing; requests are suspended";
         let kind = FailureKind::ModelUnavailable;
         let message = message.to_owned();
-        SummarizeError { kind, message, retryable: true, retry_after: Some(wait) }
+        SummarizeError {
+            kind,
+            message,
+            retryable: true,
+            retry_after: Some(wait),
+            costs_attempt: false,
+        }
     }
 
     /// The failure of a response with this status.
@@ -110,6 +134,7 @@ impl Failure {
                 let mut failure = Self::outage(kind, message);
                 failure.is_outage = false;
                 failure.error.retry_after = retry_after;
+                failure.error.costs_attempt = false;
                 return failure;
             }
             408 | 425 | 500..=599 => {

@@ -29,7 +29,7 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{answer::Answer, breaker::Breaker, failure::Failure, limit::Limits, prompt::Prompt};
-use super::{SummarizeError, Summarizer, WeekText, Written};
+use super::{Availability, SummarizeError, Summarizer, WeekText, Written};
 use crate::{Clock, SystemClock, protocol::TokenUsage};
 
 pub use breaker::BreakerConfig;
@@ -170,6 +170,10 @@ impl Summarizer for OpenAiSummarizer {
         &self.engine
     }
 
+    fn availability(&self) -> Availability {
+        self.breaker.availability(Instant::now())
+    }
+
     async fn summarize(
         &self,
         week: WeekText,
@@ -180,6 +184,7 @@ impl Summarizer for OpenAiSummarizer {
             message: message.to_owned(),
             retryable: false,
             retry_after: None,
+            costs_attempt: true,
         };
         if !has_text(&week) {
             return Err(fault(FailureKind::NoText, "the week's diaries contain no text"));
@@ -239,7 +244,11 @@ fn has_text(week: &WeekText) -> bool {
 /// The failure of a request without a complete response. The error itself is not shown, because it
 /// contains the URL.
 fn transport_failure(error: &reqwest::Error, otherwise: Failure) -> Failure {
-    if error.is_timeout() { Failure::timed_out() } else { otherwise }
+    match error {
+        error if error.is_connect() => Failure::not_connected(),
+        error if error.is_timeout() => Failure::timed_out(),
+        _ => otherwise,
+    }
 }
 
 /// The first [`MAX_ERROR_BYTES`] of the body, as far as they arrive.
