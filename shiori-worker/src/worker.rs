@@ -217,6 +217,7 @@ impl Worker {
             let hint = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
+                () = health.token_refused.cancelled() => return Err(WorkerError::TokenRefused),
                 hint = self.queue.take() => hint,
             };
             let id = match hint {

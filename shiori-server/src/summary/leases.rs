@@ -157,6 +157,7 @@ impl Summaries {
                 .map_err(|_| SummaryError::LeaseLost)
         })
         .await
+        .map_err(lost_with_its_row)
     }
 
     /// Stores a worker's result. Idempotent under one lease.
@@ -200,6 +201,7 @@ impl Summaries {
                 .map_err(|_| SummaryError::LeaseLost)
         })
         .await
+        .map_err(lost_with_its_row)
     }
 
     /// Requeues or fails jobs whose lease has expired, and offers overdue hints again, at most
@@ -270,6 +272,14 @@ impl Summaries {
             self.offer(job).await;
         }
         Ok(())
+    }
+}
+
+/// To a worker, a deleted summary is a lost lease.
+fn lost_with_its_row(error: SummaryError) -> SummaryError {
+    match error {
+        SummaryError::NotFound => SummaryError::LeaseLost,
+        other => other,
     }
 }
 
