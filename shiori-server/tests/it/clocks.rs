@@ -101,7 +101,7 @@ async fn a_summary_requeued_at_one_server_is_claimed_at_another_in_time() {
         let (fast, slow) = (server(&cluster, skew).await, server(&cluster, -skew).await);
         let client = sign_up_on(&[&fast.url()]).await.remove(0);
         let handles = request_summaries(&client, 10).await;
-        let internal = RawClient::with_token(&fast.url(), cluster.internal_token());
+        let internal = RawClient::with_token(&fast.url(), TestCluster::internal_token());
         for handle in &handles {
             let path = format!("/api/internal/summaries/{}", handle.id());
             let token = LeaseToken::new();

@@ -160,11 +160,14 @@ async fn summaries_wait_for_the_model_until_their_patience_ends() {
     let worker = cluster.worker(&server.url(), &llm).await;
     let client = sign_up_on(&[&server.url()]).await.remove(0);
     let handles = request_summaries(&client, 28).await;
-    wait_until("the model is suspended", async || llm.calls() >= 28).await;
-    let calls = llm.calls();
-    // More than one probe later all of them still wait.
-    tokio::time::sleep(Duration::from_secs(35)).await;
-    assert!(llm.calls() <= calls + 5, "{} of {calls}", llm.calls());
+    // The breaker opens for 30 s after five failures; then a probe fails, too.
+    wait_until("the model is suspended", async || llm.calls() >= 5).await;
+    let (suspended, calls) = (tokio::time::Instant::now(), llm.calls());
+    wait_until("a probe is sent", async || {
+        suspended.elapsed() > Duration::from_secs(25) && llm.calls() > calls
+    })
+    .await;
+    assert!(llm.calls() < 28, "most did not reach the model: {}", llm.calls());
     for handle in &handles {
         let summary = handle.poll().await.unwrap();
         assert!(!summary.status.is_final() && summary.attempts < 5, "{summary:?}");

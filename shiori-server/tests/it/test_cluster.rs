@@ -153,7 +153,7 @@ impl TestCluster {
     }
 
     /// The token of the internal API of all servers.
-    pub fn internal_token(&self) -> &'static str {
+    pub fn internal_token() -> &'static str {
         INTERNAL_TOKEN
     }
 

@@ -87,10 +87,7 @@ impl Language {
         }
         // Korean uses Han characters, too; Japanese does so in every sentence, and among Kana.
         let is_japanese = kana * 10 >= kana + han;
-        let east_asian = match is_japanese {
-            true if kana > 0 => Self::Japanese,
-            _ => Self::Chinese,
-        };
+        let east_asian = if is_japanese && kana > 0 { Self::Japanese } else { Self::Chinese };
         let mut counts =
             vec![(hangul, Self::Korean), (kana + han, east_asian), (latin, Self::Latin)];
         for (nth, (_, name)) in OTHER_SCRIPTS.iter().enumerate() {

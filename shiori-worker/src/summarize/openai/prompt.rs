@@ -205,7 +205,7 @@ mod tests {
             ("Je suis allé au bord de la mer.", "in the language that most of the diary"),
         ] {
             let prompt =
-                Prompt::of(&week(vec![("".to_owned(), vec![text.to_owned()])]), 4_000, BOUNDARY);
+                Prompt::of(&week(vec![(String::new(), vec![text.to_owned()])]), 4_000, BOUNDARY);
             assert!(prompt.system.starts_with("You are"), "{text}");
             assert!(prompt.system.contains(asked), "{text}: {}", prompt.system);
         }
