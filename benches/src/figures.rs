@@ -24,7 +24,7 @@ impl Percentiles {
 }
 
 /// Prints a table of figures; with `SHIORI_BENCH_RECORD` set, also writes it to
-/// `benches/results/` and into the block of this name in the README or a guide.
+/// `benches/results/` and into the block of this name in `benches/README.md` or a guide.
 ///
 /// # Panics
 ///
@@ -50,7 +50,7 @@ fn write(name: &str, table: &str) -> io::Result<()> {
     let machine = machine();
     fs::create_dir_all(package.join("results"))?;
     fs::write(package.join(format!("results/{name}.md")), format!("{machine}\n\n{table}"))?;
-    for page in ["../README.md", "../docs/emotion-bert.md", "../shiori-sdk/docs/conflicts.md"] {
+    for page in ["README.md", "../docs/emotion-bert.md", "../shiori-sdk/docs/conflicts.md"] {
         let page = package.join(page);
         let text = fs::read_to_string(&page)?;
         let text = replace_block(&text, name, table);
