@@ -27,8 +27,10 @@
 //! # }
 //! ```
 //!
-//! The guide has pages on [conflicts](guide::conflicts), [summaries](guide::summaries) and
-//! [configuration](guide::configuration).
+//! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
+//! [summaries](guide::summaries), [errors](guide::errors), [configuration](guide::configuration) and
+//! [embedding the server](guide::embedding), and with the features of these names on `testing` and
+//! `blocking`.
 //!
 //! # Features
 //!
@@ -85,12 +87,24 @@ pub use {
 /// The guide: how to use the parts of the SDK together.
 #[cfg(all(feature = "client", any(doc, doctest)))]
 pub mod guide {
+    #[cfg(feature = "blocking")]
+    #[doc = include_str!("../docs/blocking.md")]
+    pub mod blocking {}
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
     #[doc = include_str!("../docs/conflicts.md")]
     pub mod conflicts {}
+    #[doc = include_str!("../docs/embedding.md")]
+    pub mod embedding {}
+    #[doc = include_str!("../docs/errors.md")]
+    pub mod errors {}
+    #[doc = include_str!("../docs/sessions.md")]
+    pub mod sessions {}
     #[doc = include_str!("../docs/summaries.md")]
     pub mod summaries {}
+    #[cfg(feature = "testing")]
+    #[doc = include_str!("../docs/testing.md")]
+    pub mod testing {}
 }
 
 /// The examples in the crate's README, compiled with the tests.
