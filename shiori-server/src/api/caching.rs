@@ -1,9 +1,9 @@
 //! How clients may keep responses: entity tags and cache headers.
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::response::Response;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{
-    HeaderMap, HeaderValue, Method,
+    HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, IF_NONE_MATCH, VARY},
 };
 use sha2::{Digest, Sha256};
@@ -12,17 +12,12 @@ use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
 /// Bytes of a tag's hash: two of the diaries of one client never share one.
 const TAG_BYTES: usize = 16;
 
-/// A user's data: only the user's own client keeps it, and asks again before each use. The response
-/// depends on who asks, and in which language.
-pub(super) async fn personal(request: Request, next: Next) -> Response {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let mut response = next.run(request).await;
-    if is_read {
-        let headers = response.headers_mut();
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
-        headers.append(VARY, HeaderValue::from_static("authorization, accept-language"));
-    }
-    response
+/// Marks the response to a read of a user's data: only the user's own client keeps it, and asks again
+/// before each use. The response depends on who asks, and in which language.
+pub(super) fn mark_personal(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
+    headers.append(VARY, HeaderValue::from_static("authorization, accept-language"));
 }
 
 /// The strong validator (RFC 9110, section 8.8) of a diary with its annotations. It is a hash, so that

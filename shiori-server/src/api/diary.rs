@@ -2,7 +2,6 @@
 
 use axum::{
     extract::State,
-    middleware,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -16,7 +15,7 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    caching::{etag, is_known, personal},
+    caching::{etag, is_known},
     caller::Caller,
     error::ApiError,
     extract::{Body, DateInPath, Params, RangeInQuery},
@@ -35,7 +34,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_diary, save_diary, delete_diary))
         .routes(routes!(list_diaries))
         .routes(routes!(archive_diary))
-        .route_layer(middleware::from_fn(personal))
 }
 
 /// Save a day's diary: a compare-and-swap on its version.

@@ -1,4 +1,5 @@
-//! What happens around every handler: request id, language, time limit, panics, metrics, log line.
+//! What happens around every handler: request id, language, time limit, panics, cache headers, metrics,
+//! log line.
 //!
 //! This is one layer with a future of its own, because axum allocates for each layer, and for each
 //! `middleware::from_fn` twice.
@@ -25,7 +26,7 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, instrument::Instrumented};
 use uuid::Uuid;
 
-use super::{error::ApiError, language::Language};
+use super::{caching::mark_personal, error::ApiError, language::Language};
 use crate::app::App;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,13 +39,19 @@ const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct RequestLayer {
     app: App,
     time_limit: Duration,
+    is_personal: bool,
 }
 
 impl RequestLayer {
     /// `time_limit` is until the head of the response; a streamed body, such as that of the event
     /// stream, is not limited.
     pub(super) fn new(app: &App, time_limit: Duration) -> Self {
-        Self { app: app.clone(), time_limit }
+        Self { app: app.clone(), time_limit, is_personal: false }
+    }
+
+    /// The same for routes that respond with a user's data.
+    pub(super) fn personal(&self) -> Self {
+        Self { is_personal: true, ..self.clone() }
     }
 }
 
@@ -97,7 +104,8 @@ where
         let handled = language.scope(handled);
         let handled = tokio::time::timeout(self.layer.time_limit, handled.instrument(span.clone()));
         let app = self.layer.app.clone();
-        let exchange = Exchange { app, id, method, matched, language, span, started };
+        let is_personal = self.layer.is_personal && matches!(method, "GET" | "HEAD");
+        let exchange = Exchange { app, is_personal, id, method, matched, language, span, started };
         ResponseFuture { handled, exchange: Some(exchange) }
     }
 }
@@ -141,6 +149,7 @@ where
 /// What is known of a request before it is handled.
 struct Exchange {
     app: App,
+    is_personal: bool,
     id: HeaderValue,
     method: &'static str,
     matched: Option<MatchedPath>,
@@ -156,6 +165,9 @@ impl Exchange {
         self.app.metrics.request(self.method, route, status, took);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.span.in_scope(|| tracing::info!(status, took_us, "answered"));
+        if self.is_personal {
+            mark_personal(&mut response);
+        }
         response.headers_mut().insert(X_REQUEST_ID.clone(), self.id);
         response
     }

@@ -47,12 +47,12 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     let long_polls = RequestLayer::new(app, request_timeout.saturating_add(app.limits.max_wait));
     let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
     let (routes, openapi) = OpenApiRouter::with_openapi(Description::openapi())
-        .merge(account::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
-        .route_layer((requests.clone(), body_limit))
-        .merge(summary::long_poll_routes().route_layer((long_polls, body_limit)))
+        .route_layer((requests.personal(), body_limit))
+        .merge(account::routes().route_layer((requests.clone(), body_limit)))
+        .merge(summary::long_poll_routes().route_layer((long_polls.personal(), body_limit)))
         .split_for_parts();
     let document = openapi.to_json().unwrap_or_default();
     let json = [(http::header::CONTENT_TYPE, "application/json")];

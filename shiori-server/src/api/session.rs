@@ -1,6 +1,6 @@
 //! Sessions: refresh and verify their tokens, list and end them.
 
-use axum::{extract::State, middleware};
+use axum::extract::State;
 use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
@@ -13,7 +13,6 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    caching::personal,
     caller::Caller,
     error::ApiError,
     extract::{Body, IdInPath},
@@ -32,7 +31,6 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(verify))
         .routes(routes!(list_sessions))
         .routes(routes!(end_session))
-        .route_layer(middleware::from_fn(personal))
 }
 
 /// Renew a session's tokens.

@@ -4,7 +4,6 @@ use std::{convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
-    middleware,
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -20,7 +19,6 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    caching::personal,
     caller::Caller,
     error::ApiError,
     extract::{Body, IdInPath, Params, RangeInQuery},
@@ -40,12 +38,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(cancel_summary))
         .routes(routes!(watch_summary))
         .routes(routes!(get_reflection))
-        .route_layer(middleware::from_fn(personal))
 }
 
 /// The route that waits, apart because its time-out is longer.
 pub(super) fn long_poll_routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(get_summary)).route_layer(middleware::from_fn(personal))
+    OpenApiRouter::new().routes(routes!(get_summary))
 }
 
 /// Request a week's summary. The response never waits for a model.
