@@ -5,6 +5,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::block;
+
 /// The words of the base, ours, theirs and the merged document, as numbers.
 pub(super) type Four = [Vec<u32>; 4];
 
@@ -77,6 +79,35 @@ pub(super) fn audit(parts: &[Part]) -> Findings {
         }
     }
     findings
+}
+
+/// Whether a side removed a word from one part and added it to another, given the words of base, ours
+/// and theirs in each part. Without that, and without a part that was taken as a whole, [`audit`]
+/// finds nothing.
+pub(super) fn has_moved<'p>(parts: impl Iterator<Item = [&'p [u32]; 3]> + Clone) -> bool {
+    [1, 2].into_iter().any(|side| {
+        let (mut removed, mut added) = (Vec::new(), Vec::new());
+        for part in parts.clone().filter(|part| part[0] != part[side]) {
+            let [mut before, mut after] = [part[0], part[side]].map(<[u32]>::to_vec);
+            before.sort_unstable();
+            after.sort_unstable();
+            removed.extend(difference(&before, &after));
+            added.extend(difference(&after, &before));
+        }
+        removed.sort_unstable();
+        added.sort_unstable();
+        block::shared(&removed, &added) > 0
+    })
+}
+
+/// The entries of an ascending list that another does not have as often.
+fn difference(list: &[u32], other: &[u32]) -> Vec<u32> {
+    let mut rest = other.iter().peekable();
+    let is_missing = |entry: &&u32| {
+        while rest.next_if(|other| other < entry).is_some() {}
+        rest.next_if(|other| other == entry).is_none()
+    };
+    list.iter().filter(is_missing).copied().collect()
 }
 
 /// Words that a side moved away for what the other wrote in the same part to have lost its place. A

@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
+    rc::Rc,
 };
 
 use serde::Deserialize;
@@ -94,8 +95,11 @@ impl Piece for Block<'_> {
     /// block, or by half of the words of the shorter. A block that was split is linked to each of
     /// its parts.
     fn links(a: &[Self], b: &[Self]) -> Vec<(Range<usize>, Range<usize>)> {
-        // What is alone on both sides needs no choice.
-        if a.len().saturating_mul(b.len()) < 2 {
+        // What is alone on both sides needs no choice, nor what was edited in place.
+        let is_edited = |(a, b): (&Self, &Self)| are_near(a.raw.get(), b.raw.get());
+        if a.len().saturating_mul(b.len()) < 2
+            || a.len() == b.len() && a.iter().zip(b).all(is_edited)
+        {
             return Vec::new();
         }
         let [a, b] = [a, b].map(Linked::of);
@@ -154,24 +158,30 @@ impl Linked {
     }
 }
 
+/// Whether two blocks begin and end alike, and differ in less than a quarter in between.
+fn are_near(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let (shorter, longer) = (one.len().min(other.len()), one.len().max(other.len()));
+    let start = one.iter().zip(other).take_while(|(a, b)| a == b).count();
+    let end = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+    4 * (start + end).min(shorter) > 3 * longer
+}
+
 /// Edits beyond which the words of two lists of blocks are taken to have nothing in common.
 const MAX_WORD_EDITS: usize = 200;
 
 /// The text of a block: its words as numbers, in reading order. Two words may rarely have the same.
 /// A node that is no text, such as a mention or an image, stands for a word.
 pub(super) fn words(block: &RawValue) -> Vec<u32> {
-    let mut words = Vec::new();
-    let mut push = |word: &dyn Fn(&mut DefaultHasher)| {
-        let mut hasher = DefaultHasher::new();
-        word(&mut hasher);
-        // Half of the bits are enough.
-        words.push(u32::try_from(hasher.finish() >> 32).unwrap_or_default());
-    };
+    // Few words have less than so many bytes, with their node.
+    let mut words = Vec::with_capacity(block.get().len() / 16);
+    // Half of the bits are enough.
+    let mut push = |hash: u64| words.push(u32::try_from(hash >> 32).unwrap_or_default());
     if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
         node.visit(&mut |node| {
-            segment::split(&node.text, Unit::Word, |sort, word| {
+            segment::split(&segment::normalized(&node.text), Unit::Word, |sort, word| {
                 if sort == Sort::Word {
-                    push(&|hasher| segment::normalized(word).hash(hasher));
+                    push(mix(word.as_bytes()));
                 }
             });
             if let Some(attrs) = node.attrs
@@ -179,7 +189,9 @@ pub(super) fn words(block: &RawValue) -> Vec<u32> {
                 && node.content.is_empty()
                 && matches!(Kind::of(&node.r#type), Kind::Unknown | Kind::Inline)
             {
-                push(&|hasher| (&node.r#type, Canonical::of(attrs)).hash(hasher));
+                let mut hasher = DefaultHasher::new();
+                (&node.r#type, Canonical::of(attrs)).hash(&mut hasher);
+                push(hasher.finish());
             }
         });
     }
@@ -242,6 +254,8 @@ pub(super) struct Numbering<'a> {
     by_sum: HashMap<u64, (Block<'a>, bool)>,
     /// Those that share their sum with others.
     by_value: HashMap<Canonical, Block<'a>>,
+    /// The words of each block that were asked for.
+    words: HashMap<u32, Rc<[u32]>>,
     next: u32,
 }
 
@@ -258,6 +272,11 @@ impl<'a> Numbering<'a> {
             Block { raw, ..*block }
         };
         list.iter().map(&mut number).collect()
+    }
+
+    /// The words of a block, see [`words`].
+    pub(super) fn words(&mut self, block: &Block<'_>) -> Rc<[u32]> {
+        self.words.entry(block.id).or_insert_with(|| words(block.raw).into()).clone()
     }
 
     pub(super) fn block(&mut self, raw: &'a RawValue) -> Block<'a> {
@@ -360,6 +379,9 @@ pub(super) fn matching_fillers<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)
 }
 
 fn matching<P: Piece>(a: &[P], b: &[P], is_wanted: impl Fn(&P) -> bool) -> Vec<(usize, usize)> {
+    if !a.iter().any(&is_wanted) || !b.iter().any(&is_wanted) {
+        return Vec::new();
+    }
     let ids = |pieces: &[P], other: u32| -> Vec<u32> {
         pieces.iter().map(|piece| if is_wanted(piece) { piece.id() } else { other }).collect()
     };

@@ -21,61 +21,62 @@
 //!
 //! # What is equal, and what is kept
 //!
-//! Blocks are equal when their JSON values are, whatever the order of keys. A block that is kept
-//! is kept to the letter, so node types, marks and attributes that this crate does not know
-//! survive. Where one side changed no more than the letter of a block, its letter is taken.
+//! Blocks are equal when their JSON values are, whatever the order of keys, and texts when they are
+//! canonically equivalent (Unicode NFC). What is kept is kept to the letter, so node types, marks
+//! and attributes that this crate does not know survive. If one side changed only the spelling, its
+//! spelling is used.
 //!
-//! # Inside a block that both sides changed
+//! # What both sides changed
 //!
-//! A block that both changed, and that is of the same type with both, is merged inside. (A
-//! paragraph may become a heading, or a list an ordered one, while the other side edits it.)
+//! A block of the same type on all sides is merged inside. (A paragraph may become a heading, a
+//! bullet list an ordered one, or a table cell a header.)
 //!
 //! - *Attributes and other fields* one by one: a task is ticked while its text is edited.
-//! - *What holds blocks*, such as lists, their items, quotes, tables, or a node that is unknown: its
-//!   children, as the blocks of the document are. Where together both sides removed all of them, the
-//!   block goes, too. The rows of a table keep the same width, or else overlap as a whole.
-//! - *Text*, which is any node with text in it: by words. White space, the punctuation around a
-//!   word, and each node that is no text, such as a mention, stand for themselves. *Code* is
-//!   merged by lines.
-//! - *Marks*, such as bold or a link, apart from the words: one side may mark a word while the other
-//!   corrects it. Where a side rewrote several words, they take the marks that the other gave to,
-//!   or took from, all of them alike; otherwise they are as they were written.
+//! - *Nodes that contain blocks*, such as lists, items, quotes and unknown nodes: their children, as
+//!   the blocks of the document. If both sides together removed all children, the node is removed,
+//!   or keeps an empty paragraph if its parent needs it.
+//! - *Tables* by rows and columns, then by cells. A table with merged cells is merged only if both
+//!   sides left its shape as it was.
+//! - *Text* by words. White space, punctuation and inline nodes such as a mention are units of their
+//!   own. Scripts without spaces are segmented by UAX #29. *Code* is merged by lines.
+//! - *Marks*, such as bold or a link, independently of the words. A side that rewrote words takes the
+//!   marks that the other side gave to all of them, or took from all of them.
+//! - *Text that was moved among blocks*: a paragraph that was split or joined, an item that was sunk
+//!   or lifted, a block that was wrapped. The text of neighbouring blocks is merged as one, so an
+//!   edit of the other side goes to the block that has the words now.
 //!
-//! Neighbouring text with the same marks becomes one node; a node that has the text and the marks
-//! that it had before is kept to the letter.
+//! Both sides may do so at one place:
 //!
-//! # Where both sides worked at one place
+//! - *Both inserted*: both insertions are kept, theirs first, because it was saved first. This is not
+//!   an overlap. A space separates words that would run together.
+//! - *Both inserted the same*: it is kept once. A merge cannot distinguish two users who wrote the
+//!   same line from one whose save was repeated after a lost response. What one side inserted twice
+//!   stays twice. An insertion that contains the other one in order replaces it.
+//! - *Both changed or removed the same blocks, words or attributes*, and differently: an [`Overlap`]
+//!   with its place, resolved as [`OnOverlap`] requests. [`merge3`] keeps both. If most words of a
+//!   block overlap, the result would be unreadable, so the block overlaps as a whole and is kept
+//!   twice. Of two values of an attribute, or two marks that exclude each other, ours is kept.
+//! - *Both moved the same text*, to different places: an overlap, because it would be there twice.
 //!
-//! - *Both inserted at one place*, such as the end: both insertions are kept, theirs first since
-//!   it was saved first. That is no overlap. Words are parted by a space where neither side wrote
-//!   one, and what goes right behind a word, such as its full stop, stays there.
-//! - *Both inserted the same block there*: it comes once. A merge cannot tell two people who wrote
-//!   the same line from one who sent it twice, and the second is what happens when an answer is
-//!   lost and a save is made again; were it kept twice, every such repetition would double the
-//!   text. A block that one side inserted twice stays twice. Empty paragraphs and rules are
-//!   never taken for the same text; they stay with the text around them. The same holds for what
-//!   one inserted right beside a change of the other that ends or begins with it. Words come once
-//!   where all that one side inserted begins or ends what the other did.
-//! - *Both changed or removed the same block, words or attribute*, and not to the same: an
-//!   [`Overlap`], which tells its place, and is resolved there as [`OnOverlap`] says. [`merge3`]
-//!   keeps both: for words, what theirs wrote there and then what ours did. Where the words that
-//!   both changed are as many as those that both left alone, or more, or one side emptied the text,
-//!   nobody could read that: the whole block overlaps, and is kept twice. So it does where both gave
-//!   an attribute or field a different text; of two numbers or truth values ours is taken.
+//! A change of one side is never an overlap alone, even next to an insertion of the other. A mark on
+//! a word that the other side removed is removed with the word.
 //!
-//! What one side changed and the other left alone is no overlap, even when the other changed or
-//! inserted right beside it. A mark on a word that the other side removed goes with the word.
+//! # What a merge guarantees
 //!
-//! # Totality and bounds
+//! If the usual editors (ProseMirror, TipTap) accept the three documents, they accept the result. A
+//! merge without overlaps repeats no text, loses no text that a side inserted, restores none that a
+//! side removed, and merging a side into its result again changes nothing. A merge that would break
+//! the last rule reports an overlap.
 //!
-//! The merge has no I/O and never fails, and the same documents always give the same result. Its
-//! work grows with the size of the documents times a bounded number of edits: when two documents
-//! hold the same blocks in a wildly different order (more than 1,000 edits apart, new and removed
-//! blocks not counted), all between what they begin and end with is taken to have been changed, and
-//! so it is of two texts that are 100 edits of their common words apart. Nodes are looked into down
-//! to a depth of 64, up to 1,000 fields and some 50,000 words each, and as long as that does not read
-//! the documents more than 8 times in all; beyond, what both changed overlaps as a whole. The result may have more nodes than
-//! [`DocumentLimits`](crate::DocumentLimits) allow; a server refuses it then.
+//! # Bounds
+//!
+//! A merge has no I/O and never fails, and the same documents give the same result. Its work is
+//! proportional to the size of the documents times a bounded number of edits. Blocks that are more
+//! than 1,000 edits apart, not counting new and removed ones, are taken to be changed from the first
+//! difference to the last, and so are texts that are 100 edits of their common words apart. Nodes
+//! are merged inside down to a depth of 64, up to 1,000 fields and 100,000 units of text each, as
+//! long as that reads the documents at most 8 times; beyond that, what both changed overlaps as a
+//! whole. The result may exceed [`DocumentLimits`](crate::DocumentLimits); a server rejects it then.
 
 mod audit;
 mod block;
@@ -152,8 +153,8 @@ pub fn merge3_with(
     merge_once([base, ours, theirs], on_overlap, true).0
 }
 
-/// Whether the merge gives the same when either side is merged into it again, as happens when an
-/// answer is lost and a save is made again. It does for both orders of the sides, or for none.
+/// Whether merging either side into the result again gives the same document, for both orders of the
+/// sides. This happens when a save is repeated after a lost response.
 fn is_stable([base, ours, theirs]: [&Document; 3], merged: &Merged) -> bool {
     let is_stable = |ours, theirs, document: &Document| {
         is_repeated([base, ours, document], document)
@@ -174,16 +175,16 @@ fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> boo
     again.overlaps.is_empty() && again.document == *document
 }
 
-/// Merges without a look at what a repetition gives; the second result is whether it may give
-/// something else. Where `is_reported`, the parts that are the reason are overlaps.
+/// Merges without checking a repetition. The second result is whether a repetition could give another
+/// document. With `reports_involved`, the parts that are the reason are overlaps.
 fn merge_once(
     [base, ours, theirs]: [&Document; 3],
     on_overlap: OnOverlap,
-    is_reported: bool,
+    reports_involved: bool,
 ) -> (Merged, bool) {
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
     let mut context = Context::new(on_overlap, bytes);
-    context.reports_involved = is_reported;
+    context.reports_involved = reports_involved;
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.

@@ -116,8 +116,10 @@ fn replayed(
     for region in regions.iter().filter(|region| is_changed(region)) {
         let slices = slices(&region::hull(std::slice::from_ref(region)), three);
         for (which, blocks) in slices.into_iter().enumerate() {
-            for word in blocks.iter().flat_map(|block| block::words(block.raw)) {
-                words.entry(word).or_default()[which] += 1;
+            for block in blocks {
+                for word in context.numbering.words(block).iter() {
+                    words.entry(*word).or_default()[which] += 1;
+                }
             }
         }
     }
@@ -248,12 +250,19 @@ fn of_nodes([base, ours, theirs]: [Range<usize>; 3]) -> Overlap {
 /// Reports overlaps where the words of parts that were merged apart do not add up.
 fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
     let changed: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].is_changed).collect();
-    let audited = changed.iter().map(|&i| {
+    let numbering = &mut context.numbering;
+    let words = changed.iter().map(|&i| {
+        slices(&parts[i].hull, three).map(|blocks| -> Vec<u32> {
+            blocks.iter().flat_map(|block| numbering.words(block).to_vec()).collect()
+        })
+    });
+    let words: Vec<_> = words.collect();
+    let is_taken = parts.iter().any(|part| part.is_taken);
+    if !is_taken && !audit::has_moved(words.iter().map(|words| words.each_ref().map(|w| &w[..]))) {
+        return;
+    }
+    let audited = changed.iter().zip(words).map(|(&i, [b, o, t])| {
         let part = &parts[i];
-        let words = |blocks: &[Block<'_>]| -> Vec<u32> {
-            blocks.iter().flat_map(|block| block::words(block.raw)).collect()
-        };
-        let [b, o, t] = slices(&part.hull, three).map(words);
         let merged = part.blocks.iter().flat_map(|block| block::words(block)).collect();
         audit::Part {
             words: [b, o, t, merged],

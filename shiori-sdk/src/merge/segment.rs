@@ -25,11 +25,18 @@ pub(super) enum Sort {
 
 /// The composed form (NFC) of a text: texts with the same are canonically equivalent.
 pub(super) fn normalized(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+    if text.chars().all(is_always_composed) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(text.nfc().collect())
     }
+}
+
+/// Whether the character is composed and combines with no other before it. Faster than the tables,
+/// for the characters that most texts are made of.
+fn is_always_composed(c: char) -> bool {
+    matches!(c, ..'\u{300}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}'
+        | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
 }
 
 /// Splits text into tokens, which together are the whole text.

@@ -95,7 +95,13 @@ pub(super) fn combine<'a, 'n>(
     for group in region::groups(&regions, |place| b.tokens[place].is_filler()) {
         composer.group(group);
     }
-    let findings = audit::audit(&composer.parts);
+    let parts = &composer.parts;
+    let words = parts.iter().map(|part| [0, 1, 2].map(|which| &part.words[which][..]));
+    let findings = if parts.iter().any(|part| part.is_taken) || audit::has_moved(words) {
+        audit::audit(parts)
+    } else {
+        audit::Findings::default()
+    };
     composer.context.is_involved |= !findings.moved.is_empty();
     if !findings.broken.is_empty() {
         return None;

@@ -178,7 +178,8 @@ impl<'n> Words<'n> {
         parts: impl IntoIterator<Item = Part<'n>>,
         unit: Unit,
     ) -> Side<'n> {
-        let mut side = Side { tokens: Vec::new(), offsets: vec![0] };
+        let mut side = Side { tokens: Vec::with_capacity(64), offsets: Vec::with_capacity(64) };
+        side.offsets.push(0);
         let mut offset = 0;
         let mut push = |key, sort, text, marks, part, len| {
             let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
@@ -195,11 +196,18 @@ impl<'n> Words<'n> {
                 Part::Atom(id) => push(Key::Node(id), Sort::Word, "", 0, part, 1),
                 Part::Space => {}
                 Part::Inline(node) => match &node.content {
-                    Content::Text { text, marks } => segment::split(text, unit, |sort, text| {
-                        let len = text.chars().map(char::len_utf16).sum();
-                        let key = Key::Text(segment::normalized(text));
-                        push(key, sort, text, *marks, part, len);
-                    }),
+                    Content::Text { text, marks } => {
+                        let is_composed = matches!(segment::normalized(text), Cow::Borrowed(_));
+                        segment::split(text, unit, |sort, text| {
+                            let len = text.chars().map(char::len_utf16).sum();
+                            let normalized = if is_composed {
+                                Cow::Borrowed(text)
+                            } else {
+                                segment::normalized(text)
+                            };
+                            push(Key::Text(normalized), sort, text, *marks, part, len);
+                        });
+                    }
                     Content::Leaf { id, is_break } => {
                         let sort = if *is_break { Sort::White } else { Sort::Word };
                         push(Key::Node(*id), sort, "", 0, part, 1);

@@ -7,7 +7,8 @@
 //! SHIORI_MERGE_TRIPLES=100000 cargo test --release -p shiori-sdk --no-default-features --lib judge -- --nocapture
 //! ```
 //!
-//! With `SHIORI_MERGE_NDJSON=FILE`, what was judged is written there, for `tools/editor-judge`.
+//! With `SHIORI_MERGE_NDJSON=FILE`, the judged documents are written there, for
+//! `tools/editor-judge`.
 
 mod ledger;
 pub(super) mod schema;
@@ -39,6 +40,8 @@ fn document(value: &Value) -> Document {
 
 struct Judged {
     merged: Value,
+    /// The merged documents by policy, where there are overlaps.
+    resolved: Vec<(OnOverlap, Value)>,
     overlaps: usize,
     faults: Vec<(Fault, String)>,
 }
@@ -58,9 +61,12 @@ fn judge(triple: &Triple) -> Judged {
     };
     open(OnOverlap::KeepBoth, &value);
     // Without an overlap the policies do the same.
+    let mut resolved = Vec::new();
     if !merged.overlaps.is_empty() {
         for policy in [OnOverlap::Ours, OnOverlap::Theirs] {
-            open(policy, &merge3_with(&base, &ours, &theirs, policy).document.to_value());
+            let document = merge3_with(&base, &ours, &theirs, policy).document.to_value();
+            open(policy, &document);
+            resolved.push((policy, document));
         }
     }
     let is_silent = merged.overlaps.is_empty();
@@ -79,7 +85,7 @@ fn judge(triple: &Triple) -> Judged {
             }
         }
     }
-    Judged { merged: value, overlaps: merged.overlaps.len(), faults }
+    Judged { merged: value, resolved, overlaps: merged.overlaps.len(), faults }
 }
 
 #[test]
@@ -125,10 +131,13 @@ fn edits_of_every_habit_are_judged() {
                 shortest.truncate(EXAMPLES);
             }
             if let Some(file) = &mut ndjson {
+                let mut merged = json!({"KeepBoth": judged.merged});
+                for (policy, document) in judged.resolved {
+                    merged[format!("{policy:?}")] = document;
+                }
                 let line = json!({
                     "habit": format!("{habit:?}"), "seed": seed, "base": triple.base,
-                    "ours": triple.ours, "theirs": triple.theirs, "merged": judged.merged,
-                    "overlaps": judged.overlaps,
+                    "ours": triple.ours, "theirs": triple.theirs, "merged": merged,
                 });
                 writeln!(file, "{line}").expect("room in the file");
             }
