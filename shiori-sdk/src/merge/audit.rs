@@ -84,10 +84,10 @@ pub(super) fn audit(parts: &[Part]) -> Findings {
 /// Whether a side removed a word from one part and added it to another, given the words of base, ours
 /// and theirs in each part. Without that, and without a part that was taken as a whole, [`audit`]
 /// finds nothing.
-pub(super) fn has_moved<'p>(parts: impl Iterator<Item = [&'p [u32]; 3]> + Clone) -> bool {
+pub(super) fn has_moved(parts: &[[&[u32]; 3]]) -> bool {
     [1, 2].into_iter().any(|side| {
         let (mut removed, mut added) = (Vec::new(), Vec::new());
-        for part in parts.clone().filter(|part| part[0] != part[side]) {
+        for part in parts.iter().filter(|part| part[0] != part[side]) {
             let [mut before, mut after] = [part[0], part[side]].map(<[u32]>::to_vec);
             before.sort_unstable();
             after.sort_unstable();

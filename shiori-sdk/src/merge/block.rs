@@ -27,8 +27,8 @@ pub(super) trait Piece {
     /// Pieces with the same number are equal.
     fn id(&self) -> u32;
 
-    /// Whether it belongs to what is around it, such as an empty paragraph: two of them being equal
-    /// says nothing.
+    /// Whether it belongs to its neighbours, such as an empty paragraph: two equal ones need not be
+    /// the same one.
     fn is_filler(&self) -> bool;
 
     /// Whether as many pieces in place of as many are each in the place of one.
@@ -171,7 +171,7 @@ fn are_near(one: &str, other: &str) -> bool {
 const MAX_WORD_EDITS: usize = 200;
 
 /// The text of a block: its words as numbers, in reading order. Two words may rarely have the same.
-/// A node that is no text, such as a mention or an image, stands for a word.
+/// A node without text, such as a mention or an image, counts as a word.
 pub(super) fn words(block: &RawValue) -> Vec<u32> {
     // Few words have less than so many bytes, with their node.
     let mut words = Vec::with_capacity(block.get().len() / 16);
@@ -264,7 +264,7 @@ impl<'a> Numbering<'a> {
     pub(super) fn blocks(&mut self, list: &[&'a RawValue], from: &[Block<'a>]) -> Vec<Block<'a>> {
         let mut at = 0;
         let mut number = |&raw: &&'a RawValue| {
-            // What was left alone stands a few blocks on.
+            // An unchanged block is at most a few blocks ahead.
             let near = from.iter().enumerate().skip(at).take(4);
             let mut equal = near.filter(|(_, block)| block.raw.get() == raw.get());
             let Some((i, block)) = equal.next() else { return self.block(raw) };
@@ -390,7 +390,7 @@ fn matching<P: Piece>(a: &[P], b: &[P], is_wanted: impl Fn(&P) -> bool) -> Vec<(
 
 /// All of both lists, each in its own order, the first before the second where they differ. What
 /// they share comes once: a block that is `n` times in the one and `m` times in the other is
-/// `max(n, m)` times in the union. Fillers are not shared that way, but go with their own text.
+/// `max(n, m)` times in the union. Fillers are not shared: they stay with their neighbours.
 pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<'a>> {
     let matches = matching(first, second, |block| !block.is_filler);
 

@@ -20,11 +20,11 @@ pub(super) struct Context<'a> {
     pub(super) on_overlap: OnOverlap,
     pub(super) numbering: Numbering<'a>,
     pub(super) overlaps: Vec<Overlap>,
-    /// Whether something was merged that may turn out otherwise when the merge is repeated: text that
-    /// was moved among blocks, or pieces such as blank lines that are like any other.
-    pub(super) is_involved: bool,
-    /// Whether such parts of the document are overlaps.
-    pub(super) reports_involved: bool,
+    /// Whether something was merged for which a repetition of the merge may give another result: text
+    /// that was moved among blocks, or pieces that are equal by chance, such as blank lines.
+    pub(super) is_fragile: bool,
+    /// Whether fragile parts of the document are overlaps.
+    pub(super) reports_fragile: bool,
     /// The node whose content is being merged.
     path: Vec<Step>,
     /// Bytes that may still be looked into.
@@ -37,8 +37,8 @@ impl Context<'_> {
             on_overlap,
             numbering: Numbering::default(),
             overlaps: Vec::new(),
-            is_involved: false,
-            reports_involved: false,
+            is_fragile: false,
+            reports_fragile: false,
             path: Vec::new(),
             budget: bytes.saturating_mul(MAX_DESCENTS),
         }

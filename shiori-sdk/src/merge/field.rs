@@ -55,7 +55,7 @@ pub(super) struct Node<'a> {
     /// All but the content.
     pub(super) fields: Fields<'a>,
     pub(super) content: Vec<&'a RawValue>,
-    /// Where the content stands among the fields, if it has any.
+    /// The position of the content among the fields, if it has any.
     pub(super) content_at: Option<usize>,
 }
 

@@ -333,7 +333,7 @@ impl<'a> Tree<'_, 'a, '_> {
     }
 
     /// The nodes around a block that one side alone inserted: where it was in the same ones as the
-    /// block before it, and the other side put that one into others, it goes along.
+    /// block before it, and the other side moved that one into others, it is moved, too.
     fn inherited(
         &self,
         leaves: &[Option<usize>; 3],

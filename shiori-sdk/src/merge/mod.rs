@@ -146,8 +146,8 @@ pub fn merge3_with(
     if let Some(document) = unmerged(base, ours, theirs) {
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
-    let (merged, is_involved) = merge_once([base, ours, theirs], on_overlap, false);
-    if !is_involved || !merged.overlaps.is_empty() || is_stable([base, ours, theirs], &merged) {
+    let (merged, is_fragile) = merge_once([base, ours, theirs], on_overlap, false);
+    if !is_fragile || !merged.overlaps.is_empty() || is_stable([base, ours, theirs], &merged) {
         return merged;
     }
     merge_once([base, ours, theirs], on_overlap, true).0
@@ -176,15 +176,15 @@ fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> boo
 }
 
 /// Merges without checking a repetition. The second result is whether a repetition could give another
-/// document. With `reports_involved`, the parts that are the reason are overlaps.
+/// document. With `reports_fragile`, the parts that are the reason are overlaps.
 fn merge_once(
     [base, ours, theirs]: [&Document; 3],
     on_overlap: OnOverlap,
-    reports_involved: bool,
+    reports_fragile: bool,
 ) -> (Merged, bool) {
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
     let mut context = Context::new(on_overlap, bytes);
-    context.reports_involved = reports_involved;
+    context.reports_fragile = reports_fragile;
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
@@ -214,7 +214,7 @@ fn merge_once(
     }
     let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
     let document = Document::from_fields(&fields);
-    (Merged { document, overlaps: context.overlaps }, context.is_involved)
+    (Merged { document, overlaps: context.overlaps }, context.is_fragile)
 }
 
 /// What [`merge3`] makes of three documents.
@@ -223,8 +223,8 @@ fn merge_once(
 pub struct Merged {
     /// The merged document. After [`OnOverlap::Fail`] it is of use only when `overlaps` is empty.
     pub document: Document,
-    /// Where both sides changed the same, in the order of the document. Whatever
-    /// [`OnOverlap`] says, they are the same.
+    /// Where both sides changed the same, in the order of the document. They do not
+    /// depend on [`OnOverlap`].
     pub overlaps: Vec<Overlap>,
 }
 

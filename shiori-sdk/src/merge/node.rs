@@ -43,56 +43,55 @@ pub(super) fn children<'a>(
     {
         return borrowed(three[which]);
     }
-    context.is_involved |= our.has_copies(base) || their.has_copies(base);
+    context.is_fragile |= our.has_copies(base) || their.has_copies(base);
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(regions.len());
     for group in region::groups(&regions, |place| base[place].is_filler()) {
         let hull = region::hull(group);
-        let was_involved = mem::take(&mut context.is_involved);
+        let was_fragile = mem::take(&mut context.is_fragile);
         let from = parts.len();
         let changed = group.iter().filter(|region| !matches!(region.kind, region::Kind::Kept));
         let changed = changed.count();
-        let is_one_each = |region: &Region<'_>| {
-            slices(&region::hull(std::slice::from_ref(region)), three).iter().all(|s| s.len() == 1)
-        };
-        context.is_involved |= changed > 1 && !group.iter().all(is_one_each);
+        let is_one_each =
+            |region: &Region<'_>| slices(&region.hull(), three).iter().all(|s| s.len() == 1);
+        context.is_fragile |= changed > 1 && !group.iter().all(is_one_each);
         if changed > 1
             && let Some(which) = did_all(&hull, base, &our, &their)
         {
             let side = if which == 1 { ours } else { theirs };
             let blocks = borrowed(&side[hull[which].clone()]);
-            context.is_involved = true;
+            context.is_fragile = true;
             let overlaps = Vec::new();
             let (is_changed, is_taken) = (true, true);
-            parts.push(Part { hull, is_changed, is_taken, is_involved: false, blocks, overlaps });
+            parts.push(Part { hull, is_changed, is_taken, is_fragile: false, blocks, overlaps });
         } else {
             for region in group {
-                let hull = region::hull(std::slice::from_ref(region));
+                let hull = region.hull();
                 let reported = context.overlaps.len();
                 let side = did_all(&hull, base, &our, &their);
                 let blocks = merge_region(context, parent, region, side, three);
                 let overlaps = context.overlaps.split_off(reported);
                 let is_changed = !matches!(region.kind, region::Kind::Kept);
-                context.is_involved |= our.has_filler(&hull[0], &hull[1], base)
+                context.is_fragile |= our.has_filler(&hull[0], &hull[1], base)
                     || their.has_filler(&hull[0], &hull[2], base);
                 let is_taken = side.is_some();
                 parts.push(Part {
                     hull,
                     is_changed,
                     is_taken,
-                    is_involved: false,
+                    is_fragile: false,
                     blocks,
                     overlaps,
                 });
             }
         }
-        parts[from..].iter_mut().for_each(|part| part.is_involved = context.is_involved);
-        context.is_involved |= was_involved;
+        parts[from..].iter_mut().for_each(|part| part.is_fragile = context.is_fragile);
+        context.is_fragile |= was_fragile;
     }
     if !our_changes.is_empty() && !their_changes.is_empty() {
         audit(context, three, &mut parts);
     }
-    if parent == Kind::Document && context.reports_involved {
-        report_involved(context, three, &mut parts);
+    if parent == Kind::Document && context.reports_fragile {
+        report_fragile(context, three, &mut parts);
     }
     let mut merged = Vec::new();
     for part in parts {
@@ -114,7 +113,7 @@ fn replayed(
     let last = regions.iter().rposition(is_changed)?;
     let hull = region::hull(&regions[first..=last]);
     for region in regions.iter().filter(|region| is_changed(region)) {
-        let slices = slices(&region::hull(std::slice::from_ref(region)), three);
+        let slices = slices(&region.hull(), three);
         for (which, blocks) in slices.into_iter().enumerate() {
             for block in blocks {
                 for word in context.numbering.words(block).iter() {
@@ -141,8 +140,8 @@ struct Part<'a> {
     is_changed: bool,
     /// Whether one side's version was taken as a whole, though both changed it.
     is_taken: bool,
-    /// See [`Context::is_involved`].
-    is_involved: bool,
+    /// See [`Context::is_fragile`].
+    is_fragile: bool,
     blocks: Vec<Cow<'a, RawValue>>,
     overlaps: Vec<Overlap>,
 }
@@ -163,7 +162,7 @@ fn merge_region<'a>(
     did_all: Option<usize>,
     three: Three<'_, 'a>,
 ) -> Vec<Cow<'a, RawValue>> {
-    let hull = region::hull(std::slice::from_ref(region));
+    let hull = region.hull();
     let [b, o, t] = slices(&hull, three);
     match region.kind {
         region::Kind::Kept => {
@@ -177,7 +176,7 @@ fn merge_region<'a>(
             let [_, ours, theirs] = three;
             // What was removed may be found to have been replaced by what the other inserted.
             let mut changes = our_changes.iter().chain(their_changes);
-            context.is_involved |= changes.any(|change| change.side.is_empty());
+            context.is_fragile |= changes.any(|change| change.side.is_empty());
             let theirs = their_changes.iter().map(|change| (change, theirs));
             let ours = our_changes.iter().map(|change| (change, ours));
             let mut changes: Vec<_> = theirs.chain(ours).collect();
@@ -190,7 +189,7 @@ fn merge_region<'a>(
         region::Kind::Overlap { ours: our_changes, theirs: their_changes } => {
             let [_, ours, theirs] = three;
             let (our, their) = (added(ours, our_changes), added(theirs, their_changes));
-            context.is_involved |= did_all.is_some();
+            context.is_fragile |= did_all.is_some();
             match did_all {
                 Some(1) => return borrowed(o),
                 Some(_) => return borrowed(t),
@@ -216,7 +215,7 @@ fn merge_region<'a>(
                 return inside.into_iter().map(Cow::Owned).collect();
             }
             let flowed = flow(context, [b, o, t]);
-            context.is_involved |= flowed.is_some();
+            context.is_fragile |= flowed.is_some();
             if let Some(flowed) = &flowed
                 && !flowed.overlap
             {
@@ -258,7 +257,8 @@ fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<
     });
     let words: Vec<_> = words.collect();
     let is_taken = parts.iter().any(|part| part.is_taken);
-    if !is_taken && !audit::has_moved(words.iter().map(|words| words.each_ref().map(|w| &w[..]))) {
+    let by_part: Vec<_> = words.iter().map(|three| three.each_ref().map(Vec::as_slice)).collect();
+    if !is_taken && !audit::has_moved(&by_part) {
         return;
     }
     let audited = changed.iter().zip(words).map(|(&i, [b, o, t])| {
@@ -274,8 +274,8 @@ fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<
     let audited: Vec<_> = audited.collect();
     let findings = audit::audit(&audited);
     for &moved in &findings.moved {
-        parts[changed[moved]].is_involved = true;
-        context.is_involved = true;
+        parts[changed[moved]].is_fragile = true;
+        context.is_fragile = true;
     }
     for broken in findings.broken {
         report_part(context, three, &mut parts[changed[broken]]);
@@ -283,10 +283,10 @@ fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<
 }
 
 /// Reports overlaps where a repetition of the merge may give something else.
-fn report_involved<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
-    let is_any = parts.iter().any(|part| part.is_changed && part.is_involved);
+fn report_fragile<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
+    let is_any = parts.iter().any(|part| part.is_changed && part.is_fragile);
     for part in parts {
-        if part.is_changed && (part.is_involved || !is_any) && part.overlaps.is_empty() {
+        if part.is_changed && (part.is_fragile || !is_any) && part.overlaps.is_empty() {
             report_part(context, three, part);
         }
     }
@@ -440,7 +440,7 @@ fn node<'a>(context: &mut Context<'a>, parent: Kind, three: [&'a RawValue; 3]) -
         let unit = if kind == Kind::Code { Unit::Line } else { Unit::Word };
         text::merge(context, contents, unit, !parent.takes_twice(kind))?
     } else if kind == Kind::Table {
-        context.is_involved = true;
+        context.is_fragile = true;
         table::merge(context, contents, &mut |context, steps, cells| cell(context, steps, cells))?
     } else {
         let b = context.numbering.blocks(&b.content, &[]);

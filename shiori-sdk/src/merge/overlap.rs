@@ -32,7 +32,7 @@ pub enum OverlapKind {
     /// Words of a text block, or lines of code. The ranges are of offsets in the node at the path as
     /// editors count them: UTF-16 code units of text, and one for each node that is no text.
     Text,
-    /// A mark of the same words, such as a link that each led elsewhere. The ranges are as those of
+    /// A mark of the same words, such as a link with two different targets. The ranges are as those of
     /// [`Text`](Self::Text). The words cannot hold both, so they have ours, and theirs under
     /// [`OnOverlap::Theirs`].
     Marks,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::block::{self, Piece};
 
-/// A stretch of the base and what stands in its place on one side.
+/// A range of the base and the range that replaces it on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) base: Range<usize>,
@@ -114,6 +114,13 @@ pub(super) struct Region<'a> {
     pub(super) kind: Kind<'a>,
 }
 
+impl Region<'_> {
+    /// The ranges in base, ours and theirs.
+    pub(super) fn hull(&self) -> [Range<usize>; 3] {
+        [self.base.clone(), self.ours.clone(), self.theirs.clone()]
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
     /// Both sides left it as it was.
@@ -173,19 +180,13 @@ pub(super) fn groups<'r, 'c>(
     regions.chunk_by(|one, next| !is_anchor(one) && !is_anchor(next)).collect()
 }
 
-/// All that a group takes of the three lists.
+/// The ranges of a group in the three lists.
 pub(super) fn hull(group: &[Region<'_>]) -> [Range<usize>; 3] {
-    let [first, .., last] = group else {
-        let only = group.first();
-        return only.map_or([0..0, 0..0, 0..0], |region| {
-            [region.base.clone(), region.ours.clone(), region.theirs.clone()]
-        });
+    let (Some(first), Some(last)) = (group.first(), group.last()) else {
+        return [0..0, 0..0, 0..0];
     };
-    [
-        first.base.start..last.base.end,
-        first.ours.start..last.ours.end,
-        first.theirs.start..last.theirs.end,
-    ]
+    let (first, last) = (first.hull(), last.hull());
+    [0, 1, 2].map(|which| first[which].start..last[which].end)
 }
 
 /// One side of the merge, up to where it has been read.

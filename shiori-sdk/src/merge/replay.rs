@@ -42,7 +42,7 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
     }
     for change in &since {
         is_gone[change.base.clone()].fill(true);
-        // What the part inserted in one go, nobody else can have written in the middle of.
+        // No other edit can be in the middle of an insertion of the part.
         let Range { start, end } = change.base;
         let is_within = start > 0 && end < part.len() && is_new[start - 1] && is_new[end];
         if is_within && all[change.side.clone()].iter().any(|sign| sign.sort != Sort::White) {
@@ -172,7 +172,7 @@ impl Signs {
         };
         let name = node.fields.text("type").unwrap_or_default();
         if let Some(text) = node.fields.text("text") {
-            // Their order says nothing.
+            // Their order has no meaning.
             let mut marks: Vec<u64> = elements(&node.fields, "marks")
                 .into_iter()
                 .map(|m| hash(&Canonical::of(m)))

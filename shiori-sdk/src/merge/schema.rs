@@ -82,7 +82,7 @@ impl Kind {
         )
     }
 
-    /// Whether it may stand among blocks. What is unknown may.
+    /// Whether it may be a sibling of blocks. Unknown nodes may.
     fn is_block(self) -> bool {
         !matches!(
             self,
@@ -138,7 +138,7 @@ impl Kind {
         }
     }
 
-    /// Whether both versions of a child may stand in it, one behind the other.
+    /// Whether it may contain both versions of a child, one after the other.
     pub(super) fn takes_twice(self, child: Self) -> bool {
         !matches!((self, child), (Self::Details, _))
     }

@@ -199,7 +199,7 @@ fn sorted(words: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 /// Pairs of lines that share words, in order, so that together they share the most. Lines without
-/// words go with any, and where no line was added or removed, each may go with its own.
+/// words match any line; if no line was added or removed, each line also matches the one at its place.
 fn matching(base: &[Vec<u32>], side: &[Vec<u32>]) -> Option<Vec<(usize, usize)>> {
     let (n, m) = (base.len(), side.len());
     if n.saturating_mul(m) > MAX_PAIRS {

@@ -96,13 +96,15 @@ pub(super) fn combine<'a, 'n>(
         composer.group(group);
     }
     let parts = &composer.parts;
-    let words = parts.iter().map(|part| [0, 1, 2].map(|which| &part.words[which][..]));
-    let findings = if parts.iter().any(|part| part.is_taken) || audit::has_moved(words) {
+    let by_part: Vec<_> =
+        parts.iter().map(|part| [0, 1, 2].map(|which| part.words[which].as_slice())).collect();
+    let is_taken = parts.iter().any(|part| part.is_taken);
+    let findings = if is_taken || audit::has_moved(&by_part) {
         audit::audit(parts)
     } else {
         audit::Findings::default()
     };
-    composer.context.is_involved |= !findings.moved.is_empty();
+    composer.context.is_fragile |= !findings.moved.is_empty();
     if !findings.broken.is_empty() {
         return None;
     }
@@ -161,7 +163,7 @@ impl<'n> Composer<'_, '_, 'n> {
         let changed = group.iter().filter(|region| !matches!(region.kind, Kind::Kept)).count();
         let from = self.tokens.len();
         self.group += 1;
-        self.context.is_involved |= changed > 1;
+        self.context.is_fragile |= changed > 1;
         match self.verdict(&hull) {
             Verdict::Ours if changed > 1 => {
                 self.group_of(&hull, 1);
@@ -177,7 +179,7 @@ impl<'n> Composer<'_, '_, 'n> {
 
     /// A group of regions in which one side did all that the other did, and more.
     fn group_of(&mut self, hull: &[Range<usize>; 3], which: usize) {
-        self.context.is_involved = true;
+        self.context.is_fragile = true;
         self.one(hull, which);
     }
 
@@ -246,8 +248,7 @@ impl<'n> Composer<'_, '_, 'n> {
         self.reported = self.context.overlaps.len();
     }
 
-    /// Takes overlaps that only fillers part for one: what somebody wrote in one go is read in one
-    /// go.
+    /// Joins overlaps that only fillers separate, so that a phrase is kept in one piece.
     fn join<'c>(&self, regions: Vec<Region<'c>>) -> Vec<Region<'c>> {
         let [base, ours, theirs] = self.sides;
         let is_disputed = |region: &Region<'_>| {
@@ -255,10 +256,7 @@ impl<'n> Composer<'_, '_, 'n> {
                 (&ours.tokens[region.ours.clone()], &theirs.tokens[region.theirs.clone()]);
             matches!(region.kind, Kind::Overlap { .. })
                 && block::ids(ours) != block::ids(theirs)
-                && matches!(
-                    self.verdict(&region::hull(std::slice::from_ref(region))),
-                    Verdict::Disputed
-                )
+                && matches!(self.verdict(&region.hull()), Verdict::Disputed)
         };
         let is_between = |region: &Region<'_>| {
             let base = &base.tokens[region.base.clone()];
@@ -363,7 +361,7 @@ impl<'n> Composer<'_, '_, 'n> {
         let before = base.map(|base| &b.tokens[base]);
         let three = [before.map_or(0, |base| base.marks), our.marks, their.marks];
         let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
-        self.context.is_involved |= before.is_some() && three[0] != marks;
+        self.context.is_fragile |= before.is_some() && three[0] != marks;
         // Where only the spelling was changed, the new one is taken.
         let is_spelt_by_us = before.is_some_and(|base| base.text == their.text);
         let (letter, other) = if is_spelt_by_us { (our, their) } else { (their, our) };
@@ -404,7 +402,7 @@ impl<'n> Composer<'_, '_, 'n> {
         let mut tokens = side.tokens[change.side.clone()].to_vec();
         // Line breaks are like any other.
         let is_break = |token: &Token<'_>| token.sort == Sort::White && token.text.is_empty();
-        self.context.is_involved |= tokens.iter().any(is_break);
+        self.context.is_fragile |= tokens.iter().any(is_break);
         let replaced = &b.tokens[change.base.clone()];
         let mut marks = replaced.iter().filter(|base| base.is_word()).map(|base| {
             let place = base.at[which].checked_sub(1)?;
@@ -415,7 +413,7 @@ impl<'n> Composer<'_, '_, 'n> {
             && before != after
             && marks.all(|marks| marks == first)
         {
-            self.context.is_involved = true;
+            self.context.is_fragile = true;
             let mut overlap = false;
             for token in &mut tokens {
                 let three = if is_ours {

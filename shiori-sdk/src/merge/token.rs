@@ -11,7 +11,7 @@ use super::{
     segment::{self, Sort, Unit},
 };
 
-/// Whether such nodes stand within a line. One that is unknown may be either.
+/// Whether these nodes are inline. Unknown ones may be either.
 pub(super) fn is_inline(content: &[&RawValue]) -> bool {
     content.iter().any(|raw| {
         let kind = Fields::of(raw).and_then(|fields| fields.text("type"));
@@ -122,7 +122,7 @@ impl Token<'_> {
             && !ends.into_iter().flatten().any(segment::is_unspaced)
     }
 
-    /// Whether it is a word, or stands for one.
+    /// Whether it is a word, or counts as one.
     pub(super) fn is_word(&self) -> bool {
         self.sort == Sort::Word
     }

@@ -10,13 +10,13 @@ use super::writer::Triple;
 pub(super) enum Fault {
     /// No editor opens the document.
     Invalid,
-    /// A word is there twice, and no overlap says so.
+    /// A word is there twice without an overlap.
     Repeated,
     /// A word is gone that neither side removed.
     Lost,
-    /// A word stands elsewhere than where it was written.
+    /// A word is not where it was written.
     Misplaced,
-    /// A word is back that one side removed, and no overlap says so.
+    /// A word that one side removed is back without an overlap.
     Returned,
     /// A word has other marks than the side gave it that changed them.
     Marked,
@@ -39,7 +39,7 @@ impl Fault {
     ];
 }
 
-/// A word, and where it stands.
+/// A word and its place.
 struct Word {
     text: String,
     /// The number of its text block.
@@ -129,7 +129,7 @@ pub(super) fn faults(triple: &Triple, merged: &Value, is_silent: bool) -> Vec<(F
     faults
 }
 
-/// What both sides kept stands in the order of the side that changed the order, and is parted into
+/// Words that both sides kept are in the order of the side that changed the order, and separated into
 /// blocks as by the side that changed that.
 fn order(
     base: &Text,
@@ -149,7 +149,7 @@ fn order(
         () => return,
     };
     if m != *expected {
-        faults.push((Fault::Misplaced, format!("kept words stand as {m:?}")));
+        faults.push((Fault::Misplaced, format!("kept words are {m:?}")));
         return;
     }
     if o != b || t != b {
@@ -175,7 +175,7 @@ fn order(
     }
 }
 
-/// What a side wrote stands between the same words of the base as before.
+/// What a side wrote is between the same words of the base as before.
 fn neighbours(
     base: &Text,
     side: &Text,
@@ -216,7 +216,7 @@ fn neighbours(
         if !is_beside {
             faults.push((Fault::Misplaced, format!("{} is in another block", word.text)));
         }
-        // Only new text may part it from the word that it stands beside.
+        // Only new text may be between it and its neighbour.
         if let (Some(other), None) | (None, Some(other)) = here {
             let (start, end) = (at(other).min(place), at(other).max(place));
             let between = merged.words[start..=end].iter().filter(|word| !base.has(&word.text));

@@ -1007,7 +1007,7 @@ impl Writer {
         self.merge_cells_of(at_mut(doc, &path));
     }
 
-    /// Makes one cell of two that stand side by side, or above each other.
+    /// Makes one cell of two neighbours in a row or a column.
     fn merge_cells_of(&mut self, table: &mut Value) {
         let rows = children_mut(table);
         let (height, width) = (rows.len(), children(&rows[0]).len());
