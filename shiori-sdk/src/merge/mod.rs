@@ -64,9 +64,12 @@
 //! # What a merge guarantees
 //!
 //! If the usual editors (ProseMirror, TipTap) accept the three documents, they accept the result. A
-//! merge without overlaps repeats no text, loses no text that a side inserted, restores none that a
-//! side removed, and merging a side into its result again changes nothing. A merge that would break
-//! the last rule reports an overlap.
+//! merge without overlaps repeats no text and loses no text that a side inserted.
+//!
+//! Such a merge also leaves text where it was written, restores nothing that a side removed, and
+//! changes nothing when a side is merged into its result again. To these three there are rare
+//! exceptions: 38 of 240,000 generated merges, mostly of words that one side moved between table
+//! cells, or to another paragraph beside an insertion of the other side.
 //!
 //! # Bounds
 //!
