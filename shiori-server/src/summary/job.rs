@@ -267,9 +267,15 @@ impl SummaryJob {
         // Up to a quarter longer, so that all who were given the same time do not come at once.
         let retry_after = failure.retry_after.unwrap_or_default();
         let retry_after = retry_after + (retry_after / 4).mul_f64(jitter.clamp(0.0, 1.0));
-        let pause = backoff.max(retry_after.min(MAX_RETRY_AFTER));
         let attempts = self.attempts.saturating_sub(u32::from(!is_counted));
-        Ok(Self { attempts, ..self.requeued(reason, now + pause, policy) })
+        // The last attempt is due when patience ends, whatever time the model asks for.
+        let patience_ends = self.requested_at + policy.llm_patience.get();
+        let due = if now < patience_ends {
+            (now + backoff.max(retry_after.min(MAX_RETRY_AFTER))).min(patience_ends)
+        } else {
+            now + backoff
+        };
+        Ok(Self { attempts, ..self.requeued(reason, due, policy) })
     }
 
     /// Whether the summary waits for longer than this patience with the language model, so that its
@@ -465,8 +471,11 @@ mod tests {
         let exact = model_down(true, Some(Duration::from_secs(20)));
         let exact = running.fail(token, &exact, 0.0, at(5), &POLICY).expect("leased");
         assert_eq!(exact.not_before, at(25));
-        let longest = retry(Some(MAX_RETRY_AFTER));
-        assert_eq!(longest.not_before, at(5) + MAX_RETRY_AFTER);
+        let longest = retry(Some(Duration::MAX));
+        assert_eq!(longest.not_before, at(900), "the end of the patience");
+        let late =
+            running.fail(token, &model_down(true, Some(Duration::MAX)), 1.0, at(901), &POLICY);
+        assert_eq!(late.expect("leased").not_before, at(903), "only the backoff");
         let waiting = retry(None);
         assert!(!waiting.is_claimable(LeaseToken::new(), at(6), &POLICY));
         assert!(waiting.is_claimable(LeaseToken::new(), at(7), &POLICY));
