@@ -126,7 +126,7 @@ pub struct AppliedSave {
 }
 
 /// The result of [`DiaryStore::save`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SaveOutcome {
     /// The save was applied.
     Saved(AppliedSave),
@@ -137,7 +137,7 @@ pub enum SaveOutcome {
 }
 
 /// What became of [`DiaryStore::delete`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DeleteOutcome {
     /// The diary is gone.
     Deleted,
@@ -148,7 +148,7 @@ pub enum DeleteOutcome {
 }
 
 /// What became of [`DiaryStore::archive`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum ArchiveOutcome {
     /// It is done; this is the new version.
     Archived(Version),

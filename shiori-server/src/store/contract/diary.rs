@@ -37,6 +37,42 @@ async fn read(store: &Store, user: UserId) -> Option<DiaryRecord> {
     store.get(user, day(16)).await.expect("the store answers")
 }
 
+/// Every number that a client can send as a version is compared, and none fails.
+pub async fn versions_that_no_diary_has_are_conflicts(store: Store) {
+    let user = UserId::new();
+    let versions = [0, 2, (1 << 53) + 1, i64::MAX.unsigned_abs() - 1, i64::MAX.unsigned_abs()]
+        .into_iter()
+        .chain([i64::MAX.unsigned_abs() + 1, u64::MAX])
+        .map(Version::new);
+    for is_saved in [false, true] {
+        let current = if is_saved {
+            saved(&store, save(user, None, "글")).await;
+            read(&store, user).await
+        } else {
+            None
+        };
+        for version in versions.clone() {
+            let (date, now) = (day(16), Timestamp::from_millis(1_771_200_000_000));
+            for save_id in [None, Some(SaveId::new())] {
+                let save = NewVersion { save_id, ..save(user, Some(version), "다른 글") };
+                let outcome = store.save(&save).await.expect("the store answers");
+                assert_eq!(outcome, SaveOutcome::Conflict(current.clone()), "{version}");
+            }
+            let deleted = store.delete(user, date, version, now).await.expect("the store answers");
+            let archived = store.archive(user, date, version, true, now).await;
+            let (delete, archive) = match current.clone() {
+                None => (DeleteOutcome::NotFound, ArchiveOutcome::NotFound),
+                Some(current) => {
+                    (DeleteOutcome::Conflict(current.clone()), ArchiveOutcome::Conflict(current))
+                }
+            };
+            assert_eq!(deleted, delete, "{version}");
+            assert_eq!(archived.expect("the store answers"), archive, "{version}");
+        }
+        assert_eq!(read(&store, user).await, current);
+    }
+}
+
 /// Content, title, version and time round-trip unchanged, whatever the content is.
 pub async fn content_round_trips_byte_for_byte(store: Store) {
     let user = UserId::new();

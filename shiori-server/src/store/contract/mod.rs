@@ -53,6 +53,7 @@ macro_rules! diary_contract {
                 save_ids_are_remembered_across_deletions,
                 concurrent_attempts_of_one_save_apply_it_once,
                 a_deletion_keeps_the_version_but_no_text,
+                versions_that_no_diary_has_are_conflicts,
                 archiving_is_a_compare_and_swap,
                 a_listing_is_ordered_and_bounded_by_its_range,
                 diaries_are_private_to_their_user,

@@ -165,6 +165,8 @@ impl MongoStore {
         version: i64,
         deleted: bool,
     ) -> Result<Option<AppliedSave>, StoreError> {
+        // No diary has the highest version, so it is a conflict.
+        let Some(next) = version.checked_add(1) else { return Ok(None) };
         let mut filter = key_filter(save.user, save.date);
         filter.extend(doc! { "version": version, "deleted": deleted });
         let stored = |id| AppliedSave {
@@ -177,7 +179,7 @@ impl MongoStore {
             "$set": {
                 "title": save.title.as_str(),
                 "content": save.content.as_json(),
-                "version": version + 1,
+                "version": next,
                 "updated_at": DateTime::from_millis(save.now.as_millis()),
                 "deleted": false,
             },
