@@ -46,7 +46,7 @@ pub(super) fn is_known(headers: &HeaderMap, etag: Option<&str>) -> bool {
     lines.any(|line| line == b"*" || etag.is_some_and(|etag| lists(line, etag.as_bytes())))
 }
 
-/// Whether a list of entity tags holds this one. What follows a malformed tag does not count.
+/// Whether a list of entity tags holds this one. A malformed tag and what follows it do not count.
 fn lists(mut line: &[u8], etag: &[u8]) -> bool {
     loop {
         line = line.trim_ascii_start();
@@ -57,12 +57,12 @@ fn lists(mut line: &[u8], etag: &[u8]) -> bool {
         let Some(opaque) = tag.strip_prefix(b"\"") else { return false };
         let Some(length) = opaque.iter().position(|byte| *byte == b'"') else { return false };
         let (found, rest) = tag.split_at(length + 2);
-        if found == etag {
-            return true;
-        }
         line = rest.trim_ascii_start();
         if !line.is_empty() && !line.starts_with(b",") {
             return false;
+        }
+        if found == etag {
+            return true;
         }
     }
 }
@@ -132,6 +132,8 @@ mod tests {
             &[b"\"a"],
             &[b"w/\"a\""],
             &[b"\"b\"\"a\""],
+            &[b"\"a\"x"],
+            &[b"\"a\" \"b\""],
             &[b"\"b, \"a\""],
             &[b"\"b\", *"],
             &[b"\"**\""],
