@@ -17,6 +17,13 @@ use crate::{
 /// The largest response body that is read. A claim has up to seven diaries of at most 1 MiB each.
 const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
 
+/// The timeout of most calls.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The timeout of a claim. While a server does not respond, its worker keeps the hint from the workers
+/// of other servers.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Client of the server's internal API. Each call sends one request; retrying is up to the caller.
 #[derive(Clone)]
 pub struct ServerApi {
@@ -81,7 +88,7 @@ impl ServerApi {
         let http = reqwest::Client::builder()
             .default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(15))
+            .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
@@ -115,7 +122,8 @@ impl ServerApi {
         id: SummaryId,
         request: &ClaimRequest,
     ) -> Result<Claim, ServerApiError> {
-        let claim = self.post(&format!("/api/internal/summaries/{id}/claim"), request).await?;
+        let path = format!("/api/internal/summaries/{id}/claim");
+        let claim = self.post_within(CLAIM_TIMEOUT, &path, request).await?;
         claim.ok_or(ServerApiError::Unavailable { retry_after: None })
     }
 
@@ -142,7 +150,7 @@ impl ServerApi {
     ///
     /// [`ServerApiError`].
     pub async fn check(&self) -> Result<(), ServerApiError> {
-        match self.post::<()>("/api/internal/check", &()).await {
+        match self.post_within::<()>(CLAIM_TIMEOUT, "/api/internal/check", &()).await {
             Ok(_) | Err(ServerApiError::Refused { code: ErrorCode::NotFound }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -186,10 +194,19 @@ impl ServerApi {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Option<T>, ServerApiError> {
+        self.post_within(TIMEOUT, path, body).await
+    }
+
+    async fn post_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Option<T>, ServerApiError> {
         let unavailable = |_| ServerApiError::Unavailable { retry_after: None };
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        let request = self.http.post(url).json(body);
+        let request = self.http.post(url).timeout(timeout).json(body);
         let response = request.send().await.map_err(unavailable)?;
         let status = response.status();
         let retry_after = retry_after(&response);

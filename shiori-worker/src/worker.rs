@@ -31,7 +31,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Attempts to claim a summary. Afterwards its hint is offered again, for other workers.
-const MAX_CLAIM_ATTEMPTS: u32 = 3;
+const MAX_CLAIM_ATTEMPTS: u32 = 2;
 
 /// The longest `Retry-After` of a claim that is waited for. After a longer one the hint is offered
 /// again immediately, because another worker may be able to claim the summary.
