@@ -209,12 +209,20 @@ impl Answer {
     }
 }
 
-/// The text within [`MAX_REFLECTION_CHARS`], without the model's thinking; `None` if it is empty. A
-/// text that is incomplete or too long is cut after its last complete sentence.
+/// Whether a character changes the direction of the text around it (Unicode UAX #9).
+fn changes_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text within [`MAX_REFLECTION_CHARS`], without the model's thinking and control characters;
+/// `None` if it has no letter or digit. A text that is incomplete or too long is cut after its last
+/// complete sentence.
 fn clean(text: &str, is_incomplete: bool) -> Option<String> {
-    let text = thinking::answer(text);
-    let text = text.as_str();
-    if text.is_empty() {
+    let mut text = thinking::answer(text);
+    text.retain(|c| c == '\n' || !(c.is_control() || changes_direction(c)));
+    let text = text.trim();
+    // The filler of Hangul is a letter, although it is not visible.
+    if !text.chars().any(|c| c.is_alphanumeric() && c != '\u{3164}') {
         return None;
     }
     let fits = text.chars().count() <= MAX_REFLECTION_CHARS;
@@ -356,6 +364,25 @@ mod tests {
         let mut answer = Answer::new("application/json");
         answer.push(body.as_bytes()).expect("small");
         assert_eq!(answer.reflection().expect("a text").0, "잘 지낸 한 주였어요.");
+    }
+
+    #[test]
+    fn an_answer_has_letters_and_no_control_characters() {
+        for text in [
+            "",
+            " \n",
+            "\u{200b}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{202e}\u{202d}",
+            "\0\u{1}",
+            "...",
+            "**",
+        ] {
+            assert_eq!(clean(text, false), None, "{text:?}");
+        }
+        let text = "잘 지낸\u{1b} 한\n\u{202e}주였어요.\0";
+        assert_eq!(clean(text, false).as_deref(), Some("잘 지낸 한\n주였어요."));
     }
 
     #[test]

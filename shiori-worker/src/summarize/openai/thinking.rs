@@ -9,6 +9,8 @@
 //! | `<think>…</think>` | `DeepSeek`, Qwen, GLM, `MiniMax`, Nemotron, Phi |
 //! | `<thought>…</thought>`, `<thinking>`, `<reasoning>` | EXAONE, and models that are prompted so |
 //! | `<seed:think>…</seed:think>` | Seed-OSS |
+//! | `<longcat_think>…</longcat_think>` | `LongCat` |
+//! | `<think_fast>…</think_fast>`, `<think_faster>` | K2 |
 //! | `[THINK]…[/THINK]` | Magistral |
 //! | `◁think▷…◁/think▷` | Kimi |
 //! | `<\|channel\|>analysis<\|message\|>…<\|end\|>`, `<\|channel\|>final<\|message\|>…` | gpt-oss |
@@ -24,7 +26,7 @@
 const MAX_MARKER_BYTES: usize = 64;
 
 /// Names of elements that hold thinking.
-const THOUGHTS: [&str; 19] = [
+const THOUGHTS: [&str; 24] = [
     "think",
     "thinking",
     "thinks",
@@ -44,6 +46,11 @@ const THOUGHTS: [&str; 19] = [
     "monologue",
     "musing",
     "cot_budget_reflect",
+    "longcat_think",
+    "think_fast",
+    "think_faster",
+    "reflection",
+    "antthinking",
 ];
 
 /// Names of elements that hold the answer.
@@ -127,10 +134,13 @@ fn without_plain_thinking(text: &str) -> &str {
         }
     }
     // The channels of gpt-oss without their special tokens.
-    if let Some(rest) = text.strip_prefix("analysis")
-        && rest.starts_with(|c: char| !c.is_whitespace() && !c.is_ascii_punctuation())
-    {
-        return after("assistantfinal").unwrap_or_default();
+    if let Some(rest) = text.strip_prefix("analysis") {
+        let answer = after("assistantfinal");
+        if rest.starts_with(|c: char| !c.is_whitespace() && !c.is_ascii_punctuation()) {
+            return answer.unwrap_or_default();
+        }
+        // This may also be an answer that begins with the word.
+        return answer.unwrap_or(text);
     }
     text.strip_prefix("assistantfinal").unwrap_or(text)
 }
@@ -231,13 +241,17 @@ mod tests {
     const ANSWER: &str = "비가 왔지만 마음은 맑은 한 주였어요.\n\n참 잘했어요.";
 
     /// The markers around thinking, as the models write them.
-    const PAIRS: [(&str, &str); 16] = [
+    const PAIRS: [(&str, &str); 20] = [
         ("<think>", "</think>"),
         ("<Think>\n", "\n</THINK>\n"),
         ("<thinking>", "</thinking>"),
         ("<thought>", "</thought>"),
         ("<reasoning>", "</reasoning>"),
         ("<analysis>", "</analysis>"),
+        ("<longcat_think>", "</longcat_think>"),
+        ("<think_faster>", "</think_faster>"),
+        ("<reflection>", "</reflection>"),
+        ("<antThinking>", "</antThinking>"),
         ("<seed:think>", "</seed:think>"),
         ("[THINK]", "[/THINK]"),
         ("◁think▷", "◁/think▷"),
@@ -267,6 +281,7 @@ mod tests {
              <|message|>b<|end|><|start|>assistant<|channel|>final<|message|>{}<|return|>",
             "<|channel|>final <|constrain|>text<|message|>{}",
             "analysisThe user wants a text.assistantfinal{}",
+            "analysis The user wants a text.\n\nassistantfinal\n{}",
             "{}<|im_end|>",
             "{}<｜end▁of▁sentence｜>",
             "{}\n<think>was that good?</think>",
