@@ -265,13 +265,13 @@ impl SummaryJob {
             policy.backoff().pause(claims, jitter).min(MAX_UNCOUNTED_PAUSE)
         };
         // Up to a quarter longer, so that all who were given the same time do not come at once.
-        let retry_after = failure.retry_after.unwrap_or_default();
+        let retry_after = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         let retry_after = retry_after + (retry_after / 4).mul_f64(jitter.clamp(0.0, 1.0));
         let attempts = self.attempts.saturating_sub(u32::from(!is_counted));
         // The last attempt is due when patience ends, whatever time the model asks for.
         let patience_ends = self.requested_at + policy.llm_patience.get();
         let due = if now < patience_ends {
-            (now + backoff.max(retry_after.min(MAX_RETRY_AFTER))).min(patience_ends)
+            (now + backoff.max(retry_after)).min(patience_ends)
         } else {
             now + backoff
         };

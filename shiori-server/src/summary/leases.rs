@@ -4,7 +4,6 @@ use std::{future::Future, time::Duration};
 
 use shiori_sdk::{FailureKind, SummaryFailure, SummaryId, Timestamp};
 use shiori_worker::protocol::{Claim, ClaimedDay, Heartbeat, LeaseToken, SummaryResult};
-
 use tokio::time::sleep;
 
 use super::{
