@@ -183,16 +183,16 @@ async fn a_transient_failure_is_retried_later_and_a_permanent_one_never() {
     test.server.stop().await;
 }
 
-/// No worker can postpone a summary for ever, or overflow the clock.
+/// No worker can postpone a summary beyond its patience, 15 minutes, or overflow the clock.
 #[tokio::test]
-async fn the_retry_after_of_a_failure_is_clamped_to_a_day() {
+async fn the_retry_after_of_a_failure_is_bounded_by_the_patience() {
     let test = LeaseTest::start().await;
     let token = test.lease().await;
     let failure = json!({"lease_token": token, "kind": "model_unavailable", "message": "응답 없음",
         "retryable": true, "retry_after_ms": u64::MAX});
     assert_eq!(test.post("failure", &failure).await.status, 200);
     assert_eq!(test.status().await, SummaryStatus::Queued);
-    test.clock.advance(Duration::from_secs(24 * 60 * 60 - 1));
+    test.clock.advance(Duration::from_secs(15 * 60 - 1));
     assert_conflict(&test.claim().await, "not_claimable");
     test.clock.advance(Duration::from_secs(1));
     let token = test.lease().await;
