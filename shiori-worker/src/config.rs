@@ -97,8 +97,8 @@ pub struct Settings {
     pub log: Option<String>,
 }
 
-/// What becomes of a summary that the language model fails for good: it refuses the request, or it
-/// has failed as often as the server allows.
+/// The end of a summary when the language model fails permanently: it refuses the request, or all
+/// attempts that the server allows are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -149,7 +149,7 @@ struct Composer<'m, 'a, 'n> {
     group: usize,
 }
 
-/// What becomes of a region that both sides changed.
+/// How a region that both sides changed is resolved.
 enum Verdict {
     /// One side did all that the other did, and more.
     Ours,

@@ -464,7 +464,7 @@ async fn proxied(url: &mut reqwest::Url) -> Proxy {
     proxy
 }
 
-/// While MySQL is unreachable or stands still, diaries are read, listed, saved, archived and deleted,
+/// While MySQL is unreachable or does not respond, diaries are read, listed, saved, archived and deleted,
 /// and conflicts are answered, soon and without summary status and emotion. Afterwards these are back.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
