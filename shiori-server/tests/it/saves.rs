@@ -52,8 +52,15 @@ async fn race(clients: &[Client], date: Date, precondition: Precondition, round:
     assert_eq!(current.version, winner);
     assert_eq!(current.content.block_texts().join("\n"), current.title);
     assert_eq!(seen.len(), SAVERS - 1);
-    assert!(seen.iter().all(|diary| *diary == current), "all see the winner's diary");
+    for diary in seen {
+        assert_eq!(without_annotations(diary), without_annotations(current.clone()));
+    }
     winner
+}
+
+/// Under load, a server may answer without what the summaries say about the diary.
+fn without_annotations(diary: Diary) -> Diary {
+    Diary { summary_status: None, emotion: None, etag: None, ..diary }
 }
 
 #[tokio::test(flavor = "multi_thread")]
