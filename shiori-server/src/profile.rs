@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     config::Config,
     store::{
-        AccountStore, DayStore, DaysOfTwoStores, DiaryStore, SessionStore, StoreError, SummaryStore,
+        AccountStore, DayStore, DiaryStore, SeparateStores, SessionStore, StoreError, SummaryStore,
     },
     summary::Wakeups,
 };
@@ -84,11 +84,11 @@ impl Profile {
         let mut engines = Engines::default();
         let (accounts, summaries, summary_clock) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
+        let (sessions, queue, wakeups, clock) = engines.sessions_and_queue(config).await?;
         let days: Arc<dyn DayStore> =
-            Arc::new(DaysOfTwoStores::new(diaries.clone(), summaries.clone()));
+            Arc::new(SeparateStores::new(sessions.clone(), diaries.clone(), summaries.clone()));
         #[cfg(feature = "embedded")]
         let days = engines.days(config).unwrap_or(days);
-        let (sessions, queue, wakeups, clock) = engines.sessions_and_queue(config).await?;
         Ok(Self {
             accounts,
             sessions,
@@ -188,12 +188,13 @@ impl Engines {
         }
     }
 
-    /// Diaries and summaries together, if SQLite stores both.
+    /// Sessions, diaries and summaries together, if SQLite stores them all.
     #[cfg(feature = "embedded")]
     fn days(&self, config: &Config) -> Option<Arc<dyn DayStore>> {
-        let stores_both = config.mongodb_url.is_none()
+        let stores_all = config.mongodb_url.is_none()
+            && config.redis_url.is_none()
             && config.database_url.reveal().split(':').next() == Some("sqlite");
-        let store = self.sqlite.as_ref().filter(|_| stores_both)?;
+        let store = self.sqlite.as_ref().filter(|_| stores_all)?;
         Some(Arc::new(store.clone()))
     }
 

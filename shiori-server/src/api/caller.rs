@@ -7,7 +7,10 @@ use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use shiori_sdk::{ErrorCode, SessionId, UserId};
 
 use super::error::ApiError;
-use crate::app::App;
+use crate::{
+    app::App,
+    store::{Session, SessionKey, StoreError},
+};
 
 /// The authenticated user and session of a request.
 #[derive(Debug, Clone, Copy)]
@@ -23,22 +26,52 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let Bearer(key) = Bearer::from_request_parts(parts, app).await?;
+        let session = app.sessions.get(key.user, key.id, key.now).await?;
+        let session = session.ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+        touch(app, &session, &key).await;
+        Ok(Self { user: session.user, session: session.id })
+    }
+}
+
+/// The session of a valid access token. It may have ended: a handler that takes this instead of a
+/// [`Caller`] reads the session together with its data, by [`Bearer::read`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bearer(SessionKey);
+
+impl FromRequestParts<App> for Bearer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let now = app.clock.now();
         let claims = bearer(&parts.headers)
             .and_then(|token| app.tokens.verify(token, now).ok())
             .ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
-        let session = app
-            .sessions
-            .get(claims.user, claims.session, now)
-            .await?
-            .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
-        if now.duration_since(session.last_seen_at) >= TOUCH_INTERVAL {
-            // Not essential, so a failure does not fail the request.
-            if let Err(error) = app.sessions.touch(session.user, session.id, now).await {
-                tracing::warn!(%error, "cannot store the last use of a session");
-            }
-        }
-        Ok(Self { user: session.user, session: session.id })
+        Ok(Self(SessionKey { user: claims.user, id: claims.session, now }))
+    }
+}
+
+impl Bearer {
+    /// What a step reads together with the session, if the session is live.
+    pub(crate) async fn read<T>(
+        self,
+        app: &App,
+        step: impl AsyncFnOnce(SessionKey) -> Result<Option<(Session, T)>, StoreError>,
+    ) -> Result<T, ApiError> {
+        let read = step(self.0).await?;
+        let (session, data) = read.ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+        touch(app, &session, &self.0).await;
+        Ok(data)
+    }
+}
+
+/// Stores the use of the session. Not essential, so a failure does not fail the request.
+async fn touch(app: &App, session: &Session, key: &SessionKey) {
+    if key.now.duration_since(session.last_seen_at) < TOUCH_INTERVAL {
+        return;
+    }
+    if let Err(error) = app.sessions.touch(session.user, session.id, key.now).await {
+        tracing::warn!(%error, "cannot store the last use of a session");
     }
 }
 

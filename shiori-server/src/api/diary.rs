@@ -16,7 +16,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caching::{etag, is_known},
-    caller::Caller,
+    caller::{Bearer, Caller},
     error::ApiError,
     extract::{Body, DateInPath, Params, RangeInQuery},
     reply::{Message, Reply},
@@ -111,12 +111,13 @@ async fn save_diary(
 )]
 async fn get_diary(
     State(app): State<App>,
-    caller: Caller,
+    bearer: Bearer,
     DateInPath(date): DateInPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let message = Message { ko: "일기를 불러왔습니다.", en: "The diary is here." };
-    let Some((record, annotations)) = app.days.day(caller.user, date).await? else {
+    let day = bearer.read(&app, async |session| app.days.day(session, date).await).await?;
+    let Some((record, annotations)) = day else {
         return Ok(Reply::ok(message, DayView::absent(date)).into_response());
     };
     let diary = view(record, annotations.as_ref());
@@ -150,10 +151,11 @@ const NOT_ANNOTATED: Message = Message {
 )]
 async fn list_diaries(
     State(app): State<App>,
-    caller: Caller,
+    bearer: Bearer,
     RangeInQuery(range): RangeInQuery,
 ) -> Result<Reply<Vec<DiaryEntry>>, ApiError> {
-    let (heads, annotations) = app.days.days(caller.user, range).await?;
+    let days = bearer.read(&app, async |session| app.days.days(session, range).await);
+    let (heads, annotations) = days.await?;
     let entry = |head: DiaryHead| DiaryEntry {
         summary_status: annotations.as_ref().map(|of| of.status(head.date, head.version)),
         emotion: annotations.as_ref().and_then(|of| of.emotion(head.date)),

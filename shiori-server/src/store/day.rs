@@ -9,43 +9,54 @@ use std::{
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, UserId};
-use tokio::time::timeout;
+use tokio::{join, time::timeout};
 
-use super::{DiaryHead, DiaryRecord, DiaryStore, StoreError, SummaryStore};
+use super::{
+    DiaryHead, DiaryRecord, DiaryStore, Session, SessionKey, SessionStore, StoreError, SummaryStore,
+};
 use crate::summary::Annotations;
 
-/// Reads diaries together with what the summaries say of their days. An engine that stores both
-/// answers in one step; [`DaysOfTwoStores`] asks two stores.
+/// Reads diaries together with the session of the request and with what the summaries say of the
+/// days. An engine that stores them all does it in one step; [`SeparateStores`] asks the stores at the
+/// same time.
 ///
-/// A diary does not depend on the summaries: where these cannot be read, the annotations are `None`,
-/// and the log says why.
+/// Without a live session there is no result, whatever was read. A diary does not depend on the
+/// summaries: where these cannot be read, the annotations are `None`, and the log says why.
 #[async_trait]
 pub trait DayStore: Send + Sync + fmt::Debug {
-    /// The diary of a date, as [`DiaryStore::get`] returns it, with the day's annotations.
+    /// The session, and the diary of a date of its user, as [`DiaryStore::get`] returns it, with the
+    /// day's annotations. `None` without a live session.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the diaries cannot be read.
+    /// [`StoreError`] when the session or the diary cannot be read.
     async fn day(
         &self,
-        user: UserId,
+        session: SessionKey,
         date: Date,
-    ) -> Result<Option<(DiaryRecord, Option<Annotations>)>, StoreError>;
+    ) -> Result<Option<(Session, Option<Day>)>, StoreError>;
 
-    /// The diaries of a range, as [`DiaryStore::list`] returns them, with the range's annotations.
+    /// The session, and the diaries of a range, as [`DiaryStore::list`] returns them, with the range's
+    /// annotations. `None` without a live session.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the diaries cannot be read.
+    /// [`StoreError`] when the session or the diaries cannot be read.
     async fn days(
         &self,
-        user: UserId,
+        session: SessionKey,
         range: DateRange,
-    ) -> Result<(Vec<DiaryHead>, Option<Annotations>), StoreError>;
+    ) -> Result<Option<(Session, Days)>, StoreError>;
 
     /// The annotations of a range.
     async fn annotations(&self, user: UserId, range: DateRange) -> Option<Annotations>;
 }
+
+/// A diary and its annotations.
+pub type Day = (DiaryRecord, Option<Annotations>);
+
+/// The diaries of a range and its annotations.
+pub type Days = (Vec<DiaryHead>, Option<Annotations>);
 
 /// How long a diary waits for its annotations. They take a few milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -54,19 +65,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// delays reads little. It is enough to connect again.
 const PATIENCE_AFTER_FAILURE: Duration = Duration::from_millis(250);
 
-/// Reads the diaries from one store and the annotations from another.
+/// Reads sessions, diaries and annotations from a store each.
 #[derive(Debug)]
-pub struct DaysOfTwoStores {
+pub struct SeparateStores {
+    sessions: Arc<dyn SessionStore>,
     diaries: Arc<dyn DiaryStore>,
     summaries: Arc<dyn SummaryStore>,
     /// Whether the last annotations could not be read.
     is_failing: AtomicBool,
 }
 
-impl DaysOfTwoStores {
-    /// A reader of these two stores.
-    pub fn new(diaries: Arc<dyn DiaryStore>, summaries: Arc<dyn SummaryStore>) -> Self {
-        Self { diaries, summaries, is_failing: AtomicBool::new(false) }
+impl SeparateStores {
+    /// A reader of these stores.
+    pub fn new(
+        sessions: Arc<dyn SessionStore>,
+        diaries: Arc<dyn DiaryStore>,
+        summaries: Arc<dyn SummaryStore>,
+    ) -> Self {
+        Self { sessions, diaries, summaries, is_failing: AtomicBool::new(false) }
     }
 
     async fn read_annotations(
@@ -81,24 +97,33 @@ impl DaysOfTwoStores {
 }
 
 #[async_trait]
-impl DayStore for DaysOfTwoStores {
+impl DayStore for SeparateStores {
     async fn day(
         &self,
-        user: UserId,
+        SessionKey { user, id, now }: SessionKey,
         date: Date,
-    ) -> Result<Option<(DiaryRecord, Option<Annotations>)>, StoreError> {
-        let Some(record) = self.diaries.get(user, date).await? else { return Ok(None) };
-        let annotations = self.annotations(user, one_day(date)).await;
-        Ok(Some((record, annotations)))
+    ) -> Result<Option<(Session, Option<Day>)>, StoreError> {
+        let (session, record, annotations) = join!(
+            self.sessions.get(user, id, now),
+            self.diaries.get(user, date),
+            self.annotations(user, one_day(date)),
+        );
+        let Some(session) = session? else { return Ok(None) };
+        Ok(Some((session, record?.map(|record| (record, annotations)))))
     }
 
     async fn days(
         &self,
-        user: UserId,
+        SessionKey { user, id, now }: SessionKey,
         range: DateRange,
-    ) -> Result<(Vec<DiaryHead>, Option<Annotations>), StoreError> {
-        let heads = self.diaries.list(user, range).await?;
-        Ok((heads, self.annotations(user, range).await))
+    ) -> Result<Option<(Session, Days)>, StoreError> {
+        let (session, heads, annotations) = join!(
+            self.sessions.get(user, id, now),
+            self.diaries.list(user, range),
+            self.annotations(user, range),
+        );
+        let Some(session) = session? else { return Ok(None) };
+        Ok(Some((session, (heads?, annotations))))
     }
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Option<Annotations> {

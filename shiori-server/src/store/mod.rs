@@ -23,12 +23,12 @@ mod summary;
 
 pub use account::{Account, AccountStore, CreateOutcome};
 pub(crate) use day::one_day;
-pub use day::{DayStore, DaysOfTwoStores};
+pub use day::{Day, DayStore, Days, SeparateStores};
 pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
     SaveOutcome,
 };
-pub use session::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
+pub use session::{LoginAttempt, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy};
 pub use summary::{
     CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, SummaryStore,
     WeekStatus,

@@ -5,6 +5,17 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::StoreError;
 
+/// The session that a request names, and the time of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey {
+    /// The session's user.
+    pub user: UserId,
+    /// The session.
+    pub id: SessionId,
+    /// When it has to be live.
+    pub now: Timestamp,
+}
+
 /// The store of sessions and of login attempts.
 #[async_trait]
 pub trait SessionStore: Send + Sync + fmt::Debug {

@@ -2,9 +2,9 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use shiori_sdk::{Date, DateRange, UserId};
 
-use super::{SqliteStore, diary, summary};
+use super::{SqliteStore, diary, session, summary};
 use crate::{
-    store::{DayStore, DiaryHead, DiaryRecord, StoreError, day::if_readable, one_day},
+    store::{Day, DayStore, Days, Session, SessionKey, StoreError, day::if_readable, one_day},
     summary::Annotations,
 };
 
@@ -12,24 +12,30 @@ use crate::{
 impl DayStore for SqliteStore {
     async fn day(
         &self,
-        user: UserId,
+        key: SessionKey,
         date: Date,
-    ) -> Result<Option<(DiaryRecord, Option<Annotations>)>, StoreError> {
+    ) -> Result<Option<(Session, Option<Day>)>, StoreError> {
         self.snapshot(move |connection| {
-            let Some(record) = diary::record(connection, user, date)? else { return Ok(None) };
-            Ok(Some((record, if_readable(annotations(connection, user, one_day(date))))))
+            let Some(session) = session::live(connection, key)? else { return Ok(None) };
+            let Some(record) = diary::record(connection, key.user, date)? else {
+                return Ok(Some((session, None)));
+            };
+            let annotations = annotations(connection, key.user, one_day(date));
+            Ok(Some((session, Some((record, if_readable(annotations))))))
         })
         .await
     }
 
     async fn days(
         &self,
-        user: UserId,
+        key: SessionKey,
         range: DateRange,
-    ) -> Result<(Vec<DiaryHead>, Option<Annotations>), StoreError> {
+    ) -> Result<Option<(Session, Days)>, StoreError> {
         self.snapshot_of(range, move |connection| {
-            let heads = diary::heads(connection, user, range)?;
-            Ok((heads, if_readable(annotations(connection, user, range))))
+            let Some(session) = session::live(connection, key)? else { return Ok(None) };
+            let heads = diary::heads(connection, key.user, range)?;
+            let annotations = annotations(connection, key.user, range);
+            Ok(Some((session, (heads, if_readable(annotations)))))
         })
         .await
     }
@@ -53,21 +59,49 @@ fn annotations(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
-    use shiori_sdk::{DiarySummaryStatus, Document, Timestamp, Week};
+    use shiori_sdk::{DiarySummaryStatus, Document, SessionId, Timestamp, Week};
 
     use super::*;
     use crate::{
-        store::{DaysOfTwoStores, DiaryStore, NewVersion, SummaryStore, sqlite::open_temporary},
+        store::{
+            DiaryStore, NewVersion, SeparateStores, SessionStore, SummaryStore,
+            sqlite::open_temporary,
+        },
         summary::{SummaryJob, SummaryPolicy},
     };
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    /// Creates a session of a new user.
+    async fn sign_in(store: &SqliteStore) -> SessionKey {
+        let session = Session {
+            id: SessionId::new(),
+            user: UserId::new(),
+            generation: 1,
+            rotated_at: NOW,
+            created_at: NOW,
+            last_seen_at: NOW,
+            expires_at: NOW + Duration::from_secs(1),
+            user_agent: None,
+        };
+        store.create(&session, 10).await.expect("created");
+        SessionKey { user: session.user, id: session.id, now: NOW }
+    }
+
+    fn separate(store: &SqliteStore) -> SeparateStores {
+        let shared = Arc::new(store.clone());
+        SeparateStores::new(shared.clone(), shared.clone(), shared)
+    }
 
     /// A diary does not depend on its annotations.
     #[tokio::test]
     async fn a_diary_is_read_without_its_annotations() {
         let (store, _dir) = open_temporary().await;
-        let (user, date) = (UserId::new(), Date::new(2026, 2, 16).expect("a real day"));
+        let date = Date::new(2026, 2, 16).expect("a real day");
+        let session = sign_in(&store).await;
+        let user = session.user;
         let save = NewVersion {
             user,
             date,
@@ -75,7 +109,7 @@ mod tests {
             content: Document::from_text("글"),
             expected: None,
             save_id: None,
-            now: Timestamp::from_millis(1_771_200_000_000),
+            now: NOW,
         };
         store.save(&save).await.expect("saved");
         let rename = |from: &'static str, to: &'static str| {
@@ -86,15 +120,16 @@ mod tests {
                 renamed.await.expect("renamed");
             }
         };
-        let shared = Arc::new(store.clone());
-        let two = DaysOfTwoStores::new(shared.clone(), shared);
-        let days: [&dyn DayStore; 2] = [&store, &two];
+        let separate = separate(&store);
+        let days: [&dyn DayStore; 2] = [&store, &separate];
         for table in ["summary", "emotion_tag"] {
             rename(table, "gone").await;
             for days in days {
-                let (record, notes) = days.day(user, date).await.expect("read").expect("there");
+                let (_, day) = days.day(session, date).await.expect("read").expect("live");
+                let (record, notes) = day.expect("a diary");
                 assert_eq!((record.content, notes), (save.content.clone(), None), "{table}");
-                let (heads, notes) = days.days(user, one_day(date)).await.expect("read");
+                let read = days.days(session, one_day(date)).await.expect("read");
+                let (_, (heads, notes)) = read.expect("live");
                 assert_eq!((heads.len(), notes), (1, None), "{table}");
                 assert_eq!(days.annotations(user, one_day(date)).await, None, "{table}");
             }
@@ -105,11 +140,33 @@ mod tests {
         }
     }
 
-    /// One step over both tables answers as the two stores do.
+    /// A session that has expired or was revoked reads nothing.
     #[tokio::test]
-    async fn one_engine_answers_like_two() {
+    async fn nothing_is_read_without_a_live_session() {
         let (store, _dir) = open_temporary().await;
-        let (user, now) = (UserId::new(), Timestamp::from_millis(1_771_200_000_000));
+        let (live, ended) = (sign_in(&store).await, sign_in(&store).await);
+        store.revoke(ended.user, ended.id).await.expect("revoked");
+        let expired = SessionKey { now: NOW + Duration::from_secs(1), ..live };
+        let of_another = SessionKey { user: ended.user, ..live };
+        let date = Date::new(2026, 2, 16).expect("a real day");
+        let separate = separate(&store);
+        let days: [&dyn DayStore; 2] = [&store, &separate];
+        for days in days {
+            for key in [ended, expired, of_another] {
+                assert_eq!(days.day(key, date).await.expect("read"), None);
+                assert_eq!(days.days(key, one_day(date)).await.expect("read"), None);
+            }
+            let (session, day) = days.day(live, date).await.expect("read").expect("live");
+            assert_eq!((session.id, session.user, day), (live.id, live.user, None));
+        }
+    }
+
+    /// One step over all tables answers as separate stores do.
+    #[tokio::test]
+    async fn one_engine_answers_like_separate_stores() {
+        let (store, _dir) = open_temporary().await;
+        let session = sign_in(&store).await;
+        let (user, now) = (session.user, NOW);
         let day = |day| Date::new(2026, 2, day).expect("a real day");
         for n in [16, 17, 20] {
             let save = NewVersion {
@@ -127,28 +184,29 @@ mod tests {
         let row = SummaryJob::new(user, week, None, now, &SummaryPolicy::default());
         SummaryStore::insert(&store, &row, 10).await.expect("requested");
 
-        let shared = Arc::new(store.clone());
-        let two = DaysOfTwoStores::new(shared.clone(), shared);
-        let statuses = |found: &Option<(DiaryRecord, Option<Annotations>)>| {
+        let separate = separate(&store);
+        let status = |found: &Option<Day>| {
             let (record, notes) = found.as_ref()?;
             let notes = notes.as_ref().expect("readable");
             Some(notes.status(record.head.date, record.head.version))
         };
         for n in 15..=21 {
-            let one = store.day(user, day(n)).await.expect("read");
-            let other = two.day(user, day(n)).await.expect("read");
-            assert_eq!(one, other);
+            let (_, found) = store.day(session, day(n)).await.expect("read").expect("live");
+            let other = separate.day(session, day(n)).await.expect("read").expect("live").1;
+            assert_eq!(found, other);
             let expected = match n {
                 16 => Some(DiarySummaryStatus::None),
                 17 | 20 => Some(DiarySummaryStatus::Pending),
                 _ => None,
             };
-            assert_eq!(statuses(&one), expected, "{n}");
+            assert_eq!(status(&found), expected, "{n}");
         }
         let range = DateRange::new(day(1), day(28)).expect("ordered");
-        let (heads, notes) = store.days(user, range).await.expect("read");
+        let (_, found) = store.days(session, range).await.expect("read").expect("live");
+        let (heads, notes) = &found;
         let weeks = notes.as_ref().expect("readable").weeks.len();
         assert_eq!((heads.len(), weeks), (3, 1));
-        assert_eq!((heads, notes), two.days(user, range).await.expect("read"));
+        let other = separate.days(session, range).await.expect("read").expect("live").1;
+        assert_eq!(found, other);
     }
 }

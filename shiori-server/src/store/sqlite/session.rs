@@ -1,12 +1,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::{SqliteStore, connection::Statements};
 use crate::store::{
-    LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy,
+    LoginAttempt, RotateOutcome, Session, SessionKey, SessionStore, StoreError, ThrottlePolicy,
 };
 
 #[async_trait]
@@ -50,17 +50,7 @@ impl SessionStore for SqliteStore {
         id: SessionId,
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError> {
-        self.snapshot(move |connection| {
-            let row = connection.find(
-                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
-                        user_agent
-                 FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?",
-                params![id.as_bytes(), user.as_bytes(), now.as_millis()],
-                SessionRow::decode,
-            )?;
-            row.map(Session::try_from).transpose()
-        })
-        .await
+        self.snapshot(move |connection| live(connection, SessionKey { user, id, now })).await
     }
 
     async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
@@ -206,6 +196,21 @@ impl SessionStore for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
     }
+}
+
+/// The session, if it has not ended.
+pub(super) fn live(
+    connection: &Connection,
+    SessionKey { user, id, now }: SessionKey,
+) -> Result<Option<Session>, StoreError> {
+    let row = connection.find(
+        "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
+                user_agent
+         FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?",
+        params![id.as_bytes(), user.as_bytes(), now.as_millis()],
+        SessionRow::decode,
+    )?;
+    row.map(Session::try_from).transpose()
 }
 
 struct SessionRow {
