@@ -118,7 +118,7 @@ impl MySqlStore {
         if locked != Some(1) {
             return Err(StoreError::Unavailable("another server is migrating".into()));
         }
-        let mut migrator: Migrator = sqlx::migrate!("../migrations/mysql");
+        let mut migrator: Migrator = sqlx::migrate!("migrations/mysql");
         let migrated = migrator.set_locking(false).run(&self.pool).await;
         holder.close().await?;
         migrated.map_err(|error| StoreError::Unavailable(error.into()))

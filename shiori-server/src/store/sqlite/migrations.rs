@@ -6,11 +6,11 @@ use crate::store::StoreError;
 
 /// In their order. The number of those applied is the file's `user_version`.
 const MIGRATIONS: [&str; 5] = [
-    include_str!("../../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
-    include_str!("../../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
-    include_str!("../../../../migrations/sqlite/0003_truncated_and_usage.sql"),
-    include_str!("../../../../migrations/sqlite/0004_text_apart.sql"),
-    include_str!("../../../../migrations/sqlite/0005_write_probe.sql"),
+    include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
+    include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
+    include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
+    include_str!("../../../migrations/sqlite/0004_text_apart.sql"),
+    include_str!("../../../migrations/sqlite/0005_write_probe.sql"),
 ];
 
 /// The file was written by a newer version of this program.
