@@ -1,14 +1,14 @@
 //! When to repeat a request: exponential backoff with jitter, and the `Retry-After` header.
 //!
-//! The SDK, the server and the worker share these rules. Both are pure: the caller passes the
+//! The SDK, the server and the worker use both. The functions are pure: the caller passes the
 //! random number and the current time.
 
 use std::time::Duration;
 
 use crate::types::Timestamp;
 
-/// The longest wait that a `Retry-After` header can ask for: 24 hours. Longer values are clamped,
-/// so that no header can overflow a clock or block a caller for ever.
+/// The longest accepted wait of a `Retry-After` header: 24 hours. Longer values are clamped, so
+/// that a header can neither overflow a clock nor block a caller indefinitely.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Exponential backoff with full jitter: each pause is uniform between zero and a ceiling that
@@ -46,13 +46,13 @@ impl Backoff {
     }
 }
 
-/// The wait that the value of a `Retry-After` header asks for: seconds, or the time until an HTTP
-/// date (RFC 9110, section 10.2.3), at most [`MAX_RETRY_AFTER`]. A date in the past is zero.
-/// `None` when the value is neither.
+/// Parses the value of a `Retry-After` header: seconds, or an HTTP date (RFC 9110, section 10.2.3).
+/// Returns the time to wait, at most [`MAX_RETRY_AFTER`]; zero for a date in the past; `None` for
+/// any other value.
 pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit into a u64 ask for longer than the clamp, too.
+        // A number that does not fit into a u64 exceeds the clamp, too.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         Timestamp::from(httpdate::parse_http_date(value).ok()?).duration_since(now)
@@ -60,10 +60,10 @@ pub fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
-/// This share of a duration. `mul_f64` would panic on an overflow; here the share is at most 1.
+/// A share, 0 to 1, of a duration. `mul_f64` would panic on an overflow.
 pub(crate) fn scale(duration: Duration, share: f64) -> Duration {
     let share = if share.is_nan() { 1.0 } else { share.clamp(0.0, 1.0) };
-    // The product is rounded to a float and may exceed `Duration::MAX` by a rounding error.
+    // A rounding error may lift the product above `Duration::MAX`.
     Duration::try_from_secs_f64(duration.as_secs_f64() * share).unwrap_or(duration).min(duration)
 }
 
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn other_values_of_retry_after_are_ignored() {
+    fn invalid_values_of_retry_after_are_ignored() {
         for odd in
             ["", "soon", "-1", "+3", "1.5", "Sun, 31 Feb 1994 08:49:37 GMT", "06 Nov 1994 25:00"]
         {
@@ -126,14 +126,14 @@ mod tests {
         }
 
         #[test]
-        fn the_ceiling_doubles_until_the_maximum(attempt in 1_u32..12) {
+        fn the_ceiling_doubles_up_to_the_maximum(attempt in 1_u32..12) {
             let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
             let expected = Duration::from_millis(100 * (1 << (attempt - 1))).min(Duration::from_secs(5));
             prop_assert_eq!(backoff.pause(attempt, 1.0), expected);
         }
 
         #[test]
-        fn no_retry_after_panics_or_exceeds_the_clamp(value in "\\PC{0,40}|[0-9]{1,40}", now: i64) {
+        fn parsing_never_panics_and_never_exceeds_the_clamp(value in "\\PC{0,40}|[0-9]{1,40}", now: i64) {
             let wait = parse_retry_after(&value, Timestamp::from_millis(now));
             prop_assert!(wait.unwrap_or_default() <= MAX_RETRY_AFTER);
         }

@@ -21,13 +21,13 @@
 //! # }
 //! ```
 //!
-//! Each method blocks until the async method of the same name returns, and returns the same. The
-//! client has a runtime with one thread, which also renews the session. Clones share the runtime; it
-//! shuts down with the last clone.
+//! Each method blocks until the async method of the same name returns, and returns its result. The
+//! client has its own runtime with one thread, which also renews the session. Clones share the
+//! runtime; it shuts down when the last clone is dropped.
 //!
-//! The client can be built, used and dropped inside of an async runtime, too. A call still blocks its
-//! thread, and with it the other tasks of that thread: prefer the async client there. A server that
-//! runs on the blocked thread cannot respond, so the call times out.
+//! The client can also be built, used and dropped inside an async runtime, but each call blocks its
+//! thread and all other tasks on that thread. Prefer the async client there. If the server runs on
+//! the blocked thread, it cannot respond and the call times out.
 
 use std::{
     fmt,
@@ -62,7 +62,7 @@ impl ClientBuilder {
     /// cannot be created.
     pub fn build_blocking(self) -> Result<Client> {
         let client = self.build()?;
-        // A worker thread, because a renewal of the session continues when no call blocks.
+        // Needs a worker thread: a renewal of the session continues while no call is in progress.
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("shiori-sdk")
@@ -133,8 +133,8 @@ impl fmt::Debug for Client {
     }
 }
 
-/// The runtime of a client and its clones. [`Runtime`] itself panics when it blocks or is dropped
-/// inside of another runtime.
+/// The runtime of a client and its clones. A bare [`Runtime`] panics when it blocks or is dropped
+/// inside another runtime.
 struct Background(Option<Runtime>);
 
 impl Background {
@@ -157,7 +157,7 @@ impl Drop for Background {
     fn drop(&mut self) {
         let Some(runtime) = self.0.take() else { return };
         if Handle::try_current().is_ok() {
-            // Without waiting for its thread.
+            // Does not wait for the thread, so it is allowed inside another runtime.
             runtime.shutdown_background();
         }
     }
@@ -308,7 +308,7 @@ impl Save {
 blocking!(Summaries => summaries {
     /// Requests a week's summary; see [`crate::Summaries::request`].
     request(week: Week) -> Requested;
-    /// Requests a week's summary, with `force` even if nothing has changed; see
+    /// Requests a week's summary; with `force`, even if nothing has changed. See
     /// [`crate::Summaries::request_with`].
     request_with(week: Week, force: bool) -> Requested;
 });
@@ -341,7 +341,7 @@ impl Summaries {
         self.0.block_on(self.0.client.summaries().handle(id).cancel())
     }
 
-    /// The changes of a summary until it is final; each `next` blocks for one. See
+    /// The changes of a summary until it is final; each `next` blocks until the next change. See
     /// [`SummaryHandle::watch`](crate::SummaryHandle::watch).
     pub fn watch(&self, id: SummaryId) -> impl Iterator<Item = Result<Summary>> + use<> {
         let client = self.0.clone();

@@ -8,7 +8,7 @@
 //! let client = Client::builder("http://127.0.0.1:8080").build()?;
 //! client.auth().login("haru@example.com", "correct horse 1!").await?;
 //!
-//! // Reads, changes and saves; if another device saves in between, changes its diary instead.
+//! // Reads, changes and saves. If another device saves in between, changes the new version instead.
 //! let date = Date::new(2026, 2, 16)?;
 //! client
 //!     .diaries()
@@ -28,9 +28,9 @@
 //! ```
 //!
 //! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
-//! [summaries](guide::summaries), [errors](guide::errors), [configuration](guide::configuration) and
-//! [embedding the server](guide::embedding), and with the features of these names on `testing` and
-//! `blocking`.
+//! [summaries](guide::summaries), [errors](guide::errors), [configuration](guide::configuration)
+//! and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
+//! also has a page on each of them.
 //!
 //! # Features
 //!

@@ -1,14 +1,15 @@
-//! Reads server-sent events (WHATWG HTML, section 9.2). The client reads the server's events with
-//! it, and the worker those of language models.
+//! A reader of server-sent events (WHATWG HTML, section 9.2). The client uses it for the server's
+//! events, and the worker for the responses of language models.
 //!
-//! Only the field `data` is kept; nothing here uses the others.
+//! Only the field `data` is returned; neither of them uses other fields.
 
-/// Splits a stream of bytes into events, wherever the bytes were cut.
+/// Splits a stream of bytes into events. The bytes may arrive in chunks of any size.
 #[derive(Debug)]
 pub struct EventReader {
     max_event_bytes: usize,
     line: Vec<u8>,
-    /// The last byte was a carriage return: a line feed right after it does not end another line.
+    /// The last byte was a carriage return, so a line feed right after it does not end another
+    /// line.
     after_carriage_return: bool,
     /// No line has ended yet, so the next may begin with a byte order mark.
     is_first_line: bool,
@@ -48,8 +49,8 @@ impl EventReader {
         }
     }
 
-    /// The data of each event that these bytes complete; lines of one event are joined by line
-    /// feeds.
+    /// Returns the data of each event that these bytes complete; several lines of one event are
+    /// joined with line feeds.
     ///
     /// # Errors
     ///

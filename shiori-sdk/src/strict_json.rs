@@ -1,10 +1,9 @@
 //! Strict parsing of request bodies, for servers.
 //!
-//! JSON leaves room that two readers of one body use differently: of a repeated key one takes the
-//! first value and another the last, and a number such as `1e400` is an infinity here and an error
-//! there. And a derived decoder takes an array for a struct, by the order of its fields. A body with
-//! any of these is refused. Only requests are parsed like this: responses, and what is stored, are
-//! read leniently.
+//! Parsers differ on some valid JSON. If a key is repeated, some take the first value and some the
+//! last. A number such as `1e400` is infinity to some and an error to others. And a decoder that
+//! serde derives also accepts an array in place of a struct. A body with any of these is rejected.
+//! Only requests are parsed strictly; responses and stored data are read leniently.
 
 mod scan;
 mod structs;
@@ -17,15 +16,15 @@ use self::{scan::scan, structs::Strict};
 
 /// Parses a whole body.
 ///
-/// It must be one JSON text (RFC 8259) in UTF-8 without a byte order mark. No object, at any depth
-/// and also in fields that `T` ignores, repeats a key; every number is within the range of a 64-bit
-/// float; a struct is an object.
+/// The body must be one JSON text (RFC 8259) in UTF-8 without a byte order mark. No object may
+/// repeat a key, at any depth and also in fields that `T` ignores. Every number must be within the
+/// range of a 64-bit float. A struct must be an object.
 ///
 /// # Errors
 ///
-/// [`InvalidBody`] names the field and what is wrong, never a value.
+/// [`InvalidBody`] has the field and the broken rule, never a value.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
-    // A syntax error is reported by the decoder, which knows in which field it is.
+    // A syntax error is left to the decoder, which reports the field.
     let scanned = match scan(body) {
         Err(fault) if fault.kind != BodyFault::Syntax => return Err(fault),
         scanned => scanned,
@@ -38,7 +37,8 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidBody> {
         };
         InvalidBody { field: error.path().to_string(), kind }
     })?;
-    // The decoder reads no further than the value, and skips fields.
+    // The decoder stops at the end of the value and skips unknown fields, so the rest is checked
+    // here.
     scanned.map_err(|fault| InvalidBody { field: "body".to_owned(), ..fault })?;
     Ok(value)
 }
@@ -56,34 +56,34 @@ pub fn is_json(content_type: &str) -> bool {
     (essence == "application/json" || essence.ends_with("+json")) && parts.all(is_utf_8)
 }
 
-/// Whether a `Content-Encoding` leaves the body as it is. A server that decodes none must not parse
-/// any other.
+/// Whether a `Content-Encoding` leaves the body unencoded. A server without decoders must reject
+/// all others.
 pub fn is_identity(content_encoding: &str) -> bool {
     let mut codings = content_encoding.split(',').map(str::trim);
     codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
 }
 
-/// A body was refused.
+/// A body was rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidBody {
-    /// The path of the field, e.g. `progress.phase`; for a repeated key or a number out of range the
-    /// outermost field that holds it. `.` and `body` are the whole body, `?` a place that is not
-    /// known.
+    /// The path of the field, e.g. `progress.phase`; for a repeated key or a number out of range,
+    /// the outermost field that contains it. `.` and `body` mean the whole body, `?` an unknown
+    /// place.
     pub field: String,
-    /// What is wrong with it.
+    /// The broken rule.
     pub kind: BodyFault,
 }
 
-/// What is wrong with a body.
+/// The rule that a body breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyFault {
     /// It is not a JSON text.
     Syntax,
-    /// A field is missing, or its value is none of its type.
+    /// A field is missing or has the wrong type.
     Type,
-    /// An object has the same key twice.
+    /// An object repeats a key.
     RepeatedKey,
     /// A number is beyond the range of a 64-bit float.
     NumberOutOfRange,
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_formed_is_parsed() {
+    fn a_well_formed_body_is_parsed() {
         for body in [
             r#"{"title":""}"#,
             " \t\r\n{ \"title\" : \"\\u0000\\ud83d\\ude00\\\\\\\"\" } \n",
@@ -175,11 +175,11 @@ mod tests {
         }
         let body = r#"{"title":"","raw": { "b" :1.0,"a":[ ]} }"#;
         let parsed: Outer = parse(body.as_bytes()).expect("well-formed");
-        assert_eq!(parsed.raw.expect("there").get(), r#"{ "b" :1.0,"a":[ ]}"#);
+        assert_eq!(parsed.raw.expect("a value").get(), r#"{ "b" :1.0,"a":[ ]}"#);
     }
 
     #[test]
-    fn an_array_is_no_struct() {
+    fn an_array_in_place_of_a_struct_is_rejected() {
         for (body, field) in [
             (r#"["글",null,[],null,null,null]"#, "."),
             (r#"{"title":"","inner":[1]}"#, "inner"),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_key_is_refused_at_any_depth() {
+    fn a_repeated_key_is_rejected_at_any_depth() {
         let long = format!(r#"{{"{0}":1,"{0}":2}}"#, "k".repeat(100));
         for (body, field) in [
             (r#"{"title":"","title":""}"#, "title"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_out_of_range_is_named_as_such() {
+    fn a_number_out_of_range_is_rejected() {
         let digits = format!(r#"{{"title":"","raw":{}}}"#, "9".repeat(400));
         for (body, field) in [
             (r#"{"title":"","raw":{"attrs":{"x":1e400}}}"#, "raw"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_wherever_it_is() {
+    fn invalid_json_is_rejected_anywhere_in_the_body() {
         for body in [
             "",
             " ",
@@ -258,21 +258,21 @@ mod tests {
             let found = fault(body);
             assert_eq!(found.map(|(_, rule)| rule), Some("json"), "{body}");
         }
-        // Not UTF-8, in a field that is ignored.
+        // Not UTF-8, in an ignored field.
         let error = parse::<Outer>(b"{\"title\":\"\",\"unknown\":\"\xff\"}").err();
         assert_eq!(error.map(|error| error.kind), Some(BodyFault::Syntax));
-        // Half a surrogate pair is no text.
+        // A lone surrogate is not text.
         assert_eq!(fault(r#"{"title":"\ud800"}"#), Some(("title".to_owned(), "json")));
     }
 
     #[test]
-    fn nesting_costs_no_stack() {
+    fn deep_nesting_does_not_overflow_the_stack() {
         assert!(fault(&"[".repeat(1 << 20)).is_some());
         let open = format!(r#"{{"title":"","raw":{}"#, r#"{"a":"#.repeat(200_000));
         assert_eq!(fault(&open).map(|(_, rule)| rule), Some("json"));
         let deep =
             format!(r#"{{"title":"","raw":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(fault(&deep), None, "how deep a document may be is the document's to say");
+        assert_eq!(fault(&deep), None, "the depth is limited by the document's parser, not here");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl ClientBuilder {
         Self { options: self.options.with_retry_policy(retry), ..self }
     }
 
-    /// How saves that met a conflict are retried. Default: 16 saves within 10 s.
+    /// How saves are retried after a version conflict. Default: 16 saves within 10 s.
     pub fn conflict_policy(self, conflict: ConflictPolicy) -> Self {
         Self { options: self.options.with_conflict_policy(conflict), ..self }
     }
@@ -92,8 +92,8 @@ impl ClientBuilder {
         Self { accept_language: Some(language.into()), ..self }
     }
 
-    /// Stores the session, so that it survives restarts. Default: no store. The stored session is
-    /// loaded when the client is built.
+    /// Stores the session, so that it survives restarts. Default: no store. The client loads the
+    /// stored session when it is built.
     pub fn token_store(self, store: impl TokenStore + 'static) -> Self {
         Self { token_store: Some(Arc::new(store)), ..self }
     }
@@ -101,7 +101,7 @@ impl ClientBuilder {
     /// Uses this HTTP client, for example with a proxy or root certificates. It should not follow
     /// redirects, because they would send the token to another server, and not retry by itself.
     ///
-    /// Not covered by semantic versioning: the next major version of reqwest changes it.
+    /// Not covered by semantic versioning: it changes with the major version of reqwest.
     #[cfg(feature = "unstable-reqwest")]
     pub fn reqwest_client(self, http: reqwest::Client) -> Self {
         Self { http: Some(http), ..self }

@@ -1,5 +1,5 @@
-//! The client and its builder. The modules of the resources, such as `diary`, extend [`Client`] by
-//! their methods, so that nothing here depends on them.
+//! The client and its builder. The modules of the resources, such as `diary`, add their methods to
+//! [`Client`], so that nothing here depends on them.
 
 mod builder;
 

@@ -86,7 +86,7 @@ impl Client {
         let Some(ConflictBody { current }) = conflict_body(&failed) else {
             return Err(failed.into());
         };
-        // The server recognises a repeated save until this many others followed it.
+        // The server recognises a repeated save until this many other saves have followed it.
         let is_remembered = current.is_some()
             && versions_behind(expected, current.as_ref()) <= REMEMBERED_SAVES as u64;
         Ok(Attempt::Conflict(RejectedSave {

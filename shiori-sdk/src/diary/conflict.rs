@@ -47,8 +47,8 @@ impl ConflictResolver for FailOnConflict {
     }
 }
 
-/// Overwrites the current diary with the own draft. Concurrent changes are lost, so it must be
-/// chosen explicitly.
+/// Overwrites the current diary with the draft. Concurrent changes are lost, so it must be chosen
+/// explicitly.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Overwrite;
 
@@ -58,20 +58,20 @@ impl ConflictResolver for Overwrite {
     }
 }
 
-/// Merges the own draft and the current diary block by block, see [`merge`].
+/// Merges the draft and the current diary block by block, see [`merge`].
 ///
 /// Without the common base, [`Save::with_base`](crate::Save::with_base), all blocks of both sides
 /// count as inserted.
 #[derive(Debug, Clone, Copy)]
 pub struct MergeBlocks {
-    /// How to merge blocks, and a title, that both sides changed differently.
+    /// What to do with blocks, and a title, that both sides changed differently.
     pub on_overlap: OnOverlap,
 }
 
 impl ConflictResolver for MergeBlocks {
     fn resolve(&self, conflict: &Conflict) -> Resolution {
         let Some(current) = &conflict.current else {
-            // The diary was deleted; saving the draft loses nothing.
+            // The diary was deleted, so there is nothing to merge with.
             return Resolution::Retry(conflict.ours.clone());
         };
         let (empty_document, empty_title) = (Document::without_blocks(), String::new());
@@ -91,7 +91,7 @@ impl ConflictResolver for MergeBlocks {
     }
 }
 
-/// The merged title; `None` if both sides changed it and overlaps are to fail.
+/// The merged title; `None` if both sides changed it and the policy is [`OnOverlap::Fail`].
 fn merge_titles(base: &str, ours: &str, theirs: &str, on_overlap: OnOverlap) -> Option<String> {
     let title = if ours == theirs || ours == base {
         theirs.to_owned()
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_merge_like_blocks() {
+    fn titles_are_merged_by_the_same_policy_as_blocks() {
         let merged = |base, ours, theirs| {
             merge_titles(base, ours, theirs, OnOverlap::KeepBoth).expect("kept")
         };

@@ -26,8 +26,8 @@ impl ConflictRetry {
         Self { policy, pacing: policy.pacing(), started_at: Instant::now(), conflicts: 0 }
     }
 
-    /// Records a conflict. Returns the pause before the next save, or `None` if the policy or the
-    /// state of the save permits no other one.
+    /// Records a conflict. Returns the pause before the next save; `None` if the policy or the
+    /// state of the save permits no other save.
     pub(super) fn next_pause(&mut self, rejected: &RejectedSave) -> Option<Duration> {
         self.conflicts += 1;
         let pause =

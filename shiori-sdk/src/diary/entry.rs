@@ -33,7 +33,7 @@ pub struct Entry<'a> {
     modify_existing: Vec<Modify<'a>>,
 }
 
-/// An [`Entry`] that always has a draft: that of the diary, or an inserted one.
+/// An [`Entry`] that always has a draft: the one of the diary, or an inserted one.
 #[must_use = "an entry does nothing until it is saved"]
 pub struct FilledEntry<'a> {
     entry: Entry<'a>,
@@ -43,7 +43,7 @@ pub struct FilledEntry<'a> {
 
 type Modify<'a> = Box<dyn FnMut(&mut Draft) + Send + 'a>;
 
-/// There is no diary to change.
+/// The date has no diary, and nothing was inserted.
 struct NoDiary;
 
 impl<'a> Entry<'a> {
@@ -51,24 +51,25 @@ impl<'a> Entry<'a> {
         Self { diaries, date, modify_existing: Vec::new() }
     }
 
-    /// Changes the draft of the diary, if there is one. The closure runs again after a conflict.
+    /// Changes the draft of the diary, if the date has one. The closure runs again after a
+    /// conflict.
     pub fn and_modify(mut self, modify: impl FnMut(&mut Draft) + Send + 'a) -> Self {
         self.modify_existing.push(Box::new(modify));
         self
     }
 
-    /// Inserts this draft if there is no diary.
+    /// Inserts this draft if the date has no diary.
     pub fn or_insert(self, draft: Draft) -> FilledEntry<'a> {
         self.or_insert_with(move || draft.clone())
     }
 
-    /// Inserts the draft that the closure returns if there is no diary. The closure runs again after
-    /// a conflict.
+    /// Inserts the draft that the closure returns, if the date has no diary. The closure runs again
+    /// after a conflict.
     pub fn or_insert_with(self, insert: impl FnMut() -> Draft + Send + 'a) -> FilledEntry<'a> {
         FilledEntry { entry: self, insert: Box::new(insert), modify: Vec::new() }
     }
 
-    /// Reads, changes and saves. Returns `None` if there is no diary.
+    /// Reads, changes and saves. Returns `None` if the date has no diary.
     ///
     /// # Errors
     ///

@@ -81,7 +81,7 @@ impl From<Option<Version>> for Precondition {
 /// The result of [`Diaries::get_if_changed`].
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// Version, summary status and emotion are still the known ones.
+    /// Version, summary status and emotion are unchanged.
     Unchanged,
     /// The current diary; `None` if it was deleted.
     Changed(Option<Diary>),
@@ -95,24 +95,25 @@ impl Change {
 }
 
 impl Diaries {
-    /// The diary of a date, if there is one.
+    /// The diary of a date; `None` if the date has none.
     ///
     /// # Errors
     ///
-    /// [`Error`] if the request fails or there is no session.
+    /// [`Error`] if the request fails or the client is not signed in.
     pub async fn get(&self, date: Date) -> Result<Option<Diary>> {
         let response = self.client.send(&Request::get(path(date))).await?;
         Ok(response.data::<DayView>()?.into_diary())
     }
 
-    /// The diary of a date if its version, its summary status or its emotion is not the known one,
-    /// by the [`etag`](Diary::etag) of the known one. The server sends no content otherwise.
+    /// The diary of a date if its version, summary status or emotion differs from those of `known`.
+    /// It sends the [`etag`](Diary::etag) of `known`; if nothing has changed, the response has no
+    /// content.
     ///
-    /// Without an `etag`, or while the server cannot read the summaries, the diary is read anew.
+    /// Without an `etag`, or while the server cannot read the summaries, the whole diary is read.
     ///
     /// # Errors
     ///
-    /// [`Error`] if the request fails or there is no session.
+    /// [`Error`] if the request fails or the client is not signed in.
     pub async fn get_if_changed(&self, known: &Diary) -> Result<Change> {
         let mut request = Request::get(path(known.date));
         if let Some(etag) = &known.etag {
@@ -127,25 +128,26 @@ impl Diaries {
         Ok(Change::Changed(response.data::<DayView>()?.into_diary()))
     }
 
-    /// Saves a draft if the precondition holds. The [`Save`] sets what happens otherwise; by
-    /// default, it fails with the conflict.
+    /// Saves a draft if the precondition holds. [`Save`] sets what happens otherwise; by default,
+    /// it fails with the conflict.
     pub fn save(&self, date: Date, draft: Draft, precondition: Precondition) -> Save {
         Save::new(self.client.clone(), date, draft, precondition)
     }
 
-    /// Reads a date's diary, changes it and saves it. If another save comes in between, changes the
-    /// diary of that one instead. If the date has no diary, the closure receives an empty draft.
+    /// Reads a date's diary, changes it and saves it. If another save happens in between, it
+    /// applies the change to the new version instead. If the date has no diary, the closure
+    /// receives an empty draft.
     ///
     /// The closure may run several times, each time on the draft of the current diary. It does not
-    /// run again if its result may have been saved: the save's id makes the repeated request
-    /// idempotent.
+    /// run again if its result may have been saved; the request is then repeated with the same save
+    /// id, which makes it idempotent.
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] if the conflict policy permits no other save, or if
-    /// an earlier request may have been applied and so many saves followed it that the server cannot
-    /// recognise it: [`Error::was_sent`] is then [`WasSent::Maybe`](crate::WasSent::Maybe). Any
-    /// other if reading or saving fails.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if the conflict policy permits no other save, or
+    /// if an earlier request may have been applied and the server can no longer recognise it,
+    /// because too many saves have followed: [`Error::was_sent`] is then
+    /// [`WasSent::Maybe`](crate::WasSent::Maybe). Any other kind if reading or saving fails.
     pub async fn update<F, Fut>(&self, date: Date, mut change: F) -> Result<Saved>
     where
         F: FnMut(Draft) -> Fut + Send,
@@ -173,8 +175,8 @@ impl Diaries {
         Ok(saved)
     }
 
-    /// Reads, changes and saves; after a conflict, again. If the closure fails, nothing is saved and
-    /// its error is the inner result.
+    /// Reads, changes and saves, and repeats this after a conflict. If the closure fails, nothing
+    /// is saved and its error is the inner result.
     async fn try_update<F, Fut, E>(&self, date: Date, mut change: F) -> Result<Result<Saved, E>>
     where
         F: FnMut(Option<Draft>) -> Fut + Send,
@@ -210,7 +212,8 @@ impl Diaries {
                     return Err(error.with_conflict(conflict));
                 }
                 Some(Duration::ZERO) => rejected.current,
-                // After a pause the diary in the conflict is stale, and saving it would conflict.
+                // After a pause the diary in the conflict is stale, and saving over it would
+                // conflict.
                 Some(pause) => {
                     deadline::sleep(pause).await;
                     self.get(date).await?
@@ -224,7 +227,7 @@ impl Diaries {
     ///
     /// # Errors
     ///
-    /// [`Error`] if a request fails or there is no session.
+    /// [`Error`] if a request fails or the client is not signed in.
     pub async fn list(&self, range: DateRange) -> Result<Vec<DiaryEntry>> {
         let mut entries = Vec::new();
         let mut next = Some(range.start());
@@ -245,8 +248,8 @@ impl Diaries {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version,
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version, [`ErrorKind::NotFound`]
+    /// if the date has none.
     pub async fn delete(&self, date: Date, version: Version) -> Result<()> {
         let request = Request::delete(path(date)).query("version", &version);
         match self.client.send(&request).await {
@@ -259,14 +262,15 @@ impl Diaries {
         }
     }
 
-    /// Archives a date's diary or restores it, if it has this version. Returns the new version.
+    /// Archives or restores a date's diary if it has this version. Returns the new version.
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version,
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`Error`] of kind [`ErrorKind::Conflict`] if it has another version, [`ErrorKind::NotFound`]
+    /// if the date has none.
     pub async fn archive(&self, date: Date, version: Version, archived: bool) -> Result<Version> {
-        // Idempotent: a repeated request is recognised by the version that the first one left.
+        // Idempotent: the server recognises a repeated request by the version that the first one
+        // created.
         let request = Request::post(format!("{}/archive", path(date)))
             .idempotent()
             .json(&ArchiveRequest { archived, version })?;

@@ -75,8 +75,8 @@ impl Save {
         }
     }
 
-    /// Sets the common base of the draft and the current diary, which is the diary that the draft
-    /// was made from. A merge needs it.
+    /// Sets the diary that the draft was made from. It is the common base of the draft and the
+    /// current diary, which a merge needs.
     pub fn with_base(self, base: impl Into<Draft>) -> Self {
         Self { base: Some(base.into()), ..self }
     }
@@ -108,8 +108,8 @@ impl Save {
     /// # Errors
     ///
     /// [`Error`] of kind [`ErrorKind::Conflict`], with the current diary, if the resolver fails or
-    /// the conflict policy permits no other save; [`ErrorKind::Timeout`] at the deadline, when a
-    /// save in progress may have been applied; any other if saving fails.
+    /// the conflict policy permits no other save; [`ErrorKind::Timeout`] at the deadline (a save in
+    /// progress may have been applied); any other kind if saving fails.
     pub async fn send(self) -> Result<Saved> {
         let Some(deadline) = self.deadline else { return self.run().await };
         timeout_at(deadline::after(deadline), self.run()).await.unwrap_or_else(|_| {
@@ -142,12 +142,12 @@ impl Save {
                 Attempt::Conflict(rejected) => rejected,
             };
             let pause = retry.next_pause(&rejected).filter(|_| resolver.can_retry());
-            // The drafts move into the conflict, and back if there is another save.
+            // The drafts move into the conflict, and back before another save.
             let (error, mut conflict) = retry.conflict(rejected, ours, base);
             let Some(pause) = pause else { return Err(error.with_conflict(conflict)) };
             let mut resolution = resolver.resolve(&conflict);
-            // Fail without the pause if the resolver fails. Otherwise the diary in the conflict is
-            // stale after the pause, and saving over it would conflict again.
+            // If the resolver fails, there is no pause. Otherwise, after a pause, the diary in the
+            // conflict is stale and saving over it would conflict again, so it is read first.
             if !pause.is_zero() && matches!(resolution, Resolution::Retry(_)) {
                 deadline::sleep(pause).await;
                 conflict.current = client.diaries().get(date).await?;
@@ -195,8 +195,8 @@ pub struct Saved {
     pub version: Version,
     /// When the version was saved.
     pub updated_at: Timestamp,
-    /// The saved draft: the own one, or that of the resolver. After a save that an earlier process
-    /// had applied, see [`Save::with_save_id`], the draft of the current diary.
+    /// The saved draft: the given one, or the one that the resolver returned. If an earlier process
+    /// had already applied the save (see [`Save::with_save_id`]), the draft of the current diary.
     pub draft: Draft,
     /// How the draft was saved.
     pub outcome: Outcome,
@@ -214,7 +214,7 @@ pub enum Outcome {
     Updated,
     /// The draft equals the current diary; nothing was sent.
     Skipped,
-    /// After a conflict, the draft of the resolver was saved.
+    /// After a conflict, the resolver's draft was saved.
     Merged,
     /// An earlier request was applied, and its response was lost.
     Replayed,
@@ -237,7 +237,7 @@ impl Outcome {
 pub struct RetryReport {
     /// The number of saves, not counting repeated requests of one save.
     pub attempts: u32,
-    /// The number of saves that met a conflict.
+    /// The number of saves that were rejected with a conflict.
     pub conflicts: u32,
     /// The time since the first save was started.
     pub elapsed: Duration,
@@ -265,7 +265,7 @@ impl Saved {
         report: RetryReport,
     ) -> Self {
         let Some(Diary { id, version, updated_at, title, content, .. }) = stored else {
-            // It was deleted since.
+            // It was deleted afterwards.
             return Self::new(date, ours, receipt, Outcome::Replayed, report);
         };
         let draft = Draft { title, content };

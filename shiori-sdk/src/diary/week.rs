@@ -24,7 +24,7 @@ impl Weeks {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) if the request fails or there is no session.
+    /// [`Error`](crate::Error) if the request fails or the client is not signed in.
     pub async fn meta(&self, week: Week) -> Result<WeekMeta> {
         let mut entries = self.client.diaries().list(week.into()).await?.into_iter().peekable();
         let day = |date| DayMeta { date, entry: entries.next_if(|entry| entry.date == date) };
@@ -48,7 +48,7 @@ pub struct WeekMeta {
 pub struct DayMeta {
     /// The day.
     pub date: Date,
-    /// Its diary, if there is one.
+    /// Its diary; `None` if it has none.
     pub entry: Option<DiaryEntry>,
 }
 

@@ -46,11 +46,11 @@ impl Auth {
     /// # Errors
     ///
     /// [`Error`](crate::Error) with code `bad_credentials`, or `too_many_attempts` with the time to
-    /// wait; of kind [`ErrorKind::TokenStore`] if the session could not be stored: it is valid
-    /// nevertheless, until the client is dropped.
+    /// wait; of kind [`ErrorKind::TokenStore`] if the session could not be stored. In that case the
+    /// client is signed in nevertheless, until it is dropped.
     pub async fn login(&self, email: &str, password: &str) -> Result<()> {
         let body = Credentials { email: email.to_owned(), password: password.into() };
-        // Idempotent: if a response is lost, its session stays unused and expires.
+        // Idempotent: if a response is lost, its session is never used and expires.
         let request = Request::post("/api/user/login").idempotent().json(&body)?;
         let response = self.session.send_anonymous(&self.options, &request).await?;
         self.session.begin(Tokens::from_response(&response)?).await
@@ -60,14 +60,15 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) of kind [`ErrorKind::SignedOut`] if there is no session or it has
-    /// ended.
+    /// [`Error`](crate::Error) of kind [`ErrorKind::SignedOut`] if the client is not signed in or
+    /// the session has ended.
     pub async fn refresh(&self) -> Result<()> {
         let access = self.session.tokens()?.access;
         self.session.renew(&access).await
     }
 
-    /// Ends the session, on the server and in this client. Does nothing if there is none.
+    /// Ends the session, on the server and in this client. Does nothing if the client is not signed
+    /// in.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl Auth {
     ///
     /// # Errors
     ///
-    /// [`Error`](crate::Error) if the request fails or there is no session.
+    /// [`Error`](crate::Error) if the request fails or the client is not signed in.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>> {
         let request = Request::get("/api/auth/sessions");
         self.session.send(&self.options, &request).await?.data()
@@ -125,7 +126,7 @@ impl Auth {
         }
     }
 
-    /// Whether this client has a session. The server may have ended it since.
+    /// Whether this client has a session. The server may already have ended it.
     pub fn is_signed_in(&self) -> bool {
         self.session.tokens().is_ok()
     }

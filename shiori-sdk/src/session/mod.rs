@@ -26,8 +26,8 @@ pub use auth::Auth;
 pub use token_store::{FileTokenStore, StoredSession, TokenStore};
 use tokens::{REFRESH_COOKIE, Tokens};
 
-/// The timeout of one attempt of a renewal. The server accepts a used refresh token for another
-/// 10 s and then treats it as stolen, so that the last attempt has to start before.
+/// The timeout of one attempt of a renewal. The server accepts a used refresh token for 10 s and
+/// after that treats it as stolen, so the last attempt has to start within that time.
 const RENEWAL_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The session of a client and its clones.
@@ -58,8 +58,8 @@ struct Renewal {
 }
 
 impl Renewal {
-    /// Whether a caller whose access token was rejected can await this renewal. If the task was
-    /// dropped without a result, because its runtime was shut down, a new one is needed.
+    /// Whether a caller whose access token was rejected can await this renewal. If its task was
+    /// dropped without a result, because its runtime was shut down, a new renewal is needed.
     fn replaces(&self, rejected: &Arc<str>) -> bool {
         self.replaces == *rejected && self.result.has_changed().is_ok()
     }
@@ -102,7 +102,8 @@ impl Session {
             // A request that returned 401 was not applied.
             self.renew(&tokens.access).await?;
             let renewed = self.fresh_tokens().await?;
-            // After another login, never send the request on behalf of the other user.
+            // If another user has signed in since, the request must not be sent with that user's
+            // token.
             if renewed.login != tokens.login {
                 return result;
             }
@@ -132,7 +133,7 @@ impl Session {
         Ok(self.transport.send(options, request, None).await?)
     }
 
-    /// The tokens, renewed if they are about to expire.
+    /// The tokens; renewed first if they are about to expire.
     async fn fresh_tokens(self: &Arc<Self>) -> Result<Tokens> {
         let tokens = self.tokens()?;
         if Instant::now() < tokens.renew_at {
@@ -146,9 +147,9 @@ impl Session {
         }
     }
 
-    /// Replaces the access token `rejected`, unless it was replaced already. Concurrent calls share
-    /// one request. It runs in its own task, so that cancelling a caller does not cancel the shared
-    /// renewal. The new tokens are stored before the callers resume.
+    /// Replaces the access token `rejected`, unless it was already replaced. Concurrent calls share
+    /// one request. It runs in its own task, so that cancelling a caller does not cancel it. The
+    /// new tokens are stored before the callers resume.
     async fn renew(self: &Arc<Self>, rejected: &Arc<str>) -> Result<()> {
         let mut result = {
             let mut state = self.lock();
@@ -194,8 +195,8 @@ impl Session {
             Err(error) => Err(error),
         };
         let result = self.replace(&tokens, renewed);
-        // Before any caller resumes: after a crash the used refresh token must not be the stored
-        // one. The session in memory stays valid if the store fails.
+        // Stored before any caller resumes, so that a crash cannot leave a used refresh token in
+        // the store. If the store fails, the session in memory stays valid.
         if let Err(error) = self.write_to_store().await {
             tracing::warn!(%error, "could not store the renewed session");
         }
@@ -206,7 +207,7 @@ impl Session {
     /// Replaces these tokens by the renewed ones, or removes them if the session has ended.
     fn replace(&self, tokens: &Tokens, renewed: Result<Tokens>) -> Result<()> {
         let mut state = self.lock();
-        // Not after a login or logout during the renewal.
+        // A login or logout during the renewal takes precedence.
         let is_current = state.tokens.as_ref().is_some_and(|current| {
             current.login == tokens.login && current.access == tokens.access
         });
@@ -244,7 +245,7 @@ impl Session {
         self.write_to_store().await
     }
 
-    /// Removes the session of these tokens, unless there was another login since.
+    /// Removes the session of these tokens, unless another login has replaced it.
     async fn end(&self, tokens: &Tokens) {
         let removed = self.lock().tokens.take_if(|current| current.login == tokens.login);
         if removed.is_some()
@@ -254,7 +255,7 @@ impl Session {
         }
     }
 
-    /// Writes the current session to the store, if there is one.
+    /// Writes the current session to the store, if the client has a store.
     async fn write_to_store(&self) -> Result<()> {
         let Some(store) = self.store.clone() else { return Ok(()) };
         let _guard = self.store_lock.lock().await;
@@ -265,7 +266,7 @@ impl Session {
             .map_err(|error| Error::new(ErrorKind::TokenStore).with_source(error))
     }
 
-    /// The tokens as they are.
+    /// The tokens, without renewal.
     fn tokens(&self) -> Result<Tokens> {
         self.lock().tokens.clone().ok_or_else(signed_out)
     }

@@ -12,23 +12,24 @@ use uuid::Uuid;
 
 use crate::types::Timestamp;
 
-/// Stores a client's session, so that it survives restarts: in a file, a key chain, a database.
+/// Stores a client's session, for example in a file, a key chain or a database, so that it survives
+/// restarts.
 ///
 /// Use a store with one client at a time. Refresh tokens are used once; if two clients use the same
 /// one, the server treats it as stolen and ends the session.
 ///
 /// The SDK calls `load` once, when the client is built, and `save` after every login, renewal and
-/// logout, on a thread that may block. It makes one call at a time.
+/// logout. It makes one call at a time, on a thread that may block.
 pub trait TokenStore: Send + Sync + fmt::Debug {
     /// The session that was stored last, if any.
     ///
     /// # Errors
     ///
-    /// Any error; the client is not built then.
+    /// Any error; building the client then fails.
     fn load(&self) -> Result<Option<StoredSession>, Box<dyn error::Error + Send + Sync>>;
 
-    /// Replaces the stored session by this one, or removes it if there is none. The change must be
-    /// durable when this returns.
+    /// Replaces the stored session; `None` removes it. The change must be durable when this
+    /// returns.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 pub struct StoredSession {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
-    /// By this machine's clock; a hint, because the server decides.
+    /// By this machine's clock. Only a hint: the server decides.
     pub(super) expires_at: Timestamp,
 }
 
@@ -79,7 +80,7 @@ pub struct FileTokenStore {
 }
 
 impl FileTokenStore {
-    /// Stores the session in this file. Its directory has to exist.
+    /// Stores the session in this file. Its directory must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -103,7 +104,7 @@ impl FileTokenStore {
 impl TokenStore for FileTokenStore {
     fn load(&self) -> Result<Option<StoredSession>, Box<dyn error::Error + Send + Sync>> {
         match fs::read(&self.path) {
-            // The error of serde is omitted, as it may quote the file.
+            // The error of serde is omitted because it may quote the file.
             Ok(json) => serde_json::from_slice(&json)
                 .map(Some)
                 .map_err(|_| "the file is not a valid session".into()),
@@ -137,8 +138,8 @@ fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// On Unix the rename is durable after the directory is synced. Elsewhere a directory cannot be
-/// opened as a file.
+/// On Unix, the rename is durable only after the directory is synced. On other systems, a directory
+/// cannot be opened as a file.
 fn sync_directory(directory: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

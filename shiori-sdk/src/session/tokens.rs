@@ -15,10 +15,10 @@ use crate::{
     types::{AccessToken, Timestamp},
 };
 
-/// How long before its expiry an access token is renewed, unless its lifetime is short.
+/// How long before its expiry an access token is renewed. Less if its lifetime is short.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 
-/// Access tokens are assumed to live no longer than this.
+/// Upper bound of the lifetime that a response may state.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 /// The name of the cookie that holds the refresh token.
@@ -30,7 +30,7 @@ pub(super) struct Tokens {
     pub(super) refresh: Arc<str>,
     /// When to renew the access token, which is before it expires.
     pub(super) renew_at: Instant,
-    /// By this machine's clock; used by the store only.
+    /// By this machine's clock; only for the store.
     expires_at: Timestamp,
     /// Which login of this client issued the tokens, counted from 1; 0 for a restored session.
     pub(super) login: u64,
@@ -41,7 +41,7 @@ impl Tokens {
         let access: AccessToken = response.data()?;
         let refresh = refresh_cookie(&response.headers)
             .ok_or_else(|| Error::new(ErrorKind::InvalidResponse))?;
-        // The lifetime in the response, not the expiry in the token: clocks differ.
+        // From the lifetime in the response, not the expiry in the token, because clocks differ.
         let lifetime = Duration::from_secs(access.expires_in).min(MAX_LIFETIME);
         let margin = RENEWAL_MARGIN.min(lifetime / 5);
         Ok(Self {

@@ -1,11 +1,11 @@
-//! One pass over a JSON text that checks what no decoder checks. It does not recurse, and its memory is
-//! bounded by a few bytes for each byte of the text.
+//! One pass over a JSON text that checks the rules which decoders do not check. It does not
+//! recurse, and it uses at most a few bytes of memory for each byte of the text.
 
 use std::borrow::Cow;
 
 use super::{BodyFault, InvalidBody};
 
-/// Bytes of a field's name in an error. Fields of the API are shorter; other names are the client's.
+/// Maximum bytes of a field's name in an error. All fields of the API are shorter.
 const MAX_FIELD_BYTES: usize = 64;
 
 /// Checks syntax, keys and numbers of the whole text.
@@ -22,21 +22,21 @@ pub(super) fn scan(body: &[u8]) -> Result<(), InvalidBody> {
 
 struct Scan<'a> {
     text: &'a str,
-    /// The next byte to read. It is at a character's boundary wherever the text is sliced: only
-    /// ASCII is sliced around.
+    /// The next byte to read. Slices begin and end next to ASCII bytes, so they are at character
+    /// boundaries.
     at: usize,
-    /// The arrays and objects that are not closed yet.
+    /// The arrays and objects that are still open.
     open: Vec<Container>,
     /// The keys of all open objects.
     keys: Vec<Cow<'a, str>>,
-    /// The field of the outermost object that is being read.
+    /// The current field of the outermost object.
     field: Option<Cow<'a, str>>,
 }
 
 enum Container {
     Array,
     Object {
-        /// The number of keys of the objects around it.
+        /// The number of keys of the enclosing objects.
         outer_keys: u32,
     },
 }
@@ -47,7 +47,7 @@ impl<'a> Scan<'a> {
             if self.value()? {
                 continue;
             }
-            // A value is complete, and perhaps what holds it.
+            // A value is complete; close the containers that end with it.
             loop {
                 let next = self.token();
                 match (self.open.last(), next) {
@@ -72,7 +72,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads a scalar or an empty container, or opens one: then `true`, and a value follows.
+    /// Reads a scalar or an empty container, or opens a container. Returns whether it opened one,
+    /// so that another value follows.
     fn value(&mut self) -> Result<bool, BodyFault> {
         match self.token() {
             Some(b'{') => {
@@ -114,7 +115,8 @@ impl<'a> Scan<'a> {
         }
         let quoted = self.string()?;
         let plain = &quoted[1..quoted.len() - 1];
-        // Two spellings of one key are the same key. What is no text is compared as it is spelt.
+        // Keys are compared after decoding escapes. A key that is not valid text is compared as
+        // written.
         let key = if plain.contains('\\') {
             serde_json::from_str(quoted).map_or(Cow::Borrowed(plain), Cow::Owned)
         } else {
@@ -210,7 +212,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next byte that is no white space.
+    /// The next byte that is not white space.
     fn token(&mut self) -> Option<u8> {
         let rest = &self.text.as_bytes()[self.at..];
         let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
@@ -237,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    /// JSON texts and texts that nearly are.
+    /// JSON texts, and texts that are almost JSON.
     fn jsonish() -> impl Strategy<Value = String> {
         let token = prop_oneof![
             Just("{"),
@@ -282,9 +284,9 @@ mod tests {
     }
 
     proptest! {
-        /// It refuses exactly what is no JSON, but for its own two rules.
+        /// It rejects the same texts as `serde_json`, apart from its own two rules.
         #[test]
-        fn the_syntax_is_that_of_serde_json(text in jsonish()) {
+        fn the_syntax_equals_that_of_serde_json(text in jsonish()) {
             let is_json = || {
                 let mut deserializer = serde_json::Deserializer::from_str(&text);
                 IgnoredAny::deserialize(&mut deserializer).is_ok() && deserializer.end().is_ok()

@@ -1,5 +1,5 @@
-//! A deserializer that takes only an object for a struct. The one that `serde` derives also takes an
-//! array, by the order of the fields.
+//! A deserializer that accepts only an object for a struct. Implementations that serde derives also
+//! accept an array, in the order of the fields.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Wraps a deserializer, a visitor, an access or a seed, and with it all that it passes on.
+/// Wraps a deserializer, a visitor, an access or a seed, and everything that it passes on.
 pub(super) struct Strict<T>(pub(super) T);
 
 macro_rules! forward {
@@ -225,7 +225,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Strict<A> {
     }
 }
 
-/// Reads an object for a visitor.
+/// Passes only objects on to a visitor.
 struct Object<V>(V);
 
 impl<'de, V: Visitor<'de>> DeserializeSeed<'de> for Object<V> {

@@ -36,7 +36,7 @@ impl SummaryHandle {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::NotFound`] if the caller has no such summary.
+    /// [`Error`] of kind [`ErrorKind::NotFound`] if the user has no such summary.
     pub async fn poll(&self) -> Result<Summary> {
         self.fetch(&Request::get(self.path())).await
     }
@@ -50,13 +50,13 @@ impl SummaryHandle {
         self.wait_for(self.client.options().polling.deadline).await
     }
 
-    /// Waits for a final status, at most this long. It keeps waiting while the server is temporarily
-    /// unavailable. A summary that failed or was cancelled is not an error: check its status.
+    /// Waits for a final status, at most this long. It keeps waiting while the server is
+    /// temporarily unavailable. A failed or cancelled summary is not an error: check its status.
     ///
     /// # Errors
     ///
     /// [`Error`] of kind [`ErrorKind::Timeout`] at the deadline; use its
-    /// [`summary_id`](Error::summary_id) to resume waiting. [`ErrorKind::NotFound`] if the caller has
+    /// [`summary_id`](Error::summary_id) to resume waiting. [`ErrorKind::NotFound`] if the user has
     /// no such summary.
     pub async fn wait_for(&self, timeout: Duration) -> Result<Summary> {
         let polling = self.client.options().polling;
@@ -93,9 +93,9 @@ impl SummaryHandle {
         }
     }
 
-    /// Every change of status and progress, starting with the current one. The stream ends after a
-    /// final status. It reads the server's event stream, reconnects if it breaks, and polls if there
-    /// is none.
+    /// A stream of summaries: the current one, and one after every change of status and progress.
+    /// It ends after a final status. It reads the server's event stream, reconnects if that breaks,
+    /// and polls if it is not available.
     pub fn watch(&self) -> SummaryWatch {
         SummaryWatch::new(self.clone())
     }
@@ -104,8 +104,8 @@ impl SummaryHandle {
     ///
     /// # Errors
     ///
-    /// [`Error`] with code `summary_final` if it is already final,
-    /// [`ErrorKind::NotFound`] if the caller has no such summary.
+    /// [`Error`] with code `summary_final` if it is already final, [`ErrorKind::NotFound`] if the
+    /// user has no such summary.
     pub async fn cancel(&self) -> Result<()> {
         match self.client.send(&Request::delete(self.path())).await {
             Ok(_) => Ok(()),
@@ -118,7 +118,7 @@ impl SummaryHandle {
         }
     }
 
-    /// The summary as soon as its revision is not the known one, or after `wait`. Without a known
+    /// The summary as soon as its revision differs from `known`, or after `wait`. Without a known
     /// revision, the current summary.
     pub(super) async fn poll_changed(
         &self,

@@ -40,8 +40,8 @@ impl Summaries {
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`ErrorKind::RateLimited`] if the caller has too many unfinished summaries;
-    /// any other if the request fails.
+    /// [`Error`] of kind [`ErrorKind::RateLimited`] if the user has too many unfinished summaries;
+    /// any other kind if the request fails.
     pub async fn request(&self, week: Week) -> Result<Requested> {
         self.request_with(week, false).await
     }
@@ -123,12 +123,12 @@ pub struct Reflections {
 }
 
 impl Reflections {
-    /// The newest reflection on a week, if there is one. Its `stale` field is true if a diary was
-    /// changed since.
+    /// The newest reflection on a week; `None` if no summary of the week is completed. Its `stale`
+    /// field is true if a diary was changed afterwards.
     ///
     /// # Errors
     ///
-    /// [`Error`] if the request fails or there is no session.
+    /// [`Error`] if the request fails or the client is not signed in.
     pub async fn get(&self, week: Week) -> Result<Option<Reflection>> {
         let request = Request::get("/api/diary/reflections")
             .query("start", &week.start())

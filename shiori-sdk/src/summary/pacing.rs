@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::transport::retry::PollingPolicy;
 
-/// Computes the pauses between polls. A server that waits for a change before it responds needs no
-/// pauses. If it responds early without a change, it does not support long-polling, and the pauses
-/// grow.
+/// Computes the pauses between polls. If the server waits for a change before it responds, no
+/// pauses are needed. If it responds early without a change, it does not support long-polling, and
+/// the pauses grow.
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     /// Polls in a row that needed a pause.

@@ -88,7 +88,7 @@ impl Watcher {
         }
         loop {
             let polled = match (&self.last, &mut self.events) {
-                // The current summary comes first, whether there is an event stream or not.
+                // The first item is the current summary, with or without an event stream.
                 (None, _) => self.handle.poll().await,
                 (Some(_), Some(events)) => match events.next().await {
                     Some(summary) => Ok(summary),

@@ -17,7 +17,7 @@ pub(super) struct Accounts {
 
 struct Account {
     user: UserId,
-    /// Prepared, and not hashed: the fake is only for tests.
+    /// In its prepared form, not hashed: the fake is only for tests.
     password: Password,
 }
 

@@ -1,4 +1,4 @@
-//! Diaries: compare-and-swap saves, recognised by their `save_id` if repeated.
+//! Diaries: compare-and-swap saves; a repeated save is recognised by its `save_id`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -31,12 +31,12 @@ pub const CONFLICTING_LINE: &str = "다른 기기에서 먼저 쓴 줄";
 #[derive(Default)]
 pub(super) struct Diaries {
     slots: BTreeMap<(UserId, Date), Slot>,
-    /// Number of saves still to be preceded by one of another device.
+    /// Number of further saves that a save of another device precedes.
     pub(super) injected_conflicts: u32,
 }
 
-/// What is kept of one date. It outlives the diary, so that versions keep growing and repeated saves
-/// are recognised.
+/// The stored data of one date. It remains after the diary is deleted, so that versions keep
+/// growing and repeated saves are recognised.
 struct Slot {
     id: DiaryId,
     version: Version,
@@ -246,7 +246,7 @@ impl Slot {
         }
     }
 
-    /// The version of the diary, if there is one.
+    /// The version of the diary; `None` if the date has none.
     fn current_version(&self) -> Option<Version> {
         self.diary.as_ref().map(|_| self.version)
     }
@@ -295,7 +295,7 @@ fn entry(diary: Diary) -> DiaryEntry {
     }
 }
 
-/// A validator that changes with each of these. The keys of [`DefaultHasher::new`] are constant.
+/// An entity tag that changes with each of these. The keys of [`DefaultHasher::new`] are constant.
 fn etag(
     id: DiaryId,
     version: Version,

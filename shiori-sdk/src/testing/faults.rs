@@ -55,7 +55,7 @@ impl Fault {
         Self { kind, route: None, times: 1 }
     }
 
-    /// Whether it is a hold that was released before it affected a request.
+    /// Whether this is a hold that was released before it affected a request.
     fn is_released(&self) -> bool {
         matches!(&self.kind, Kind::Held(gate) if *gate.open.borrow())
     }
@@ -119,7 +119,7 @@ pub(super) fn response(status: u16, retry_after: Option<Duration>) -> ApiRespons
     }
 }
 
-/// Holds a request until it is opened.
+/// Holds a request until the gate is opened.
 #[derive(Debug)]
 pub(super) struct Gate {
     arrived: watch::Sender<bool>,

@@ -1,9 +1,9 @@
 //! An in-process server for the tests of programs that use this crate. It needs no database and no
 //! model.
 //!
-//! [`FakeShiori`] implements the API of a Shiori server over HTTP, on a free port. Its saves are real
-//! compare-and-swaps, it recognises a repeated save by its id, and its refresh tokens rotate. A
-//! conformance suite checks that it responds as the server does. It does nothing by itself:
+//! [`FakeShiori`] implements the API of a Shiori server over HTTP, on a free port. Its saves are
+//! real compare-and-swaps, it recognises a repeated save by its id, and its refresh tokens rotate.
+//! A conformance suite checks that it responds like the server. It does nothing by itself:
 //!
 //! - **Summaries do not change** until [`SummaryClock`] steps them.
 //! - **Time does not pass** until [`FakeShiori::advance`] advances it. Only a long-poll waits in real
@@ -150,7 +150,7 @@ struct Shared {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SeenRequest {
-    /// The route, if there is one.
+    /// The route; `None` for an unknown path.
     pub route: Option<Route>,
     /// The method, e.g. `POST`.
     pub method: String,
@@ -169,7 +169,7 @@ impl FakeShiori {
     pub fn start() -> Self {
         match Self::try_start() {
             Ok(fake) => fake,
-            Err(error) => panic!("the fake server cannot start: {error}"),
+            Err(error) => panic!("could not start the fake server: {error}"),
         }
     }
 
@@ -224,7 +224,7 @@ impl FakeShiori {
     pub async fn client(&self) -> Client {
         match self.person().sign_in(self.builder()).await {
             Ok(client) => client,
-            Err(error) => panic!("the login failed: {error}"),
+            Err(error) => panic!("could not sign in: {error}"),
         }
     }
 
@@ -233,7 +233,7 @@ impl FakeShiori {
         SummaryClock::new(self.shared.clone())
     }
 
-    /// The time of the fake: the time of its start, plus what it was advanced by.
+    /// The time of the fake: the time of its start plus all advances.
     pub fn now(&self) -> Timestamp {
         self.shared.state().now
     }
@@ -246,14 +246,14 @@ impl FakeShiori {
         state.now = state.now + by;
     }
 
-    /// Advances the time of the fake until every access token has expired. Clients refresh theirs
+    /// Advances the time of the fake until every access token has expired. Clients renew them
     /// automatically.
     pub fn expire_access_tokens(&self) {
         self.advance(ACCESS_TOKEN_TTL);
     }
 
-    /// Injects a fault that affects the next matching request. At most one fault affects a request,
-    /// the one that was injected first.
+    /// Injects a fault that affects the next matching request. A request is affected by at most one
+    /// fault: the first matching one in the order of injection.
     pub fn inject(&self, fault: Fault) {
         self.shared.faults().add(fault);
     }
@@ -337,7 +337,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The user of an account at a [`FakeShiori`], with any number of devices.
+/// The user of an account on a [`FakeShiori`], with any number of devices.
 #[derive(Debug, Clone)]
 pub struct Person {
     url: String,
@@ -353,7 +353,7 @@ impl Person {
         &self.email
     }
 
-    /// A new client that is signed in.
+    /// A new, signed-in client.
     ///
     /// # Errors
     ///
@@ -363,7 +363,7 @@ impl Person {
         self.sign_in(Client::builder(&self.url)).await
     }
 
-    /// A client of this builder that is signed in.
+    /// A signed-in client from this builder.
     ///
     /// # Errors
     ///

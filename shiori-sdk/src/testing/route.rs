@@ -52,7 +52,7 @@ impl Route {
         )
     }
 
-    /// Whether its responses are a user's data that a client may keep and revalidate.
+    /// Whether its responses are a user's data, which a client may cache and revalidate.
     pub(super) fn is_personal(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! The HTTP connections of the fake server: injects the faults, and passes the requests on.
+//! The HTTP connections of the fake server: injects faults and passes requests on.
 
 use std::{convert::Infallible, fmt, net::TcpListener, sync::Arc};
 

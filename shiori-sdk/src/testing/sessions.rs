@@ -130,7 +130,7 @@ impl Sessions {
         self.authenticate(access_token, now).map(drop).map_err(|_| token_decode_error())
     }
 
-    /// The live sessions of the caller's user, the last seen first.
+    /// The active sessions of the caller's user, the last seen first.
     pub(super) fn list(&self, caller: Caller, now: Timestamp) -> Vec<SessionInfo> {
         let is_live = |session: &Session| session.user == caller.user && now < session.expires_at;
         let newest_first = self.sessions.iter().rev();

@@ -1,4 +1,4 @@
-//! The state of the fake server, and which part of it handles which request.
+//! The state of the fake server, and the dispatch of requests to its parts.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ pub(super) struct State {
     pub(super) summaries: Summaries,
 }
 
-/// How long a client should wait when a part of the server does not answer.
+/// How long a client should wait if a part of the server is unavailable.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// 503: the store of the summaries does not answer.
+/// 503: the store of the summaries is unavailable.
 fn unavailable() -> ApiError {
     ApiError::new(503, ErrorCode::Unavailable).with_retry_after(UNAVAILABLE_RETRY_AFTER)
 }

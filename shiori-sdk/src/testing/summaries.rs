@@ -33,7 +33,7 @@ pub(super) struct Summaries {
     completed: Vec<SummaryId>,
     /// The text that every summary is completed with as soon as it is requested.
     pub(super) auto_complete: Option<String>,
-    /// The diaries of responses then have neither summary status nor emotion.
+    /// If true, diaries in responses have neither summary status nor emotion.
     pub(super) are_unavailable: bool,
 }
 
@@ -126,7 +126,7 @@ impl Summaries {
         unfinished.map(|summary| summary.id).collect()
     }
 
-    /// From queued to running: reads the current versions of the diaries. Fails the summary if one
+    /// From queued to running: reads the current versions of the diaries. The summary fails if one
     /// was deleted. Returns whether the summary is running.
     pub(super) fn start(&mut self, id: SummaryId, diaries: &Diaries, now: Timestamp) -> bool {
         let Some(row) = self.row(id).filter(|row| row.summary.status == SummaryStatus::Queued)

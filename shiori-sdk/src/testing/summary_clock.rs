@@ -29,17 +29,18 @@ impl SummaryClock {
     }
 
     /// Sets the progress of a running summary. It does not change the revision: event streams send
-    /// it, long-polls keep waiting.
+    /// it, and long-polls keep waiting.
     pub fn progress(&self, id: SummaryId, progress: Progress) -> bool {
         self.step(|state| state.summaries.set_progress(id, progress))
     }
 
-    /// To completed with this text, and every day neutral. A queued summary is started first.
+    /// To completed, with this text and the emotion neutral for every day. A queued summary is
+    /// started first.
     pub fn complete(&self, id: SummaryId, reflection: impl Into<String>) -> bool {
         self.complete_with(id, reflection, |_| Emotion::Neutral)
     }
 
-    /// To completed with this text and the emotion that the closure returns for each day. A queued
+    /// To completed, with this text and the emotion that the closure returns for each day. A queued
     /// summary is started first.
     pub fn complete_with(
         &self,
@@ -72,8 +73,9 @@ impl SummaryClock {
     }
 
     /// While `unavailable`, requests for summaries and reflections fail with 503, and diaries have
-    /// neither [`summary_status`](crate::Diary::summary_status), `emotion` nor `etag`, as when the
-    /// server's store of summaries does not answer. Diaries are read and saved. Steps are applied.
+    /// no [`summary_status`](crate::Diary::summary_status), `emotion` or `etag`, as when the server
+    /// cannot reach its store of summaries. Diaries can still be read and saved, and steps are
+    /// still applied.
     pub fn set_unavailable(&self, unavailable: bool) {
         self.shared.state().summaries.are_unavailable = unavailable;
     }

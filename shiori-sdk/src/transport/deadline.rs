@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// No deadline is further away. Like the "far future" of tokio: 30 years.
+/// The latest deadline. 30 years, like the "far future" of tokio.
 const FAR_FUTURE: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The deadline this long from now, at most 30 years. A plain addition panics on overflow.
 pub(crate) fn after(timeout: Duration) -> Instant {
-    // 30 years from now fit: an `Instant` has at least 64 bits for nanoseconds, which is 584 years.
+    // Cannot overflow: an `Instant` has at least 64 bits for nanoseconds, which is 584 years.
     Instant::now() + timeout.min(FAR_FUTURE)
 }
 
@@ -28,7 +28,7 @@ mod tests {
         for timeout in [Duration::MAX, Duration::from_secs(u64::MAX / 2), Duration::MAX / 3] {
             let deadline = after(timeout);
             assert!(deadline >= now + FAR_FUTURE);
-            // The timer rounds deadlines up, so there has to be room behind them.
+            // The timer rounds deadlines up, so a later instant must be representable.
             assert!(deadline.checked_add(FAR_FUTURE).is_some());
         }
         assert!(after(Duration::from_secs(1)) < now + Duration::from_secs(60));

@@ -76,11 +76,12 @@ pub enum WasSent {
     Yes,
 }
 
-/// The details of a version conflict: the own draft and the current diary. `Debug` shows no text.
+/// The details of a version conflict: the rejected draft and the current diary. `Debug` shows no
+/// text.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Conflict {
-    /// The draft that was to be saved.
+    /// The draft that was rejected.
     pub ours: Draft,
     /// The common base of `ours` and `current`, if it was set by
     /// [`Save::with_base`](crate::Save::with_base).
@@ -89,7 +90,7 @@ pub struct Conflict {
     pub expected: Option<Version>,
     /// The current diary; `None` if it was deleted or does not exist.
     pub current: Option<Diary>,
-    /// The number of saves that met a conflict so far, from 1.
+    /// The number of conflicts so far, counted from 1.
     pub attempt: u32,
 }
 
@@ -194,12 +195,12 @@ impl Error {
         self.0.kind.unwrap_or(ErrorKind::InvalidResponse)
     }
 
-    /// The error code in the server's response, if there is one.
+    /// The error code in the server's response, if it has one.
     pub fn code(&self) -> Option<&ErrorCode> {
         self.0.code.as_ref()
     }
 
-    /// The HTTP status, if there was a response.
+    /// The HTTP status, if the server responded.
     pub fn status_code(&self) -> Option<u16> {
         self.0.status
     }
@@ -235,7 +236,7 @@ impl Error {
         self.0.attempts
     }
 
-    /// The details of a conflict: the own draft and the current diary.
+    /// The details of a conflict: the rejected draft and the current diary.
     pub fn as_conflict(&self) -> Option<&Conflict> {
         self.0.conflict.as_ref()
     }

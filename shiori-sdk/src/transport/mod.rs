@@ -28,8 +28,8 @@ use crate::{
     types::{Envelope, Timestamp},
 };
 
-/// The largest response body that is read. The listing of a year and a diary at its size limit are
-/// far smaller.
+/// Maximum size of a response body. The listing of a year and a diary at its size limit are far
+/// smaller.
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,7 +51,7 @@ impl Transport {
         request: &Request,
         access_token: Option<&str>,
     ) -> Result<Response, FailedRequest> {
-        // Paths hold dates and ids. Queries, headers and bodies are never logged.
+        // Paths contain only dates and ids. Queries, headers and bodies are never logged.
         let span = tracing::debug_span!(
             "shiori_request",
             http.request.method = %request.method,
@@ -147,7 +147,7 @@ impl Transport {
             }
         };
         let envelope = serde_json::from_slice::<Envelope<IgnoredAny>>(&body);
-        // A 200 without an envelope is not from Shiori, but for example from a captive portal.
+        // A 200 without an envelope is not from Shiori; it may be from a captive portal.
         let is_success = status.is_success() && envelope.is_ok();
         if is_success || status == StatusCode::NOT_MODIFIED {
             return Ok(Response { status, headers, body, request_id, attempts });
@@ -208,7 +208,7 @@ fn request_id(options: &CallOptions) -> String {
     options.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
-/// The complete body, at most [`MAX_RESPONSE_BYTES`].
+/// The complete body; an error if it exceeds [`MAX_RESPONSE_BYTES`].
 async fn read_body(mut response: reqwest::Response) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(connection_error)? {

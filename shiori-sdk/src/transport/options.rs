@@ -11,7 +11,7 @@ use super::retry::{ConflictPolicy, PollingPolicy, RetryPolicy};
 /// # async fn example(client: shiori_sdk::Client, date: shiori_sdk::Date) -> shiori_sdk::Result<()> {
 /// use std::time::Duration;
 ///
-/// // This call times out after two seconds, whatever the client's options are.
+/// // This call times out after two seconds. Other calls keep the client's options.
 /// let options = client.options().clone().with_call_timeout(Duration::from_secs(2));
 /// let diary = client.with_options(options).diaries().get(date).await?;
 /// # Ok(())
@@ -22,7 +22,7 @@ use super::retry::{ConflictPolicy, PollingPolicy, RetryPolicy};
 pub struct CallOptions {
     /// How failed requests are retried. Default: 3 attempts.
     pub retry: RetryPolicy,
-    /// How saves that met a conflict are retried. Default: 16 saves within 10 s.
+    /// How saves are retried after a version conflict. Default: 16 saves within 10 s.
     pub conflict: ConflictPolicy,
     /// How the SDK waits for summaries. Default: long-polls of 20 s, 180 s in total.
     pub polling: PollingPolicy,

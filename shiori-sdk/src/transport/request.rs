@@ -1,4 +1,4 @@
-//! A request, and what it returns: a response, or an error with the body of the error response.
+//! A request, and its result: a response, or an error with the body of the error response.
 
 use std::time::Duration;
 
@@ -22,9 +22,9 @@ pub(crate) struct Request {
     /// Shared by all attempts; a clone copies no bytes.
     pub(super) body: Option<Bytes>,
     pub(super) is_idempotent: bool,
-    /// How long the server may wait before it responds, on top of the timeouts.
+    /// How long the server may wait before it responds, added to the timeouts.
     pub(super) server_wait: Duration,
-    /// The longest timeout of one attempt, whatever the options say.
+    /// Upper bound of the attempt timeout in the options.
     pub(super) max_attempt_timeout: Duration,
 }
 
@@ -39,8 +39,8 @@ impl Request {
         Self::new(Method::DELETE, path.into()).idempotent()
     }
 
-    /// A POST request. It is sent again only if the server cannot have received it, unless it is
-    /// marked as [`idempotent`](Self::idempotent).
+    /// A POST request. Unless it is marked as [`idempotent`](Self::idempotent), it is sent again
+    /// only if the server cannot have received it.
     pub(crate) fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path.into())
     }
@@ -161,7 +161,8 @@ impl From<FailedRequest> for Error {
     }
 }
 
-/// Category and position of a JSON error. The message of serde is omitted, as it may quote the body.
+/// Category and position of a JSON error. The message of serde is omitted because it may quote the
+/// body.
 fn describe(error: &serde_json::Error) -> String {
     format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }

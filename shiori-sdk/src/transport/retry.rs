@@ -15,13 +15,13 @@ use crate::{
 
 /// How failed requests are retried.
 ///
-/// A request is retried if the server cannot have received it, or if it is idempotent. Version
-/// conflicts are not retried by this policy, because the same version cannot succeed; see
+/// A request is retried if the server cannot have received it, or if it is idempotent. This policy
+/// does not retry version conflicts, because the same version cannot succeed; see
 /// [`ConflictPolicy`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The maximum number of attempts, including the first. Default 3, as smithy-rs'
+    /// The maximum number of attempts, including the first. Default 3, as in smithy-rs'
     /// `RetryConfig::standard`.
     pub attempts: u32,
     /// The upper bound of the first pause. Default 100 ms.
@@ -60,22 +60,22 @@ impl RetryPolicy {
 /// How saves that met a version conflict are retried.
 ///
 /// Each pause is random within a window that is measured in round trips of the rejected save, so
-/// that writers spread wider the slower or the farther the server is. The window grows with every
-/// conflict. There is no pause after the first conflict of a writer that is one version behind: two
-/// devices do not need one, only a crowd does. [`ConflictPacing`] has the exact rule, and the guide
-/// on [conflicts](crate::guide::conflicts) the measurements behind it.
+/// that the pauses are longer if the server is slow or far away. The window grows with every
+/// conflict. There is no pause after the first conflict of a writer that is one version behind:
+/// only many concurrent writers need one, two devices do not. [`ConflictPacing`] has the exact
+/// rule, and the guide on [conflicts](crate::guide::conflicts) the measurements behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConflictPolicy {
     /// The maximum number of saves, including the first. Default 16.
     pub attempts: u32,
-    /// No save is retried later than this after the start. Default 10 s.
+    /// The time after which no further save is started. Default 10 s.
     pub deadline: Duration,
     /// The minimum width of a pause's window, in round trips. Default 8.
     pub round_trips: u32,
     /// The minimum width of a pause's window. Default 10 ms.
     pub min_window: Duration,
-    /// The maximum width of a pause's window, and so the longest pause. Default 2 s.
+    /// The maximum width of a pause's window, which is also the longest pause. Default 2 s.
     pub max_window: Duration,
 }
 
@@ -119,7 +119,7 @@ impl ConflictPolicy {
 /// let round_trip = Duration::from_millis(5);
 /// // One version behind: the first retry is immediate.
 /// assert_eq!(pacing.pause(1, round_trip, 0.5), Duration::ZERO);
-/// // The second conflict spreads the writers over 8 round trips, and the third over 1.5 times that.
+/// // After the second conflict the window is 8 round trips, after the third 1.5 times that.
 /// assert_eq!(pacing.pause(1, round_trip, 0.5), Duration::from_millis(20));
 /// assert_eq!(pacing.pause(1, round_trip, 0.5), Duration::from_millis(30));
 /// ```
@@ -132,7 +132,7 @@ pub struct ConflictPacing {
 
 impl ConflictPacing {
     /// The pause after another conflict. If it is zero, save again at once, based on the diary in
-    /// the conflict; after any other pause that diary is stale, so read again first.
+    /// the conflict. After a longer pause that diary is stale, so read it again first.
     ///
     /// `behind` is the number of versions between the expected and the current one, `round_trip` the
     /// time between request and response, and `random` is uniform in `0.0..1.0`.
@@ -154,8 +154,8 @@ impl ConflictPacing {
 pub struct PollingPolicy {
     /// How long the server may wait for a change before it responds. Default 20 s, at most 30 s.
     pub long_poll: Duration,
-    /// The first pause between two requests if the server does not support long-polling. Default
-    /// 1 s, as google-cloud-rust.
+    /// The first pause between two requests if the server does not support long-polling. Default 1
+    /// s, as in google-cloud-rust.
     pub first_interval: Duration,
     /// The longest pause; each is 1.5 times the previous one, ± 20 %. Default 5 s.
     pub max_interval: Duration,
@@ -190,13 +190,13 @@ impl PollingPolicy {
         let exponent = i32::try_from(poll.saturating_sub(1).min(64)).unwrap_or(64);
         let grown = self.first_interval.as_secs_f64() * 1.5_f64.powi(exponent);
         let capped = grown.min(self.max_interval.as_secs_f64());
-        // More seconds than a `Duration` can hold become the longest one.
+        // Fails only if the value exceeds `Duration::MAX`.
         Duration::try_from_secs_f64(capped * rand::random_range(0.8..=1.2)).unwrap_or(Duration::MAX)
     }
 }
 
 /// Bounds the retries of all clones of a client together, so that retries do not multiply the load
-/// on a failing server: the token bucket of smithy-rs.
+/// on a failing server. It is the token bucket of smithy-rs.
 ///
 /// The bucket starts full. A retry takes 5 tokens, a retry after a timeout 10; a success returns the
 /// tokens of its last retry, or 1. Without tokens there are no retries. Clones share the tokens, so
@@ -231,7 +231,7 @@ impl RetryBudget {
         self.0.tokens.load(Ordering::Relaxed)
     }
 
-    /// Takes the tokens of a retry. Returns false, and takes none, if there are too few.
+    /// Takes the tokens of a retry. If there are too few, takes none and returns false.
     pub(crate) fn acquire(&self, cost: u32) -> bool {
         self.update(|tokens| tokens.checked_sub(cost))
     }

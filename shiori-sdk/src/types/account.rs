@@ -29,13 +29,13 @@ impl Password {
         &self.0
     }
 
-    /// The form in which passwords are compared, hashed and measured: every space of any script
-    /// is U+0020, and the text is in NFC. So it makes no difference whether a system types 한 or é as
-    /// one code point or in its parts.
+    /// The form in which passwords are compared, hashed and measured: every kind of space is
+    /// U+0020, and the text is in NFC. So it makes no difference whether a system enters 한 or é as
+    /// one code point or as several.
     ///
-    /// It is the preparation of RFC 8265, section 4.2 (`OpaqueString`), without its table of
-    /// characters, which refuses some that passwords may have. Nothing is trimmed and no case is
-    /// changed.
+    /// This is the preparation of RFC 8265, section 4.2 (`OpaqueString`), without its table of
+    /// allowed characters, which would reject some existing passwords. Nothing is trimmed, and
+    /// letter case is kept.
     pub fn prepared(&self) -> Self {
         let spaces = self.0.chars().map(|c| if is_space(c) { ' ' } else { c });
         Self(spaces.nfc().collect())
@@ -45,7 +45,7 @@ impl Password {
     /// [`MIN_CHARS`](Self::MIN_CHARS) to [`MAX_CHARS`](Self::MAX_CHARS) characters with a letter, a
     /// digit and a special character.
     ///
-    /// Letters and digits may be of any script. Every character is special that is not
+    /// Letters and digits may be of any script. A special character is one that is not
     /// alphanumeric, white space or a control character.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Password {
     }
 }
 
-/// The spaces beside U+0020 (category Zs).
+/// The spaces other than U+0020 (category Zs).
 fn is_space(c: char) -> bool {
     matches!(
         c,
@@ -141,15 +141,14 @@ pub struct NewAccount {
     pub email: String,
     /// At least 8 characters with a letter, a digit and a special character; at most 128.
     pub password: Password,
-    /// The display name, 1 to 30 characters, not all of them invisible, and without control
+    /// The display name: 1 to 30 characters, at least one of them visible, without control
     /// characters.
     pub nickname: String,
 }
 
-/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters as people see them, within
-/// [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR) each on average; no control characters,
-/// U+2028 and U+2029 among them; and something to see: not only white space, invisible characters and
-/// such as change the direction of text.
+/// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters
+/// as users see them, with at most [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR) bytes
+/// each on average; no control characters, U+2028 or U+2029; and at least one visible character.
 ///
 /// # Errors
 ///
@@ -171,11 +170,11 @@ pub fn check_nickname(nickname: &str) -> Result<(), InvalidNickname> {
 pub enum InvalidNickname {
     /// It is empty or has more than [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters.
     Length,
-    /// It has more bytes than so many characters need.
+    /// It has too many bytes for the permitted number of characters.
     TooManyBytes,
     /// It contains a control character.
     ControlCharacter,
-    /// It shows nothing: white space and other invisible characters only.
+    /// It has no visible character.
     Blank,
 }
 
@@ -323,14 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_the_same_however_it_is_typed() {
+    fn a_password_is_the_same_in_every_normal_form() {
         let composed = Password::from("한글-é1!");
         let decomposed =
             Password::from("\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!");
         assert_ne!(composed, decomposed);
         assert_eq!(decomposed.prepared(), composed);
         assert_eq!(composed.prepared(), composed);
-        // Both are too short by the same two characters, and long enough with them.
+        // Both forms count as six characters, two too few.
         assert_eq!(
             (composed.check(), decomposed.check()),
             (Err(WeakPassword::TooShort), Err(WeakPassword::TooShort))
@@ -338,13 +337,13 @@ mod tests {
         for password in [composed, decomposed] {
             assert_eq!(Password::from(format!("{}ab", password.reveal())).check(), Ok(()));
         }
-        // A mark that becomes part of its letter is no special character.
+        // A combining mark that NFC composes with its letter is not a special character.
         assert_eq!(Password::from("sesame\u{301}77").check(), Err(WeakPassword::NoSpecial));
         for space in ["\u{a0}", "\u{2003}", "\u{202f}", "\u{3000}"] {
             let typed = Password::from(format!(" Open{space}Sesame-7 "));
             assert_eq!(typed.prepared().reveal(), " Open Sesame-7 ");
         }
-        // Neither compatible forms nor letter case are changed, nor is anything removed.
+        // Compatibility forms and letter case are kept, and nothing is removed.
         for text in ["ﬁ-Ⅳ-Ａ-ﾊﾝ", "a\u{200b}b\tc\u{1f600}", "İI"] {
             assert_eq!(Password::from(text).prepared().reveal(), text);
         }

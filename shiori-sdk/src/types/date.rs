@@ -36,16 +36,16 @@ impl Date {
         civil::Date::new(year, month, day).map(Self).map_err(|_| InvalidDate)
     }
 
-    /// Today's date in the time zone of the system (`TZ`, otherwise the system's setting); in UTC
-    /// where neither can be determined.
+    /// Today's date in the time zone of the system: `TZ`, otherwise the system's setting, or UTC if
+    /// neither can be determined.
     pub fn today() -> Self {
         Self::of(Timestamp::now(), &TimeZone::system())
     }
 
     /// Today's date in a time zone of the IANA database, for example `Asia/Seoul`.
     ///
-    /// The database is that of the system, which containers often lack: Debian packages it as
-    /// `tzdata`. On Windows it is compiled in.
+    /// The database is the system's, which is often missing in containers (Debian packages it as
+    /// `tzdata`). On Windows it is compiled in.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl Date {
         Self::of(moment, &TimeZone::UTC)
     }
 
-    /// Timestamps before the year 1 have the first date.
+    /// Timestamps before the year 1 yield the first date.
     fn of(moment: Timestamp, zone: &TimeZone) -> Self {
         let date = zone.to_datetime(moment.to_jiff()).date();
         Self(date.max(civil::date(1, 1, 1)))
@@ -116,7 +116,7 @@ impl Date {
         (later.0 - self.0).get_days().into()
     }
 
-    /// The date as a number of its eight digits, e.g. `20260216`.
+    /// The date as a number of eight digits, e.g. `20260216`.
     pub fn as_number(self) -> u32 {
         let year = u32::from(self.year().unsigned_abs());
         year * 10_000 + u32::from(self.month()) * 100 + u32::from(self.day())
@@ -384,7 +384,7 @@ mod tests {
             ("2026-03-08T07:59:59Z", "America/Los_Angeles", 20_260_307),
             ("2026-03-09T06:59:59Z", "America/Los_Angeles", 20_260_308),
             ("2026-03-09T07:00:00Z", "America/Los_Angeles", 20_260_309),
-            // This zone had no 30 December 2011.
+            // This zone skipped 30 December 2011.
             ("2011-12-30T10:00:00Z", "Pacific/Apia", 20_111_231),
         ] {
             assert_eq!(
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_outside_of_the_calendar_have_its_nearest_date() {
+    fn timestamps_outside_the_calendar_yield_its_nearest_date() {
         assert_eq!(Date::at(Timestamp::from_millis(i64::MIN)).as_number(), 10_101);
         assert_eq!(Date::at(Timestamp::from_millis(i64::MAX)).as_number(), 99_991_230);
     }
@@ -453,7 +453,7 @@ mod tests {
         }
 
         #[test]
-        fn a_range_yields_days_many_dates(start in 0i64..700_000, length in 0i64..800) {
+        fn a_range_yields_as_many_dates_as_it_has_days(start in 0i64..700_000, length in 0i64..800) {
             let start = Date::new(1, 1, 1).expect("real").plus_days(start).expect("in range");
             let range = DateRange::new(start, start.plus_days(length).expect("in range")).expect("ordered");
             prop_assert_eq!(range.dates().count(), range.days() as usize);

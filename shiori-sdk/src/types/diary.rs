@@ -8,8 +8,8 @@ use super::{
     text::{Size, is_control},
 };
 
-/// The version of one date's diary: a number that grows by one with every change, also across
-/// deletions, so that two texts never have the same version.
+/// The version of one date's diary: a number that grows by one with every change. It also grows
+/// across deletions, so that two texts never have the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
 #[serde(transparent)]
@@ -38,7 +38,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The title and content of a diary. `Debug` shows their sizes only.
+/// The title and content of a diary. `Debug` shows only their sizes.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Draft {
     /// The title, at most [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) characters.
@@ -86,7 +86,7 @@ wire_enum! {
 }
 
 impl DiarySummaryStatus {
-    /// The status of a diary whose newest summary has this status. `is_current` is whether that
+    /// The status of a diary whose newest summary has this status. `is_current` states whether that
     /// summary has read the current version of the diary.
     pub fn covered_by(summary: SummaryStatus, is_current: bool) -> Self {
         match summary {
@@ -118,18 +118,18 @@ pub struct Diary {
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The day's emotion according to the last completed summary; `None` also if this version of
-    /// the crate does not know it.
+    /// The day's emotion according to the last completed summary; `None` if it has none or an
+    /// unknown one.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
     /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
-    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
+    /// date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
-    /// The entity tag of this answer, for `Diaries::get_if_changed`: opaque, and another one
-    /// whenever id, version, summary status or emotion are others. `None` if the server could not
-    /// read the summaries.
+    /// The entity tag of this response, for `Diaries::get_if_changed`. It is opaque and changes
+    /// with the id, version, summary status and emotion. `None` if the server could not read the
+    /// summaries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
@@ -155,35 +155,35 @@ impl fmt::Debug for Diary {
     }
 }
 
-/// `data` of the response to `GET /api/diary/{date}`: a diary, or nulls if there is none. `Debug`
-/// shows no text.
+/// `data` of the response to `GET /api/diary/{date}`: a diary, or nulls if the date has none.
+/// `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DayView {
-    /// The diary's id; null if there is no diary.
+    /// The diary's id; null if the date has no diary.
     pub id: Option<DiaryId>,
     /// The requested date.
     pub date: Date,
-    /// The title; null if there is no diary.
+    /// The title; null if the date has no diary.
     pub title: Option<String>,
-    /// The text; null if there is no diary.
+    /// The text; null if the date has no diary.
     pub content: Option<Document>,
-    /// The version; null if there is no diary.
+    /// The version; null if the date has no diary.
     pub version: Option<Version>,
     /// Whether it is archived.
     pub is_archived: bool,
-    /// When this version was saved; null if there is no diary.
+    /// When this version was saved; null if the date has no diary.
     pub updated_at: Option<Timestamp>,
-    /// The day's emotion according to the last completed summary; `None` also if this version of
-    /// the crate does not know it.
+    /// The day's emotion according to the last completed summary; `None` if it has none or an
+    /// unknown one.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
     /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
-    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
+    /// date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
-    /// The value of the response's `ETag`; absent if there is no diary, or if the server could not
+    /// The value of the response's `ETag`; absent if the date has no diary or the server could not
     /// read the summaries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
@@ -206,7 +206,7 @@ impl DayView {
         }
     }
 
-    /// The diary, if there is one.
+    /// The diary; `None` if the date has none.
     pub fn into_diary(self) -> Option<Diary> {
         Some(Diary {
             id: self.id?,
@@ -261,16 +261,16 @@ pub struct DiaryEntry {
     /// The version that the next save has to expect.
     pub version: Version,
     /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries when it answered: `emotion` is then `None` as well, and
-    /// both are known again later. [`DiarySummaryStatus::None`] is a date without a summary.
+    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
+    /// date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
     /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The day's emotion according to the last completed summary; `None` also if this version of
-    /// the crate does not know it.
+    /// The day's emotion according to the last completed summary; `None` if it has none or an
+    /// unknown one.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
 }
@@ -289,7 +289,7 @@ impl fmt::Debug for DiaryEntry {
 
 /// The body of `POST /api/diary/{date}`. `Debug` shows no text.
 ///
-/// A server reads the content as raw JSON (`SaveRequest<Box<RawValue>>`) and parses it within its
+/// A server reads the content as raw JSON (`SaveRequest<Box<RawValue>>`) and parses it under its
 /// own limits.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -316,10 +316,10 @@ impl<C> fmt::Debug for SaveRequest<C> {
     }
 }
 
-/// Checks the rule for titles: at most `max_chars` characters as people see them (extended grapheme
-/// clusters after NFC; servers take [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) by default), within
-/// [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR) each on average, and no control
-/// characters, U+2028 and U+2029 among them. A title may be empty.
+/// Checks the rule for titles: at most `max_chars` characters as users see them (extended grapheme
+/// clusters after NFC), with at most [`MAX_BYTES_PER_CHAR`](super::limits::MAX_BYTES_PER_CHAR)
+/// bytes each on average; no control characters, U+2028 or U+2029. A title may be empty. The
+/// default limit of a server is [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS).
 ///
 /// # Errors
 ///
@@ -339,7 +339,7 @@ pub fn check_title(title: &str, max_chars: usize) -> Result<(), InvalidTitle> {
 pub enum InvalidTitle {
     /// It has too many characters.
     TooManyCharacters,
-    /// It has more bytes than so many characters need.
+    /// It has too many bytes for the permitted number of characters.
     TooManyBytes,
     /// It contains a control character.
     ControlCharacter,
@@ -357,7 +357,7 @@ impl fmt::Display for InvalidTitle {
 
 impl Error for InvalidTitle {}
 
-/// The title in a [`SaveRequest`]. `Debug` shows its length only.
+/// The title in a [`SaveRequest`]. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, max_length = 50))]
 #[serde(transparent)]
@@ -379,7 +379,7 @@ pub struct SaveReceipt {
     pub version: Version,
     /// When it was saved.
     pub updated_at: Timestamp,
-    /// Whether the server had already applied this `save_id` and repeats its response.
+    /// Whether the server had already applied this `save_id` and repeats the first response.
     #[serde(default)]
     pub replayed: bool,
 }
@@ -388,7 +388,7 @@ pub struct SaveReceipt {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ConflictBody {
-    /// The current diary; null if there is none.
+    /// The current diary; null if the date has none.
     pub current: Option<Diary>,
 }
 

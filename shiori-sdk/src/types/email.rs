@@ -2,8 +2,8 @@ use std::{error::Error, fmt, str::FromStr};
 
 /// An e-mail address, converted to lower case. `Debug` does not show it.
 ///
-/// It is ASCII; an internationalised domain is in its Punycode form. So two addresses that differ
-/// here also differ under every collation of a database.
+/// It is ASCII; an internationalised domain is in its Punycode form. So different addresses also
+/// differ under every collation of a database.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
@@ -15,17 +15,18 @@ impl Email {
     /// RFC 1035, section 2.3.4.
     const MAX_LABEL_CHARS: usize = 63;
 
-    /// The address of a new account. It is stricter than [`str::parse`], which also takes the
-    /// addresses of older accounts: the last label of the domain is a top-level domain, so it has at
-    /// least two letters and nothing else, or is internationalised (`xn--…`). `a@1.2` is none.
+    /// Parses the address of a new account. It is stricter than [`str::parse`], which also accepts
+    /// the addresses of older accounts: the last label of the domain must be a top-level domain,
+    /// which consists of at least two letters or is internationalised (`xn--…`). `a@1.2` is
+    /// rejected.
     ///
     /// # Errors
     ///
-    /// [`InvalidEmail`] if the text is no such address.
+    /// [`InvalidEmail`] if the text is not such an address.
     pub fn for_new_account(text: &str) -> Result<Self, InvalidEmail> {
         let email: Self = text.parse()?;
         let top_level = email.0.rsplit('.').next().unwrap_or_default();
-        // RFC 3696, section 2: not all-numeric; the root zone has letters and A-labels alone.
+        // RFC 3696, section 2: not all-numeric. The root zone has only letters and A-labels.
         let is_top_level = match top_level.strip_prefix("xn--") {
             Some(encoded) => !encoded.is_empty(),
             None => top_level.len() >= 2 && top_level.bytes().all(|byte| byte.is_ascii_lowercase()),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_account_has_a_top_level_domain() {
+    fn the_address_of_a_new_account_needs_a_top_level_domain() {
         for text in
             ["Mina@Example.COM", "a@b.kr", "a@1.example.museum", "a@x.xn--3e0b707e", "a@x.XN--P1AI"]
         {
@@ -161,7 +162,7 @@ mod tests {
         ] {
             assert_eq!(Email::for_new_account(text), Err(InvalidEmail), "{text}");
         }
-        // Accounts of earlier versions sign in.
+        // Accounts of earlier versions can still sign in.
         for text in ["a@1.2", "a@example.c0m", "a@x.a-b"] {
             assert!(text.parse::<Email>().is_ok(), "{text}");
         }

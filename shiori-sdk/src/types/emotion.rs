@@ -9,9 +9,9 @@ use super::Date;
 
 /// One of the seven emotions that a diary is tagged with.
 ///
-/// On the wire they have their Korean names; [`Emotion::english`] returns English ones. The seven
-/// are those of a [`Distribution`], so the enum is exhaustive: an eighth needs a new major version of
-/// this crate. Older versions ignore labels that they do not know.
+/// On the wire they have Korean names; [`Emotion::english`] returns English ones. The enum is
+/// exhaustive, because a [`Distribution`] has exactly these seven: an eighth would need a new major
+/// version of this crate. Older versions ignore unknown labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Emotion {
@@ -81,7 +81,7 @@ impl Emotion {
         self as usize
     }
 
-    /// The emotion with this name on the wire.
+    /// Parses the name on the wire.
     fn from_korean(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|emotion| emotion.korean() == name)
     }
@@ -142,7 +142,7 @@ impl Distribution {
         Self(scaled.map(|w| w / sum))
     }
 
-    /// The mean of some distributions; [`Distribution::UNIFORM`] if there are none.
+    /// The mean of these distributions; [`Distribution::UNIFORM`] if there are none.
     pub fn mean<'a>(distributions: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut sum = [0.0; 7];
         for distribution in distributions {
@@ -232,8 +232,8 @@ pub struct DayEmotion {
 }
 
 impl DayEmotion {
-    /// Deserialises a list and omits the days whose label this version of the crate does not know.
-    /// For `#[serde(deserialize_with = "DayEmotion::deserialize_known")]`.
+    /// Deserialises a list and omits days with an unknown label. For `#[serde(deserialize_with =
+    /// "DayEmotion::deserialize_known")]`.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ pub struct Envelope<T> {
     pub code: u16,
     /// A message for people, in Korean or English. Programs match on `error`.
     pub message: String,
-    /// The payload; of an error, details to recover from it.
+    /// The payload; for an error, details that help to recover.
     pub data: Option<T>,
     /// The stable machine name of an error; absent on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,12 +25,12 @@ macro_rules! error_codes {
         #[non_exhaustive]
         pub enum ErrorCode {
             $($(#[$doc])* $variant,)*
-            /// A name that this version of the crate does not know.
+            /// A name that is unknown to this version of the crate.
             Other(String),
         }
 
         impl ErrorCode {
-            /// Every code that this version of the crate knows.
+            /// Every code of this version of the crate.
             pub const KNOWN: &'static [ErrorCode] = &[$(ErrorCode::$variant),*];
 
             /// The name on the wire.
@@ -54,8 +54,8 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// 422: a field is missing, of the wrong type or breaks its rule, or an object repeats a key;
-    /// `data` names it.
+    /// 422: a field is missing, has the wrong type or breaks its rule, or an object repeats a key;
+    /// `data` names the field.
     InvalidRequest = "invalid_request",
     /// 415: the body is not JSON in UTF-8, or has a content coding such as gzip.
     UnsupportedMediaType = "unsupported_media_type",
@@ -76,9 +76,9 @@ error_codes! {
     DocumentTooDeep = "document_too_deep",
     /// 422: the document has more nodes than the server accepts.
     DocumentTooLarge = "document_too_large",
-    /// 409: there is an account with this e-mail address.
+    /// 409: an account with this e-mail address exists.
     EmailTaken = "email_taken",
-    /// 401: there is no account with this e-mail address and password.
+    /// 401: the e-mail address or the password is wrong.
     BadCredentials = "bad_credentials",
     /// 429: too many failed logins; retry after `Retry-After`.
     TooManyAttempts = "too_many_attempts",
@@ -102,7 +102,8 @@ error_codes! {
     TooManySummaries = "too_many_summaries",
     /// 409: the status of the summary is final.
     SummaryFinal = "summary_final",
-    /// 409: another worker has the lease of the summary, its status is final, or it is not due.
+    /// 409: another worker has the lease of the summary, its status is final, or its next attempt
+    /// is not due yet.
     NotClaimable = "not_claimable",
     /// 409: the lease has expired or belongs to another worker.
     LeaseLost = "lease_lost",

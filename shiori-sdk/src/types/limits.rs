@@ -1,15 +1,16 @@
-//! The limits of the API. A server may be configured with others; these are its defaults, and those
-//! of `testing::FakeShiori`. The limits of a password are at [`Password`](super::Password), those of
-//! a document at [`DocumentLimits`](super::DocumentLimits).
+//! The limits of the API. These are the defaults of a server, which can be configured with others,
+//! and the limits of `testing::FakeShiori`. For the limits of a password see
+//! [`Password`](super::Password), for those of a document
+//! [`DocumentLimits`](super::DocumentLimits).
 
 use std::time::Duration;
 
 /// Maximum size of a request body, in bytes: 1 MiB.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// Maximum bytes of a nickname or title (UTF-8) for each character that it may have. A character is
-/// what people see as one, an extended grapheme cluster (UAX #29) of the text in NFC, and may consist
-/// of any number of code points; the longest emoji takes 35 bytes. Not configurable.
+/// Maximum bytes (UTF-8) of a nickname or title for each permitted character. A character is an
+/// extended grapheme cluster (UAX #29) of the text in NFC, which may consist of any number of code
+/// points; the longest emoji has 35 bytes. Not configurable.
 pub const MAX_BYTES_PER_CHAR: usize = 40;
 
 /// Maximum length of a nickname, in characters (extended grapheme clusters after NFC). Not
@@ -19,7 +20,7 @@ pub const MAX_NICKNAME_CHARS: usize = 30;
 /// Maximum length of a title, in characters (extended grapheme clusters after NFC).
 pub const MAX_TITLE_CHARS: usize = 50;
 
-/// Number of a date's latest saves that a server recognises when they are repeated, also after the
+/// Number of a date's latest saves that a server recognises if they are repeated, also after the
 /// diary was deleted. Not configurable.
 pub const REMEMBERED_SAVES: usize = 64;
 
@@ -38,7 +39,7 @@ pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 /// Time after which a session expires unless it is refreshed.
 pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Time in which a refresh may be repeated with the old token, because its response was lost.
+/// Time in which a refresh may be repeated with the old token, in case its response was lost.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
 /// Maximum number of failed logins for one e-mail address within [`LOGIN_WINDOW`].

@@ -1,16 +1,16 @@
 //! The wire types: the bodies that client, server and worker exchange, and the types of their
 //! fields.
 //!
-//! They need no HTTP client and no runtime; with `default-features = false` the crate consists of
-//! them, [`merge`](crate::merge) and a few pure modules.
+//! They need neither an HTTP client nor a runtime. With `default-features = false` the crate
+//! consists of these types, [`merge`](crate::merge) and a few pure modules.
 //!
 //! # Compatibility
 //!
 //! Every decoder accepts the bodies of newer versions. Unknown fields are ignored. An unknown name
 //! decodes as the `Unknown` variant of a [`SummaryStatus`], [`DiarySummaryStatus`], [`FailureKind`]
-//! or [`ProgressPhase`], and as [`ErrorCode::Other`]. A diary with an unknown emotion decodes as one
-//! without; a list of [`DayEmotion`] omits days with an unknown label, and a [`Distribution`] is
-//! normalised over the labels it knows.
+//! or [`ProgressPhase`], and as [`ErrorCode::Other`]. A diary with an unknown emotion decodes as
+//! one without an emotion, a list of [`DayEmotion`] omits days with an unknown label, and a
+//! [`Distribution`] is normalised over the known labels.
 
 #[macro_use]
 mod wire_enum;
@@ -51,7 +51,7 @@ pub use summary::{
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};
 
-/// A newer server may send values that this version does not know. Each decoder reads them.
+/// A newer server may send values that are unknown to this version. Every decoder accepts them.
 #[cfg(test)]
 mod growth {
     use serde::de::DeserializeOwned;
@@ -107,7 +107,7 @@ mod growth {
     #[test]
     fn an_unknown_label_is_absent_and_the_rest_is_normalised() {
         let summary: Summary = read(summary());
-        let [day] = summary.emotions[..] else { panic!("one label is known") };
+        let [day] = summary.emotions[..] else { panic!("expected the one known label") };
         assert_eq!(day.label, Emotion::Happiness);
         assert!((day.distribution.probability(Emotion::Happiness) - 0.8).abs() < 1e-9);
         let reflection: Reflection = read(json!({

@@ -7,9 +7,9 @@ use super::{Date, DayEmotion, SummaryId, Timestamp};
 wire_enum! {
     /// The status of a summary: queued → running → completed, failed or cancelled.
     pub enum SummaryStatus {
-        /// Waits for a worker, or for its next attempt.
+        /// It waits for a worker, or for its next attempt.
         Queued = "queued",
-        /// A worker processes it.
+        /// A worker is processing it.
         Running = "running",
         /// The reflection is written.
         Completed = "completed",
@@ -63,8 +63,8 @@ wire_enum! {
         NoText = "no_text",
         /// A diary of the week was deleted before a worker read it.
         WeekIncomplete = "week_incomplete",
-        /// A diary of the week cannot be read: what the server has stored of it is damaged. The message
-        /// names the days; saving them anew helps.
+        /// The stored data of a diary of the week is damaged. The message lists the days; saving
+        /// them again repairs them.
         UnreadableDiary = "unreadable_diary",
         /// The language model did not respond, or not in time.
         ModelUnavailable = "model_unavailable",
@@ -74,7 +74,7 @@ wire_enum! {
         ModelAnswerInvalid = "model_answer_invalid",
         /// The emotion model failed.
         EmotionModel = "emotion_model",
-        /// The worker's lease expired, in as many attempts as the server allows.
+        /// The worker's lease expired in every attempt that the server allows.
         WorkerLost = "worker_lost",
         /// An internal error of the worker.
         Internal = "internal",
@@ -114,7 +114,7 @@ pub struct Progress {
 
 /// The body of `POST /api/diary/summary`.
 ///
-/// A server reads the dates as text (`SummaryRequest<String>`) and answers an invalid one with
+/// A server reads the dates as text (`SummaryRequest<String>`) and rejects an invalid date with
 /// `invalid_date`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -123,7 +123,7 @@ pub struct SummaryRequest<D = Date> {
     pub start: D,
     /// The week's last day, six days after the first.
     pub end: D,
-    /// Whether to summarise again although no diary has changed.
+    /// Whether to summarise again even if no diary has changed.
     #[serde(default)]
     pub force: bool,
 }
@@ -176,14 +176,13 @@ pub struct Summary {
     /// The engine that wrote the text, e.g. `extractive/1`.
     #[serde(default)]
     pub engine: Option<String>,
-    /// The emotion of each day, if completed. Days whose emotion this version of the crate does not
-    /// know are omitted.
+    /// The emotion of each day, if completed. Days with an unknown emotion are omitted.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotions: Vec<DayEmotion>,
     /// The days whose text was truncated for the language model because it was too long.
     #[serde(default)]
     pub truncated: Vec<Date>,
-    /// Why it failed, or why its last attempt did.
+    /// Why it failed, or why its last attempt failed.
     pub failure: Option<SummaryFailure>,
     /// The progress, while it runs.
     #[serde(default)]
@@ -216,8 +215,7 @@ pub struct Reflection {
     pub end: Date,
     /// The text.
     pub reflection: String,
-    /// The emotion of each day. Days whose emotion this version of the crate does not know are
-    /// omitted.
+    /// The emotion of each day. Days with an unknown emotion are omitted.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotions: Vec<DayEmotion>,
     /// The days whose text was truncated for the language model because it was too long.

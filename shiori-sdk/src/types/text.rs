@@ -1,4 +1,4 @@
-//! What the limits of names and titles count, and which characters they take.
+//! How names and titles are measured, and which characters they may contain.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
@@ -14,11 +14,11 @@ pub(super) enum Size {
 }
 
 impl Size {
-    /// Characters are those that people see: extended grapheme clusters (UAX #29) after NFC, so that
-    /// neither an emoji of several code points nor a syllable that is typed in its parts counts as
-    /// more than one. A cluster may have any number of code points, so bytes are bounded as well.
+    /// Characters are extended grapheme clusters (UAX #29) after NFC, so that an emoji of several
+    /// code points and a decomposed syllable each count as one. A cluster may have any number of
+    /// code points, so bytes are bounded as well.
     pub(super) fn of(text: &str, max_chars: usize) -> Self {
-        // First, so that no more than this is normalised.
+        // Checked first, to bound the work of normalising.
         if text.len() > max_chars.saturating_mul(MAX_BYTES_PER_CHAR) {
             Self::TooManyBytes
         } else if text.len() > max_chars && characters(text) > max_chars {
@@ -33,15 +33,14 @@ fn characters(text: &str) -> usize {
     text.nfc().collect::<String>().graphemes(true).count()
 }
 
-/// Whether a character has no place in a line of text: the control characters (category Cc), and the
-/// separators of lines and paragraphs.
+/// Whether a character is not permitted in a line of text: control characters (category Cc), and
+/// the separators of lines and paragraphs.
 pub(super) fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
-/// Whether a character shows nothing: white space, the default ignorable code points (Unicode 16,
-/// `DerivedCoreProperties.txt`; those that change the direction of text are among them), and the
-/// few other ones without ink.
+/// Whether a character is invisible: white space, the default ignorable code points (Unicode 16,
+/// `DerivedCoreProperties.txt`), which include the direction controls, and a few others.
 pub(super) fn is_invisible(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
@@ -51,7 +50,7 @@ pub(super) fn is_invisible(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
             | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
             | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        // The anchors of annotations, the empty Braille pattern, the null notehead.
+        // Interlinear annotation anchors, the blank Braille pattern, the null notehead.
         || matches!(c, '\u{fff9}'..='\u{fffb}' | '\u{2800}' | '\u{1d159}')
 }
 
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_are_those_that_people_see() {
+    fn a_character_is_a_grapheme_cluster() {
         for (text, expected) in [
             ("", 0),
             ("abc", 3),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_enough_for_any_emoji() {
+    fn the_byte_limit_admits_any_emoji() {
         let longest = "🧑🏻‍❤️‍💋‍🧑🏼";
         assert!(longest.len() <= MAX_BYTES_PER_CHAR);
         assert_eq!(Size::of(&longest.repeat(50), 50), Size::Fits);
@@ -94,9 +93,9 @@ mod tests {
     }
 
     proptest! {
-        /// How a text is typed makes no difference.
+        /// The normal form of a text makes no difference.
         #[test]
-        fn both_normal_forms_have_as_many_characters(text in "\\PC{0,40}") {
+        fn both_normal_forms_have_the_same_number_of_characters(text in "\\PC{0,40}") {
             let (composed, decomposed): (String, String) = (text.nfc().collect(), text.nfd().collect());
             prop_assert_eq!(characters(&composed), characters(&text));
             prop_assert_eq!(characters(&decomposed), characters(&text));

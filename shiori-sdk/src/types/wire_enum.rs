@@ -1,4 +1,4 @@
-/// Defines an enum that is a string on the wire and may get further values in later versions.
+/// Defines an enum that is a string on the wire and may get more values in later versions.
 ///
 /// An unknown string decodes as `Unknown` instead of failing the whole body, so that an older
 /// client works with a newer server and an older server with a newer worker.
@@ -15,7 +15,7 @@ macro_rules! wire_enum {
         #[non_exhaustive]
         pub enum $enum {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
-            /// A value that this version of the crate does not know.
+            /// A value that is unknown to this version of the crate.
             #[serde(other, rename = "unknown")]
             Unknown,
         }
@@ -31,7 +31,7 @@ macro_rules! wire_enum {
         }
 
         impl From<&str> for $enum {
-            /// The value with this name on the wire; `Unknown` if there is none.
+            /// The value with this name on the wire; `Unknown` for any other name.
             fn from(name: &str) -> Self {
                 match name {
                     $($name => Self::$variant,)*

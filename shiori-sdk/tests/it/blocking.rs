@@ -15,7 +15,7 @@ use crate::scripted_server::{
     tokens,
 };
 
-/// The server runs on the runtime, the blocking client outside of it.
+/// The server runs on the runtime, the blocking client outside it.
 fn signed_in(
     answer: impl Fn(&Request, usize) -> ResponseTemplate + Send + Sync + 'static,
 ) -> (Runtime, ScriptedServer, Client) {
@@ -27,7 +27,7 @@ fn signed_in(
 }
 
 #[test]
-fn a_day_is_read_changed_and_saved() {
+fn an_update_reads_changes_and_saves_a_day() {
     let (_runtime, _server, client) = signed_in(|request, nth| match request.method.as_str() {
         "GET" => ok(diary(4, "글")),
         _ if nth == 1 => conflict(5, "남의 글"),
@@ -45,7 +45,7 @@ fn a_day_is_read_changed_and_saved() {
 }
 
 #[test]
-fn inside_of_a_runtime_it_is_built_used_and_dropped() {
+fn a_blocking_client_can_be_built_used_and_dropped_inside_a_runtime() {
     let (_runtime, server, _client) = signed_in(|_, _| ok(diary(4, "글")));
     for mut flavor in [runtime::Builder::new_current_thread(), runtime::Builder::new_multi_thread()]
     {

@@ -1,4 +1,4 @@
-//! Saves that meet a version conflict, request by request.
+//! Saves with version conflicts, request by request.
 
 use std::{
     sync::{
@@ -23,7 +23,7 @@ fn ours() -> Draft {
 
 #[tokio::test]
 async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
-    // Three saves meet a conflict; between the second and the third the diary moves on.
+    // Three saves conflict; between the second and the third, another save is applied.
     let server = ScriptedServer::start(|request, _| match request.method.as_str() {
         "GET" => ok(diary(9, "읽은 글")),
         _ => {
@@ -61,7 +61,7 @@ async fn the_first_retry_uses_the_conflict_and_later_ones_a_fresh_read() {
 }
 
 #[tokio::test]
-async fn a_merge_keeps_both_texts_and_a_resolver_may_fail() {
+async fn a_merge_keeps_both_texts_and_a_resolver_can_fail() {
     let server = ScriptedServer::start(|request, nth| match (request.method.as_str(), nth) {
         ("POST", 0) => conflict(1, "그들의 글"),
         _ => ok(receipt(2)),
@@ -148,7 +148,7 @@ async fn an_entry_applies_its_changes_in_order_to_the_current_diary() {
         .save()
         .await
         .unwrap();
-    // The first attempt found no diary, the second that of another save.
+    // The first attempt found no diary, the second the diary of another save.
     assert_eq!(inserted.load(Ordering::SeqCst), 1);
     assert_eq!((saved.draft.title.as_str(), saved.report.conflicts), ("제목!", 1));
     assert_eq!(saved.draft.content.block_texts(), ["먼저 쓴 글", "한 줄"]);
@@ -156,13 +156,13 @@ async fn an_entry_applies_its_changes_in_order_to_the_current_diary() {
     let server = ScriptedServer::start(absent).await;
     let client = server.client().await;
     let modified = client.diaries().entry(day()).and_modify(|_| unreachable!()).save().await;
-    assert!(modified.unwrap().is_none(), "there is no diary, and none was inserted");
+    assert!(modified.unwrap().is_none(), "the date has no diary and none was inserted");
     assert_eq!(server.count(DIARY), 1);
 }
 
 #[tokio::test]
 async fn a_closure_is_not_run_again_if_its_result_may_have_been_saved() {
-    // The first response is lost, and more saves follow than the server remembers.
+    // The first response is lost, and then more saves follow than the server recognises.
     let forgotten = REMEMBERED_SAVES as u64 + 5;
     let server = ScriptedServer::start(move |request, nth| match (request.method.as_str(), nth) {
         ("GET", _) => ok(diary(4, "글")),
@@ -183,7 +183,7 @@ async fn a_closure_is_not_run_again_if_its_result_may_have_been_saved() {
 }
 
 #[tokio::test]
-async fn a_deadline_bounds_the_requests_too() {
+async fn a_deadline_also_bounds_the_requests() {
     let server =
         ScriptedServer::start(|_, _| ok(receipt(1)).set_delay(Duration::from_secs(3600))).await;
     let client = server.client().await;
@@ -268,7 +268,7 @@ async fn debug_and_errors_show_no_diary_text() {
     }
 }
 
-/// Never retries, and counts how often it is asked all the same.
+/// Never retries, and counts its calls.
 struct NeverRetry(Arc<AtomicU32>);
 
 impl ConflictResolver for NeverRetry {

@@ -90,7 +90,7 @@ async fn an_ended_session_signs_out_all_clones() {
     }
 }
 
-/// During the renewal for a request, another user signs in on the same client.
+/// While a request waits for a renewal, another user signs in on the same client.
 #[tokio::test]
 async fn a_request_is_never_repeated_on_behalf_of_another_user() {
     let server = ScriptedServer::start(|request, _| match request.url.path() {

@@ -1,5 +1,5 @@
-//! The server that tests control: each fault does what it says, and nothing moves by itself.
-//! What it shares with the real server is tested with the real server, in the server's crate.
+//! `FakeShiori`: its faults, its clock and its summaries. The conformance tests with the real
+//! server are in the server's crate.
 
 use std::{net::TcpStream, time::Duration};
 
@@ -34,7 +34,7 @@ async fn texts(client: &Client) -> Vec<String> {
 }
 
 /// A client that sends every request once.
-async fn single_minded(fake: &FakeShiori) -> Client {
+async fn client_without_retries(fake: &FakeShiori) -> Client {
     fake.person().sign_in(fake.builder().retry_policy(RetryPolicy::never())).await.unwrap()
 }
 
@@ -42,7 +42,7 @@ fn week() -> Week {
     Week::starting(day()).unwrap()
 }
 
-/// A queued summary of a week that is written.
+/// A queued summary of a complete week.
 async fn requested(client: &Client) -> SummaryHandle {
     for date in week().dates() {
         append(client, date, "글").await.unwrap();
@@ -51,7 +51,7 @@ async fn requested(client: &Client) -> SummaryHandle {
 }
 
 #[tokio::test]
-async fn injected_conflicts_are_lost_to_a_save_that_was_really_made() {
+async fn an_injected_conflict_is_caused_by_a_real_save() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     fake.inject_conflicts(2);
@@ -66,7 +66,7 @@ async fn injected_conflicts_are_lost_to_a_save_that_was_really_made() {
 }
 
 #[tokio::test]
-async fn a_save_that_fails_anyhow_uses_up_no_conflict() {
+async fn a_save_that_fails_anyway_does_not_use_up_an_injected_conflict() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     save(&client, "하나").await.unwrap();
@@ -78,9 +78,9 @@ async fn a_save_that_fails_anyhow_uses_up_no_conflict() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_was_applied_and_a_lost_request_was_not() {
+async fn a_request_with_a_lost_response_is_applied_and_a_lost_request_is_not() {
     let fake = FakeShiori::start();
-    let client = single_minded(&fake).await;
+    let client = client_without_retries(&fake).await;
     fake.inject(Fault::lost_request());
     let error = save(&client, "하나").await.unwrap_err();
     assert_eq!((error.kind(), error.was_sent()), (ErrorKind::Disconnected, WasSent::Maybe));
@@ -93,7 +93,7 @@ async fn a_lost_answer_was_applied_and_a_lost_request_was_not() {
 }
 
 #[tokio::test]
-async fn a_save_sent_again_after_a_lost_answer_is_recognised() {
+async fn a_save_repeated_after_a_lost_response_is_recognised() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     fake.drop_response_once();
@@ -103,9 +103,9 @@ async fn a_save_sent_again_after_a_lost_answer_is_recognised() {
 }
 
 #[tokio::test]
-async fn a_status_is_told_as_a_server_or_a_proxy_would() {
+async fn an_injected_status_has_the_error_kind_of_a_server_or_a_proxy() {
     let fake = FakeShiori::start();
-    let client = single_minded(&fake).await;
+    let client = client_without_retries(&fake).await;
     for (status, kind) in [
         (404, ErrorKind::NotFound),
         (429, ErrorKind::RateLimited),
@@ -133,9 +133,9 @@ async fn a_status_is_told_as_a_server_or_a_proxy_would() {
 }
 
 #[tokio::test]
-async fn a_request_meets_the_first_fault_that_is_meant_for_it() {
+async fn a_request_is_affected_by_the_first_matching_fault() {
     let fake = FakeShiori::start();
-    let client = single_minded(&fake).await;
+    let client = client_without_retries(&fake).await;
     fake.inject(Fault::status(500).on(Route::Delete));
     fake.inject(Fault::status(503).on(Route::Get));
     fake.inject(Fault::status(429));
@@ -158,14 +158,14 @@ async fn a_held_request_is_not_applied_until_it_is_released() {
     let error = slow.await.unwrap().unwrap_err();
     let current = error.as_conflict().unwrap().current.clone().unwrap();
     assert_eq!(current.content.block_texts(), ["노트북"]);
-    // A hold that is given up before a request came is no fault any more.
+    // A hold that is dropped before a request arrives has no effect.
     drop(fake.hold(Route::Get));
     fake.inject(Fault::status(500).on(Route::Get));
     assert_eq!(laptop.diaries().get(day()).await.unwrap_err().status_code(), Some(500));
 }
 
 #[tokio::test]
-async fn every_request_is_noted_without_secrets() {
+async fn every_request_is_recorded_without_secrets() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     save(&client, "비밀").await.unwrap();
@@ -181,7 +181,7 @@ async fn every_request_is_noted_without_secrets() {
 }
 
 #[tokio::test]
-async fn expired_tokens_are_renewed_and_sessions_end_in_time() {
+async fn expired_tokens_are_renewed_and_unused_sessions_expire() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     fake.expire_access_tokens();
@@ -194,9 +194,9 @@ async fn expired_tokens_are_renewed_and_sessions_end_in_time() {
     assert_eq!(error.kind(), ErrorKind::SignedOut);
 }
 
-/// The answer of a rotation is lost; within the grace it is asked for again.
+/// The response of a refresh is lost, and the client repeats it within the grace period.
 #[tokio::test]
-async fn a_rotation_whose_answer_is_lost_signs_nobody_out() {
+async fn a_refresh_with_a_lost_response_does_not_end_the_session() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     fake.inject(Fault::lost_response().on(Route::Refresh));
@@ -207,7 +207,7 @@ async fn a_rotation_whose_answer_is_lost_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_summary_takes_the_steps_that_it_is_told_to() {
+async fn the_test_steps_a_summary_through_its_statuses() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     let handle = requested(&client).await;
@@ -272,7 +272,7 @@ async fn diaries_are_read_while_summaries_are_unavailable() {
 }
 
 #[tokio::test]
-async fn a_summary_fails_as_it_is_told_to_or_for_want_of_a_diary() {
+async fn a_summary_fails_on_request_or_if_a_diary_was_deleted() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     let handle = requested(&client).await;
@@ -289,7 +289,7 @@ async fn a_summary_fails_as_it_is_told_to_or_for_want_of_a_diary() {
 }
 
 #[tokio::test]
-async fn a_watcher_sees_every_step_as_it_is_taken() {
+async fn a_watcher_receives_every_step() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     let handle = requested(&client).await;
@@ -308,7 +308,7 @@ async fn a_watcher_sees_every_step_as_it_is_taken() {
 }
 
 #[tokio::test]
-async fn with_auto_complete_a_request_is_done_once_it_is_made() {
+async fn with_auto_complete_a_requested_summary_is_completed_at_once() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
     fake.summaries().auto_complete("저절로 쓴 글");
@@ -318,9 +318,9 @@ async fn with_auto_complete_a_request_is_done_once_it_is_made() {
     assert!(matches!(again, Requested::AlreadyDone(_)));
 }
 
-/// It has a thread of its own, so a test needs no runtime to start, use and stop it.
+/// The fake has its own thread, so a test needs no runtime to start, use and stop it.
 #[test]
-fn without_a_runtime_it_serves_until_it_is_dropped() {
+fn a_fake_started_without_a_runtime_serves_until_it_is_dropped() {
     let fake = FakeShiori::start();
     let url = fake.url();
     let address = url.strip_prefix("http://").unwrap();
@@ -330,9 +330,9 @@ fn without_a_runtime_it_serves_until_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn dropping_it_cuts_off_whoever_waits() {
+async fn dropping_the_fake_closes_the_connections_of_waiting_requests() {
     let fake = FakeShiori::start();
-    let client = single_minded(&fake).await;
+    let client = client_without_retries(&fake).await;
     let hold = fake.hold(Route::Get);
     let get = tokio::spawn({
         let client = client.clone();

@@ -42,7 +42,7 @@ async fn a_save_is_retried_with_one_id_and_a_signup_is_not_retried() {
     assert_eq!(saves.len(), 3);
     assert!(saves[0].body["save_id"].is_string());
     assert!(saves.iter().all(|save| save.body == saves[0].body), "one save has one id");
-    assert_ne!(saves[0].id, saves[1].id, "each attempt has a request id of its own");
+    assert_ne!(saves[0].id, saves[1].id, "each attempt has its own request id");
 
     let error = client.auth().signup("a@example.com", "secret-pass-1", "가").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -85,7 +85,7 @@ async fn clones_share_a_limited_retry_budget() {
     let hasty = RetryPolicy::default().with_attempts(1000);
     let client = server.signed_in(server.builder().retry_policy(hasty)).await;
     let clone = client.clone();
-    // At most a hundred retries for all clones together. Paused time skips their pauses.
+    // At most 100 retries for all clones together. Paused time skips the pauses.
     tokio::time::pause();
     client.diaries().get(day()).await.unwrap_err();
     let spent = server.count(DIARY);
@@ -147,7 +147,7 @@ async fn a_redirect_is_not_followed_with_the_token() {
     assert!(elsewhere.requests().is_empty());
 }
 
-/// Answers the first `cut` connections with half an answer, and the others whole.
+/// Truncates the responses to the first `cut` connections.
 async fn truncated_responses(cut: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

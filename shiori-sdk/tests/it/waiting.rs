@@ -53,7 +53,7 @@ async fn the_first_poll_does_not_wait() {
     assert_eq!(server.requests()[0].query, "", "the first poll does not wait");
 }
 
-/// A summary of a newer server, with values and fields that this version does not know.
+/// A summary of a newer server, with unknown values and fields.
 fn newer_summary(revision: u64) -> serde_json::Value {
     let mut summary = summary(revision, "paused");
     summary["progress"] = json!({"phase": "reviewing", "characters": 7, "reviewer": {"id": 1}});
@@ -165,7 +165,7 @@ async fn a_wait_ends_at_its_deadline_without_a_response() {
     wait_for_requests(&server, 2).await;
     advance(Duration::from_secs(29)).await;
     assert!(!waiting.is_finished());
-    // The runtime's timers tick in milliseconds.
+    // The timers of the runtime have a resolution of one millisecond.
     advance(Duration::from_millis(1001)).await;
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.summary_id()), (ErrorKind::Timeout, SUMMARY_ID.parse().ok()));
@@ -233,7 +233,7 @@ async fn without_an_event_stream_the_watcher_polls() {
     assert_eq!(revisions, [1, 2, 3]);
 }
 
-/// A stream that ends without an event is not reopened at once.
+/// The SDK polls once before it reopens a stream that ended without an event.
 #[tokio::test]
 async fn an_empty_event_stream_is_alternated_with_polls() {
     let server = ScriptedServer::start(|request, nth| match (is_events(request), nth) {

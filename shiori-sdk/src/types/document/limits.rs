@@ -1,5 +1,5 @@
-//! The limits of a document, checked while it is parsed: memory and stack stay bounded whatever
-//! the text says.
+//! The limits of a document. They are checked while it is parsed, so that memory and stack are
+//! bounded for any input.
 
 use std::{cell::Cell, fmt};
 
@@ -7,12 +7,12 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::DocumentError;
 
-/// How deep and how large a document may be.
+/// Limits of a document's depth and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DocumentLimits {
-    /// Nodes that may nest, the outermost counted. Default 64.
+    /// Maximum nesting depth in nodes, counting the outermost. Default 64.
     pub max_depth: usize,
-    /// Nodes in all. Default 10,000.
+    /// Maximum number of nodes. Default 10,000.
     pub max_nodes: usize,
 }
 
@@ -27,7 +27,7 @@ impl DocumentLimits {
     pub(super) fn check(&self, json: &str) -> Result<(), DocumentError> {
         let walk = Walk { limits: self, nodes: Cell::new(0), refusal: Cell::new(None) };
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        // The walk has limits of its own, and they allow more than serde_json's 128 levels.
+        // The walk has its own limits, which allow more than serde_json's 128 levels.
         deserializer.disable_recursion_limit();
         let walked = Node { walk: &walk, depth: 1 }.deserialize(&mut deserializer);
         if let Some(refusal) = walk.refusal.get() {
@@ -159,8 +159,8 @@ impl<'de> Visitor<'de> for Marks<'_> {
     }
 }
 
-/// Any JSON value, such as an attribute. It is walked, not skipped, so that its nesting is
-/// bounded and its strings are known to be text.
+/// Any JSON value, such as an attribute. It is walked, not skipped, so that its nesting is bounded
+/// and its strings are checked.
 struct Json<'a> {
     walk: &'a Walk<'a>,
     depth: usize,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_have_a_depth_too() {
+    fn the_depth_of_attributes_is_limited() {
         let attrs = format!("{}{}", "[".repeat(65), "]".repeat(65));
         let json = format!(r#"{{"type":"doc","attrs":{attrs}}}"#);
         assert_eq!(
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_refused() {
+    fn json_that_is_not_a_document_is_rejected() {
         for (json, error) in [
             ("", DocumentError::NotJson),
             ("{", DocumentError::NotJson),

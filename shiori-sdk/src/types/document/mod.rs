@@ -1,4 +1,4 @@
-//! ProseMirror/TipTap documents, kept to the letter.
+//! ProseMirror/TipTap documents, kept byte for byte.
 
 mod limits;
 mod text;
@@ -13,14 +13,14 @@ use serde_json::{
 
 pub use limits::DocumentLimits;
 
-/// JSON nesting beyond which no text is parsed into a tree, whatever the limits say: it bounds
-/// the stack. A document at the default limits needs about 200.
+/// Maximum JSON nesting that is parsed into a tree, independent of [`DocumentLimits`]. It bounds
+/// the stack. A document at the default limits needs about 200 levels.
 const MAX_JSON_NESTING: usize = 384;
 
 /// The text of a diary: a ProseMirror (TipTap) document.
 ///
-/// It holds the JSON to the letter. Node types, marks and attributes that this crate does not
-/// know pass through unchanged, and so do the order of keys and the spelling of numbers.
+/// It keeps the JSON byte for byte. Unknown node types, marks and attributes pass through
+/// unchanged, and so do the order of keys and the spelling of numbers.
 ///
 /// ```
 /// use shiori_sdk::Document;
@@ -30,20 +30,20 @@ const MAX_JSON_NESTING: usize = 384;
 /// assert_eq!(document.block_texts(), ["비가 왔다.", "우산이 없었다.", "그래도 좋았다."]);
 /// ```
 ///
-/// Two documents are equal when their JSON values are, whatever the order of keys. `Debug` shows
-/// the size, never the text.
+/// Two documents are equal if their JSON values are equal; the order of keys does not matter.
+/// `Debug` shows only the size.
 #[derive(Clone)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = Object))]
 pub struct Document(Box<RawValue>);
 
 impl Document {
-    /// A document without text: one empty paragraph, since editors need at least one block.
+    /// A document without text: one empty paragraph, because editors need at least one block.
     pub fn empty() -> Self {
         Self::from_text("")
     }
 
-    /// One paragraph for each line of the text; a blank line becomes an empty paragraph, and so does
-    /// a text without lines.
+    /// One paragraph for each line of the text. A blank line is an empty paragraph, and so is an
+    /// empty text.
     pub fn from_text(text: &str) -> Self {
         let mut blocks: Vec<Value> = text.lines().map(paragraph).collect();
         if blocks.is_empty() {
@@ -52,43 +52,43 @@ impl Document {
         Self::from_blocks(&blocks)
     }
 
-    /// A document without any block, which editors do not accept: the common base of two documents
-    /// that were written independently.
+    /// A document without any block, which editors do not accept. It is the common base of two
+    /// documents that were written independently.
     #[cfg(feature = "client")]
     pub(crate) fn without_blocks() -> Self {
         Self::from_blocks(&[])
     }
 
-    /// The document of a JSON text, under the default [`DocumentLimits`].
+    /// Parses a JSON text under the default [`DocumentLimits`].
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] when the text is not JSON, not a document, or beyond the limits.
+    /// [`DocumentError`] if the text is not JSON, not a document, or exceeds the limits.
     pub fn from_json(json: &str) -> Result<Self, DocumentError> {
         Self::from_json_within(json, &DocumentLimits::default())
     }
 
-    /// The document of a JSON text, under limits of one's own.
+    /// Parses a JSON text under these limits.
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] when the text is not JSON, not a document, or beyond the limits.
+    /// [`DocumentError`] if the text is not JSON, not a document, or exceeds the limits.
     pub fn from_json_within(json: &str, limits: &DocumentLimits) -> Result<Self, DocumentError> {
         limits.check(json)?;
         let raw: Box<RawValue> = serde_json::from_str(json).map_err(|_| DocumentError::NotJson)?;
         Ok(Self(raw))
     }
 
-    /// The document of a JSON value, under the default [`DocumentLimits`].
+    /// Converts a JSON value under the default [`DocumentLimits`].
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] when the value is not a document, or beyond the limits.
+    /// [`DocumentError`] if the value is not a document or exceeds the limits.
     pub fn from_value(value: &Value) -> Result<Self, DocumentError> {
         Self::from_json(&value.to_string())
     }
 
-    /// The JSON text, to the letter.
+    /// The JSON text, byte for byte.
     pub fn as_json(&self) -> &str {
         self.0.get()
     }
@@ -98,27 +98,27 @@ impl Document {
         parse(self.as_json()).unwrap_or(Value::Null)
     }
 
-    /// Whether the document is one by shape, and within limits.
+    /// Checks the shape and the limits, which a deserialised document may not meet.
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] when it is not.
+    /// [`DocumentError`] if it is not a document or exceeds the limits.
     pub fn check(&self, limits: &DocumentLimits) -> Result<(), DocumentError> {
         limits.check(self.as_json())
     }
 
-    /// Adds a paragraph at the end; the blocks before it stay to the letter. In an
+    /// Adds a paragraph at the end. The bytes of the other blocks do not change. In an
     /// [empty](Self::empty) document it replaces the empty paragraph.
     pub fn push_paragraph(&mut self, text: &str) {
         self.push_raw(&paragraph(text));
     }
 
-    /// Adds a block node at the end; the blocks before it stay to the letter. In an
+    /// Adds a block node at the end. The bytes of the other blocks do not change. In an
     /// [empty](Self::empty) document it replaces the empty paragraph.
     ///
     /// # Errors
     ///
-    /// [`DocumentError`] when the block is not a node, or the whole would be beyond the default
+    /// [`DocumentError`] if the block is not a node, or the document would exceed the default
     /// limits. The document is then unchanged.
     pub fn push_block(&mut self, block: &Value) -> Result<(), DocumentError> {
         let mut extended = self.clone();
@@ -128,14 +128,13 @@ impl Document {
         Ok(())
     }
 
-    /// The text of each block that has any, in reading order: paragraphs, headings, list items,
-    /// quotes and code each on their own, never glued together. A hard break within a block
-    /// becomes a line feed.
+    /// The text of each block that contains text, in reading order. Paragraphs, headings, list
+    /// items, quotes and code are separate blocks. A hard break within a block is a line feed.
     ///
     /// The text of a node without content is the first of its attributes `text`, `label`, `latex`,
-    /// `emoji`, `alt`, `title`, `shortName` and `data-name`, or the `name` of an emoji, or the `id` of
-    /// a mention. A node of an unknown type is part of a line if a sibling is text, a break, a mention
-    /// or an emoji.
+    /// `emoji`, `alt`, `title`, `shortName` and `data-name`, otherwise the `name` of an emoji or
+    /// the `id` of a mention. A node of an unknown type is part of a line if a sibling is text, a
+    /// break, a mention or an emoji.
     pub fn block_texts(&self) -> Vec<String> {
         text::of_blocks(&self.to_value())
     }
@@ -167,18 +166,18 @@ impl Document {
         *self = Self::from_fields(&fields);
     }
 
-    /// The fields of the outermost node, each to the letter; `None` when a key is not text.
+    /// The fields of the outermost node, each byte for byte; `None` if a key is not valid text.
     pub(crate) fn fields(&self) -> Option<BTreeMap<String, &RawValue>> {
         serde_json::from_str(self.as_json()).ok()
     }
 
-    /// The document with these fields, which stay to the letter.
+    /// The document with these fields, byte for byte.
     pub(crate) fn from_fields(fields: &BTreeMap<String, &RawValue>) -> Self {
         Self(raw(fields))
     }
 
-    /// The value of a part of a document; `None` when it is one that [`to_value`](Self::to_value)
-    /// would not parse either.
+    /// The value of a part of a document; `None` if [`to_value`](Self::to_value) could not parse it
+    /// either.
     pub(crate) fn value_of(part: &str) -> Option<Value> {
         parse(part).ok()
     }
@@ -255,8 +254,8 @@ impl Serialize for Document {
     }
 }
 
-/// Takes a JSON object that does not nest absurdly; the limits of a document are the server's to
-/// check.
+/// Accepts a JSON object whose nesting is bounded. The limits of a document are checked by the
+/// server.
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
@@ -270,18 +269,18 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
-/// A text is not a document, or is beyond the limits.
+/// A text is not a document or exceeds the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DocumentError {
-    /// The text is not valid JSON, or holds half a surrogate pair.
+    /// The text is not valid JSON, or contains a lone surrogate.
     NotJson,
-    /// The JSON has not the shape of a document: nested objects with a `type` each, `doc` the
-    /// outermost.
+    /// The JSON does not have the shape of a document: nested objects with a `type` each, the
+    /// outermost being `doc`.
     NotADocument,
     /// It nests deeper than `limit` nodes.
     TooDeep {
-        /// The limit, in nodes from the outermost on.
+        /// The limit, in nodes, counting the outermost.
         limit: usize,
     },
     /// It has more than `limit` nodes.
@@ -309,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_letter_is_kept() {
+    fn a_document_is_kept_byte_for_byte() {
         let json = r#"{ "zeta":1.0, "type":"doc","content":[ {"type":"callout","attrs":{"b":1e2,"a":12345678901234567890123}} ]}"#;
         let document = Document::from_json(json).expect("a document");
         assert_eq!(document.as_json(), json);
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushed_paragraph_leaves_the_other_blocks_to_the_letter() {
+    fn a_pushed_paragraph_does_not_change_the_bytes_of_other_blocks() {
         let block = r#"{"type":"x-unknown","attrs":{"z":1.50,"a":null}}"#;
         let mut document =
             Document::from_json(&format!(r#"{{"type":"doc","content":[{block}]}}"#)).expect("ok");
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn absurd_nesting_is_refused_before_it_costs_stack() {
+    fn deep_nesting_is_rejected_without_overflowing_the_stack() {
         let json =
             format!("{{\"type\":\"doc\",\"x\":{}{}}}", "[".repeat(200_000), "]".repeat(200_000));
         assert!(serde_json::from_str::<Document>(&json).is_err());
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_is_of_values() {
+    fn documents_with_equal_values_are_equal() {
         let one = Document::from_json(r#"{"type":"doc","a":1}"#).expect("ok");
         let two = Document::from_json(r#"{"a":1,"type":"doc"}"#).expect("ok");
         assert_eq!(one, two);
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_no_tree_can_hold_are_equal_by_letter_alone() {
+    fn documents_that_cannot_be_parsed_into_a_tree_are_compared_by_bytes() {
         let document = |escape: &str| -> Document {
             serde_json::from_str(&format!(r#"{{"type":"doc","a":"\\u{escape}"}}"#)).expect("ok")
         };

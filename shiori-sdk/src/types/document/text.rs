@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-/// The text of each block that has any, in reading order.
+/// The text of each block that contains text, in reading order.
 pub(super) fn of_blocks(document: &Value) -> Vec<String> {
     let mut blocks = Vec::new();
     visit(document, &mut blocks);
     blocks
 }
 
-/// A node's inline children make one block of text; its other children are visited on their own,
-/// and separate what is before them from what is after.
+/// Adjacent inline children of a node make one block of text. A block child is visited separately
+/// and ends the block before it.
 fn visit(node: &Value, blocks: &mut Vec<String>) {
     let is_line = is_line(node);
     let mut line = String::new();
@@ -39,7 +39,8 @@ fn kind(node: &Value) -> &str {
     node["type"].as_str().unwrap_or_default()
 }
 
-/// Whether the children of a node are a line of text: then one of them is known to be inline.
+/// Whether the children of a node are a line of text: by the node's type, or because one of them is
+/// inline.
 fn is_line(node: &Value) -> bool {
     matches!(kind(node), "paragraph" | "heading" | "detailsSummary")
         || children(node).iter().any(is_inline)
@@ -49,7 +50,7 @@ fn is_inline(node: &Value) -> bool {
     matches!(kind(node), "text" | "hardBreak" | "hard_break" | "mention" | "emoji")
 }
 
-/// Whether a node is a block even beside text, unlike a node of an unknown type.
+/// Whether a node is a block even next to text. A node of an unknown type is not.
 fn is_block(node: &Value) -> bool {
     const BLOCKS: [&str; 25] = [
         "paragraph",
@@ -103,8 +104,8 @@ fn add(line: &mut String, node: &Value) {
     }
 }
 
-/// Adds the text of a node's attributes. Shown text may be followed by a particle; the name of a
-/// picture is a word of its own.
+/// Adds the text of a node's attributes. Displayed text may be followed directly by a particle; the
+/// name of a picture is a separate word.
 fn add_attributes(line: &mut String, node: &Value) {
     const SHOWN: [&str; 4] = ["text", "label", "latex", "emoji"];
     const NAMES: [&str; 4] = ["alt", "title", "shortName", "data-name"];
@@ -133,7 +134,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn blocks_are_parted_and_inline_text_is_joined() {
+    fn blocks_are_separate_and_inline_text_is_joined() {
         let text = |t: &str| json!({"type": "text", "text": t});
         let paragraph = |t: &str| json!({"type": "paragraph", "content": [text(t)]});
         let document = json!({"type": "doc", "content": [
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn inline_nodes_of_unknown_types_do_not_cut_a_sentence() {
+    fn inline_nodes_of_unknown_types_do_not_split_a_sentence() {
         let text = |t: &str| json!({"type": "text", "text": t});
         let node = |kind: &str, attrs: Value| json!({"type": kind, "attrs": attrs});
         let math = || node("inlineMath", json!({"latex": "a^2"}));
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn mentions_and_emoji_are_read_by_their_names() {
+    fn the_text_of_a_mention_or_emoji_is_its_name() {
         let text = |t: &str| json!({"type": "text", "text": t});
         let node = |kind: &str, attrs: Value| json!({"type": kind, "attrs": attrs});
         let mention = |attrs| line(&[text("어제 "), node("mention", attrs), text("와 걸었다")]);
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_unknown_types_stay_apart() {
+    fn blocks_of_unknown_types_are_separate() {
         let text = |t: &str| json!({"type": "text", "text": t});
         let paragraph = |t: &str| json!({"type": "paragraph", "content": [text(t)]});
         let document = json!({"type": "doc", "content": [
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_has_no_text() {
+    fn a_value_that_is_not_a_document_has_no_text() {
         for value in [json!(null), json!([]), json!({"content": 3}), json!({"content": [null]})] {
             assert!(of_blocks(&value).is_empty());
         }
