@@ -1,10 +1,10 @@
-//! A diary server inside another program: settings in code, stopped with the program.
+//! A diary server inside another program, which configures, starts and stops it.
 //!
 //! ```console
 //! $ cargo run -p shiori-examples --example embedded_server            # until Ctrl-C
 //! $ cargo run -p shiori-examples --example embedded_server -- --once  # one round trip
 //! ```
-#![allow(clippy::print_stdout)] // an example is there to be read
+#![allow(clippy::print_stdout)] // the output is the purpose of an example
 
 use std::{env, time::Duration};
 
@@ -21,7 +21,7 @@ async fn main() -> shiori_examples::Result {
         Some(_) => return Err("usage: embedded_server [--once]".into()),
     };
 
-    // A program that wants to keep its diaries names a directory that stays.
+    // For a program that keeps its diaries, use a permanent directory.
     let data_dir = tempfile::tempdir()?;
     let mut config = Config::embedded(data_dir.path())?;
     config.worker_concurrency = 2;
@@ -30,7 +30,7 @@ async fn main() -> shiori_examples::Result {
     config.limits.body_bytes = 256 * 1024;
     config.drain_timeout = Duration::from_secs(5);
 
-    // The program owns the listener and the token: it chooses the address and when to stop.
+    // The caller creates the listener and the token, so it chooses the address and when to stop.
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let shutdown = CancellationToken::new();
     let server = Server::start(config, listener, shutdown.clone()).await?;
@@ -39,11 +39,11 @@ async fn main() -> shiori_examples::Result {
     if once {
         round_trip(&server.url()).await?;
     } else {
-        println!("Ctrl-C stops it");
+        println!("press Ctrl-C to stop");
         tokio::signal::ctrl_c().await?;
     }
 
-    // Requests and summaries under way finish first, for at most `drain_timeout` each.
+    // Summaries and requests in progress each have `drain_timeout` to finish.
     shutdown.cancel();
     server.stopped().await?;
     println!("stopped");
@@ -58,9 +58,9 @@ async fn round_trip(url: &str) -> shiori_examples::Result {
     let date = Date::new(2026, 4, 6)?;
     let draft = Draft::new("첫날", Document::from_text("서버도 일기도 이 프로그램 안에 있다."));
     let saved = client.diaries().save(date, draft.clone(), Precondition::IfAbsent).await?;
-    let read = client.diaries().get(date).await?.ok_or("it was just saved")?;
+    let read = client.diaries().get(date).await?.ok_or("the saved diary was not found")?;
     if read.to_draft() != draft {
-        return Err("what was read is not what was saved".into());
+        return Err("the diary differs from the saved draft".into());
     }
     println!("saved and read back {date}, version {}", saved.version);
     Ok(())

@@ -1,12 +1,12 @@
-//! A web app of another team: notes go into the day's diary, and the week is looked back on. Its
-//! tests, at the end, need neither a server nor a model.
+//! A web app that uses the SDK: it adds notes to the day's diary and shows the week's summary. Its
+//! tests, at the end of the file, need neither a server nor a model.
 //!
 //! ```console
 //! $ cargo run -p shiori-examples --example journal_app            # until Ctrl-C
 //! $ cargo run -p shiori-examples --example journal_app -- --once  # a few requests
 //! $ cargo test -p shiori-examples --example journal_app           # its tests
 //! ```
-#![allow(clippy::print_stdout)] // an example is there to be read
+#![allow(clippy::print_stdout)] // the output is the purpose of an example
 
 use std::env;
 
@@ -24,7 +24,7 @@ use shiori_sdk::{Client, Date, Draft, ErrorKind, Requested, Week};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
 
-/// The app of one person. Which day it is comes from outside, so that tests choose it.
+/// The app, for one signed-in user. Tests replace `today`.
 #[derive(Clone)]
 struct Journal {
     client: Client,
@@ -34,11 +34,11 @@ struct Journal {
 fn app(journal: Journal) -> Router {
     Router::new()
         .route("/notes", get(read_notes).post(add_note))
-        .route("/week", get(look_back))
+        .route("/week", get(read_week))
         .with_state(journal)
 }
 
-/// A note becomes the last paragraph of today's diary, whoever else writes it meanwhile.
+/// Appends a note to today's diary. `update` retries if another device saves at the same time.
 async fn add_note(State(journal): State<Journal>, note: String) -> Result<Response, Failure> {
     let note = note.as_str();
     let append = |mut draft: Draft| async move {
@@ -56,9 +56,9 @@ async fn read_notes(State(journal): State<Journal>) -> Result<Json<Value>, Failu
     Ok(Json(json!({ "notes": notes })))
 }
 
-/// What there is to say of the week. Asking for a summary that is on its way, or done, makes no
-/// second one, so there is no id to be kept.
-async fn look_back(State(journal): State<Journal>) -> Result<Json<Value>, Failure> {
+/// The state of the week's summary. Requests are idempotent, so the app does not have to store the
+/// summary's id.
+async fn read_week(State(journal): State<Journal>) -> Result<Json<Value>, Failure> {
     let week = Week::containing((journal.today)());
     match journal.client.summaries().request(week).await? {
         Requested::Incomplete { missing } => {
@@ -71,7 +71,7 @@ async fn look_back(State(journal): State<Journal>) -> Result<Json<Value>, Failur
     }
 }
 
-/// What the app says when the diary does not do as it is asked.
+/// The response to a failed SDK call.
 struct Failure(shiori_sdk::Error);
 
 impl From<shiori_sdk::Error> for Failure {
@@ -84,21 +84,23 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self(error) = self;
         let request_id = error.request_id();
-        let told = |text: &str| Json(json!({ "error": text, "request_id": request_id }));
+        let body = |text: &str| Json(json!({ "error": text, "request_id": request_id }));
         match error.kind() {
             ErrorKind::SignedOut => {
-                (StatusCode::UNAUTHORIZED, told("다시 로그인해 주세요.")).into_response()
+                (StatusCode::UNAUTHORIZED, body("다시 로그인해 주세요.")).into_response()
             }
-            ErrorKind::Conflict => {
-                (StatusCode::CONFLICT, told("지금 다른 기기에서 쓰고 있어요.")).into_response()
-            }
+            ErrorKind::Conflict => (
+                StatusCode::CONFLICT,
+                body("다른 기기에서 저장 중이에요. 잠시 후 다시 시도해 주세요."),
+            )
+                .into_response(),
             _ if error.is_retryable() => {
                 let wait = error.retry_after().map_or(1, |wait| wait.as_secs());
-                let told = told("일기장이 잠시 쉬고 있어요. 곧 다시 와 주세요.");
-                (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, wait.to_string())], told)
+                let body = body("지금은 일기장에 연결할 수 없어요. 잠시 후 다시 시도해 주세요.");
+                (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, wait.to_string())], body)
                     .into_response()
             }
-            _ => (StatusCode::BAD_GATEWAY, told("일기장에 문제가 생겼어요.")).into_response(),
+            _ => (StatusCode::BAD_GATEWAY, body("일기장에 문제가 생겼어요.")).into_response(),
         }
     }
 }
@@ -120,11 +122,11 @@ async fn main() -> shiori_examples::Result {
             ("GET", "/notes", ""),
             ("GET", "/week", ""),
         ] {
-            let (status, _, answer) = ask(&app, method, path, note).await?;
+            let (status, _, body) = request(&app, method, path, note).await?;
             println!("{}", format!("{method} {path} {note}").trim_end());
-            println!("  {} {answer}", status.as_u16());
+            println!("  {} {body}", status.as_u16());
             if !status.is_success() {
-                return Err("the app has failed".into());
+                return Err("the request failed".into());
             }
         }
     } else {
@@ -132,7 +134,7 @@ async fn main() -> shiori_examples::Result {
         let address = listener.local_addr()?;
         println!("curl -d '비가 와서 오래 걸었다.' http://{address}/notes");
         println!("curl http://{address}/week");
-        println!("Ctrl-C stops it");
+        println!("press Ctrl-C to stop");
         axum::serve(listener, app)
             .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })
             .await?;
@@ -140,19 +142,19 @@ async fn main() -> shiori_examples::Result {
     service.stop().await
 }
 
-/// Asks the app without a network; the status, `Retry-After`, and the answer.
-async fn ask(
+/// Sends a request to the app without a network. Returns status, `Retry-After` and body.
+async fn request(
     app: &Router,
     method: &str,
     path: &str,
     note: &'static str,
 ) -> shiori_examples::Result<(StatusCode, Option<String>, Value)> {
     let request = Request::builder().method(method).uri(path).body(Body::from(note))?;
-    let answer = app.clone().oneshot(request).await?;
+    let response = app.clone().oneshot(request).await?;
     let retry_after =
-        answer.headers().get(RETRY_AFTER).map(|wait| wait.to_str().map(str::to_owned));
-    let status = answer.status();
-    let body = to_bytes(answer.into_body(), 1024 * 1024).await?;
+        response.headers().get(RETRY_AFTER).map(|wait| wait.to_str().map(str::to_owned));
+    let status = response.status();
+    let body = to_bytes(response.into_body(), 1024 * 1024).await?;
     Ok((status, retry_after.transpose()?, serde_json::from_slice(&body)?))
 }
 
@@ -168,25 +170,25 @@ mod tests {
         "20260412".parse().expect("a date")
     }
 
-    /// The app on the fake, on the last day of a week.
-    async fn app_on(fake: &FakeShiori) -> Router {
+    /// The app with the fake server, on the last day of a week.
+    async fn app_with(fake: &FakeShiori) -> Router {
         app(Journal { client: fake.client().await, today: sunday })
     }
 
     async fn get(app: &Router, path: &str) -> Value {
-        let (status, _, answer) = ask(app, "GET", path, "").await.expect("an answer");
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        answer
+        let (status, _, body) = request(app, "GET", path, "").await.expect("a response");
+        assert_eq!(status, StatusCode::OK, "{body}");
+        body
     }
 
     async fn note(app: &Router, note: &'static str) -> (StatusCode, Option<String>, Value) {
-        ask(app, "POST", "/notes", note).await.expect("an answer")
+        request(app, "POST", "/notes", note).await.expect("a response")
     }
 
     #[tokio::test]
-    async fn a_note_is_the_last_line_of_the_day() {
+    async fn a_note_is_appended_to_the_day() {
         let fake = FakeShiori::start();
-        let app = app_on(&fake).await;
+        let app = app_with(&fake).await;
         assert_eq!(get(&app, "/notes").await, json!({"notes": []}));
         assert_eq!(note(&app, "하나").await.0, StatusCode::CREATED);
         assert_eq!(note(&app, "둘").await.2, json!({"notes": ["하나", "둘"]}));
@@ -194,22 +196,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_note_and_what_another_device_writes_are_both_kept() {
+    async fn a_note_and_a_concurrent_save_are_both_kept() {
         let fake = FakeShiori::start();
-        let app = app_on(&fake).await;
+        let app = app_with(&fake).await;
         note(&app, "하나").await;
         fake.inject_conflicts(1);
-        let (status, _, answer) = note(&app, "둘").await;
+        let (status, _, body) = note(&app, "둘").await;
         assert_eq!(
-            (status, answer),
+            (status, body),
             (StatusCode::CREATED, json!({"notes": ["하나", CONFLICTING_LINE, "둘"]}))
         );
     }
 
     #[tokio::test]
-    async fn a_note_whose_answer_is_lost_is_written_once() {
+    async fn a_note_whose_response_is_lost_is_saved_once() {
         let fake = FakeShiori::start();
-        let app = app_on(&fake).await;
+        let app = app_with(&fake).await;
         fake.inject(Fault::lost_response().on(Route::Save));
         assert_eq!(note(&app, "하나").await.0, StatusCode::CREATED);
         assert_eq!(get(&app, "/notes").await, json!({"notes": ["하나"]}));
@@ -217,10 +219,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_the_server_is_busy_or_down_the_app_says_when_to_come_back() {
+    async fn an_unavailable_server_is_a_503_with_retry_after() {
         let fake = FakeShiori::start();
-        let app = app_on(&fake).await;
-        // Longer than the client would wait.
+        let app = app_with(&fake).await;
+        // Longer than the call timeout, so that the client does not retry.
         fake.inject(Fault::status(503).on(Route::Get).with_retry_after(Duration::from_secs(120)));
         let (status, retry_after, _) = note(&app, "하나").await;
         assert_eq!(
@@ -230,21 +232,21 @@ mod tests {
         assert_eq!(note(&app, "하나").await.0, StatusCode::CREATED);
 
         drop(fake);
-        let (status, retry_after, answer) = note(&app, "둘").await;
+        let (status, retry_after, body) = note(&app, "둘").await;
         assert_eq!((status, retry_after.as_deref()), (StatusCode::SERVICE_UNAVAILABLE, Some("1")));
-        assert!(answer["request_id"].is_string(), "{answer}");
+        assert!(body["request_id"].is_string(), "{body}");
     }
 
     #[tokio::test]
-    async fn a_person_who_was_away_too_long_signs_in_again() {
+    async fn an_expired_session_is_a_401() {
         let fake = FakeShiori::start();
-        let app = app_on(&fake).await;
+        let app = app_with(&fake).await;
         fake.advance(Duration::from_secs(31 * 24 * 60 * 60));
         assert_eq!(note(&app, "하나").await.0, StatusCode::UNAUTHORIZED);
     }
 
     #[tokio::test]
-    async fn the_week_is_looked_back_on_when_it_is_written() {
+    async fn a_complete_week_is_summarised() {
         let fake = FakeShiori::start();
         let client = fake.client().await;
         let app = app(Journal { client: client.clone(), today: sunday });
@@ -260,7 +262,7 @@ mod tests {
         assert_eq!(get(&app, "/week").await, incomplete);
         note(&app, "한 주의 끝").await;
 
-        // Nothing happens to a summary until the test says so, and looking makes no second one.
+        // The summary changes only when the test steps it, and a repeated request creates no other.
         let clock = fake.summaries();
         for _ in 0..2 {
             assert_eq!(get(&app, "/week").await["status"], "queued");

@@ -1,9 +1,9 @@
-//! A diary in the terminal. Open it in two terminals on the same day, and write in both.
+//! A diary in the terminal. Open the same day in two terminals, and write in both.
 //!
-//! Every line that is typed becomes a paragraph of the day; lines that begin with `/` are commands.
-//! What the other terminal saves shows up by itself. Without `SHIORI_URL` the first terminal hosts
-//! the server and tells what to type in the second.
-#![allow(clippy::print_stdout)] // it is a terminal program
+//! Each line of input is added as a paragraph; lines that begin with `/` are commands. Changes of
+//! the other terminal appear automatically. Without `SHIORI_URL`, the first terminal hosts the
+//! server and prints the command for the second.
+#![allow(clippy::print_stdout)] // a terminal program
 
 use std::{env, time::Duration};
 
@@ -18,14 +18,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// How often the other terminal's saves are looked for.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often the diary is checked for changes of the other terminal.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-const HELP: &str = "  a line          adds it to the day
-  /edit N TEXT    writes paragraph N anew; merged if the other terminal was first
-  /title TEXT     gives the day a title
-  /day YYYYMMDD   opens another day
-  /week           asks for the week's summary, and follows it
+const HELP: &str = "  TEXT            add a paragraph
+  /edit N TEXT    replace paragraph N; merged if the other terminal has saved
+  /title TEXT     set the title
+  /day YYYYMMDD   open another day
+  /week           request the week's summary, and follow it
   /help, /quit";
 
 #[tokio::main]
@@ -48,19 +48,19 @@ async fn main() -> Result {
     let mut page = Page { client, date, shown: None };
     page.open(date).await?;
     let mut lines = BufReader::new(stdin()).lines();
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             line = lines.next_line() => match line? {
                 None => break,
                 Some(line) if line.trim() == "/quit" => break,
-                // A typo ends no diary.
-                Some(line) => if let Err(error) = page.take(line.trim()).await {
+                // An invalid command must not end the program.
+                Some(line) => if let Err(error) = page.run(line.trim()).await {
                     println!("! {error}");
                 },
             },
-            _ = look.tick() => if let Err(error) = page.look().await {
+            _ = checks.tick() => if let Err(error) = page.refresh().await {
                 println!("! {error}");
             },
         }
@@ -81,7 +81,7 @@ fn second_terminal(service: &Service, person: &Person, date: Date) -> String {
 struct Page {
     client: Client,
     date: Date,
-    /// As it was shown last: what an edit is made from.
+    /// The displayed version, which is the base of an edit.
     shown: Option<Diary>,
 }
 
@@ -95,7 +95,7 @@ impl Page {
 
     fn show(&self) {
         let Some(diary) = &self.shown else {
-            println!("── {} · nothing yet", self.date);
+            println!("── {} · no diary yet", self.date);
             return;
         };
         println!("── {} · {} · version {}", self.date, diary.title, diary.version);
@@ -107,7 +107,7 @@ impl Page {
         }
     }
 
-    async fn take(&mut self, line: &str) -> Result {
+    async fn run(&mut self, line: &str) -> Result {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
         match command {
             "" => return Ok(()),
@@ -124,7 +124,9 @@ impl Page {
                 let (number, text) = rest.split_once(' ').ok_or("/edit N TEXT")?;
                 self.edit(number.parse()?, text).await?;
             }
-            _ if command.starts_with('/') => return Err(format!("no command {command}").into()),
+            _ if command.starts_with('/') => {
+                return Err(format!("unknown command {command}").into());
+            }
             _ => {
                 let append = |mut draft: Draft| async move {
                     draft.content.push_paragraph(line);
@@ -134,16 +136,17 @@ impl Page {
                 Self::saved(&saved);
             }
         }
-        self.look().await
+        self.refresh().await
     }
 
-    /// Changes the page as it was shown, whatever stands by now: both come together in a merge.
+    /// Changes the displayed version. If the other terminal has saved since, both changes are
+    /// merged.
     async fn edit(&mut self, number: usize, text: &str) -> Result {
-        let shown = self.shown.as_ref().ok_or("there is nothing to edit")?;
+        let shown = self.shown.as_ref().ok_or("the day has no diary")?;
         let mut texts = shown.content.block_texts();
         let edited = number.checked_sub(1).and_then(|index| texts.get_mut(index));
         text.clone_into(edited.ok_or("no such paragraph")?);
-        // A page of plain paragraphs; an editor would keep the marks.
+        // The example replaces all blocks with plain paragraphs; an editor would keep the marks.
         let draft = Draft::new(&*shown.title, Document::from_text(&texts.join("\n")));
         let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
         let save =
@@ -155,15 +158,15 @@ impl Page {
 
     fn saved(saved: &Saved) {
         let how = match saved.outcome {
-            Outcome::Merged => "merged with what the other terminal saved",
-            Outcome::Replayed => "saved; an answer was lost on the way",
+            Outcome::Merged => "merged with the other terminal's changes",
+            Outcome::Replayed => "saved by an earlier attempt",
             _ => "saved",
         };
         println!("✓ {how}, version {}", saved.version);
     }
 
-    /// Shows the day if it has changed since it was shown.
-    async fn look(&mut self) -> Result {
+    /// Shows the day if it has changed.
+    async fn refresh(&mut self) -> Result {
         let diaries = self.client.diaries();
         let now = match &self.shown {
             None => diaries.get(self.date).await?,
@@ -184,7 +187,7 @@ impl Page {
         let handle = match self.client.summaries().request(week).await? {
             Requested::Incomplete { missing } => {
                 let days: Vec<_> = missing.iter().map(ToString::to_string).collect();
-                println!("· still to be written: {}", days.join(" "));
+                println!("· days without a diary: {}", days.join(" "));
                 return Ok(());
             }
             requested => requested.into_handle()?,

@@ -1,7 +1,7 @@
-//! Two devices of one person write the same day: what the second one learns, and what it can do.
+//! Two devices of one user write the same day: every way to handle a conflict.
 //!
-//! Every section begins with a diary that both devices have read. The laptop saves first.
-#![allow(clippy::print_stdout)] // an example is there to be read
+//! In each section both devices have read the same diary, and the laptop saves first.
+#![allow(clippy::print_stdout)] // the output is the purpose of an example
 
 use shiori_examples::{Result, Service};
 use shiori_sdk::{
@@ -30,13 +30,13 @@ async fn main() -> Result {
     service.stop().await
 }
 
-/// The default: the save fails, and the error holds both sides.
+/// The default: the save fails, and the error contains both drafts.
 async fn fail_and_look(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
     println!("# FailOnConflict: the caller decides");
     let save = second_save(phone, laptop, date, "점심은 국수", "점심은 김밥").await?;
     let Err(error) = save.await else { return Err("the second save must not succeed".into()) };
 
-    let conflict = error.as_conflict().ok_or("it is a conflict")?;
+    let conflict = error.as_conflict().ok_or("expected a conflict")?;
     println!("{error}");
     println!("  status {:?}, sent: {:?}", error.status_code(), error.was_sent());
     println!("  ours:    {:?}", conflict.ours.content.block_texts());
@@ -46,9 +46,9 @@ async fn fail_and_look(phone: &Diaries, laptop: &Diaries, date: Date) -> Result 
     Ok(())
 }
 
-/// No version to name and no conflict to see: each device says how it changes what stands.
+/// Each device sends a change instead of a draft. The SDK handles versions and conflicts.
 async fn update_at_once(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
-    println!("\n# update: both at once, as a change to whatever stands");
+    println!("\n# update: both change the current diary concurrently");
     let append = |line: &'static str| {
         move |mut draft: Draft| async move {
             draft.content.push_paragraph(line);
@@ -62,16 +62,16 @@ async fn update_at_once(phone: &Diaries, laptop: &Diaries, date: Date) -> Result
     for (device, saved) in [("phone ", &by_phone), ("laptop", &by_laptop)] {
         let report = saved.report;
         println!(
-            "  {device} version {}, saves sent: {}, conflicts met: {}",
+            "  {device} version {}, saves: {}, conflicts: {}",
             saved.version, report.attempts, report.conflicts
         );
     }
     let texts = texts(phone, date).await?;
     println!("  {texts:?}");
-    ensure(texts.len() == 2, "both lines are there")
+    ensure(texts.len() == 2, "both lines are stored")
 }
 
-/// Changes in different places simply come together.
+/// Changes in different places are merged without an overlap.
 async fn merge(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
     println!("\n# MergeBlocks: changes in different places");
     let (ours, theirs) =
@@ -80,15 +80,18 @@ async fn merge(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
     let saved = save.on_conflict(MergeBlocks { on_overlap: OnOverlap::Fail }).await?;
     let texts = saved.draft.content.block_texts();
     println!("  {:?} as version {}: {texts:?}", saved.outcome, saved.version);
-    ensure(texts == ["아침부터 비가 왔다.", "점심은 국수.", "저녁에 전화했다."], "both changes")
+    ensure(
+        texts == ["아침부터 비가 왔다.", "점심은 국수.", "저녁에 전화했다."],
+        "both changes are stored",
+    )
 }
 
-/// Where both changed the same block, `OnOverlap` decides.
+/// If both changed the same block differently, `OnOverlap` decides.
 async fn merge_with_an_overlap(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
     println!("\n# MergeBlocks: both changed the same block");
     let (ours, theirs) = ("아침에 비가 왔다.\n점심은 칼국수.", "아침에 비가 왔다.\n점심은 김밥.");
 
-    // The merge itself is a pure function, for trying out what would come of it.
+    // The merge is a pure function, so its result can be computed without saving.
     let [base, o, t] = [BASE, ours, theirs].map(Document::from_text);
     for on_overlap in [OnOverlap::Ours, OnOverlap::Theirs, OnOverlap::KeepBoth] {
         let merged = merge3_with(&base, &o, &t, on_overlap);
@@ -97,35 +100,39 @@ async fn merge_with_an_overlap(phone: &Diaries, laptop: &Diaries, date: Date) ->
     }
 
     let save = second_save(phone, laptop, date, ours, theirs).await?;
-    let refused = save.on_conflict(MergeBlocks { on_overlap: OnOverlap::Fail }).await;
-    println!("  Fail: saved: {}, conflict for the caller: {}", refused.is_ok(), refused.is_err());
+    let rejected = save.on_conflict(MergeBlocks { on_overlap: OnOverlap::Fail }).await;
+    println!("  Fail: saved: {}, conflict: {}", rejected.is_ok(), rejected.is_err());
 
-    // The phone still has its draft and what it was made from, and says now what it wants.
-    let conflict = refused.err().ok_or("an overlap was to fail")?;
-    let conflict = conflict.as_conflict().ok_or("it is a conflict")?;
-    let base = conflict.base.clone().ok_or("the base was given")?;
+    // The conflict contains the draft and its base, so the phone can save again with another
+    // policy.
+    let conflict = rejected.err().ok_or("expected the save to fail")?;
+    let conflict = conflict.as_conflict().ok_or("expected a conflict")?;
+    let base = conflict.base.clone().ok_or("the conflict has no base")?;
     let saved = phone
         .save(date, conflict.ours.clone(), conflict.expected.into())
         .with_base(base)
         .on_conflict(MergeBlocks { on_overlap: OnOverlap::KeepBoth })
         .await?;
     let texts = saved.draft.content.block_texts();
-    println!("  stored with KeepBoth as version {}: {texts:?}", saved.version);
-    ensure(texts == ["아침에 비가 왔다.", "점심은 김밥.", "점심은 칼국수."], "both texts")
+    println!("  saved with KeepBoth as version {}: {texts:?}", saved.version);
+    ensure(
+        texts == ["아침에 비가 왔다.", "점심은 김밥.", "점심은 칼국수."],
+        "both texts are stored",
+    )
 }
 
-/// One's own draft wins, and the other's text is gone. It has to be named to happen.
+/// Replaces the current diary. The other device's text is lost, so it must be chosen explicitly.
 async fn overwrite(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
-    println!("\n# Overwrite: ours, whatever stands");
+    println!("\n# Overwrite: our draft replaces the current diary");
     let save = second_save(phone, laptop, date, "휴대폰의 글", "노트북의 글").await?;
     let saved = save.on_conflict(Overwrite).await?;
     println!("  version {}: {:?}", saved.version, texts(laptop, date).await?);
-    ensure(texts(laptop, date).await? == ["휴대폰의 글"], "ours alone")
+    ensure(texts(laptop, date).await? == ["휴대폰의 글"], "only our text is stored")
 }
 
-/// A resolver of one's own sees both sides and the base, and makes a draft of them, or gives up.
+/// A custom resolver receives both drafts and the base. It returns a draft, or fails.
 async fn resolve_yourself(phone: &Diaries, laptop: &Diaries, date: Date) -> Result {
-    println!("\n# resolve_with: theirs stays, ours goes below a line of its own");
+    println!("\n# resolve_with: a resolver appends our text to theirs");
     let below = resolve_with(|conflict: &Conflict| {
         let Some(current) = &conflict.current else { return Resolution::Fail };
         let mut draft = current.to_draft();
@@ -139,14 +146,17 @@ async fn resolve_yourself(phone: &Diaries, laptop: &Diaries, date: Date) -> Resu
     let saved = save.on_conflict(below).await?;
     let texts = saved.draft.content.block_texts();
     println!("  {:?} as version {}: {texts:?}", saved.outcome, saved.version);
-    ensure(texts == ["노트북의 글", "— 휴대폰에서 쓴 글 —", "휴대폰의 글"], "theirs, then ours")
+    ensure(
+        texts == ["노트북의 글", "— 휴대폰에서 쓴 글 —", "휴대폰의 글"],
+        "our text follows theirs",
+    )
 }
 
-/// What both devices have read.
+/// The text that both devices have read.
 const BASE: &str = "아침에 비가 왔다.\n점심은 국수.";
 
-/// The phone's save of `ours`, ready to be sent. Meanwhile the laptop has saved `theirs` over the
-/// version that it names.
+/// The phone's save of `ours`, not sent yet. It will conflict: the laptop has already replaced its
+/// expected version with `theirs`.
 async fn second_save(
     phone: &Diaries,
     laptop: &Diaries,
@@ -156,16 +166,16 @@ async fn second_save(
 ) -> Result<Save> {
     let draft = |text| Draft::new("두 기기", Document::from_text(text));
     laptop.save(date, draft(BASE), Precondition::IfAbsent).await?;
-    let base: Diary = phone.get(date).await?.ok_or("it was just saved")?;
-    let seen = Precondition::IfVersion(base.version);
-    laptop.save(date, draft(theirs), seen).await?;
-    Ok(phone.save(date, draft(ours), seen).with_base(&base))
+    let base: Diary = phone.get(date).await?.ok_or("the saved diary was not found")?;
+    let expected = Precondition::IfVersion(base.version);
+    laptop.save(date, draft(theirs), expected).await?;
+    Ok(phone.save(date, draft(ours), expected).with_base(&base))
 }
 
 async fn texts(diaries: &Diaries, date: Date) -> Result<Vec<String>> {
-    Ok(diaries.get(date).await?.ok_or("there is a diary")?.content.block_texts())
+    Ok(diaries.get(date).await?.ok_or("the diary was not found")?.content.block_texts())
 }
 
 fn ensure(holds: bool, what: &str) -> Result {
-    if holds { Ok(()) } else { Err(format!("it should have been: {what}").into()) }
+    if holds { Ok(()) } else { Err(format!("check failed: {what}").into()) }
 }

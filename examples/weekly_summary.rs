@@ -1,11 +1,11 @@
-//! The main job: a person writes a week of diaries, two devices change the same day at once and
-//! no word is lost, and a summary looks back on the week while nobody waits for a model.
+//! The main use case: a user writes a week of diaries, two devices change the same day concurrently
+//! without losing a word, and a worker writes the week's summary in the background.
 //!
 //! ```console
 //! $ cargo demo
-//! $ SHIORI_URL=http://127.0.0.1:8080 cargo demo     # on a server of yours
+//! $ SHIORI_URL=http://127.0.0.1:8080 cargo demo     # with a running server
 //! ```
-#![allow(clippy::print_stdout)] // an example is there to be read
+#![allow(clippy::print_stdout)] // the output is the purpose of an example
 
 use std::{
     io::{self, Write},
@@ -23,10 +23,10 @@ use shiori_sdk::{
 };
 use tokio::time::{Instant, interval};
 
-/// Columns of the text.
+/// The width of the output in columns.
 const COLUMNS: usize = 76;
 
-/// What the phone and the laptop add to Saturday, at the same moment.
+/// The lines that the phone and the laptop add to Saturday concurrently.
 const FROM_PHONE: &str = "휴대폰에서: 감나무에게 인사하고 왔다. 새순이 나 있었다.";
 const FROM_LAPTOP: &str = "노트북에서: 민재와 다음 달에 다시 모이기로 했다.";
 
@@ -69,18 +69,18 @@ async fn write(client: &Client, days: Vec<(Date, Draft)>) -> Result {
     Ok(())
 }
 
-/// A device, and what it makes of the day that it has read.
+/// A device, and its draft.
 struct Device {
     name: &'static str,
     diaries: Diaries,
     draft: Draft,
 }
 
-/// Both devices have read the same version, and both save. One of them is told that it was second,
+/// Both devices have read the same version and save concurrently. One of them receives a conflict
 /// and merges.
 async fn edit_on_two_devices(person: &Person, date: Date) -> Result {
     let (phone, laptop) = (person.sign_in("phone").await?, person.sign_in("laptop").await?);
-    let base = phone.diaries().get(date).await?.ok_or("the day is written")?;
+    let base = phone.diaries().get(date).await?.ok_or("the saved diary was not found")?;
     let device = |name, client: Client, line| {
         let mut draft = base.to_draft();
         draft.content.push_paragraph(line);
@@ -90,9 +90,9 @@ async fn edit_on_two_devices(person: &Person, date: Date) -> Result {
     let laptop = device("laptop", laptop, FROM_LAPTOP);
 
     let v = base.version;
-    let seen = Precondition::IfVersion(v);
+    let expected = Precondition::IfVersion(v);
     println!("  둘 다 v{v}을 읽고 동시에 저장 · {}: both have read v{v}, both save", day(date));
-    let save = |device: &Device| device.diaries.save(date, device.draft.clone(), seen).send();
+    let save = |device: &Device| device.diaries.save(date, device.draft.clone(), expected).send();
     let (by_phone, by_laptop) = tokio::join!(save(&phone), save(&laptop));
     let (winner, saved, loser, error) = match (by_phone, by_laptop) {
         (Ok(saved), Err(error)) => (&phone, saved, &laptop, error),
@@ -102,23 +102,24 @@ async fn edit_on_two_devices(person: &Person, date: Date) -> Result {
     };
     println!("  {}  먼저 저장됨 · saved as v{}", winner.name, saved.version);
 
-    // The error is the conflict: who was first is in it. Any other error ends the example.
+    // A conflict contains the current diary. Any other error ends the example.
     let Some(current) = error.as_conflict().and_then(|conflict| conflict.current.as_ref()) else {
         return Err(error.into());
     };
     let (status, blocks) = (error.status_code().unwrap_or_default(), current.content.block_texts());
     println!("  {}  {status} · {error}", loser.name);
     println!(
-        "          보낸 버전 v{v}, 지금 버전 v{0} · named v{v}, v{0} stands:",
+        "          기준 버전 v{v}, 현재 버전 v{0} · expected v{v}, current v{0}:",
         current.version
     );
     println!("          “{}”", blocks.last().map_or("", String::as_str));
 
     let draft = loser.draft.clone();
     let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
-    let saved = loser.diaries.save(date, draft, seen).with_base(&base).on_conflict(merge).await?;
+    let saved =
+        loser.diaries.save(date, draft, expected).with_base(&base).on_conflict(merge).await?;
     println!(
-        "  {}  합쳐서 저장됨 · {:?} as v{}, conflicts met: {}",
+        "  {}  합쳐서 저장됨 · {:?} as v{}, conflicts: {}",
         loser.name, saved.outcome, saved.version, saved.report.conflicts
     );
     show_day(&saved)
@@ -133,16 +134,16 @@ fn show_day(saved: &Saved) -> Result {
     }
     for line in [FROM_PHONE, FROM_LAPTOP] {
         if texts.iter().filter(|text| *text == line).count() != 1 {
-            return Err("a line was lost, or came twice".into());
+            return Err("a line was lost or saved twice".into());
         }
     }
     Ok(())
 }
 
 async fn summarize(terminal: Terminal, client: &Client, week: Week) -> Result<Summary> {
-    let asked = Instant::now();
+    let requested = Instant::now();
     let summary = client.summaries().request(week).await?.into_handle()?;
-    println!("  접수됨 · accepted, answered in {} ms", asked.elapsed().as_millis());
+    println!("  접수됨 · accepted in {} ms", requested.elapsed().as_millis());
     let summary = watch(terminal, &summary).await?;
     if summary.status != SummaryStatus::Completed {
         let why = summary.failure.map_or_else(String::new, |failure| failure.message);
@@ -151,7 +152,7 @@ async fn summarize(terminal: Terminal, client: &Client, week: Week) -> Result<Su
     Ok(summary)
 }
 
-/// Shows every step until the last one, over and over on one line where that is possible.
+/// Shows every change until the final status; on a terminal, on one line that is overwritten.
 async fn watch(terminal: Terminal, summary: &SummaryHandle) -> Result<Summary> {
     let started = Instant::now();
     let mut steps = summary.watch();
@@ -202,12 +203,13 @@ fn progress(summary: &Summary, started: Instant) -> String {
 }
 
 fn show(terminal: Terminal, summary: &Summary) -> Result {
-    let reflection = summary.reflection.as_deref().ok_or("a completed summary has a text")?;
+    let reflection =
+        summary.reflection.as_deref().ok_or("the completed summary has no reflection")?;
     heading(terminal, "회고 · Reflection");
     for line in wrap(reflection, COLUMNS - 2) {
         println!("  {line}");
     }
-    println!("\n  글쓴이 · written by: {}", summary.engine.as_deref().unwrap_or("?"));
+    println!("\n  작성 · written by: {}", summary.engine.as_deref().unwrap_or("?"));
 
     heading(terminal, "한 주의 감정 · Emotions of the week");
     for emotion in &summary.emotions {
@@ -226,7 +228,7 @@ fn chart_line(terminal: Terminal, emotion: &DayEmotion) -> String {
     format!("{}  {}  {bar} {percent:3.0} %", day(emotion.date), pad(&label, 15))
 }
 
-/// The day with its weekday, in Korean and English.
+/// The date with its weekday, in Korean and English.
 fn day(date: Date) -> String {
     const NAMES: [&str; Week::DAYS] =
         ["월 Mon", "화 Tue", "수 Wed", "목 Thu", "금 Fri", "토 Sat", "일 Sun"];

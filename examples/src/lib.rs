@@ -1,7 +1,6 @@
-//! What the examples share: a server to talk to, a week to write, and text in columns.
+//! Code that the examples share: a server, a week of diaries, and text in columns.
 //!
-//! None of it is needed to use Shiori. It is here so that the programs beside it show the SDK
-//! and nothing else.
+//! A program that uses Shiori needs none of it. It keeps the examples short.
 
 mod service;
 pub mod terminal;
@@ -10,10 +9,10 @@ use shiori_sdk::{Date, Draft, Week};
 
 pub use service::{Person, Service};
 
-/// The result of an example: whatever went wrong ends it.
+/// The result of an example; any error ends it.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-/// The diaries of `examples/data/`, Monday to Sunday, as an editor would send them.
+/// The diaries of `examples/data/`, Monday to Sunday, as an editor sends them.
 const DAYS: [&str; Week::DAYS] = [
     include_str!("../data/monday.json"),
     include_str!("../data/tuesday.json"),
@@ -29,7 +28,7 @@ const DAYS: [&str; Week::DAYS] = [
 ///
 /// # Errors
 ///
-/// A file of `examples/data/` is not a draft.
+/// If a file of `examples/data/` is not a draft.
 pub fn a_week() -> Result<(Week, Vec<(Date, Draft)>)> {
     let week = Week::containing(Date::new(2026, 4, 6)?);
     let draft = |(date, json)| Ok((date, serde_json::from_str(json)?));
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_week_is_seven_days_with_something_to_say() {
+    fn the_week_has_seven_diaries_with_text() {
         let (week, days) = a_week().expect("the data are drafts");
         assert!(days.iter().map(|(date, _)| *date).eq(week.dates()));
         for (date, draft) in days {

@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use crate::Result;
 
-/// The server that an example talks to.
+/// The server of an example.
 #[derive(Debug)]
 pub struct Service {
     url: String,
     embedded: Option<Embedded>,
 }
 
-/// A server in this process. Its data goes with it.
+/// A server in this process, with temporary data.
 #[derive(Debug)]
 struct Embedded {
     server: Server,
@@ -25,12 +25,12 @@ struct Embedded {
 }
 
 impl Service {
-    /// The server at `SHIORI_URL`; without that variable, an embedded one in this process, on a
+    /// The server at `SHIORI_URL`; without that variable, an embedded server in this process, on a
     /// free port and with a temporary directory.
     ///
     /// # Errors
     ///
-    /// The embedded server cannot start.
+    /// If the embedded server cannot start.
     pub async fn start_or_connect() -> Result<Self> {
         if let Ok(url) = env::var("SHIORI_URL") {
             return Ok(Self { url, embedded: None });
@@ -44,7 +44,7 @@ impl Service {
         Ok(Self { url, embedded: Some(Embedded { server, shutdown, data_dir }) })
     }
 
-    /// Its base URL.
+    /// The base URL.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -54,11 +54,11 @@ impl Service {
         self.embedded.is_some()
     }
 
-    /// Signs up somebody whom the server does not know yet.
+    /// Creates a new account.
     ///
     /// # Errors
     ///
-    /// The server does not answer, or refuses.
+    /// If the request fails.
     pub async fn sign_up(&self) -> Result<Person> {
         let person = Person {
             url: self.url.clone(),
@@ -70,16 +70,16 @@ impl Service {
         Ok(person)
     }
 
-    /// Somebody who has an account already.
+    /// The user of an existing account.
     pub fn person(&self, email: String, password: String) -> Person {
         Person { url: self.url.clone(), email, password }
     }
 
-    /// Stops the server if it is in this process, and removes its data.
+    /// Stops the server if it runs in this process, and removes its data.
     ///
     /// # Errors
     ///
-    /// The server had to be cut off, or its directory cannot be removed.
+    /// If the server did not shut down gracefully, or its directory cannot be removed.
     pub async fn stop(self) -> Result<()> {
         if let Some(Embedded { server, shutdown, data_dir }) = self.embedded {
             shutdown.cancel();
@@ -90,7 +90,8 @@ impl Service {
     }
 }
 
-/// Somebody with an account and any number of devices. It has no `Debug`, for it holds a password.
+/// The user of an account, with any number of devices. It has no `Debug` because it contains a
+/// password.
 #[allow(missing_debug_implementations)]
 pub struct Person {
     url: String,
@@ -99,16 +100,16 @@ pub struct Person {
 }
 
 impl Person {
-    /// The email and the password, for signing in elsewhere.
+    /// The e-mail address and the password, for a login in another process.
     pub fn credentials(&self) -> (&str, &str) {
         (&self.email, &self.password)
     }
 
-    /// Signs a device in: a client with a session of its own.
+    /// Signs a device in. Each device has its own client and session.
     ///
     /// # Errors
     ///
-    /// The server does not answer, or refuses.
+    /// If the request fails.
     pub async fn sign_in(&self, device: &str) -> Result<Client> {
         let client = Client::builder(&self.url).user_agent(device).build()?;
         client.auth().login(&self.email, &self.password).await?;

@@ -1,4 +1,4 @@
-//! Text in the columns of a terminal, where a Hangul syllable is as wide as two Latin letters.
+//! Text in terminal columns. A Hangul syllable is as wide as two Latin letters.
 
 use std::{
     env,
@@ -8,17 +8,17 @@ use std::{
 use shiori_sdk::Emotion;
 use unicode_width::UnicodeWidthStr;
 
-/// How many columns the text takes.
+/// The width of a text in columns.
 pub fn width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
-/// The text, with spaces after it up to this many columns. Longer text stays as it is.
+/// Pads the text with spaces to this many columns. Longer text is not changed.
 pub fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
-/// The text on one line of at most this many columns, with `…` where it was cut.
+/// The text on one line of at most this many columns; truncated text ends with `…`.
 pub fn fit(text: &str, columns: usize) -> String {
     let line = text.replace('\n', " ");
     if width(&line) <= columns {
@@ -35,8 +35,7 @@ pub fn fit(text: &str, columns: usize) -> String {
     format!("{}…", cut.trim_end())
 }
 
-/// The text in lines of at most this many columns, broken at spaces. Only a word that is wider
-/// than that by itself makes a wider line.
+/// Breaks the text at spaces into lines of at most this many columns. A longer word is not broken.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
@@ -55,9 +54,10 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// A bar that fills this share of so many columns; anything above nothing shows.
+/// A bar of this many columns, filled to this share, 0 to 1. A share above 0 fills at least one
+/// column.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-// The share is held to 0..=1, and terminals are narrower than f64 is exact.
+// The share is clamped to 0..=1, and the number of columns is exact in f64.
 pub fn bar(share: f64, columns: usize) -> String {
     let share = share.clamp(0.0, 1.0);
     let filled = (share * columns as f64).round() as usize;
@@ -73,25 +73,25 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// What it is: a terminal or a file, and in colour unless `NO_COLOR` is set
-    /// (<https://no-color.org>).
+    /// Detects whether standard output is a terminal. A terminal has colours unless `NO_COLOR` is
+    /// set (<https://no-color.org>).
     pub fn detect() -> Self {
         let interactive = io::stdout().is_terminal();
         let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { interactive, colour: interactive && !refused }
     }
 
-    /// Whether a line can be written over.
+    /// Whether a line can be overwritten.
     pub fn is_interactive(self) -> bool {
         self.interactive
     }
 
-    /// The text in bold, where that can be shown.
+    /// The text in bold, if standard output supports it.
     pub fn bold(self, text: &str) -> String {
         self.paint(text, "1")
     }
 
-    /// The text in the colour of an emotion, where that can be shown.
+    /// The text in the colour of an emotion, if standard output supports it.
     pub fn emotion(self, text: &str, emotion: Emotion) -> String {
         let colour = match emotion {
             Emotion::Fear => "35",
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_hold_what_fits_and_lose_no_word() {
+    fn text_is_wrapped_at_spaces_without_losing_words() {
         let text = "비가 와서 오래 걸었다.\n떡볶이를 먹었다.";
         let lines = wrap(text, 12);
         assert_eq!(lines, ["비가 와서", "오래 걸었다.", "떡볶이를", "먹었다."]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_as_wide_as_it_is_told() {
+    fn a_bar_has_the_requested_width() {
         for share in [f64::NAN, -1.0, 0.0, 0.001, 0.5, 1.0, 7.0] {
             assert_eq!(bar(share, 10).chars().count(), 10, "{share}");
         }
