@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Torch's throughput on what the bench `emotion` measured, to compare on the same machine.
+"""Measures the throughput of torch with the sentences of the bench `emotion`, for comparison on one machine.
 
     SHIORI_BENCH_CHECKPOINT=DIR cargo bench -p shiori-benches --features bert --bench emotion
     python3 benches/torch_bert.py DIR [THREADS]
 
-It needs torch and transformers. One by one is what a service without batching does. Batches are of
-sentences as they come, and of sentences sorted by length, which is the best that padding can do.
+It needs torch and transformers. "One by one" corresponds to a service without batching. Batches are
+measured with sentences in random order, and sorted by length, which needs the least padding.
 """
 
 import itertools

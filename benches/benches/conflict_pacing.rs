@@ -1,10 +1,11 @@
-//! Which pauses after a conflict land many writers with the fewest saves and in the shortest time:
-//! a simulation of the SDK's policy beside the field's. It takes no time but the processor's, needs
-//! no server, and gives the same figures every time.
+//! Simulates the SDK's conflict policy and other common policies: saves per writer, share of
+//! writers that give up, and time until all have succeeded. It needs no server and is
+//! deterministic.
 //!
-//! The model: every writer reads the diary, then saves over the version it has read; a save wins if
-//! nobody has won since that read. The server works on two requests at once, in the order of their
-//! arrival. Times are those of the embedded server on the machine of the other benches.
+//! The model: each writer reads the diary and saves over the version that it has read. A save
+//! succeeds if no other save succeeded since that read. The server processes two requests at a
+//! time, in the order of arrival. Times are those of the embedded server on the machine of the
+//! other benches.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -20,16 +21,16 @@ use shiori_sdk::{ConflictPacing, ConflictPolicy};
 
 const WRITERS: [usize; 4] = [2, 8, 32, 128];
 
-/// How often each figure is simulated.
+/// Simulations per figure.
 const RUNS: u64 = 40;
 
-/// Requests that the server works on at once.
+/// Requests that the server processes concurrently.
 const CORES: usize = 2;
 
-/// What the server takes for a read, for a save that wins, and for one that loses.
+/// The server's time for a read, a successful save and a rejected save.
 const READ: Duration = Duration::from_micros(500);
-const WIN: Duration = Duration::from_micros(1000);
-const LOSE: Duration = Duration::from_micros(500);
+const ACCEPTED: Duration = Duration::from_micros(1000);
+const REJECTED: Duration = Duration::from_micros(500);
 
 /// A policy and its limits.
 #[derive(Clone, Copy)]
@@ -42,14 +43,14 @@ struct Contender {
 
 /// The pauses of one writer.
 enum Pacing {
-    /// Always about the same pause: client-go's `DefaultRetry`, 10 ms with a tenth of jitter.
+    /// client-go's `DefaultRetry`: 10 ms with 10 % jitter.
     ClientGo,
     /// Uniform below a ceiling that doubles, from 100 ms to 2 s (AWS, "Exponential Backoff And
     /// Jitter").
     FullJitter { ceiling: Duration },
-    /// Uniform between 100 ms and three times the last pause, at most 2 s (the same).
+    /// Uniform between 100 ms and three times the last pause, at most 2 s (same source).
     Decorrelated { last: Duration },
-    /// The SDK's.
+    /// The SDK's policy.
     Shiori(ConflictPacing),
 }
 
@@ -105,7 +106,7 @@ fn contenders() -> [Contender; 4] {
     ]
 }
 
-/// What became of one race.
+/// The outcome of one simulation.
 struct Outcome {
     saves: usize,
     landed: usize,
@@ -115,7 +116,7 @@ struct Outcome {
 struct Writer {
     pacing: Pacing,
     step: Step,
-    /// The version that it knows, and then the one that the answer tells.
+    /// The version that the writer has read, or that the last response contained.
     version: u64,
     saves: u32,
     sent: Duration,
@@ -127,11 +128,11 @@ enum Step {
     Save,
 }
 
-/// What happens next to a writer, from the earliest on.
+/// An event of a writer. Events are ordered by time.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Event {
     at: Duration,
-    /// Orders what happens at one moment.
+    /// Orders simultaneous events.
     number: u64,
     writer: usize,
     kind: Kind,
@@ -142,7 +143,7 @@ enum Kind {
     Send,
     Arrive,
     Serve,
-    Answer { won: bool, version: u64 },
+    Response { won: bool, version: u64 },
 }
 
 struct Race {
@@ -152,7 +153,7 @@ struct Race {
     writers: Vec<Writer>,
     events: BinaryHeap<Reverse<Event>>,
     number: u64,
-    /// The version that stands.
+    /// The current version.
     version: u64,
     waiting: VecDeque<usize>,
     busy: usize,
@@ -215,18 +216,18 @@ impl Race {
                 let won = self.writers[writer].step == Step::Save && is_first;
                 self.version += u64::from(won);
                 let back = at + vary(self.one_way, &mut self.random);
-                self.happens(back, writer, Kind::Answer { won, version: self.version });
+                self.happens(back, writer, Kind::Response { won, version: self.version });
                 self.serve(at);
             }
-            Kind::Answer { won: true, .. } => {
+            Kind::Response { won: true, .. } => {
                 self.outcome.landed += 1;
                 self.outcome.took = at;
             }
-            Kind::Answer { won: false, version } => self.answered(at, writer, version),
+            Kind::Response { won: false, version } => self.handle_response(at, writer, version),
         }
     }
 
-    /// The server takes what waits, as far as it has room.
+    /// Starts waiting requests while the server has a free core.
     fn serve(&mut self, at: Duration) {
         while self.busy < CORES
             && let Some(next) = self.waiting.pop_front()
@@ -235,16 +236,16 @@ impl Race {
             let Writer { step, version, .. } = self.writers[next];
             let cost = match step {
                 Step::Read => READ,
-                Step::Save if version == self.version => WIN,
-                Step::Save => LOSE,
+                Step::Save if version == self.version => ACCEPTED,
+                Step::Save => REJECTED,
             };
             let done = at + vary(cost, &mut self.random);
             self.happens(done, next, Kind::Serve);
         }
     }
 
-    /// A writer has read, or has lost.
-    fn answered(&mut self, at: Duration, writer: usize, version: u64) {
+    /// Handles the response to a read or a rejected save.
+    fn handle_response(&mut self, at: Duration, writer: usize, version: u64) {
         let this = &mut self.writers[writer];
         let (behind, round_trip) = (version - this.version, at.saturating_sub(this.sent));
         this.version = version;
@@ -263,7 +264,7 @@ impl Race {
     }
 }
 
-/// This time, give or take a third.
+/// Varies a time by up to a third.
 fn vary(time: Duration, random: &mut impl Rng) -> Duration {
     time.mul_f64(random.random_range(0.67..1.33))
 }

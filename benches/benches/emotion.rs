@@ -1,10 +1,10 @@
-//! What the emotion models cost: sentences per second by engine, threads and texts in a call, and
-//! for BERT the time to load and the memory. The checkpoint is of BERT-base's shape and random; it
-//! is made in a temporary directory, or once in the directory that `SHIORI_BENCH_CHECKPOINT` names,
-//! where `benches/torch_bert.py` measures the same sentences with torch.
+//! The emotion models: sentences per second by engine, threads and texts per call, and the load
+//! time and memory of BERT. The checkpoint has BERT-base's shape and random weights. It is created
+//! in a temporary directory, or in the directory `SHIORI_BENCH_CHECKPOINT`, so that
+//! `benches/torch_bert.py` can measure the same sentences with torch.
 //!
-//! Then what a model at work does to everything else: 50 summaries are asked for at once of a
-//! server with leases of 5 s, each with a day of 20 sentences, and then some more one by one.
+//! Then the effect of a busy model on requests: 50 concurrent summary requests to a server with
+//! leases of 5 s, each with a day of 20 sentences, followed by 50 requests one after the other.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -22,10 +22,10 @@ use shiori_benches::{
 use shiori_sdk::{Client, Date, Document, Draft, Precondition, SummaryHandle, SummaryStatus, Week};
 use shiori_worker::emotion::{BertModel, BertOptions, EmotionModel, LexiconModel, LinearModel};
 
-/// Texts in one call: as a person tries it, a short day, a week, and all that wait under load.
+/// Texts per call: one text, a short day, a week, and many weeks under load.
 const TEXTS_A_CALL: [usize; 4] = [1, 8, 56, 448];
 
-/// Each figure is of this long at least.
+/// Minimum time of each measurement.
 const MEASURED: Duration = Duration::from_secs(6);
 
 fn main() {
@@ -42,9 +42,9 @@ fn main() {
 
     let mut table = String::from("| engine | threads |");
     for count in TEXTS_A_CALL {
-        write!(table, " {count} a call |").unwrap();
+        write!(table, " {count} per call |").unwrap();
     }
-    table += " loaded in | resident memory |\n|---|---:|";
+    table += " load time | resident memory |\n|---|---:|";
     table += &"---:|".repeat(TEXTS_A_CALL.len() + 2);
     table.push('\n');
     measure(&mut table, "lexicon", "", LexiconModel::new);
@@ -54,8 +54,8 @@ fn main() {
         let load = || load(dir, threads);
         measure(&mut table, "BERT-base", threads, load);
     }
-    table += "\n| 50 summaries at once, with | asked at once, p50 | p95 | then one by one, p50 | p95 | \
-              completed | leases lost | until all were |\n|---|---:|---:|---:|---:|---:|---:|---:|\n";
+    table += "\n| 50 concurrent summaries, with | concurrent requests, p50 | p95 | sequential requests, p50 | p95 | \
+              completed | leases lost | time until all were |\n|---|---:|---:|---:|---:|---:|---:|---:|\n";
     serve(&mut table, "linear", Arc::new(LinearModel::new()));
     serve(&mut table, "BERT-base", Arc::new(load(dir, cores)));
     record("emotion", &table);
@@ -84,7 +84,7 @@ fn measure<M: EmotionModel>(
     writeln!(table, " {loaded:.1?} | {} MiB |", resident_mib(std::process::id())).unwrap();
 }
 
-/// Sentences per second, so many in each call, one call after the other.
+/// Sentences per second with this many texts per call, one call after the other.
 async fn throughput(model: &impl EmotionModel, texts_a_call: usize) -> f64 {
     let all = sentences(448);
     let mut calls = all.chunks(texts_a_call).cycle();
@@ -141,7 +141,7 @@ fn serve(table: &mut String, engine: &str, model: Arc<dyn EmotionModel>) {
     *table += &runtime().block_on(row);
 }
 
-/// Weeks of one person with one day each, of 20 sentences.
+/// Weeks of one user, each with one day of 20 sentences.
 async fn long_days(place: &Place, count: usize) -> Vec<(Client, Week)> {
     let person = place.person().await;
     let document = Document::from_text(&sentences(20).join("\n"));

@@ -1,4 +1,4 @@
-//! How long a summary request takes to be answered, whatever the language model does.
+//! The latency of summary requests, with language models of different speeds.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -13,7 +13,7 @@ use shiori_sdk::{Client, Requested, Week};
 
 const CONCURRENCY: [usize; 4] = [1, 8, 32, 128];
 
-/// Sends the requests at once; how long each took.
+/// Sends the requests concurrently. Returns the time of each.
 async fn ask(weeks: Vec<(Client, Week)>) -> Vec<Duration> {
     let requests: Vec<_> = weeks
         .into_iter()
@@ -36,7 +36,7 @@ async fn ask(weeks: Vec<(Client, Week)>) -> Vec<Duration> {
 fn enqueue_latency(criterion: &mut Criterion) {
     let runtime = runtime();
     let mut table = String::from(
-        "| requests at once | the model answers | p50 | p95 | p99 |\n|---:|---|---:|---:|---:|\n",
+        "| concurrent requests | the model responds | p50 | p95 | p99 |\n|---:|---|---:|---:|---:|\n",
     );
     let mut group = criterion.benchmark_group("enqueue_latency");
     group.sample_size(10).measurement_time(Duration::from_secs(4));
@@ -61,7 +61,7 @@ fn enqueue_latency(criterion: &mut Criterion) {
                 });
             });
             let Percentiles { p50, p95, p99 } = Percentiles::of(&mut all.lock().unwrap());
-            let name = if Place::is_given() { "as that server's does" } else { pace.name() };
+            let name = if Place::is_given() { "server at SHIORI_URL" } else { pace.name() };
             let _ =
                 writeln!(table, "| {concurrency} | {name} | {p50:.1?} | {p95:.1?} | {p99:.1?} |");
             drop(fresh);

@@ -1,4 +1,4 @@
-//! What a three-way merge of long diaries costs, beside what it costs to check one.
+//! Three-way merges of long diaries, compared with checking and parsing one document.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -23,18 +23,18 @@ const SENTENCES: [&str; 6] = [
     "Bought milk, bread and a small cactus on the way home 🌵.",
 ];
 
-/// What a writer did to a block.
+/// An edit of a block.
 #[derive(Clone, Copy, PartialEq)]
 enum Edit {
     None,
-    /// Another word at the start, or at the end.
+    /// Another word at the start or at the end.
     First,
     Last,
-    /// The same word made another.
+    /// The middle word is replaced.
     Word(&'static str),
 }
 
-/// A diary of [`BLOCKS`] blocks as an editor writes it, with one edit in each block.
+/// A diary of [`BLOCKS`] blocks as an editor saves it, with one edit in each block.
 fn diary(edit: impl Fn(usize) -> Edit, appended: &[&str]) -> Document {
     let block = |i: usize| {
         let sentence = |n: usize| SENTENCES[(i + n) % SENTENCES.len()];
@@ -68,7 +68,7 @@ fn diary(edit: impl Fn(usize) -> Edit, appended: &[&str]) -> Document {
     document
 }
 
-/// What is merged: the base, ours, and theirs.
+/// The inputs of a merge: base, ours and theirs.
 fn cases() -> [(&'static str, [Document; 3]); 4] {
     let every = |n: usize, of: usize, edit: Edit| {
         move |i: usize| if i % n == of { edit } else { Edit::None }
@@ -76,7 +76,7 @@ fn cases() -> [(&'static str, [Document; 3]); 4] {
     let base = || diary(|_| Edit::None, &[]);
     [
         (
-            "12 blocks changed on each side, 4 of them by both",
+            "12 blocks changed on each side, 4 of them on both",
             [
                 base(),
                 diary(
@@ -90,14 +90,14 @@ fn cases() -> [(&'static str, [Document; 3]); 4] {
             ],
         ),
         (
-            "every block changed by both, at different words",
+            "every block changed on both sides, different words",
             [base(), diary(|_| Edit::First, &[]), diary(|_| Edit::Last, &[])],
         ),
         (
-            "every block changed by both, at the same word",
+            "every block changed on both sides, the same word",
             [base(), diary(|_| Edit::Word("정말"), &[]), diary(|_| Edit::Word("다시"), &[])],
         ),
-        ("nothing changed by ours", [base(), base(), diary(every(10, 0, Edit::Last), &[])]),
+        ("no change in ours", [base(), base(), diary(every(10, 0, Edit::Last), &[])]),
     ]
 }
 
@@ -137,8 +137,8 @@ fn merge(criterion: &mut Criterion) {
     let document = diary(|_| Edit::None, &[]);
     let limits = DocumentLimits::default();
     let (bytes, check) = (document.as_json().len(), || document.check(&limits).unwrap());
-    measure("for comparison: the limits checked of one document", bytes, 0, &check);
-    measure("for comparison: one document as a tree", bytes, 0, &|| {
+    measure("for comparison: checking the limits of one document", bytes, 0, &check);
+    measure("for comparison: parsing one document into a tree", bytes, 0, &|| {
         drop(black_box(document.to_value()));
     });
     group.finish();

@@ -1,4 +1,5 @@
-//! What racing saves cost: of many savers of one version one wins, and many appenders all land.
+//! Concurrent saves: many saves of one version, of which one succeeds, and many appends, which all
+//! succeed.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -13,10 +14,10 @@ use shiori_sdk::{Client, Date, Document, Draft, Precondition, RetryReport};
 
 const WRITERS: [usize; 4] = [2, 8, 32, 128];
 
-/// What one round of racing came to.
+/// The result of one round.
 #[derive(Default)]
 struct Round {
-    winners: usize,
+    successes: usize,
     conflicts: usize,
     others: usize,
     attempts: u32,
@@ -27,10 +28,10 @@ fn date() -> Date {
     Date::new(2026, 2, 16).unwrap()
 }
 
-/// All save over the same version at once, and leave conflicts alone.
+/// All writers save over the same version concurrently and do not retry conflicts.
 async fn save(client: &Client, writers: usize) -> Round {
-    let standing = client.diaries().get(date()).await.unwrap();
-    let precondition = Precondition::unchanged_since(standing.as_ref());
+    let current = client.diaries().get(date()).await.unwrap();
+    let precondition = Precondition::unchanged_since(current.as_ref());
     let started = Instant::now();
     let saves: Vec<_> = (0..writers)
         .map(|writer| {
@@ -41,7 +42,7 @@ async fn save(client: &Client, writers: usize) -> Round {
     let mut round = Round::default();
     for save in saves {
         match save.await.unwrap() {
-            Ok(_) => round.winners += 1,
+            Ok(_) => round.successes += 1,
             Err(error) if error.is_conflict() => round.conflicts += 1,
             Err(_) => round.others += 1,
         }
@@ -50,7 +51,7 @@ async fn save(client: &Client, writers: usize) -> Round {
     round
 }
 
-/// All append a line to the same day, and try again until it is there.
+/// All writers append a line to the same day concurrently and retry conflicts.
 async fn append(client: &Client, writers: usize) -> Round {
     let appends: Vec<_> = (0..writers)
         .map(|writer| {
@@ -70,7 +71,7 @@ async fn append(client: &Client, writers: usize) -> Round {
         match append.await.unwrap() {
             Ok(saved) => {
                 let RetryReport { attempts, conflicts, .. } = saved.report;
-                round.winners += 1;
+                round.successes += 1;
                 round.attempts += attempts;
                 round.conflicts += conflicts as usize;
             }
@@ -88,7 +89,7 @@ fn save_conflicts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("save_conflicts");
     group.sample_size(10).measurement_time(Duration::from_secs(4));
     let mut table = String::from(
-        "| savers of one version | winners a round | 409 a round | others | all answered, p50 | p95 |\n\
+        "| concurrent saves of one version | successes per round | 409 per round | others | time until all responses, p50 | p95 |\n\
          |---:|---:|---:|---:|---:|---:|\n",
     );
     for writers in WRITERS {
@@ -111,14 +112,14 @@ fn save_conflicts(criterion: &mut Criterion) {
         let others: usize = rounds.iter().map(|round| round.others).sum();
         let mut times: Vec<_> = rounds.iter().map(|round| round.took).collect();
         let Percentiles { p50, p95, .. } = Percentiles::of(&mut times);
-        let (won, lost) = (mean(|round| round.winners), mean(|round| round.conflicts));
+        let (won, lost) = (mean(|round| round.successes), mean(|round| round.conflicts));
         let _ = writeln!(
             table,
             "| {writers} | {won:.2} | {lost:.2} | {others} | {p50:.1?} | {p95:.1?} |"
         );
     }
     table.push_str(
-        "\n| appenders to one day | saves per success | met a conflict | gave up | all landed, p50 | p95 |\n\
+        "\n| concurrent appends to one day | saves per success | rejected with a conflict | gave up | time until all are saved, p50 | p95 |\n\
          |---:|---:|---:|---:|---:|---:|\n",
     );
     for writers in WRITERS {
@@ -127,7 +128,7 @@ fn save_conflicts(criterion: &mut Criterion) {
             bencher.to_async(&runtime).iter_custom(async |iterations| {
                 let mut total = Duration::ZERO;
                 for _ in 0..iterations {
-                    // A diary of its own for each round: it grows by a line with every append.
+                    // A new diary for each round, because it grows by a line with every append.
                     let round = append(&place.person().await, writers).await;
                     total += round.took;
                     rounds.lock().unwrap().push(round);
@@ -137,7 +138,7 @@ fn save_conflicts(criterion: &mut Criterion) {
         });
         let rounds = rounds.into_inner().unwrap();
         let attempts: u32 = rounds.iter().map(|round| round.attempts).sum();
-        let landed: usize = rounds.iter().map(|round| round.winners).sum();
+        let landed: usize = rounds.iter().map(|round| round.successes).sum();
         let conflicts: usize = rounds.iter().map(|round| round.conflicts).sum();
         let gave_up: usize = rounds.iter().map(|round| round.others).sum();
         let mut times: Vec<_> = rounds.iter().map(|round| round.took).collect();

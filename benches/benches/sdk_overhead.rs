@@ -1,5 +1,5 @@
-//! What the SDK costs on top of bare reqwest: the same calls to the same server by both, in turns.
-//! The first and the second of a pair change places each time, so that neither always follows.
+//! The overhead of the SDK compared with bare reqwest: the same calls to the same server,
+//! alternating. The order within a pair is swapped each time.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::{
@@ -16,7 +16,7 @@ use shiori_sdk::{
 const PAIRS: usize = 3000;
 const WARM_UP: usize = 300;
 
-/// Does by hand what the SDK does, as far as the wire sees it.
+/// Sends the same requests as the SDK, with bare reqwest.
 struct Bare {
     http: reqwest::Client,
     url: String,
@@ -63,7 +63,7 @@ fn draft() -> Draft {
     Draft::new("한 쪽", Document::from_text(&lines.join("\n")))
 }
 
-/// The times of reading and of saving, each by bare reqwest and by the SDK.
+/// The times of reads and saves, each with bare reqwest and with the SDK.
 async fn measure(client: &Client, bare: &Bare, date: Date) -> [[Vec<Duration>; 2]; 2] {
     let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     let diaries = client.diaries();

@@ -1,7 +1,6 @@
-//! How many summaries one worker brings to an end per second, with a language model that takes
-//! ten seconds for each: a worker in the server's process, on SQLite, and where the engines of the
-//! distributed profile are given, a worker's process of its own. Numbers on the command line stand
-//! in for those in [`IN_FLIGHT`].
+//! Summaries per second of one worker, with a language model that takes ten seconds for each: a
+//! worker in the server's process with SQLite and, if the engines of the distributed profile are
+//! given, a separate worker process. Numbers on the command line replace those in [`IN_FLIGHT`].
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -22,21 +21,21 @@ use tokio_util::sync::CancellationToken;
 
 const IN_FLIGHT: [usize; 3] = [20, 200, 1000];
 
-/// How long the model takes for each summary.
-const THINKS: Duration = Duration::from_secs(10);
+/// The time of the model for each summary.
+const MODEL_LATENCY: Duration = Duration::from_secs(10);
 
-/// Each wave keeps every one of the worker's hands busy once.
+/// In each wave, the worker is at its maximum concurrency once.
 const WAVES: usize = 3;
 
-/// Calls of the SDK at once: enough to be ahead of the worker.
+/// Concurrent calls of the SDK, enough to keep the worker busy.
 const CALLERS: usize = 32;
 
-/// How long a run may take; of a longer one the table says that none were completed.
+/// The timeout of a run. If it is exceeded, the table shows 0 completed summaries.
 const LIMIT: Duration = Duration::from_secs(300);
 
 struct Figures {
     per_second: f64,
-    at_once: usize,
+    concurrent: usize,
     completed: usize,
     all_done: Duration,
     resident_mib: u64,
@@ -44,13 +43,13 @@ struct Figures {
 
 fn main() {
     if Place::is_given() {
-        println!("summary_throughput measures servers and workers of its own only");
+        println!("summary_throughput starts its own server and worker; unset SHIORI_URL");
         return;
     }
-    let asked: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
-    let counts = if asked.is_empty() { IN_FLIGHT.to_vec() } else { asked };
+    let given: Vec<usize> = env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let counts = if given.is_empty() { IN_FLIGHT.to_vec() } else { given };
     let mut table = String::from(
-        "| profile | in flight | ideal | summaries per second | asked at once, at most | completed | until all \
+        "| profile | in flight | ideal | summaries per second | concurrent model requests, max. | completed | time until all \
          were | resident memory |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     let runtime = runtime();
@@ -61,15 +60,15 @@ fn main() {
         let measured = async {
             if is_distributed { distributed(in_flight).await } else { embedded(in_flight).await }
         };
-        let Figures { per_second, at_once, completed, all_done, resident_mib } =
+        let Figures { per_second, concurrent, completed, all_done, resident_mib } =
             runtime.block_on(measured);
         let profile = if is_distributed { "distributed" } else { "embedded" };
         #[allow(clippy::cast_precision_loss)] // thousands at most
-        let ideal = in_flight as f64 / THINKS.as_secs_f64();
+        let ideal = in_flight as f64 / MODEL_LATENCY.as_secs_f64();
         let all = in_flight * WAVES;
         let _ = writeln!(
             table,
-            "| {profile} | {in_flight} | {ideal:.1}/s | {per_second:.1}/s | {at_once} | {completed} of {all} | \
+            "| {profile} | {in_flight} | {ideal:.1}/s | {per_second:.1}/s | {concurrent} | {completed} of {all} | \
              {all_done:.1?} | {resident_mib} MiB |",
         );
     }
@@ -77,7 +76,7 @@ fn main() {
 }
 
 async fn embedded(in_flight: usize) -> Figures {
-    let provider = Provider::start(THINKS).await;
+    let provider = Provider::start(MODEL_LATENCY).await;
     let place = Place::embedded(|config| {
         config.pipeline = pipeline(provider.url(), in_flight);
         config.worker_concurrency = in_flight;
@@ -86,9 +85,9 @@ async fn embedded(in_flight: usize) -> Figures {
     measure(place, &provider, in_flight, std::process::id()).await
 }
 
-/// The worker's memory alone.
+/// The memory is that of the worker process.
 async fn distributed(in_flight: usize) -> Figures {
-    let provider = Provider::start(THINKS).await;
+    let provider = Provider::start(MODEL_LATENCY).await;
     let engines = Engines::open().await;
     let place = Place::embedded(|config| engines.configure(config)).await;
     let worker = engines.worker(place.url(), &provider, in_flight);
@@ -110,8 +109,8 @@ async fn measure(place: Place, provider: &Provider, in_flight: usize, process: u
     };
     stop.cancel();
     let figures = Figures {
-        per_second: sustained(&provider.answers(), in_flight),
-        at_once: provider.most_at_once(),
+        per_second: sustained(&provider.responses(), in_flight),
+        concurrent: provider.max_concurrent(),
         completed,
         all_done,
         resident_mib: memory.await.unwrap(),
@@ -131,7 +130,7 @@ fn pipeline(url: &str, in_flight: usize) -> Pipeline {
     Pipeline { summarizer, ..Pipeline::builtin() }
 }
 
-/// Asks for the weeks, and waits until each is done; how many were completed.
+/// Requests the summaries and waits for them. Returns the number of completed ones.
 async fn run(weeks: Vec<(Client, Week)>) -> usize {
     let handles = by_callers(weeks, ask).await;
     by_callers(handles, is_completed).await.into_iter().filter(|completed| *completed).count()
@@ -146,7 +145,7 @@ async fn is_completed(handle: SummaryHandle) -> bool {
     ended.is_ok_and(|summary| summary.status == SummaryStatus::Completed)
 }
 
-/// Calls with each item, as many at once as there are callers.
+/// Calls the function with each item, with up to [`CALLERS`] concurrent calls.
 async fn by_callers<T, F>(items: Vec<T>, call: fn(T) -> F) -> Vec<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -163,10 +162,11 @@ where
     results
 }
 
-/// Answers per second from the end of the first wave on, which fills the worker's hands.
-fn sustained(answers: &[Instant], in_flight: usize) -> f64 {
-    let later = &answers[in_flight.min(answers.len())..];
-    let (Some(begin), Some(end)) = (answers.get(in_flight.saturating_sub(1)), later.last()) else {
+/// Responses per second after the first wave.
+fn sustained(responses: &[Instant], in_flight: usize) -> f64 {
+    let later = &responses[in_flight.min(responses.len())..];
+    let (Some(begin), Some(end)) = (responses.get(in_flight.saturating_sub(1)), later.last())
+    else {
         return 0.0;
     };
     #[allow(clippy::cast_precision_loss)] // thousands at most
@@ -174,7 +174,7 @@ fn sustained(answers: &[Instant], in_flight: usize) -> f64 {
     count / end.duration_since(*begin).as_secs_f64()
 }
 
-/// The most memory of the process that was resident, in MiB, until `stop` is cancelled.
+/// The maximum resident memory of the process in MiB, until `stop` is cancelled.
 async fn watch_memory(process: u32, stop: CancellationToken) -> u64 {
     let mut most = 0;
     while !stop.is_cancelled() {

@@ -12,18 +12,18 @@ const LAYERS: usize = 12;
 const POSITIONS: usize = 512;
 const VOCABULARY: usize = 32_000;
 
-/// Syllables that the vocabulary and the sentences are made of.
+/// The syllables of the vocabulary and the sentences.
 const SYLLABLES: &str =
     "가나다라마바사아자차카타파하거너더러머버서어저처커터퍼허고노도로모보소오조초코토포호";
 
 const LABELS: [&str; 7] = ["공포", "놀람", "분노", "슬픔", "중립", "행복", "혐오"];
 
-/// Writes a checkpoint of BERT-base's shape with a vocabulary of 32,000, as KLUE-BERT has it: 442 MB
-/// of random weights, the same each time. What it says means nothing; how long it takes does.
+/// Writes a checkpoint with BERT-base's shape and a vocabulary of 32,000, like KLUE-BERT: 442 MB of
+/// deterministic random weights. Its predictions are meaningless; only the time is measured.
 ///
 /// # Errors
 ///
-/// When the files cannot be written.
+/// If the files cannot be written.
 pub fn write_checkpoint(dir: &Path) -> io::Result<()> {
     let config = json!({
         "model_type": "bert", "architectures": ["BertForSequenceClassification"],
@@ -38,7 +38,7 @@ pub fn write_checkpoint(dir: &Path) -> io::Result<()> {
     write_weights(&dir.join("model.safetensors"))
 }
 
-/// As many sentences of a diary's length, 8 to 32 tokens, the same each time.
+/// This many sentences of 8 to 32 tokens, the same each time.
 pub fn sentences(count: usize) -> Vec<String> {
     let syllables: Vec<char> = SYLLABLES.chars().collect();
     let mut random = Random(7);
@@ -52,7 +52,7 @@ pub fn sentences(count: usize) -> Vec<String> {
     (0..count).map(|_| sentence()).collect()
 }
 
-/// `WordPiece` over the syllables.
+/// A `WordPiece` tokenizer over the syllables.
 fn tokenizer() -> Value {
     let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
     let pieces = SYLLABLES.chars().flat_map(|c| [c.to_string(), format!("##{c}")]);
@@ -128,7 +128,7 @@ fn write_weights(file: &Path) -> io::Result<()> {
     out.flush()
 }
 
-/// A generator of Marsaglia's kind; nothing depends on how good it is.
+/// An xorshift generator. Its quality does not matter.
 struct Random(u64);
 
 impl Random {
@@ -144,7 +144,7 @@ impl Random {
         (self.next() % end as u64) as usize
     }
 
-    /// A weight like those that networks begin with: around 0, a few hundredths wide.
+    /// A weight with a typical initial distribution: around 0, a few hundredths wide.
     #[allow(clippy::cast_precision_loss)] // 24 bits
     fn small(&mut self) -> f32 {
         ((self.next() >> 40) as f32 / 16_777_216.0 - 0.5) * 0.07

@@ -13,7 +13,7 @@ use crate::Provider;
 
 const INTERNAL_TOKEN: &str = "a token for the workers of a bench";
 
-/// Databases of one's own on the engines of the distributed profile.
+/// Private databases on the engines of the distributed profile.
 #[derive(Debug)]
 pub struct Engines {
     name: String,
@@ -24,24 +24,24 @@ pub struct Engines {
 }
 
 impl Engines {
-    /// Whether `SHIORI_TEST_MYSQL_URL`, `SHIORI_TEST_MONGODB_URL` and `SHIORI_TEST_REDIS_URL` name
-    /// engines.
+    /// Whether `SHIORI_TEST_MYSQL_URL`, `SHIORI_TEST_MONGODB_URL` and `SHIORI_TEST_REDIS_URL` are
+    /// set.
     pub fn are_given() -> bool {
         let variables =
             ["SHIORI_TEST_MYSQL_URL", "SHIORI_TEST_MONGODB_URL", "SHIORI_TEST_REDIS_URL"];
         variables.into_iter().all(|variable| env::var_os(variable).is_some())
     }
 
-    /// Makes databases there.
+    /// Creates the databases.
     ///
     /// # Panics
     ///
-    /// When the engines do not answer, or none are given.
+    /// If the engines are not given or do not respond.
     pub async fn open() -> Self {
         let given = |variable| env::var(variable).expect("an engine's URL");
         let name = format!("shiori_bench_{}", Uuid::new_v4().simple());
         let mysql = given("SHIORI_TEST_MYSQL_URL");
-        let admin = MySqlPool::connect(&mysql).await.expect("the database answers");
+        let admin = MySqlPool::connect(&mysql).await.expect("the database is available");
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
         sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("created");
         Self {
@@ -53,7 +53,7 @@ impl Engines {
         }
     }
 
-    /// Puts a server on them, without a worker.
+    /// Configures a server to use them, without a worker.
     pub fn configure(&self, config: &mut Config) {
         config.database_url = self.mysql.as_str().into();
         config.mongodb_url = Some(self.mongodb.as_str().into());
@@ -63,13 +63,13 @@ impl Engines {
         config.worker = WorkerMode::None;
     }
 
-    /// A worker's process, which asks this provider; `None` when its binary has not been built.
+    /// Starts a worker process that uses this provider; `None` if its binary has not been built.
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn worker(&self, server: &str, provider: &Provider, in_flight: usize) -> Option<Worker> {
-        let bench = env::current_exe().expect("the bench has a place");
+        let bench = env::current_exe().expect("the path of the bench");
         let binary = bench.parent().and_then(Path::parent)?.join("shiori-worker");
         let spawned = Command::new(binary)
             .env_clear()
@@ -86,31 +86,31 @@ impl Engines {
         match spawned {
             Ok(child) => Some(Worker(child)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => panic!("the worker cannot be started: {error}"),
+            Err(error) => panic!("could not start the worker: {error}"),
         }
     }
 
-    /// Drops the databases; what is left in Redis expires.
+    /// Drops the databases. The keys in Redis expire.
     ///
     /// # Panics
     ///
-    /// When the engines do not answer.
+    /// If the engines do not respond.
     pub async fn drop_all(self) {
         let drop = format!("DROP DATABASE {}", self.name);
         sqlx::query(AssertSqlSafe(drop)).execute(&self.admin).await.expect("dropped");
         let mongodb = mongodb::Client::with_uri_str(&self.mongodb).await.expect("a URL");
         mongodb.database(&self.name).drop().await.expect("dropped");
-        // Connections in other places are closed in the background.
+        // Other connections are closed in the background.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// A worker's process; it is killed when this is dropped.
+/// A worker process. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Worker(Child);
 
 impl Worker {
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.0.id()
     }

@@ -1,18 +1,18 @@
 use std::{env, fs, io, path::Path, thread, time::Duration};
 
-/// The middle and the tail of some times.
+/// Percentiles of measured times.
 #[derive(Debug, Clone, Copy)]
 pub struct Percentiles {
-    /// Half are shorter.
+    /// The median.
     pub p50: Duration,
-    /// One in twenty is longer.
+    /// The 95th percentile.
     pub p95: Duration,
-    /// One in a hundred is longer.
+    /// The 99th percentile.
     pub p99: Duration,
 }
 
 impl Percentiles {
-    /// Those of these times; zero of none.
+    /// The percentiles of these times; zero if there are none.
     pub fn of(times: &mut [Duration]) -> Self {
         times.sort_unstable();
         let at = |percent: usize| {
@@ -28,8 +28,8 @@ impl Percentiles {
 ///
 /// # Panics
 ///
-/// When the files cannot be written.
-#[allow(clippy::print_stdout)] // it is what a bench is for
+/// If the files cannot be written.
+#[allow(clippy::print_stdout)] // a bench prints its table
 pub fn record(name: &str, table: &str) {
     println!("\n{table}");
     if env::var_os("SHIORI_BENCH_RECORD").is_some() {
@@ -37,7 +37,7 @@ pub fn record(name: &str, table: &str) {
     }
 }
 
-/// The memory of a process that is resident, in MiB; 0 where the system does not tell.
+/// The resident memory of a process in MiB; 0 if the system does not provide it.
 pub fn resident_mib(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -59,7 +59,8 @@ fn write(name: &str, table: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts `content` between the block's marks; a text without the block stays as it is.
+/// Replaces the content between the marks of a block. A text without the block is returned
+/// unchanged.
 fn replace_block(text: &str, name: &str, content: &str) -> String {
     let (open, close) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
     let parts = text.split_once(&open).and_then(|(head, rest)| {
@@ -72,7 +73,7 @@ fn replace_block(text: &str, name: &str, content: &str) -> String {
     }
 }
 
-/// The machine, as far as it matters.
+/// A description of the machine and the build.
 fn machine() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_times_that_occurred() {
+    fn percentiles_are_measured_times() {
         let mut times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
         let found = Percentiles::of(&mut times);
         assert_eq!(found.p50, Duration::from_millis(100));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_replaced_and_nothing_else() {
+    fn only_the_named_block_is_replaced() {
         let text =
             "a\n<!-- bench:x -->\nold\n<!-- /bench:x -->\nb <!-- bench:y --><!-- /bench:y -->";
         let once = replace_block(text, "x", "new\n");

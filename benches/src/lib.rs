@@ -1,5 +1,5 @@
-//! What the benches share: a server, people and their weeks, models in different moods, and tables
-//! of figures.
+//! Code that the benches share: a server, users and their weeks, models of different speeds, and
+//! tables of figures.
 
 mod checkpoint;
 mod engines;

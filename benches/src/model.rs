@@ -6,34 +6,34 @@ use shiori_worker::{
     summarize::{SummarizeError, Summarizer, WeekText, Written},
 };
 
-/// How fast a language model answers.
+/// The speed of a language model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// At once.
+    /// It responds immediately.
     AtOnce,
-    /// After ten seconds, as a real one may.
+    /// It responds after ten seconds, like a real model.
     TenSeconds,
-    /// Never.
+    /// It never responds.
     Never,
 }
 
 impl Pace {
-    /// The pace in a few words.
+    /// A short description.
     pub fn name(self) -> &'static str {
         match self {
-            Self::AtOnce => "at once",
+            Self::AtOnce => "immediately",
             Self::TenSeconds => "after 10 s",
             Self::Never => "never",
         }
     }
 }
 
-/// Stands in for a language model of a given pace.
+/// A fake language model with a given speed.
 #[derive(Debug)]
 pub struct Model(Pace);
 
 impl Model {
-    /// The built-in emotion model, and a language model of this pace.
+    /// The built-in emotion model, and a language model with this speed.
     pub fn pipeline(pace: Pace) -> Pipeline {
         Pipeline { summarizer: Arc::new(Self(pace)), ..Pipeline::builtin() }
     }

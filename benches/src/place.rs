@@ -12,16 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Model, Pace};
 
-/// Everybody's.
+/// The password of every user.
 pub const PASSWORD: &str = "bench-pass-1";
 
-/// The runtime that client and embedded server run on: one thread for each core.
+/// The runtime of the client and the embedded server, with one thread per core.
 ///
 /// # Panics
 ///
-/// When the system gives no threads.
+/// If the system cannot start threads.
 pub fn runtime() -> Runtime {
-    Runtime::new().expect("the system gives threads")
+    Runtime::new().expect("the system can start threads")
 }
 
 /// A server to measure: the one at `SHIORI_URL`, or an embedded one in a temporary directory.
@@ -39,16 +39,16 @@ struct Embedded {
 }
 
 impl Place {
-    /// Whether `SHIORI_URL` names a server. Its models are its own.
+    /// Whether `SHIORI_URL` is set. That server uses its own models.
     pub fn is_given() -> bool {
         std::env::var_os("SHIORI_URL").is_some()
     }
 
-    /// The server, with a language model of this pace if it is embedded.
+    /// The server. An embedded one has a language model with this speed.
     ///
     /// # Panics
     ///
-    /// When an embedded server cannot be started.
+    /// If an embedded server cannot be started.
     pub async fn open(pace: Pace) -> Self {
         if let Ok(url) = std::env::var("SHIORI_URL") {
             return Self { url, embedded: None };
@@ -56,15 +56,15 @@ impl Place {
         Self::embedded(|config| config.pipeline = Model::pipeline(pace)).await
     }
 
-    /// An embedded server, with what else its configuration is to be.
+    /// An embedded server with a changed configuration.
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub async fn embedded(configure: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut config = Config::embedded(dir.path()).expect("it can be written to");
-        // What is measured is neither how passwords are hashed nor how many requests one may make.
+        let mut config = Config::embedded(dir.path()).expect("a writable directory");
+        // Password hashing and request limits are not part of the measurements.
         config.hash_cost = HashCost::MINIMAL;
         config.summaries.required_days = 1;
         config.summaries.max_unfinished = u32::MAX;
@@ -76,25 +76,25 @@ impl Place {
         Self { url: server.url(), embedded: Some(Embedded { server, shutdown, _dir: dir }) }
     }
 
-    /// The server's base URL.
+    /// The base URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A new person's client, signed in.
+    /// A signed-in client of a new user.
     ///
     /// # Panics
     ///
-    /// When the server does not answer.
+    /// If the server does not respond.
     pub async fn person(&self) -> Client {
         self.person_with_email().await.0
     }
 
-    /// A new person's client, signed in, and the email to sign in with once more.
+    /// A signed-in client of a new user, and the e-mail address for further logins.
     ///
     /// # Panics
     ///
-    /// When the server does not answer.
+    /// If the server does not respond.
     pub async fn person_with_email(&self) -> (Client, String) {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Place {
         (client, email)
     }
 
-    /// Stops the server if it is embedded. What it has not finished is not missed.
+    /// Stops the server if it is embedded, without finishing its summaries.
     pub async fn close(self) {
         if let Some(embedded) = self.embedded {
             embedded.shutdown.cancel();

@@ -16,8 +16,8 @@ use tokio::{
 
 const BODY: &str = r#"{"choices":[{"index":0,"message":{"role":"assistant","content":"잘 지낸 한 주였어요."},"finish_reason":"stop"}]}"#;
 
-/// Stands in for an endpoint of chat completions. It thinks for a while about each request, about
-/// any number of them at once, and gives all of them the same answer.
+/// A fake chat completions endpoint. It sends the same response to all requests, each after a fixed
+/// latency, and has no concurrency limit.
 #[derive(Debug)]
 pub struct Provider {
     url: String,
@@ -27,44 +27,44 @@ pub struct Provider {
 
 #[derive(Debug, Default)]
 struct Seen {
-    answered: Mutex<Vec<Instant>>,
-    thinking: AtomicUsize,
+    responses: Mutex<Vec<Instant>>,
+    in_progress: AtomicUsize,
     most: AtomicUsize,
 }
 
 impl Provider {
-    /// One on a free port that thinks for so long.
+    /// Starts an endpoint with this latency on a free port.
     ///
     /// # Panics
     ///
-    /// When there is no free port.
-    pub async fn start(thinks: Duration) -> Self {
+    /// If there is no free port.
+    pub async fn start(latency: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("a bound listener");
         let seen = Arc::<Seen>::default();
         let shared = seen.clone();
         let serving = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let seen = shared.clone();
-                // A connection that is lost ends its task, and nothing else.
-                tokio::spawn(async move { serve(connection, thinks, &seen).await });
+                // A broken connection ends only its task.
+                tokio::spawn(async move { serve(connection, latency, &seen).await });
             }
         });
         Self { url: format!("http://{address}/v1"), seen, serving }
     }
 
-    /// Its base URL.
+    /// The base URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// When each answer was given, in order.
-    pub fn answers(&self) -> Vec<Instant> {
-        self.seen.answered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The times of all responses, in order.
+    pub fn responses(&self) -> Vec<Instant> {
+        self.seen.responses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The most requests that it thought about at once.
-    pub fn most_at_once(&self) -> usize {
+    /// The maximum number of concurrent requests.
+    pub fn max_concurrent(&self) -> usize {
         self.seen.most.load(Ordering::Relaxed)
     }
 }
@@ -75,8 +75,8 @@ impl Drop for Provider {
     }
 }
 
-/// Answers the requests of one connection.
-async fn serve(connection: TcpStream, thinks: Duration, seen: &Seen) -> io::Result<()> {
+/// Handles the requests of one connection.
+async fn serve(connection: TcpStream, latency: Duration, seen: &Seen) -> io::Result<()> {
     let mut connection = BufReader::new(connection);
     loop {
         let mut length = 0;
@@ -94,13 +94,13 @@ async fn serve(connection: TcpStream, thinks: Duration, seen: &Seen) -> io::Resu
             }
         }
         connection.read_exact(&mut vec![0; length]).await?;
-        let thinking = seen.thinking.fetch_add(1, Ordering::Relaxed) + 1;
-        seen.most.fetch_max(thinking, Ordering::Relaxed);
-        sleep(thinks).await;
-        seen.thinking.fetch_sub(1, Ordering::Relaxed);
+        let in_progress = seen.in_progress.fetch_add(1, Ordering::Relaxed) + 1;
+        seen.most.fetch_max(in_progress, Ordering::Relaxed);
+        sleep(latency).await;
+        seen.in_progress.fetch_sub(1, Ordering::Relaxed);
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length:";
-        let answer = format!("{head} {}\r\n\r\n{BODY}", BODY.len());
-        connection.write_all(answer.as_bytes()).await?;
-        seen.answered.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+        let response = format!("{head} {}\r\n\r\n{BODY}", BODY.len());
+        connection.write_all(response.as_bytes()).await?;
+        seen.responses.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
     }
 }

@@ -2,10 +2,10 @@ use shiori_sdk::{Client, Date, Document, Draft, Precondition, Week};
 
 use crate::Place;
 
-/// Days that one person has written, a week apart; each gives seven weeks to ask for.
+/// Number of diaries of one user, a week apart. Each is part of seven weeks.
 const DAYS: i64 = 100;
 
-/// Weeks that were never asked for, so that every request makes a row.
+/// Weeks whose summary was not requested before, so that every request inserts a row.
 #[derive(Debug)]
 pub struct FreshWeeks<'a> {
     place: &'a Place,
@@ -14,16 +14,16 @@ pub struct FreshWeeks<'a> {
 }
 
 impl<'a> FreshWeeks<'a> {
-    /// Weeks of people who sign up and write as weeks are needed.
+    /// Creates users and diaries on demand.
     pub fn new(place: &'a Place) -> Self {
         Self { place, person: None, weeks: Vec::new() }
     }
 
-    /// So many weeks, and whose they are.
+    /// Returns this many weeks, each with a client of its user.
     ///
     /// # Panics
     ///
-    /// When the server does not answer.
+    /// If the server does not respond.
     pub async fn take(&mut self, count: usize) -> Vec<(Client, Week)> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
