@@ -7,10 +7,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     && cp target/release/shiori-server target/release/shiori-worker /usr/local/bin/
 
 FROM debian:bookworm-slim
-# For calls to models by HTTPS.
+# Root certificates, for HTTPS requests to models.
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/shiori-server /usr/local/bin/shiori-worker /usr/local/bin/
-# The embedded profile stores its data here.
+# The data directory of the embedded profile.
 RUN install -d -o 65534 -g 65534 -m 700 /var/lib/shiori
 WORKDIR /var/lib/shiori
 VOLUME /var/lib/shiori

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Holds Cargo.lock to deny.toml: licences, duplicate versions, sources; and published crates to the
-Rust version that they state.
+"""Checks Cargo.lock against deny.toml: licences, duplicate versions, sources. Also checks the
+`rust-version` of the published crates.
 
-Uses cargo-deny where it is installed. Elsewhere it enforces the part of deny.toml's format that
-this repository uses, and refuses what it does not know rather than passing it over.
+Uses cargo-deny if it is installed. Otherwise it enforces the part of deny.toml's format that this
+repository uses, and fails on unknown settings instead of ignoring them.
 
     scripts/check_dependencies.py              check
-    scripts/check_dependencies.py --builtin    check, and leave cargo-deny aside
-    scripts/check_dependencies.py --self-test  test this script's own parsers
+    scripts/check_dependencies.py --builtin    check without cargo-deny
+    scripts/check_dependencies.py --self-test  test the parsers of this script
 """
 
 import argparse
@@ -37,7 +37,7 @@ ENFORCED = {
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--builtin", action="store_true", help="leave cargo-deny aside")
+    arguments.add_argument("--builtin", action="store_true", help="check without cargo-deny")
     arguments.add_argument("--self-test", action="store_true", help="test the parsers")
     arguments = arguments.parse_args()
     if arguments.self_test:
@@ -79,7 +79,7 @@ def resolved_packages(all_features):
     """The workspace's members, and every package that is built for any platform."""
     features = ["--all-features"] if all_features else []
     metadata = json.loads(cargo("metadata", "--locked", "--format-version", "1", *features))
-    # The metadata's graph has optional dependencies in it that nothing turns on; the tree has not.
+    # The graph in the metadata contains optional dependencies that are not enabled; the tree does not.
     tree = cargo("tree", "--locked", "--workspace", "--target", "all", "--edges", "normal,build,dev",
                  "--prefix", "none", "--format", "{p}", *features)
     built = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
@@ -89,7 +89,7 @@ def resolved_packages(all_features):
 
 
 def check_rust_versions(members, packages):
-    """A crate that is published asks for a Rust as new as all that it brings along asks for."""
+    """The `rust-version` of a published crate must not be lower than that of its dependencies."""
     versions = {(p["name"], f"v{p['version']}"): p["rust_version"] for p in packages}
     problems = []
     for member in members:
@@ -168,7 +168,7 @@ def check_wildcards(members):
 def check_sources(config, packages):
     allowed = {f"registry+{url}" for url in config["allow-registry"]}
     for package in packages:
-        # Members of the workspace have none.
+        # Workspace members have no source.
         if package["source"] and package["source"] not in allowed:
             yield f"{package['name']} {package['version']} comes from {package['source']}"
 
@@ -200,7 +200,7 @@ def compatible(wanted, version):
         return False
     wanted = [int(part) for part in wanted.split(".")]
     version = [int(part) for part in version.split(".")]
-    # The first part that is not zero, or the last that is named, must stay.
+    # The first part that is not zero, or else the last given part, must be equal.
     fixed = next((i for i, part in enumerate(wanted) if part), len(wanted) - 1) + 1
     padded = wanted + [0] * (3 - len(wanted))
     return version[:fixed] == wanted[:fixed] and version >= padded
@@ -221,7 +221,7 @@ def mentioned(expression):
 class SpdxParser:
     """SPDX 3.0 annex B: WITH binds tighter than AND, AND than OR. A slash is Cargo's old OR.
 
-    Every operand is judged, so that a fault anywhere in the expression is found.
+    Every operand is evaluated, so that an error anywhere in the expression is found.
     """
 
     def __init__(self, expression):
@@ -249,7 +249,7 @@ class SpdxParser:
         if self.take("("):
             verdict = self.any_of(judge)
             if not self.take(")"):
-                raise SyntaxError("a bracket is not closed")
+                raise SyntaxError("missing closing bracket")
             return verdict
         name = self.name()
         if self.take("WITH"):
@@ -260,7 +260,7 @@ class SpdxParser:
         if self.tokens and re.fullmatch(r"[A-Za-z0-9.:-]+\+?", self.tokens[0]) \
                 and self.tokens[0] not in {"OR", "AND", "WITH"}:
             return self.tokens.pop(0)
-        raise SyntaxError(f"a licence is expected, not {self.tokens[0]!r}" if self.tokens else "it ends too early")
+        raise SyntaxError(f"expected a licence, found {self.tokens[0]!r}" if self.tokens else "unexpected end")
 
     def take(self, *wanted):
         if self.tokens and self.tokens[0] in wanted:

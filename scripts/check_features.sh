@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the feature sets: the small ones build, and none contains what it is meant to leave out.
+# Checks the feature sets: each builds, and none contains a dependency that it must not have.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,13 +32,13 @@ main() {
 
 tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"
 
-# without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: none of the crates, or CRATE/FEATURE, is in that build.
+# without WHAT "CRATE…" CARGO-TREE-ARGUMENT…: fails if the build contains one of the crates or CRATE/FEATURE.
 without() {
     local tree crate
     tree=$(resolved "${@:3}")
     for crate in $2; do
         if contains "$crate" "$tree"; then
-            printf 'error: %s must build without %s; why it does not:\n' "$1" "$crate" >&2
+            printf 'error: %s must build without %s, but depends on it:\n' "$1" "$crate" >&2
             cargo tree --locked --edges normal,build,features --invert "${crate%/*}" "${@:3}" >&2
             exit 1
         fi
@@ -46,7 +46,7 @@ without() {
     printf 'features: %s: %s crates, none of: %s\n' "$1" "$(grep -o '^[^ ]* v[0-9][^ ]*' <<<"$tree" | sort -u | wc -l)" "$2"
 }
 
-# with WHAT "CRATE…" CARGO-TREE-ARGUMENT…: all of them are. It shows that `without` would find them.
+# with WHAT "CRATE…" CARGO-TREE-ARGUMENT…: fails unless the build contains all of them; this tests `without`.
 with() {
     local tree crate
     tree=$(resolved "${@:3}")
@@ -59,7 +59,7 @@ with() {
     printf 'features: %s: all of: %s\n' "$1" "$2"
 }
 
-# The packages of a build, one a line, each with its features: `NAME vVERSION [FEATURE,…]`.
+# The packages of a build, one per line, with their features: `NAME vVERSION [FEATURE,…]`.
 resolved() {
     cargo tree --locked --edges normal,build --prefix none --format '{p} [{f}]' "$@"
 }

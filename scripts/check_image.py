@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks what can be checked of the image and compose.yaml without Docker.
+"""Checks the image and compose.yaml, as far as possible without Docker.
 
     check_image.py PROGRAM
 
 compose.yaml must be valid YAML whose services refer only to services, volumes and images that exist.
-PROGRAM, the server's binary, is started as the image starts it: with the variables and the user of the
-Dockerfile's last stage, in a directory that the user owns. It must answer, and stop when asked.
+PROGRAM, the server's binary, is started like in the image: with the variables and the user of the
+Dockerfile's last stage, in a directory that the user owns. It must become ready, and stop on SIGTERM.
 """
 
 import os
@@ -20,7 +20,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).absolute().parent.parent
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def main():
@@ -39,19 +39,19 @@ def check_compose(path):
             sys.exit(f"error: {path.name}: {name} has no image")
         for other in service.get("depends_on", []):
             if other not in services:
-                sys.exit(f"error: {path.name}: {name} depends on {other}, which is no service")
+                sys.exit(f"error: {path.name}: {name} depends on {other}, which is not a service")
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if not source.startswith((".", "/")) and source not in document["volumes"]:
                 sys.exit(f"error: {path.name}: {name} uses the volume {source}, which is not declared")
         for key, value in service.get("environment", {}).items():
             if not isinstance(value, (str, int)):
-                sys.exit(f"error: {path.name}: {name}: {key} is not a text or number")
+                sys.exit(f"error: {path.name}: {name}: {key} is neither a string nor a number")
     print(f"{path.name}: {len(services)} services")
 
 
 def yaml():
-    """PyYAML, installed below target/ where the system has none."""
+    """PyYAML; installed below target/ if it is missing."""
     packages = ROOT / "target" / "python"
     sys.path.append(str(packages))
     try:
@@ -64,7 +64,7 @@ def yaml():
 
 
 def last_stage(path):
-    """The instructions of the last stage, by name, in their order."""
+    """The instructions of the last stage, grouped by name, in order."""
     text = re.sub(r"\\\n", " ", path.read_text())
     instructions = {}
     for line in text.splitlines():
@@ -101,7 +101,7 @@ def check_start(program, image):
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         environment = variables(image) | {"SHIORI_LISTEN": f"127.0.0.1:{port}", "SHIORI_DATA_DIR": directory}
-        # The program is opened by root: its own directory may be closed to the user.
+        # The program is opened as root, because the user may not have access to its directory.
         with open(program, "rb") as opened:
             server = subprocess.Popen(
                 [f"/proc/self/fd/{opened.fileno()}"], env=environment, cwd=directory, user=owner,
@@ -109,7 +109,7 @@ def check_start(program, image):
         try:
             wait_until_ready(server, f"http://127.0.0.1:{port}/readyz")
             server.send_signal(signal.SIGTERM)
-            if server.wait(PATIENCE_SECONDS) != 0:
+            if server.wait(TIMEOUT_SECONDS) != 0:
                 sys.exit(f"error: the server stopped with {server.returncode}")
         finally:
             server.kill()
@@ -119,14 +119,14 @@ def check_start(program, image):
 
 
 def wait_until_ready(server, url):
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except OSError:
             time.sleep(0.1)
-    sys.exit("error: the server, started as the image starts it, does not answer")
+    sys.exit("error: the server of the image did not become ready")
 
 
 if __name__ == "__main__":

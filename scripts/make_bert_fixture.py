@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the checkpoint and the expected answers that the BERT model's parity tests hold to.
+"""Creates the checkpoint and the expected results for the parity tests of the BERT model.
 
-The checkpoint is tiny and random; what counts is that `transformers` answers for it. Its texts and
-its vocabulary are this file's own. The same versions make the same files.
+The checkpoint is tiny and random; the expected results are those of `transformers`. The texts and the
+vocabulary were written for this file. The same versions create the same files.
 
     python3 -m venv venv
     venv/bin/pip install torch transformers safetensors tokenizers
@@ -21,7 +21,7 @@ OUT = pathlib.Path(__file__).resolve().parent.parent / "shiori-worker/tests/fixt
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LABELS = ["공포", "놀람", "분노", "슬픔", "중립", "행복", "혐오"]
 
-# What the vocabulary is made of: each word is in it whole and by its characters.
+# The source of the vocabulary, which contains each word and each of its characters.
 SENTENCES = [
     "오늘은 비가 와서 창가에 앉아 책을 읽었다.",
     "친구가 갑자기 찾아와서 깜짝 놀랐다.",
@@ -109,7 +109,7 @@ def vocabulary():
         for word, _ in pre.pre_tokenize_str(sentence):
             words.add(word)
             characters.update(word)
-    # Jamo as they are typed and some as they are decomposed, so that not all of them are unknown.
+    # Compatibility jamo and some decomposed jamo, so that not all jamo are unknown tokens.
     characters.update("ㅋㅠㅎABCIMXEDabcdefghijklmnopqrstuvwxyz0123456789!?.,'-:/[]<>&;\"漢字カ😀")
     characters.update(unicodedata.normalize("NFD", "비가슬행"))
     pieces = sorted(words | characters) + [f"##{c}" for c in sorted(characters)]
@@ -119,7 +119,7 @@ def vocabulary():
 def make_tokenizer():
     vocab = vocabulary()
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
-    # As the Korean checkpoints have it: case and accents stay.
+    # As in the Korean checkpoints: case and accents are kept.
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -140,7 +140,7 @@ def make_model(vocab_size):
     model = BertForSequenceClassification(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            # Wide enough that every part of the network shows in the answers.
+            # Large enough that every part of the network affects the results.
             centre = 1.0 if name.endswith("LayerNorm.weight") else 0.0
             parameter.copy_(centre + 0.25 * torch.randn_like(parameter))
     return model
@@ -152,7 +152,7 @@ def main():
     tokenizer.save(str(OUT / "tokenizer.json"))
     make_model(vocab_size).save_pretrained(OUT, safe_serialization=True)
 
-    # What is written down is what the files say, as somebody else would load them.
+    # The results are computed after loading the written files.
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(OUT / "tokenizer.json"))
     model = BertForSequenceClassification.from_pretrained(OUT).eval()
     texts = SENTENCES + EDGES

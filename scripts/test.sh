@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The one test command: every test and doctest of the workspace, then every example. The engines of
-# the distributed profile are started for it and stopped again, unless SHIORI_TEST_MYSQL_URL,
-# SHIORI_TEST_MONGODB_URL or SHIORI_TEST_REDIS_URL name some.
-# It needs Rust and Python. What else is missing it installs on Debian and Ubuntu, given root or sudo.
+# Runs every test and doctest of the workspace, then every example. The engines of
+# the distributed profile are started and stopped, unless SHIORI_TEST_MYSQL_URL,
+# SHIORI_TEST_MONGODB_URL or SHIORI_TEST_REDIS_URL are set.
+# It needs Rust. On Debian and Ubuntu, other missing programs are installed, with root or sudo.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +10,7 @@ main() {
     need_rust
     command -v python3 >/dev/null || missing+=(python3 python3-pip)
     c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
-    command -v strace >/dev/null || missing+=(strace) # It makes the disk fail.
+    command -v strace >/dev/null || missing+=(strace) # It injects disk faults.
     install_missing
 
     say "the wire types build without an HTTP client"
@@ -24,17 +24,16 @@ main() {
     disk_faults_can_be_injected || skipped=(--skip faults::disk)
     cargo test --locked --workspace -- --include-ignored "${skipped[@]}"
 
-    say "the BERT model, which no default build has"
+    say "the BERT model, which is not a default feature"
     cargo test --locked -p shiori-worker --features bert --lib emotion
 
-    say "a server without a worker, which no default build is"
+    say "a server without a worker, which is not a default build"
     cargo test --locked -p shiori-server --no-default-features --features distributed --lib in_process_worker
 
-    say "compose.yaml, and the server as the image starts it"
+    say "compose.yaml and the image"
     python3 scripts/check_image.py "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
 
-    # Started from the workspace's root without `-p`, they share the features, and so the build, of
-    # the tests.
+    # Without `-p`, they are built with the features of the tests, so that the build is shared.
     example quickstart
     example two_devices
     example weekly_summary
@@ -45,14 +44,14 @@ main() {
     say "all passed"
 }
 
-# Tracing a process and mounting a file system may be forbidden, as in some containers.
+# Some containers permit neither tracing nor mounting.
 disk_faults_can_be_injected() {
     strace -f -o /dev/null true && unshare --mount --map-root-user mount -t tmpfs none /mnt && return
-    say "skipped: the tests of a failing disk, for this machine does not permit strace or mounting"
+    say "skipped: tests with disk faults need strace and the permission to mount"
     return 1
 }
 
-# In a directory of their own, which goes with them, however this ends.
+# Their temporary directory is removed when the script exits.
 start_services() {
     services=$(mktemp -d)
     trap 'scripts/services.py stop "$services"; rm -rf "$services"' EXIT
@@ -73,24 +72,24 @@ need_rust() {
         # shellcheck source=/dev/null
         . "$HOME/.cargo/env"
     fi
-    command -v cargo >/dev/null || die "Rust is missing; install it from https://rustup.rs and run this again"
+    command -v cargo >/dev/null || die "Rust is not installed; install it from https://rustup.rs"
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
     found=$(rustc --version | cut -d ' ' -f 2)
     [[ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" == "$wanted" ]] \
-        || die "Rust $wanted or newer is needed, and this is $found; run: rustup update stable"
+        || die "Rust $wanted or newer is required, found $found; run: rustup update stable"
 }
 
 c_compiler_works() {
     printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null
 }
 
-# Debian packages that are needed and not there.
+# Missing Debian packages.
 missing=()
 
 install_missing() {
     ((${#missing[@]})) || return 0
-    command -v apt-get >/dev/null || die "please install these first: ${missing[*]} (their Debian names)"
+    command -v apt-get >/dev/null || die "missing packages (Debian names): ${missing[*]}"
     say "installing ${missing[*]}"
     as_root apt-get update -q
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"
@@ -102,11 +101,11 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        die "root is needed for: $*"
+        die "this needs root: $*"
     fi
 }
 
-# Runs an example, and shows what it wrote only if it fails.
+# Runs an example, and prints its output only if it fails.
 example() {
     local log
     log=$(mktemp)

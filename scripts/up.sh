@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The whole distributed system on this machine: MariaDB, MongoDB, Redis, two servers, two workers.
+# Runs the distributed profile on this machine: MariaDB, MongoDB, Redis, two servers, two workers.
 #
-#   scripts/up.sh          builds and starts it, and prints the servers' URLs
-#   scripts/up.sh down     stops it; the data stays in ./shiori-up and is used again
+#   scripts/up.sh          builds and starts everything, and prints the URLs of the servers
+#   scripts/up.sh down     stops everything; the data in ./shiori-up is kept for the next start
 #
-# Ports: 8081 and 8082, or SHIORI_UP_PORTS="9001 9002". The workers take the settings of the language
-# model from the environment (SHIORI_LLM_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY); without them the
-# built-in summariser writes. With Docker, compose.yaml does the same.
+# Ports: 8081 and 8082, or SHIORI_UP_PORTS="9001 9002". The workers read the settings of the language
+# model from the environment (SHIORI_LLM_MODEL, OPENAI_BASE_URL, OPENAI_API_KEY); by default they use
+# the built-in summariser. With Docker, compose.yaml does the same.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +16,7 @@ read -ra ports <<<"${SHIORI_UP_PORTS:-8081 8082}"
 
 up() {
     if compgen -G "$dir/*.pid" >/dev/null; then
-        echo "error: it is up already, or was not stopped; run: scripts/up.sh down" >&2
+        echo "error: already running, or not stopped; run: scripts/up.sh down" >&2
         exit 1
     fi
     cargo build --locked --release -p shiori-server -p shiori-worker
@@ -46,7 +46,7 @@ up() {
     done
 }
 
-# A secret that is made once and kept with the data.
+# A secret that is generated once and stored with the data.
 secret() {
     [[ -s "$dir/$1.secret" ]] || (umask 077 && python3 -c 'import secrets; print(secrets.token_urlsafe(32))' >"$dir/$1.secret")
     cat "$dir/$1.secret"

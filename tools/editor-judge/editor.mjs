@@ -1,4 +1,4 @@
-// The schema of a TipTap editor with its usual extensions, and whether it accepts a document.
+// The schema of a TipTap editor with its usual extensions, and a check of documents against it.
 
 import { getSchema } from "@tiptap/core";
 import { Details, DetailsContent, DetailsSummary } from "@tiptap/extension-details";
@@ -23,8 +23,8 @@ export const schema = getSchema([
   TextAlign.configure({ types: ["heading", "paragraph"] }),
 ]);
 
-/** Why the editor refuses a document; null if it accepts it. */
-export function refusal(json) {
+/** The reason why the editor rejects a document; null if it accepts it. */
+export function rejection(json) {
   try {
     const document = schema.nodeFromJSON(json);
     document.check();

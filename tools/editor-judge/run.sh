@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Merges generated triples, and opens the results with the packages of a real editor from npm.
+# Merges generated triples and opens the results with the npm packages of a real editor.
 #
 #     tools/editor-judge/run.sh [TRIPLES]     triples of each kind of edit; 1000 by default
 set -euo pipefail

@@ -1,19 +1,21 @@
-//! Holds a crate's public API to the list that is written down, and to the foreign crates that may
-//! show in it: `shiori-public-api RUSTDOC-JSON LIST [--bless]`. See `scripts/check_public_api.sh`.
-#![allow(clippy::print_stdout, clippy::print_stderr)] // it is a command
+//! Compares a crate's public API with a snapshot, and checks that it contains only types of
+//! permitted crates: `shiori-public-api RUSTDOC-JSON LIST [--bless]`. See
+//! `scripts/check_public_api.sh`.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a command-line program
 
 use std::{collections::BTreeSet, env, error::Error, fs, process::ExitCode};
 
 use public_api::{MINIMUM_NIGHTLY_RUST_VERSION, PublicApi};
 
-/// The crates whose types a signature may name, for their next major version would be ours, too.
+/// The crates whose types may be part of a signature. A new major version of one of them requires a
+/// new major version of this crate.
 const FOREIGN: [&str; 3] = [
-    "futures_core", // `Stream`, which std does not have.
-    "serde_core",   // What a wire type is for.
+    "futures_core", // `Stream`, which is not part of std.
+    "serde_core",   // `Serialize` and `Deserialize`.
     "serde_json",   // `Value`: a document's tree.
 ];
 
-/// Crates that come with the language.
+/// The crates of the standard library.
 const OWN: [&str; 3] = ["core", "alloc", "std"];
 
 fn main() -> ExitCode {
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is as it is written down.
+/// Returns whether the API equals the snapshot and contains only permitted types.
 fn run() -> Result<bool, Box<dyn Error>> {
     let usage = "usage: shiori-public-api RUSTDOC-JSON LIST [--bless]";
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -44,10 +46,10 @@ fn run() -> Result<bool, Box<dyn Error>> {
         .build()?;
     let foreign = foreign(&api);
     for name in &foreign {
-        eprintln!("error: {name} shows in a public signature, and its next major would be ours");
+        eprintln!("error: {name} is part of a public signature, but not a permitted crate");
     }
 
-    // Inherent blocks say nothing that their items do not.
+    // Inherent blocks are omitted, because their items are listed.
     let lines: Vec<String> = api
         .items()
         .map(ToString::to_string)
@@ -68,16 +70,16 @@ fn run() -> Result<bool, Box<dyn Error>> {
         eprintln!("+ {line}");
     }
     if old == new {
-        println!("the public API is as {list} says: {} lines", new.len());
+        println!("the public API equals {list}: {} lines", new.len());
     } else {
         eprintln!(
-            "error: the public API has changed; if that is meant, write it down with --bless"
+            "error: the public API has changed; if this is intended, update the snapshot with --bless"
         );
     }
     Ok(foreign.is_empty() && old == new)
 }
 
-/// The crates other than this one that paths begin with, and are not allowed to.
+/// The crates that are not permitted and whose types are part of the API.
 fn foreign(api: &PublicApi) -> BTreeSet<String> {
     let mut own = None;
     let mut found = BTreeSet::new();
