@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use shiori_sdk::{Timestamp, backoff::Backoff};
 use tokio::time::sleep;
 
-/// A source of the current time. Domain logic never reads the system clock directly, so that tests can
-/// control the time.
+/// A source of the current time. Domain logic does not read the system clock directly, so that
+/// tests can control the time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// How far [`now`](Self::now) may be from the time that the clock represents. Default zero.
+    /// The maximum error of [`now`](Self::now). Default zero.
     fn error(&self) -> Duration {
         Duration::ZERO
     }
@@ -30,7 +30,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only advances when a test does it. Clones share the time.
+/// A clock that only advances when a test advances it. Clones share the time.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 
@@ -68,17 +68,17 @@ const MAX_ATTEMPTS: u32 = 5;
 /// The pauses between these attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
-/// How much the clocks of two machines drift apart: one part in this many. Crystals are specified to
+/// The drift between the clocks of two machines: one part in this number. Crystals are specified to
 /// 100 ppm or better.
 const DRIFT: u32 = 10_000;
 
 /// The error of a clock that has not been measured yet.
 const UNMEASURED_ERROR: Duration = Duration::from_secs(1);
 
-/// The clock of a store, which can be asked for its time.
+/// A store whose clock can be read.
 #[async_trait]
 pub trait RemoteTime: Send + Sync + std::fmt::Debug {
-    /// Asks for the time once.
+    /// Reads the time once.
     ///
     /// # Errors
     ///
@@ -97,8 +97,8 @@ pub struct TimeReading {
     pub received: Instant,
 }
 
-/// The clock of a store, as measured from here: all servers that measure the same store agree on the
-/// time, whatever their own clocks show.
+/// The clock of a store, as measured by this process. All processes that measure the same store
+/// agree on the time, even if their own clocks differ.
 ///
 /// Between measurements the time advances with this machine's monotonic clock, so a change of its
 /// system clock has no effect. Before the first measurement it is the system clock.
@@ -156,8 +156,8 @@ impl MeasuredClock {
         }
     }
 
-    /// Measures the clock if the last measurement is 30 s old, and the last failure 5 s. After a
-    /// failure the last measurement stays in use.
+    /// Measures the clock if the last measurement is 30 s old and the last failure is 5 s old.
+    /// After a failure, the last measurement remains in use.
     pub async fn refresh(&self) {
         let is_due = {
             let state = self.state();
@@ -167,7 +167,7 @@ impl MeasuredClock {
         };
         if is_due && let Err(error) = self.measure().await {
             self.state().failed = Some(Instant::now());
-            tracing::warn!(error, "cannot measure the clock of the store");
+            tracing::warn!(error, "could not measure the clock of the store");
         }
     }
 
@@ -243,8 +243,8 @@ impl Clock for MeasuredClock {
 mod tests {
     use super::*;
 
-    /// A clock that is ahead of the system's by these milliseconds, `i64::MIN` if it does not answer,
-    /// and takes this long to answer.
+    /// A clock that is ahead of the system clock by these milliseconds (`i64::MIN`: reads fail),
+    /// and takes this long to respond.
     #[derive(Debug)]
     struct Remote {
         ahead_ms: AtomicI64,
@@ -256,7 +256,7 @@ mod tests {
         async fn read(&self) -> Result<TimeReading, Box<dyn std::error::Error + Send + Sync>> {
             let ahead = self.ahead_ms.load(Ordering::SeqCst);
             if ahead == i64::MIN {
-                return Err("no answer".into());
+                return Err("no response".into());
             }
             let sent = Instant::now();
             sleep(self.takes / 2).await;
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_measurement_keeps_the_last() {
+    async fn after_a_failed_measurement_the_last_one_remains_in_use() {
         let (remote, clock) = remote(40_000);
         clock.start().await.expect("measured");
         remote.ahead_ms.store(i64::MIN, Ordering::SeqCst);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_measurement_is_tried_a_few_times() {
+    async fn the_first_measurement_is_retried() {
         let (_, clock) = remote(i64::MIN);
         assert!(clock.start().await.is_err());
         assert_eq!(clock.error(), UNMEASURED_ERROR);

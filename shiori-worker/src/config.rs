@@ -27,16 +27,16 @@ pub struct Settings {
     /// Redis of the queue, redis://…, redis+cluster://… or redis+sentinel://…
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
-    /// Prefix of every key in Redis [default: shiori]
+    /// Prefix of all keys in Redis [default: shiori]
     #[arg(long, env = "SHIORI_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
-    /// Name of this worker in the store and the logs [default: host and process id]
+    /// Name of this worker in the store and in logs [default: host and process id]
     #[arg(long, env = "SHIORI_WORKER_ID")]
     pub worker_id: Option<String>,
     /// Maximum number of summaries in progress [default: 64]
     #[arg(long, env = "SHIORI_WORKER_CONCURRENCY")]
     pub worker_concurrency: Option<usize>,
-    /// Seconds that running summaries have to finish at SIGTERM before they are released
+    /// Seconds for running summaries to finish after SIGTERM, before they are released
     /// [default: 10]
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
@@ -44,14 +44,14 @@ pub struct Settings {
     /// the Hugging Face hub [default: linear]
     #[arg(long, env = "SHIORI_EMOTION_MODEL", global = true)]
     pub emotion_model: Option<String>,
-    /// The emotions of a checkpoint's labels, in the order of the labels, separated by commas, Korean
+    /// The emotions of a checkpoint's labels, in the order of the labels, separated by commas; Korean
     /// or English [default: by the names in its config.json]
     #[arg(long, env = "SHIORI_EMOTION_LABELS", global = true)]
     pub emotion_labels: Option<String>,
-    /// Threads of BERT [default: one per core]
+    /// Number of threads for BERT [default: one per core]
     #[arg(long, env = "SHIORI_EMOTION_THREADS", global = true)]
     pub emotion_threads: Option<usize>,
-    /// Name of the language model [default: none, the built-in summariser is used]
+    /// Name of the language model [default: none; the built-in summariser is used]
     #[arg(long, env = "SHIORI_LLM_MODEL", global = true)]
     pub llm_model: Option<String>,
     /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
@@ -63,7 +63,7 @@ pub struct Settings {
     /// Timeout of a request to the language model, in seconds [default: 120]
     #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
-    /// Sampling temperature, 0 to 2, or provider to send none, which reasoning models require
+    /// Sampling temperature, 0 to 2, or `provider` to send none, which reasoning models require
     /// [default: 0.7]
     #[arg(long, env = "SHIORI_LLM_TEMPERATURE", global = true)]
     pub llm_temperature: Option<Temperature>,
@@ -85,20 +85,20 @@ pub struct Settings {
     #[arg(long, env = "SHIORI_LLM_TOKENS_PER_MINUTE", global = true)]
     pub llm_tokens_per_minute: Option<NonZeroU32>,
     /// How long after its request a summary waits for the language model, in seconds or as in 15m;
-    /// from then on its next attempt is the last [default: as the server's setting, 15m]
+    /// afterwards its next attempt is the last [default: the server's setting, 15m]
     #[arg(long, env = "SHIORI_LLM_PATIENCE", global = true)]
     pub llm_patience: Option<Patience>,
-    /// What to do when the language model fails permanently [default: extractive]
+    /// What to do if the language model fails permanently [default: extractive]
     #[arg(long, env = "SHIORI_LLM_FALLBACK", global = true)]
     pub llm_fallback: Option<Fallback>,
-    /// What is logged, e.g. info, or debug for one crate as in `shiori_worker=debug`
+    /// Log filter, e.g. info, or debug for one crate as in `shiori_worker=debug`
     /// [default: info]
     #[arg(long, env = "SHIORI_LOG", global = true)]
     pub log: Option<String>,
 }
 
-/// The end of a summary when the language model fails permanently: it refuses the request, or all
-/// attempts that the server allows are used.
+/// What happens to a summary if the language model fails permanently: it rejects the request, or
+/// all attempts that the server allows are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -142,12 +142,12 @@ impl TryFrom<toml::Value> for Temperature {
     }
 }
 
-/// The settings are not valid. No value of a setting is shown.
+/// Invalid settings. The error shows no value of a setting.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("cannot read the settings file {path}")]
+    #[error("could not read the settings file {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -155,11 +155,11 @@ pub enum SettingsError {
         source: io::Error,
     },
     /// The file is not valid.
-    #[error("the settings file {path} is not valid: {reason}")]
+    #[error("invalid settings file {path}: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, without its values.
+        /// The reason, without values.
         reason: String,
     },
     /// A required setting is missing.
@@ -173,14 +173,14 @@ pub enum SettingsError {
     OutOfRange {
         /// The setting.
         name: &'static str,
-        /// What it must be.
+        /// The rule that it must satisfy.
         rule: &'static str,
     },
-    /// The emotion model cannot be loaded.
-    #[error("the emotion model cannot be used")]
+    /// The emotion model could not be loaded.
+    #[error("could not load the emotion model")]
     Emotion(#[source] crate::emotion::EngineError),
-    /// The language model's settings cannot be used.
-    #[error("the language model cannot be used")]
+    /// The settings of the language model are invalid.
+    #[error("invalid settings of the language model")]
     Model(#[source] crate::summarize::openai::OpenAiConfigError),
 }
 
@@ -189,7 +189,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] when the file cannot be read, or names a setting that does not exist.
+    /// [`SettingsError`] if the file cannot be read or contains an unknown setting.
     pub fn from_file(path: PathBuf) -> Result<Self, SettingsError> {
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -199,7 +199,7 @@ impl Settings {
             .map_err(|error| SettingsError::Parse { path, reason: error.message().to_owned() })
     }
 
-    /// These settings; those that are not set are taken from `others`.
+    /// These settings, with unset ones taken from `others`.
     pub fn or(self, others: Self) -> Self {
         Self {
             server_url: self.server_url.or(others.server_url),
@@ -230,11 +230,11 @@ impl Settings {
         }
     }
 
-    /// Creates the worker and loads its emotion model. Nothing is connected yet.
+    /// Creates the worker and loads its emotion model. It does not connect to anything yet.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] when a value is missing or cannot be used.
+    /// [`SettingsError`] if a value is missing or invalid.
     pub async fn into_worker(self) -> Result<Worker, SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let required = |name| SettingsError::Required { name };
@@ -246,7 +246,7 @@ impl Settings {
         let url = self.redis_url.as_ref().ok_or_else(|| required("redis_url"))?;
         let prefix = self.redis_prefix.as_deref().unwrap_or("shiori");
         let redis = Redis::new(url.reveal(), prefix)
-            .map_err(|_| out_of_range("redis_url", "the URL of a Redis"))?;
+            .map_err(|_| out_of_range("redis_url", "a Redis URL"))?;
 
         let drain = self.drain_seconds.unwrap_or(10);
         if drain > 3600 {
@@ -267,11 +267,11 @@ impl Settings {
         Ok(Worker::new(config, Arc::new(queue), api, pipeline))
     }
 
-    /// The models that the settings name, loaded; the emotion model is this one, if given.
+    /// Loads the models of the settings; `engine` overrides the emotion model.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] when a value or a model cannot be used.
+    /// [`SettingsError`] if a value is invalid or a model cannot be loaded.
     pub(crate) async fn pipeline(
         &self,
         engine: Option<EmotionEngine>,
@@ -286,7 +286,7 @@ impl Settings {
                 pipeline.fallback = Some(builtin);
             }
         }
-        // Last, because it may take long.
+        // Loaded last, because it may take long.
         pipeline.emotion = self.emotion(engine).await?;
         Ok(pipeline)
     }
@@ -330,11 +330,11 @@ impl Settings {
         Ok(config)
     }
 
-    /// This emotion model, or else the one that the settings name, loaded.
+    /// Loads this emotion model, or the one of the settings.
     ///
     /// # Errors
     ///
-    /// [`SettingsError`] when it cannot be used.
+    /// [`SettingsError`] if it cannot be loaded.
     pub(crate) async fn emotion(
         &self,
         engine: Option<EmotionEngine>,
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_required_settings_are_sufficient() {
+    async fn a_worker_can_be_created_from_the_required_settings() {
         assert!(complete().into_worker().await.is_ok());
         let with_model = Settings {
             llm_model: Some("gemma3".to_owned()),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn missing_and_invalid_settings_are_named_without_their_values() {
+    async fn errors_name_a_missing_or_invalid_setting_without_its_value() {
         let cases = [
             (Settings { internal_token: None, ..complete() }, "internal_token"),
             (Settings { redis_url: None, ..complete() }, "redis_url"),

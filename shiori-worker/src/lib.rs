@@ -1,16 +1,16 @@
-//! Runs the summary jobs of the Shiori diary: claims a week of diaries, reads their emotions, writes a
-//! reflection, and submits the result.
+//! Runs the summary jobs of the Shiori diary: claims a week of diaries, detects their emotions,
+//! writes a reflection, and submits the result.
 //!
 //! A worker has no access to the databases. It takes a hint from a [`JobQueue`], claims the summary
-//! over the server's internal API ([`protocol`]), runs the [`Pipeline`], and submits the outcome. The
-//! server's record is authoritative and the queue holds only hints, so a worker may be killed at any
-//! moment.
+//! over the server's internal API ([`protocol`]), runs the [`Pipeline`], and submits the outcome.
+//! The server's record is authoritative and the queue contains only hints, so a worker may be
+//! killed at any time.
 //!
 //! # Features
 //!
 //! | feature | default | what it adds |
 //! |---|---|---|
-//! | `models` | yes | [`Worker`] and [`Pipeline`] with the built-in models. Without it, the crate is what a server needs: [`protocol`], [`queue`], `redis` and [`ServerApi`] |
+//! | `models` | yes | [`Worker`] and [`Pipeline`] with the built-in models. Without it, the crate has what a server needs: [`protocol`], [`queue`], `redis` and [`ServerApi`] |
 //! | `openai` | yes | a summariser for any OpenAI-compatible endpoint; includes `models` |
 //! | `bert` | no | an emotion model for BERT checkpoints; includes `models` |
 //! | `redis` | yes | the Redis client and the queue in Redis |

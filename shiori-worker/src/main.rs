@@ -1,5 +1,5 @@
-//! The worker's binary: takes summaries from the queue in Redis until SIGTERM or Ctrl-C. Its commands
-//! run the models without server or queue.
+//! The worker's binary: processes summaries from the queue in Redis until SIGTERM or Ctrl-C. Its
+//! commands run the models without a server or queue.
 
 use std::process::ExitCode;
 

@@ -2,14 +2,14 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
-/// How long after its request a summary waits for the language model; from then on its next attempt
-/// is the last. 1 s to 24 h, as text `900`, `900s`, `15m` or `1h`. Default 15 min.
+/// How long after its request a summary waits for the language model; afterwards its next attempt
+/// is the last. 1 s to 24 h; as text `900`, `900s`, `15m` or `1h`. Default 15 min.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience(Duration);
 
 /// The text is not a [`Patience`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither seconds nor a time like 15m, from 1s to 24h")]
+#[error("must be seconds or a time like 15m, from 1s to 24h")]
 pub struct InvalidPatience;
 
 impl Patience {

@@ -9,7 +9,7 @@ use crate::{
     summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
 };
 
-/// The models that turn a week of texts into a result: first the emotions, then the reflection.
+/// The models that process a week of texts: first the emotions, then the reflection.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
     /// Detects the emotions of texts.
@@ -29,7 +29,7 @@ pub(crate) struct Outcome {
     pub(crate) emotions: Vec<DayEmotion>,
 }
 
-/// How many attempts follow.
+/// Whether further attempts follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     /// Whether the server counts no further attempt.
@@ -39,7 +39,7 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Whether no attempt follows one that failed with this error.
+    /// Whether a failure with this error is final, because no attempt follows.
     fn is_final(self, error: &SummarizeError) -> bool {
         match self.is_overdue {
             Some(is_overdue) => is_overdue || (self.is_last && error.costs_attempt),
@@ -134,7 +134,7 @@ impl Pipeline {
         Ok(Outcome { written, emotion_engine: self.emotion.engine().to_owned(), emotions })
     }
 
-    /// The reflection, by the fallback if the summariser fails and no attempt follows.
+    /// Writes the reflection. Uses the fallback if the summariser fails and no attempt follows.
     async fn write(
         &self,
         week: WeekText,
@@ -159,7 +159,8 @@ impl Pipeline {
         }
     }
 
-    /// The emotion of each day. The model gets the whole week in one call, so that it can batch.
+    /// The emotion of each day. The model receives the whole week in one call, so that it can
+    /// batch.
     async fn judge(&self, days: &[ClaimedDay]) -> Result<Vec<DayEmotion>, PipelineError> {
         let all: Vec<String> = days.iter().flat_map(texts).map(str::to_owned).collect();
         let expected = all.len();
@@ -173,7 +174,7 @@ impl Pipeline {
         let judged = self.emotion.judge(all).await;
         let judgements = judged.map_err(|error| failed(error.message, error.retryable))?;
         if judgements.len() != expected {
-            return Err(failed("the emotion model returned too few judgements".to_owned(), false));
+            return Err(failed("the emotion model returned too few results".to_owned(), false));
         }
         let mut rest = judgements.as_slice();
         let emotion = |day: &ClaimedDay| {

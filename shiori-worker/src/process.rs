@@ -8,24 +8,24 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// The log cannot be started.
+/// The log could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LogError {
-    /// The filter is not valid.
-    #[error("the log filter is not valid")]
+    /// The filter is invalid.
+    #[error("invalid log filter")]
     Filter(#[from] ParseError),
-    /// The process has a log already.
-    #[error("the log has already been started")]
+    /// The process already has a log.
+    #[error("the log is already started")]
     AlreadyStarted,
 }
 
-/// Starts the log, which goes to stderr. The filter is a list of levels, each for all modules or for
-/// one: `info,shiori_server=debug`; default `info`. Panics are logged with their location only.
+/// Starts the log on stderr. The filter is a list of levels, each for all modules or for one, e.g.
+/// `info,shiori_server=debug`. Default `info`. Panics are logged without their message.
 ///
 /// # Errors
 ///
-/// [`LogError`] when the filter is not valid or the process has a log already.
+/// [`LogError`] if the filter is invalid or the process already has a log.
 pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
     let filter: Targets = filter.unwrap_or("info").parse()?;
     let lines = tracing_subscriber::fmt::layer()
@@ -36,7 +36,8 @@ pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
         .with(lines)
         .try_init()
         .map_err(|_| LogError::AlreadyStarted)?;
-    // The default hook prints the message, which may quote diary text: that of a failed slice does.
+    // The default hook prints the panic message, which may quote diary text, for example if slicing
+    // a string fails.
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(location, "panicked");
@@ -44,12 +45,12 @@ pub fn start_log(filter: Option<&str>) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Completes at SIGTERM or Ctrl-C. The handlers are installed before this returns: call it before the
-/// process can be seen to run, otherwise an early signal ends it at once.
+/// Completes at SIGTERM or Ctrl-C. The handlers are installed when this returns. Call it before the
+/// process reports that it runs; otherwise an early signal kills it.
 ///
 /// # Errors
 ///
-/// The error of the system when handlers cannot be installed.
+/// The system's error if the handlers cannot be installed.
 #[cfg(unix)]
 pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -63,11 +64,11 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Completes at Ctrl-C. The handler is installed before this returns.
+/// Completes at Ctrl-C. The handler is installed when this returns.
 ///
 /// # Errors
 ///
-/// The error of the system when the handler cannot be installed.
+/// The system's error if the handler cannot be installed.
 #[cfg(windows)]
 pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = tokio::signal::windows::ctrl_c()?;

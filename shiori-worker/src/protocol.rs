@@ -13,8 +13,8 @@
 //! a lease token.
 //!
 //! Worker and server may have different versions. Unknown fields are ignored, an unknown phase or
-//! failure kind decodes as `Unknown`, and unknown emotions are omitted. Servers before `check` and
-//! `overdue` answer them with 404 `not_found`, but only to a worker with the right token.
+//! failure kind decodes as `Unknown`, and unknown emotions are omitted. Servers without the routes
+//! `check` and `overdue` return 404 `not_found`, if the token is valid.
 
 use std::fmt;
 
@@ -82,7 +82,7 @@ pub struct ClaimRequest {
     pub patience_ms: Option<u64>,
 }
 
-/// Asks for the summaries that wait for longer than the patience.
+/// Requests the summaries that have waited longer than the patience.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OverdueRequest {
     /// As in [`ClaimRequest`].
@@ -92,7 +92,7 @@ pub struct OverdueRequest {
     pub limit: u32,
 }
 
-/// Summaries that can be claimed, and whose attempt is then the last.
+/// Summaries that can be claimed and whose next attempt is the last.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Overdue {
     /// Their ids, the oldest request first.
@@ -111,8 +111,9 @@ pub struct Claim {
     /// Whether this is the last attempt.
     #[serde(default)]
     pub is_last: bool,
-    /// Whether the summary waits for longer than the patience, so that this attempt is the last, even
-    /// if it does not reach the language model. Servers that count every attempt do not send it.
+    /// Whether the summary has waited longer than the patience, so that this attempt is the last
+    /// even if it does not reach the language model. Servers that count every attempt do not send
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub is_overdue: Option<bool>,
     /// The W3C `traceparent` of the request, if it had one.
@@ -170,7 +171,7 @@ pub struct SummaryResult {
     pub engine: String,
     /// The engine that tagged the days, e.g. `lexicon/1`; 1 to [`MAX_ENGINE_CHARS`] characters.
     pub emotion_engine: String,
-    /// The emotion of each claimed day. A server omits days with an emotion that it does not know.
+    /// The emotion of each claimed day. A server omits days with an unknown emotion.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
     pub emotion_results: Vec<DayEmotion>,
     /// The days whose text was truncated for the summariser.
@@ -220,7 +221,7 @@ pub struct Failure {
     pub costs_attempt: bool,
 }
 
-/// The value of workers that do not send it.
+/// The default for workers that do not send the field.
 fn costs_attempt() -> bool {
     true
 }

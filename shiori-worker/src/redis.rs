@@ -81,7 +81,7 @@ impl RedisError {
 
 impl From<redis::RedisError> for RedisError {
     fn from(error: redis::RedisError) -> Self {
-        // The rest of the message may quote the command.
+        // The rest of the error may quote the command.
         Self::new(match (error.code(), error.is_timeout()) {
             (_, true) => "timed out".to_owned(),
             (Some(code), _) => code.to_owned(),
@@ -90,7 +90,7 @@ impl From<redis::RedisError> for RedisError {
     }
 }
 
-/// The clock of a Redis; in a cluster, that of the node that holds a key.
+/// The clock of a Redis server; in a cluster, of the node that has a key.
 #[derive(Debug, Clone)]
 pub struct RedisTime {
     redis: Redis,
@@ -98,13 +98,13 @@ pub struct RedisTime {
 }
 
 impl RedisTime {
-    /// The clock of the node that holds the key of this name.
+    /// The clock of the node that has the key of this name.
     pub fn new(redis: Redis, name: &str) -> Self {
         Self { key: redis.key(name), redis }
     }
 }
 
-/// `TIME` on the node of the key, which a plain `TIME` would not reach in a cluster.
+/// `TIME` on the node of a key. In a cluster, a plain `TIME` may go to another node.
 static READ_TIME: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call('TIME')"));
 
 #[async_trait]
@@ -130,7 +130,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`InvalidRedisUrl`] when the URL is not valid, or requires TLS and this build has none.
+    /// [`InvalidRedisUrl`] if the URL is invalid, or requires TLS and this build has none.
     pub fn new(url: &str, prefix: &str) -> Result<Self, InvalidRedisUrl> {
         let target = Target::parse(url)?;
         let prefix = prefix.to_owned();
@@ -182,7 +182,7 @@ impl Redis {
             Target::One(client) => listen(client).await,
             Target::Sentinel(sentinel) => listen(&master(sentinel).await?).await,
             Target::Cluster { seeds, .. } => {
-                let mut failed = RedisError::new("no node responds");
+                let mut failed = RedisError::new("no node responded");
                 for seed in seeds {
                     match listen(seed).await {
                         Ok(listening) => return Ok(listening),
@@ -198,7 +198,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// [`RedisError`] when it is not.
+    /// [`RedisError`] if it is not.
     pub async fn ping(&self) -> Result<(), RedisError> {
         self.query::<Value>(&redis::cmd("PING")).await.map(drop)
     }
@@ -213,7 +213,7 @@ impl Redis {
         Ok(connection)
     }
 
-    /// After a failover, the next command asks the sentinels for the new master.
+    /// After a failover, the next command requests the new master from the sentinels.
     async fn check<T>(&self, response: RedisResult<T>) -> Result<T, RedisError> {
         if let (Err(error), Target::Sentinel(_)) = (&response, &self.0.target)
             && (error.is_unrecoverable_error()
@@ -293,7 +293,8 @@ impl Target {
             Self::Cluster { client, .. } => {
                 let config = redis::cluster::ClusterConfig::new()
                     .set_connection_timeout(CONNECTION_TIMEOUT)
-                    // Longer than any blocking command; a cluster connection always has a timeout.
+                    // A cluster connection always has a timeout, so it must be longer than any
+                    // blocking command.
                     .set_response_timeout(response_timeout.unwrap_or(Duration::from_secs(60)));
                 let connection = client.get_async_connection_with_config(config).await?;
                 return Ok(Connection::Cluster(Box::new(connection)));
@@ -341,7 +342,7 @@ fn sentinel(
 async fn master(sentinel: &Mutex<SentinelClient>) -> RedisResult<Client> {
     let client = async { sentinel.lock().await.async_get_client().await };
     timeout(CONNECTION_TIMEOUT, client).await.unwrap_or_else(|_| {
-        Err(redis::RedisError::from((ErrorKind::Io, "no sentinel responds in time")))
+        Err(redis::RedisError::from((ErrorKind::Io, "no sentinel responded in time")))
     })
 }
 
@@ -368,7 +369,7 @@ fn tcp_settings() -> TcpSettings {
     settings
 }
 
-/// A connection of either kind.
+/// A connection to a single server or a cluster.
 #[derive(Clone)]
 pub(crate) enum Connection {
     Managed(ConnectionManager),
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_urls_are_refused_and_not_shown() {
+    fn invalid_urls_are_rejected_and_not_shown() {
         for url in [
             "",
             "localhost",

@@ -14,17 +14,17 @@ use crate::{
     },
 };
 
-/// The largest response body that is read. A claim has up to seven diaries of at most 1 MiB each.
+/// Maximum size of a response body. A claim has up to seven diaries of at most 1 MiB each.
 const MAX_RESPONSE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The timeout of most calls.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The timeout of a claim. While a server does not respond, its worker keeps the hint from the workers
-/// of other servers.
+/// The timeout of a claim. It is short because the hint is not available to other workers while a
+/// worker waits for its server.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Client of the server's internal API. Each call sends one request; retrying is up to the caller.
+/// Client of the server's internal API. Each call sends one request and does not retry.
 #[derive(Clone)]
 pub struct ServerApi {
     http: reqwest::Client,
@@ -37,33 +37,33 @@ pub struct ServerApi {
 pub enum ServerApiError {
     /// The base URL is not an `http` or `https` URL or contains a user name or password, or the HTTP
     /// client cannot be created.
-    #[error("the server's URL cannot be used")]
+    #[error("invalid server URL")]
     InvalidUrl,
     /// The service token contains characters that are not allowed in a header, such as a line feed.
-    #[error("the service token cannot be sent")]
+    #[error("invalid service token")]
     InvalidToken,
-    /// The summary is leased or finished, or is not due yet.
+    /// The summary has a lease or a final status, or is not due yet.
     #[error("the summary cannot be claimed")]
     NotClaimable,
     /// The lease has expired, or another worker has claimed the summary.
     #[error("the lease is lost")]
     LeaseLost,
-    /// The server refused the request; it is not retryable.
-    #[error("the server refused the request: {code}")]
+    /// The server rejected the request; it is not retryable.
+    #[error("the server rejected the request: {code}")]
     Refused {
         /// The error code of the response.
         code: ErrorCode,
     },
-    /// The server is unreachable or sent no valid response; the request is retryable.
+    /// The server is unreachable or its response is invalid; the request is retryable.
     #[error("the server is unavailable")]
     Unavailable {
-        /// The wait that its `Retry-After` header asks for, at most 24 hours.
+        /// The value of its `Retry-After` header, at most 24 hours.
         retry_after: Option<Duration>,
     },
 }
 
 impl ServerApiError {
-    /// Whether the server refused the service token.
+    /// Whether the server rejected the service token.
     pub fn is_unauthorized(&self) -> bool {
         matches!(self, Self::Refused { code: ErrorCode::Unauthorized })
     }
@@ -127,8 +127,8 @@ impl ServerApi {
         claim.ok_or(ServerApiError::Unavailable { retry_after: None })
     }
 
-    /// The summaries that wait for longer than the patience. `None` if the server does not know them,
-    /// because it counts every attempt.
+    /// The summaries that have waited longer than the patience. `None` if the server does not
+    /// support this request, because it counts every attempt.
     ///
     /// # Errors
     ///
@@ -224,17 +224,17 @@ impl ServerApi {
             Some(ErrorCode::NotClaimable) => Err(ServerApiError::NotClaimable),
             Some(ErrorCode::LeaseLost) => Err(ServerApiError::LeaseLost),
             Some(code) => Err(ServerApiError::Refused { code }),
-            // A proxy may check the token, too.
+            // The response may come from a proxy that checks the token.
             None if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 Err(ServerApiError::Refused { code: ErrorCode::Unauthorized })
             }
-            // Not a response of the server; it may come from a proxy.
+            // Without an envelope, the response may come from a proxy.
             None => Err(ServerApiError::Unavailable { retry_after }),
         }
     }
 }
 
-/// The whole body, unless the connection breaks or the body is too large.
+/// The whole body; `None` if the connection breaks or the body is too large.
 async fn read_body(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {

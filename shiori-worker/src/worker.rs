@@ -33,21 +33,21 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 /// Attempts to claim a summary. Afterwards its hint is offered again, for other workers.
 const MAX_CLAIM_ATTEMPTS: u32 = 2;
 
-/// The longest `Retry-After` of a claim that is waited for. After a longer one the hint is offered
-/// again immediately, because another worker may be able to claim the summary.
+/// The longest `Retry-After` that a claim waits for. If it is longer, the hint is offered again
+/// immediately, because another worker may be able to claim the summary.
 const MAX_CLAIM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// When a hint is due that is offered again after a failed claim. If the failure concerns this summary
-/// alone, its hint must not be the first one again and again.
+/// The delay of a hint that is offered again after a failed claim. If only this summary fails, its
+/// hint must not always be the first one.
 const FAILED_HINT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long offering a hint again may take. Afterwards the dispatcher does it.
+/// The timeout of offering a hint again. After a failure, the dispatcher does it.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often the worker asks for overdue summaries while its language model is suspended.
+/// How often the worker requests overdue summaries while its language model is suspended.
 const OVERDUE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum of overdue summaries that are requested at once.
+/// Maximum number of overdue summaries in one request.
 const MAX_OVERDUE: usize = 100;
 
 /// How long submitting an outcome is retried while the server is unavailable. Heartbeats continue.
@@ -57,9 +57,9 @@ const SUBMIT_TIMEOUT: Duration = Duration::from_secs(120);
 /// released by then expires.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Lease durations outside this range are clamped to it. The lower bound limits the rate of
-/// heartbeats; the upper bound, the longest lease that a server can be configured with, keeps
-/// deadlines within the range of the clock.
+/// Lease durations are clamped to this range. The lower bound limits the rate of heartbeats. The
+/// upper bound, which is the longest lease that a server can be configured with, keeps deadlines
+/// within the range of the clock.
 const MIN_LEASE: Duration = Duration::from_millis(100);
 const MAX_LEASE: Duration = Duration::from_secs(60 * 60);
 
@@ -69,14 +69,14 @@ pub struct WorkerConfig {
     /// Name of the worker in the store and in logs; at most 128 characters. Default `worker-` and
     /// the process id.
     pub worker_id: String,
-    /// Maximum number of summaries in progress. Default 16; values above
-    /// [`Semaphore::MAX_PERMITS`] count as that, and with 0 the worker takes none.
+    /// Maximum number of summaries in progress. Default 16; limited to [`Semaphore::MAX_PERMITS`].
+    /// With 0, the worker takes none.
     pub concurrency: usize,
     /// How long running jobs may take to finish at shutdown. Afterwards their leases are released,
-    /// which takes up to 5 s more. Default 10 s.
+    /// which takes up to another 5 s. Default 10 s.
     pub drain_timeout: Duration,
-    /// How long after its request a summary waits for the language model. Default `None`: as long as
-    /// the server is configured with.
+    /// How long after its request a summary waits for the language model. Default `None`: the
+    /// server's setting.
     pub patience: Option<Patience>,
 }
 
@@ -91,12 +91,12 @@ impl Default for WorkerConfig {
     }
 }
 
-/// The worker cannot work.
+/// The worker stopped with an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The server refused the service token.
-    #[error("the server refused the service token; check SHIORI_INTERNAL_TOKEN")]
+    /// The server rejected the service token.
+    #[error("the server rejected the service token; check SHIORI_INTERNAL_TOKEN")]
     TokenRefused,
 }
 
@@ -109,7 +109,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker over this queue, server and pipeline.
+    /// A worker with this queue, server and pipeline.
     pub fn new(
         config: WorkerConfig,
         queue: Arc<dyn JobQueue>,
@@ -130,15 +130,16 @@ impl Worker {
     }
 
     /// Runs until `shutdown` is cancelled. Then the worker takes no more hints, waits up to
-    /// [`WorkerConfig::drain_timeout`] for running jobs, and releases the leases of the others, so
-    /// that other workers can claim them immediately. No task of the worker is left afterwards.
+    /// [`WorkerConfig::drain_timeout`] for running jobs, and releases the leases of jobs that have
+    /// not finished, so that other workers can claim them immediately. All tasks of the worker have
+    /// ended when this returns.
     ///
-    /// The worker takes a hint only while its server responds, and while its language model is
-    /// suspended only one as a probe, besides overdue summaries.
+    /// The worker takes hints only while its server responds. While its language model is
+    /// suspended, it takes only overdue summaries and one hint at a time as a probe.
     ///
     /// # Errors
     ///
-    /// [`WorkerError::TokenRefused`] when the server refuses the service token; the worker has then
+    /// [`WorkerError::TokenRefused`] if the server rejects the service token; the worker has then
     /// stopped as on shutdown.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), WorkerError> {
         let mut jobs = JoinSet::new();
@@ -167,12 +168,12 @@ impl Worker {
         let probes = Arc::new(Semaphore::new(1));
         let health = self.runner.health.clone();
         let mut failures = 0;
-        let mut knows_overdue = true;
+        let mut supports_overdue = true;
         loop {
             while let Some(result) = jobs.try_join_next() {
                 log_panic(result);
             }
-            // Biased: after `shutdown` no hint is taken, however many are due.
+            // Biased, so that no hint is taken after `shutdown`.
             let permit = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
@@ -180,7 +181,7 @@ impl Worker {
                 permit = permits.clone().acquire_owned() => permit,
             };
             let Ok(permit) = permit else { return Ok(()) };
-            // A worker that cannot claim takes no hint from the others.
+            // A worker that cannot claim leaves the hints to other workers.
             if !health.is_healthy() {
                 tokio::select! {
                     biased;
@@ -191,19 +192,20 @@ impl Worker {
             let availability = self.runner.pipeline.summarizer.availability();
             let probe = match availability {
                 Availability::Ready => None,
-                // Not supported by the server: it counts every attempt, so every summary ends.
-                _ if !knows_overdue => None,
+                // The server does not support the request. It counts every attempt, so every
+                // summary ends.
+                _ if !supports_overdue => None,
                 Availability::Probe => probes.clone().try_acquire_owned().ok(),
                 Availability::Suspended(_) => None,
             };
-            if knows_overdue && availability != Availability::Ready && probe.is_none() {
+            if supports_overdue && availability != Availability::Ready && probe.is_none() {
                 let round = self.run_overdue(&permits, permit, jobs);
                 let supported = tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return Ok(()),
                     supported = round => supported,
                 };
-                knows_overdue = supported;
+                supports_overdue = supported;
                 let pause = match availability {
                     Availability::Suspended(left) => left.clamp(MIN_PAUSE, OVERDUE_INTERVAL),
                     _ => OVERDUE_INTERVAL,
@@ -223,7 +225,7 @@ impl Worker {
             let id = match hint {
                 Ok(id) => id,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot take a hint from the queue");
+                    tracing::warn!(%error, "could not take a hint from the queue");
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
                         () = sleep(next_pause(&mut failures)) => continue,
@@ -231,8 +233,8 @@ impl Worker {
                 }
             };
             failures = 0;
-            // The wait for the hint may have been long.
-            let is_suspended = knows_overdue
+            // Checked again, because the wait for the hint may have been long.
+            let is_suspended = supports_overdue
                 && probe.is_none()
                 && self.runner.pipeline.summarizer.availability() != Availability::Ready;
             if is_suspended || !health.is_healthy() {
@@ -247,8 +249,8 @@ impl Worker {
         }
     }
 
-    /// Starts the jobs of overdue summaries, as many as there are permits. Whether the server knows
-    /// such summaries.
+    /// Starts the jobs of overdue summaries while permits are available. Returns whether the server
+    /// supports the request.
     async fn run_overdue(
         &self,
         permits: &Arc<Semaphore>,
@@ -265,7 +267,7 @@ impl Worker {
             Ok(None) => return false,
             Err(error) => {
                 self.runner.health.failed(&error);
-                tracing::warn!(%error, "cannot ask for overdue summaries");
+                tracing::warn!(%error, "could not request overdue summaries");
                 return true;
             }
         };
@@ -283,14 +285,14 @@ impl Worker {
     }
 }
 
-/// Whether this worker can claim summaries at its server.
+/// Whether this worker can claim summaries.
 #[derive(Debug, Default)]
 struct Health {
     /// Failed calls since the last successful claim.
     failures: AtomicU32,
     /// Whether the server has responded since the last failure; false at the start.
     is_checked: AtomicBool,
-    /// Cancelled when the server refuses the service token.
+    /// Cancelled when the server rejects the service token.
     token_refused: CancellationToken,
 }
 
@@ -304,7 +306,7 @@ impl Health {
             self.token_refused.cancel();
         }
         self.is_checked.store(false, Ordering::SeqCst);
-        // Only the loop of the worker depends on the exact number.
+        // Only the pauses depend on the number.
         self.failures.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -332,7 +334,7 @@ async fn join_all(jobs: &mut JoinSet<()>) {
     }
 }
 
-/// Jobs report their errors themselves; only a panic, which is a bug, arrives here.
+/// Jobs handle their errors; only a panic, which is a bug, is reported here.
 fn log_panic(result: Result<(), JoinError>) {
     if result.is_err_and(|error| error.is_panic()) {
         tracing::error!("a job panicked");
@@ -374,11 +376,11 @@ impl Runner {
                 }
                 Err(ServerApiError::NotClaimable) => {
                     self.health.succeeded();
-                    tracing::debug!("not claimable");
+                    tracing::debug!("the summary is not claimable");
                 }
                 Err(error) => {
                     self.health.failed(&error);
-                    tracing::warn!(%error, "claim failed, the hint is offered again");
+                    tracing::warn!(%error, "could not claim the summary; offering the hint again");
                     self.return_hint(id, FAILED_HINT_PAUSE).await;
                 }
             }
@@ -397,20 +399,21 @@ impl Runner {
             Ok(()) => self.health.is_checked.store(true, Ordering::SeqCst),
             Err(error) => {
                 self.health.failed(&error);
-                tracing::warn!(%error, "the server cannot be used, no hints are taken");
+                tracing::warn!(%error, "the server check failed; taking no hints");
             }
         }
     }
 
-    /// Offers a hint again that this worker has taken and cannot use.
+    /// Offers a hint again whose summary this worker could not claim.
     async fn return_hint(&self, id: SummaryId, pause: Duration) {
         let offered = timeout(OFFER_TIMEOUT, self.queue.offer(id, self.queue.now() + pause)).await;
         if !matches!(offered, Ok(Ok(()))) {
-            tracing::warn!(summary_id = %id, "cannot offer the hint again; the dispatcher will");
+            tracing::warn!(summary_id = %id, "could not offer the hint again; the dispatcher will");
         }
     }
 
-    /// Claims the summary. Also returns when the request was sent: the lease starts no earlier.
+    /// Claims the summary. Also returns the time of the request, which is a lower bound of the
+    /// lease's start.
     async fn claim(&self, id: SummaryId) -> Result<(Claim, Instant), ServerApiError> {
         let mut failures = 0;
         // All attempts use one token, so that a claim whose response was lost can be repeated.
@@ -439,8 +442,8 @@ impl Runner {
         }
     }
 
-    /// Runs the pipeline under the lease and submits the outcome. Heartbeats are sent by a separate
-    /// task, so that no model can delay them, until the server has accepted the outcome.
+    /// Runs the pipeline under the lease and submits the outcome. A separate task sends heartbeats
+    /// until the server has accepted the outcome, so that a model cannot delay them.
     async fn run(&self, id: SummaryId, claim: Claim, lease_start: Instant) {
         tracing::info!(days = claim.days.len(), "claimed");
         let token = claim.lease_token;
@@ -455,7 +458,7 @@ impl Runner {
             progress: latest_progress,
             lease_lost: lease_lost.clone(),
         };
-        // The guard stops the heartbeats however this function ends.
+        // The guard stops the heartbeats when this function returns or is cancelled.
         let stop = CancellationToken::new();
         let _guard = stop.clone().drop_guard();
         let heartbeats = stop.run_until_cancelled_owned(heartbeats.run());
@@ -472,15 +475,15 @@ impl Runner {
             }
             () = self.release.cancelled() => None,
             () = lease_lost.cancelled() => {
-                tracing::warn!("lease lost, job aborted");
+                tracing::warn!("lease lost; job aborted");
                 return;
             }
         };
-        // From here on `lease_lost` is ignored: heartbeats may have failed while the server was
+        // `lease_lost` is ignored from here: heartbeats may have failed while the server was
         // unreachable, and the server may still accept the outcome.
         match self.submit(id, token, outcome).await {
             Ok(()) => tracing::info!("outcome submitted"),
-            Err(error) => tracing::warn!(%error, "outcome not submitted"),
+            Err(error) => tracing::warn!(%error, "could not submit the outcome"),
         }
     }
 
@@ -509,7 +512,7 @@ impl Runner {
                     Err(ServerApiError::Refused { code }) => Failure {
                         lease_token: token,
                         kind: FailureKind::Internal,
-                        message: format!("the server refused the result: {code}"),
+                        message: format!("the server rejected the result: {code}"),
                         retryable: false,
                         retry_after_ms: None,
                         costs_attempt: true,
@@ -541,7 +544,7 @@ impl Runner {
     }
 }
 
-/// The duration of a lease as the server states it, within [`MIN_LEASE`] and [`MAX_LEASE`].
+/// The duration of a lease from the server, clamped to [`MIN_LEASE`] and [`MAX_LEASE`].
 fn lease_duration(lease_ms: u64) -> Duration {
     Duration::from_millis(lease_ms).clamp(MIN_LEASE, MAX_LEASE)
 }
@@ -583,9 +586,9 @@ struct HeartbeatTask {
 }
 
 impl HeartbeatTask {
-    /// Sends a heartbeat every third of the lease, and earlier when there is progress to report or
-    /// the previous one failed. Ends when the server says that the lease is lost, or when the lease
-    /// has expired since the last successful heartbeat.
+    /// Sends a heartbeat every third of the lease, and earlier if there is progress to report or
+    /// the previous one failed. Ends when the server responds that the lease is lost, or when the
+    /// lease has expired since the last successful heartbeat.
     async fn run(mut self) {
         let interval = self.lease / 3;
         let mut expires = self.lease_start + self.lease;
@@ -620,8 +623,8 @@ impl HeartbeatTask {
             if last >= expires {
                 break;
             }
-            // The last attempt is made when the lease seems to expire: on the server it may have
-            // started later.
+            // The last attempt is made when the lease expires by this estimate: on the server it
+            // may have started later.
             due = (last + next_pause(&mut failures).min(interval / 2)).min(expires);
         }
         self.lease_lost.cancel();
@@ -641,7 +644,8 @@ mod tests {
         assert_eq!(lease_duration(0), MIN_LEASE);
     }
 
-    /// The number of attempts until a server with this `Retry-After` is given up, and the time.
+    /// The number of attempts and the elapsed time, if the server always responds with this
+    /// `Retry-After`.
     async fn attempts(retry_after: Option<Duration>) -> (u32, Duration) {
         let attempts = Cell::new(0);
         let start = Instant::now();

@@ -65,9 +65,10 @@ fn eval_prints_the_figures_of_an_engine() {
         let out = stdout_of(&run(&["emotion", "eval", file.path(), "--engine", engine], ""));
         assert!(out.starts_with(&format!("{engine}/1 on {}, texts: 3\n", file.path())), "{out}");
         assert!(out.contains("accuracy  0.667\n"), "{out}");
-        // Fear and happiness 1, anger and sadness 0, and the other emotions neither meant nor given.
+        // F1 is 1 for fear and happiness and 0 for anger and sadness; the other emotions do not
+        // occur.
         assert!(out.contains("macro-F1  0.500\n"), "{out}");
-        // The confusion matrix comes last, with a row for each emotion that was meant.
+        // The confusion matrix comes last, with a row for each label.
         let sadness = out.lines().rfind(|line| line.starts_with("슬픔")).unwrap();
         let given: Vec<_> = sadness.split_whitespace().skip(2).collect();
         assert_eq!(given, ["0", "0", "1", "0", "0", "0", "0"], "{out}");
@@ -75,7 +76,7 @@ fn eval_prints_the_figures_of_an_engine() {
 }
 
 #[test]
-fn eval_names_the_line_that_is_not_labelled() {
+fn eval_reports_the_number_of_an_unlabelled_line() {
     let file = File::new("공포\t무섭다\n비밀 이야기\n");
     let error = failure(&run(&["emotion", "eval", file.path()], ""));
     assert!(error.contains("line 2 has no tab"), "{error}");
@@ -111,7 +112,7 @@ fn tag_reads_a_document_and_prints_json() {
 }
 
 #[test]
-fn tag_refuses_what_is_no_document() {
+fn tag_rejects_json_that_is_not_a_document() {
     let error = failure(&run(&["tag"], r#"{"type": "doc", "content": "비밀"}"#));
     assert!(!error.is_empty());
 }
@@ -145,11 +146,11 @@ fn summarize_runs_the_pipeline_without_server_or_queue() {
 }
 
 #[test]
-fn summarize_reports_what_is_wrong_with_a_week() {
+fn summarize_reports_the_error_in_an_invalid_week() {
     let mut twice = week();
     twice[0]["date"] = twice[1]["date"].clone();
     for (week, wrong) in [
-        (twice, "two diaries are for 20260105"),
+        (twice, "two diaries have the date 20260105"),
         (json!([]), "1 to 7 diaries"),
         (json!([{"date": "20260230", "title": "비밀", "content": {}}]), "not an array of diaries"),
         (json!({"비밀": 1}), "not an array of diaries"),
@@ -161,7 +162,7 @@ fn summarize_reports_what_is_wrong_with_a_week() {
 }
 
 #[test]
-fn an_engine_that_is_not_there_is_named() {
+fn an_unknown_engine_is_an_error_that_lists_the_valid_ones() {
     let output = run(&["tag", "--engine", "gpt"], "");
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
@@ -173,7 +174,7 @@ fn an_engine_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_used_is_named() {
+fn an_invalid_setting_is_named() {
     for (flag, value, wrong) in [
         ("--emotion-model", "gpt", "emotion_model must be one of linear"),
         ("--emotion-threads", "0", "emotion_threads must be 1 to 1024"),

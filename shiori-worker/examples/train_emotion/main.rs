@@ -1,22 +1,21 @@
-//! Trains the built-in emotion model of `shiori-worker` and tells how good it is on sentences that
-//! it has not seen. `docs/emotion-model.md` has the command that made the weights.
+//! Trains the built-in emotion model of `shiori-worker` and evaluates it by cross-validation.
+//! `docs/emotion-model.md` has the command that created the weights.
 //!
 //! ```console
 //! $ cargo run --release -p shiori-worker --no-default-features --features models --example train_emotion -- \
 //!       WEIGHTS.bin FILE.tsv:WEIGHT:BALANCE[:ACCURACY:MACRO_F1]…
 //! ```
 //!
-//! A line of a file is a label, a tab and a text. Each of its sentences counts WEIGHT times;
-//! BALANCE says how much rare labels are made up for, from 0 for not at all to 1 for wholly.
-//! ACCURACY and `MACRO_F1` are what the model should reach on sentences like these.
+//! A line of a file is a label, a tab and a text. WEIGHT is the weight of each sentence of the
+//! file. BALANCE is the compensation for rare labels, from 0 (none) to 1 (full). ACCURACY and
+//! `MACRO_F1` are the targets for the file.
 //!
-//! It is softmax regression by stochastic gradient descent with `AdaGrad` steps. Each file is parted
-//! into [`FOLDS`]; the sentences of each are scored by weights that were learnt from the other
-//! folds of all files and rounded as they will be. By these scores it chooses what is added to each
-//! emotion, so that the goals are left behind, and by how much the distribution is sharpened or
-//! flattened, and by them it is judged.
-//! Then the weights are learnt from everything. The same files give the same bytes.
-#![allow(clippy::print_stdout)] // a report is there to be read
+//! It is softmax regression by stochastic gradient descent with `AdaGrad` steps. Each file is
+//! divided into [`FOLDS`]. The sentences of a fold are scored with quantized weights that were
+//! trained on the other folds of all files. These scores select the bias of each emotion (to exceed
+//! the targets) and the sharpness of the distribution, and are the basis of the report. Then the
+//! weights are trained on all sentences. The same files yield the same bytes.
+#![allow(clippy::print_stdout)] // the program prints a report
 #![allow(clippy::cast_precision_loss)] // counts of sentences are small
 
 use std::{array, env, error::Error, fs};
@@ -33,18 +32,18 @@ use shiori_worker::emotion::{
 const EMOTIONS: usize = Emotion::ALL.len();
 const FOLDS: usize = 16;
 const EPOCHS: usize = 6;
-/// The first step of gradient descent; it shrinks to nothing over the epochs.
+/// The initial learning rate. It decreases linearly to 0 over all epochs.
 const RATE: f32 = 0.1;
-/// How much a weight is pulled back to 0.
+/// Weight decay.
 const DECAY: f32 = 1e-3;
-/// Where the order of the sentences comes from.
+/// The seed of the order of the sentences.
 const SEED: u64 = 7;
 
 /// A labelled sentence.
 struct Row {
     features: Features,
     label: Emotion,
-    /// How much it counts; 1 on average over all.
+    /// Its weight; the mean over all sentences is 1.
     weight: f32,
     fold: usize,
 }
@@ -53,7 +52,7 @@ struct Row {
 struct Source {
     name: String,
     rows: Vec<Row>,
-    /// The accuracy and macro-F1 to reach.
+    /// The target accuracy and macro-F1.
     goals: Option<[f64; 2]>,
 }
 
@@ -81,19 +80,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("fold {} of {FOLDS}", fold + 1);
     }
 
-    println!("\nas learnt");
+    println!("\nwithout adjustment");
     report(&sources, &unseen, [0.0; EMOTIONS]);
     let added = choose_bias(&sources, &unseen);
-    println!("\nwith {added:.2?} added");
+    println!("\nwith bias {added:.2?}");
     report(&sources, &unseen, added);
     let sharpness = choose_sharpness(&unseen, added);
-    println!("\nscores times {sharpness:.2}");
+    println!("\nsharpness {sharpness:.2}");
 
     let all: Vec<&Row> = rows(&sources).collect();
     let (learnt, bias) = learn(&all);
     let bias = array::from_fn(|emotion| bias[emotion] + added[emotion]);
     fs::write(&out, Weights::quantize(&learnt, bias, sharpness).to_bytes())?;
-    println!("{out}: learnt from {} sentences", all.len());
+    println!("{out}: trained on {} sentences", all.len());
     Ok(())
 }
 
@@ -116,7 +115,7 @@ fn read(argument: &str) -> Result<Source, Box<dyn Error>> {
     };
     let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
     let texts = labelled(&text).map_err(|error| format!("{path}: {error}"))?;
-    // Every label is parted alike: the first fold has its first, ninth, … sentence.
+    // Each label is distributed evenly over the folds.
     let mut counts = [0_usize; EMOTIONS];
     let mut rows = Vec::new();
     for (label, text) in &texts {
@@ -139,9 +138,9 @@ fn read(argument: &str) -> Result<Source, Box<dyn Error>> {
     Ok(Source { name, rows, goals })
 }
 
-/// Learns a weight for each bucket, hint and emotion, and what each emotion begins with.
+/// Trains a weight for each bucket, hint and emotion, and a bias for each emotion.
 fn learn(rows: &[&Row]) -> (Vec<Scores>, Scores) {
-    /// Keeps the first steps from being huge.
+    /// Bounds the first steps.
     const SMOOTHING: f32 = 1e-3;
     let mut weights = vec![[0.0; EMOTIONS]; BUCKETS + HINTS];
     let mut squares = vec![[SMOOTHING; EMOTIONS]; BUCKETS + HINTS];
@@ -193,7 +192,7 @@ fn softmax(scores: Scores) -> Scores {
     powers.map(|power| power / sum)
 }
 
-/// Fisher and Yates, with numbers from `SplitMix64`.
+/// A Fisher–Yates shuffle with random numbers from `SplitMix64`.
 fn shuffle<T>(items: &mut [T], random: &mut u64) {
     for last in (1..items.len()).rev() {
         *random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -207,7 +206,7 @@ fn shuffle<T>(items: &mut [T], random: &mut u64) {
     }
 }
 
-/// What comes of the scores, with this added to them.
+/// The evaluation of these scores with an added bias.
 fn evaluate(scored: &[(Scores, Emotion)], added: Scores) -> Evaluation {
     Evaluation::of(scored.iter().map(|(scores, label)| {
         let score = |emotion: &Emotion| scores[emotion.index()] + added[emotion.index()];
@@ -216,19 +215,19 @@ fn evaluate(scored: &[(Scores, Emotion)], added: Scores) -> Evaluation {
     }))
 }
 
-/// What is best added to the scores: that which leaves the goals behind by the most, where the one
-/// that is left behind least counts for nearly all. It climbs from nothing, in ever smaller steps.
+/// The bias that exceeds the targets by the largest margin; the smallest margin has by far the
+/// largest weight. Hill climbing from 0, with decreasing steps.
 fn choose_bias(sources: &[Source], unseen: &[Vec<(Scores, Emotion)>]) -> Scores {
-    /// A lead in which this much more makes a great difference.
-    const LEAD: f64 = 0.005;
+    /// The scale on which margins are compared.
+    const MARGIN_SCALE: f64 = 0.005;
     let value = |added: Scores| -> f64 {
         let reached = sources.iter().zip(unseen).filter_map(|(source, scored)| {
             let evaluation = evaluate(scored, added);
             Some(([evaluation.accuracy(), evaluation.macro_f1()], source.goals?))
         });
-        let leads =
+        let margins =
             reached.flat_map(|(reached, goals)| [reached[0] - goals[0], reached[1] - goals[1]]);
-        -leads.map(|lead| (-lead / LEAD).exp()).sum::<f64>()
+        -margins.map(|margin| (-margin / MARGIN_SCALE).exp()).sum::<f64>()
     };
     let mut best = ([0.0; EMOTIONS], value([0.0; EMOTIONS]));
     for step in [0.4, 0.2, 0.1, 0.05] {
@@ -246,8 +245,7 @@ fn choose_bias(sources: &[Source], unseen: &[Vec<(Scores, Emotion)>]) -> Scores 
     best.0
 }
 
-/// What the scores are best multiplied by: that under which the labels are most likely, on average
-/// over the sources.
+/// The factor of the scores that maximises the likelihood of the labels, averaged over the sources.
 fn choose_sharpness(unseen: &[Vec<(Scores, Emotion)>], added: Scores) -> f32 {
     let likelihood = |sharpness: f32| -> f32 {
         let mean = |scored: &Vec<(Scores, Emotion)>| {

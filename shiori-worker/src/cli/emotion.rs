@@ -21,13 +21,13 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Judge labelled texts, and print accuracy, macro-F1 and the confusion matrix
+    /// Classify labelled texts, and print accuracy, macro-F1 and the confusion matrix
     Eval(Eval),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Eval {
-    /// On each line a label (Korean or English), a tab and a text
+    /// File with a label (Korean or English), a tab and a text on each line
     file: PathBuf,
     #[command(flatten)]
     engine: Engine,
@@ -61,7 +61,7 @@ async fn evaluate(
         given.extend(judged.iter().map(|judgement| judgement.distribution.label()));
     }
     if given.len() != texts.len() {
-        return Err("the emotion model returned too few judgements".into());
+        return Err("the emotion model returned too few results".into());
     }
     Ok(Evaluation::of(texts.iter().map(|(meant, _)| *meant).zip(given)))
 }
@@ -79,7 +79,7 @@ fn report(engine: &str, file: &Path, evaluation: &Evaluation) -> Result<String, 
         let names = names(emotion);
         writeln!(out, "{names}  {precision:9.3}  {recall:6.3}  {f1:5.3}  {texts:6}")?;
     }
-    write!(out, "\nmeant \\ given ")?;
+    write!(out, "\nlabel \\ pred. ")?;
     for emotion in Emotion::ALL {
         write!(out, "  {emotion}")?;
     }

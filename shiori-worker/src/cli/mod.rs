@@ -16,11 +16,11 @@ use crate::{
     process,
 };
 
-/// A worker of the Shiori diary: takes summary jobs from Redis, and submits results to the server.
+/// A worker of the Shiori diary: takes summary jobs from Redis and submits results to the server.
 ///
-/// Any number of workers may run, on any machine that reaches both. On SIGTERM a worker takes no more
-/// jobs, finishes those that are running, releases those that take too long, and exits. The commands
-/// run its models without server or queue.
+/// Any number of workers may run, on any machine that can connect to both. On SIGTERM a worker
+/// takes no more jobs, finishes running jobs, releases jobs that exceed the drain time, and exits.
+/// The commands run the models without a server or queue.
 #[derive(Debug, Parser)]
 #[command(name = "shiori-worker", version)]
 pub struct Cli {
@@ -38,7 +38,7 @@ enum Command {
     /// Evaluate an emotion model
     #[command(subcommand)]
     Emotion(emotion::Command),
-    /// Detect the emotions of lines or of a TipTap document on standard input
+    /// Detect the emotions of the lines, or of a TipTap document, on standard input
     Tag(tag::Arguments),
     /// Write the reflection on a week
     Summarize(summarize::Arguments),
@@ -47,7 +47,7 @@ enum Command {
 /// The choice of a command's emotion model.
 #[derive(Debug, Args)]
 struct Engine {
-    /// The emotion model: linear, lexicon, or bert:DIRECTORY [default: as the settings say]
+    /// The emotion model: linear, lexicon, or bert:DIRECTORY [default: from the settings]
     #[arg(long)]
     engine: Option<EmotionEngine>,
 }
@@ -69,7 +69,7 @@ impl Cli {
         if let Some(path) = self.config {
             settings = settings.or(Settings::from_file(path)?);
         }
-        // The output of a command is its result, so its log has only warnings.
+        // A command prints its result, so by default it logs only warnings.
         let log = settings.log.as_deref().or(self.command.as_ref().map(|_| "warn"));
         process::start_log(log)?;
         match self.command {
@@ -88,7 +88,7 @@ async fn run_worker(settings: Settings) -> Result<(), Box<dyn Error>> {
     let mut worker = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("worker started");
     tokio::select! {
-        // It ends by itself only with an error.
+        // Without a signal, the worker ends only with an error.
         ended = &mut worker => ended??,
         () = stop => {
             tracing::info!("stopping");

@@ -16,7 +16,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The diaries: a JSON array of {"date": "YYYYMMDD", "title": …, "content": a TipTap document}
+    /// File with the diaries: a JSON array of {"date": "YYYYMMDD", "title": …, "content": a TipTap document}
     file: PathBuf,
     #[command(flatten)]
     engine: Engine,
@@ -33,7 +33,7 @@ struct Diary {
     content: Document,
 }
 
-/// What is printed as JSON.
+/// The JSON output.
 #[derive(Serialize)]
 struct Summary {
     reflection: String,
@@ -65,7 +65,7 @@ impl Arguments {
     fn days(&self) -> Result<Vec<ClaimedDay>, Box<dyn Error>> {
         let file = self.file.display();
         let text = fs::read_to_string(&self.file).map_err(|error| format!("{file}: {error}"))?;
-        // The error itself may quote the diary.
+        // The error of serde may quote the diary, so only its position is shown.
         let mut diaries: Vec<Diary> = serde_json::from_str(&text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
             format!("{file}: line {line}, column {column}: not an array of diaries, each with date, title and content")
@@ -75,7 +75,7 @@ impl Arguments {
         }
         diaries.sort_by_key(|diary| diary.date);
         if let Some([twice, _]) = diaries.array_windows().find(|[a, b]| a.date == b.date) {
-            return Err(format!("{file}: two diaries are for {}", twice.date).into());
+            return Err(format!("{file}: two diaries have the date {}", twice.date).into());
         }
         let day = |diary: Diary| ClaimedDay {
             date: diary.date,
@@ -93,7 +93,7 @@ impl Summary {
         let mut out = format!("{}\n\n", self.reflection);
         writeln!(out, "written by {}, emotions by {}\n", self.engine, self.emotion_engine)?;
         for date in &self.truncated {
-            writeln!(out, "{date} was too long; a part of it was left out\n")?;
+            writeln!(out, "{date} was too long and was shortened\n")?;
         }
         for day in &self.emotions {
             let percent = format!("{:.0} %", day.confidence * 100.0);

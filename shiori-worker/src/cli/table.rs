@@ -1,15 +1,15 @@
-//! Text in the columns of a terminal, where a Hangul syllable is as wide as two Latin letters.
+//! Text in terminal columns. A Hangul syllable is as wide as two Latin letters.
 
 use shiori_sdk::Emotion;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The text with spaces after it up to this many columns. Longer text stays as it is.
+/// Pads the text with spaces to this many columns. Longer text is not changed.
 pub(super) fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(text.width())))
 }
 
-/// The text on one line of at most this many columns, with `…` where it was cut. What would steer
-/// the terminal becomes a space.
+/// The text on one line of at most this many columns; truncated text ends with `…`. Control
+/// characters are replaced by spaces.
 pub(super) fn fit(text: &str, columns: usize) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.width() <= columns {
@@ -23,7 +23,7 @@ pub(super) fn fit(text: &str, columns: usize) -> String {
     format!("{}…", cut.collect::<String>().trim_end())
 }
 
-/// Both names of an emotion, as wide as those of any other.
+/// Both names of an emotion, padded to the width of the longest.
 pub(super) fn names(emotion: Emotion) -> String {
     pad(&format!("{emotion} {}", emotion.english()), "행복 happiness".width())
 }

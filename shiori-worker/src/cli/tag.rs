@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// What is printed as JSON.
+/// The JSON output.
 #[derive(Serialize)]
 struct Tagged<'a> {
     engine: &'a str,
@@ -58,14 +58,15 @@ impl Arguments {
 
 impl Tag {
     fn line(&self) -> String {
-        /// Columns of the text, so that the line fits into a terminal of 80.
+        /// Width of the text, so that a line fits into 80 columns.
         const COLUMNS: usize = 57;
         let percent = format!("{:.0} %", self.confidence * 100.0);
         format!("{}  {percent:>5}  {}\n", names(self.label), fit(&self.text, COLUMNS))
     }
 }
 
-/// The blocks of a document, which begins with `{`, or the lines of anything else; none is blank.
+/// The blocks of a document, if the input begins with `{`, otherwise the lines. Blank ones are
+/// omitted.
 fn texts(input: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let texts = if input.trim_start().starts_with('{') {
         Document::from_json(input.trim())?.block_texts()

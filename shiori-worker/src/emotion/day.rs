@@ -2,9 +2,9 @@ use shiori_sdk::{Date, DayEmotion, Distribution, Emotion};
 
 use super::Judgement;
 
-/// The emotion of a day, from the judgements of its texts: the mean of their distributions,
-/// each weighed by its evidence. Without any evidence it is [`Distribution::UNIFORM`] and
-/// [`Emotion::Neutral`]. The confidence is the probability of the label.
+/// The emotion of a day from the judgements of its texts: the mean of their distributions, weighted
+/// by evidence. Without any evidence it is [`Distribution::UNIFORM`] and [`Emotion::Neutral`]. The
+/// confidence is the probability of the label.
 ///
 /// Evidence that is negative or not finite counts as 0.
 pub fn day_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
@@ -26,13 +26,12 @@ pub fn day_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
     DayEmotion { date, label, confidence: distribution.probability(label), distribution }
 }
 
-/// The emotion of a day, from the judgements of its texts: the one that most of them have, and the
-/// mean of their distributions. Of emotions that equally many have it is the one that is the more
-/// likely in the mean. The confidence is the probability of the label in the mean, where another
-/// may be higher.
+/// The emotion of a day from the judgements of its texts: the most frequent label, and the mean of
+/// their distributions. In a tie, the label with the higher probability in the mean is chosen. The
+/// confidence is the probability of the label in the mean; another emotion may have a higher one.
 ///
-/// Texts without evidence do not count. Without any other it is [`Distribution::UNIFORM`] and
-/// [`Emotion::Neutral`].
+/// Texts without evidence do not count. If no text has evidence, the result is
+/// [`Distribution::UNIFORM`] and [`Emotion::Neutral`].
 pub fn majority_emotion(date: Date, judgements: &[Judgement]) -> DayEmotion {
     let counted = judgements.iter().filter(|judgement| judgement.evidence > 0.0);
     let distributions: Vec<_> = counted.map(|judgement| judgement.distribution).collect();
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn no_evidence_is_neutral() {
+    fn a_day_without_evidence_is_neutral() {
         for judgements in [vec![], vec![sure(Emotion::Fear, 0.0)], vec![sure(Emotion::Fear, -1.0)]]
         {
             let day = day_emotion(date(), &judgements);
@@ -77,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn evidence_weighs() {
+    fn texts_are_weighted_by_their_evidence() {
         let day = day_emotion(date(), &[sure(Emotion::Fear, 1.0), sure(Emotion::Happiness, 3.0)]);
         assert_eq!(day.label, Emotion::Happiness);
         assert!((day.confidence - 0.75).abs() < 1e-9);
         assert!((day.distribution.probability(Emotion::Fear) - 0.25).abs() < 1e-9);
     }
 
-    fn torn(probabilities: [(Emotion, f64); 2]) -> Judgement {
+    fn mixed(probabilities: [(Emotion, f64); 2]) -> Judgement {
         let mut weights = [0.0; 7];
         for (emotion, p) in probabilities {
             weights[emotion.index()] = p;
@@ -93,24 +92,24 @@ mod tests {
     }
 
     #[test]
-    fn the_majority_names_the_day_even_where_the_mean_would_not() {
+    fn the_label_is_the_majority_even_if_the_mean_differs() {
         use Emotion::{Anger, Happiness, Sadness};
-        let mild = torn([(Sadness, 0.6), (Happiness, 0.4)]);
+        let mild = mixed([(Sadness, 0.6), (Happiness, 0.4)]);
         let day = majority_emotion(date(), &[mild, sure(Happiness, 1.0), mild]);
         assert_eq!(day.label, Sadness);
         assert_eq!(day.distribution.label(), Happiness);
         assert!((day.confidence - 0.4).abs() < 1e-9);
 
-        // A tie is decided by the mean, in which emotions without a vote are not candidates.
-        let hidden = |emotion| torn([(emotion, 0.51), (Anger, 0.49)]);
-        let tie = [hidden(Sadness), hidden(Happiness), torn([(Sadness, 0.6), (Anger, 0.4)])];
+        // A tie is decided by the mean; emotions that are no text's label are not candidates.
+        let hidden = |emotion| mixed([(emotion, 0.51), (Anger, 0.49)]);
+        let tie = [hidden(Sadness), hidden(Happiness), mixed([(Sadness, 0.6), (Anger, 0.4)])];
         assert_eq!(majority_emotion(date(), &tie).label, Sadness);
-        let tie = [hidden(Sadness), torn([(Happiness, 0.6), (Anger, 0.4)])];
+        let tie = [hidden(Sadness), mixed([(Happiness, 0.6), (Anger, 0.4)])];
         assert_eq!(majority_emotion(date(), &tie).label, Happiness);
     }
 
     #[test]
-    fn texts_without_evidence_have_no_vote() {
+    fn texts_without_evidence_do_not_count() {
         let blank = Judgement { distribution: Distribution::UNIFORM, evidence: 0.0 };
         let day = majority_emotion(date(), &[blank, blank, sure(Emotion::Fear, 1.0)]);
         assert_eq!((day.label, day.confidence), (Emotion::Fear, 1.0));
@@ -129,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_evidence_makes_a_day(judgements: Vec<([f64; 7], f64)>) {
+        fn any_evidence_yields_a_valid_day(judgements: Vec<([f64; 7], f64)>) {
             let judgements: Vec<Judgement> = judgements
                 .into_iter()
                 .map(|(w, evidence)| Judgement { distribution: Distribution::from_weights(w), evidence })
@@ -142,7 +141,7 @@ mod tests {
         }
 
         #[test]
-        fn a_day_lies_between_its_texts_in_any_order(mut judgements in prop::collection::vec(judgement(), 1..8)) {
+        fn a_day_is_between_its_texts_and_independent_of_their_order(mut judgements in prop::collection::vec(judgement(), 1..8)) {
             let day = day_emotion(date(), &judgements);
             for emotion in Emotion::ALL {
                 let each = judgements.iter().filter(|j| j.evidence > 0.0).map(|j| j.distribution.probability(emotion));

@@ -4,11 +4,11 @@ use shiori_sdk::Emotion;
 
 use super::{EmotionModel, LexiconModel, LinearModel};
 
-/// The checkpoint of the name `bert`.
+/// The checkpoint that `bert` selects.
 const DEFAULT_CHECKPOINT: &str = "dlckdfuf141/korean-emotion-kluebert-v2";
 
-/// The choice of an emotion model, by its name in settings and commands: `linear`, `lexicon`, or
-/// `bert:` and the directory of a checkpoint or its id on the Hugging Face hub. `bert` alone is
+/// An emotion model, by its name in settings and commands: `linear`, `lexicon`, or `bert:` followed
+/// by a checkpoint's directory or id on the Hugging Face hub. `bert` alone selects
 /// `dlckdfuf141/korean-emotion-kluebert-v2`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -18,7 +18,8 @@ pub enum EmotionEngine {
     /// The built-in [`LinearModel`].
     #[default]
     Linear,
-    /// A BERT checkpoint: a directory, or else an id on the hub. Requires the feature `bert`.
+    /// A BERT checkpoint: a directory if it exists, otherwise an id on the hub. Requires the
+    /// feature `bert`.
     Bert(String),
 }
 
@@ -32,17 +33,17 @@ pub struct EngineOptions {
     pub labels: Option<Vec<Emotion>>,
 }
 
-/// No emotion model has this name.
+/// The name is not that of an emotion model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an emotion model is {}", EmotionEngine::RULE)]
+#[error("an emotion model must be {}", EmotionEngine::RULE)]
 pub struct UnknownEngine;
 
-/// An emotion model cannot be loaded.
+/// An emotion model could not be loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// This build does not include the model.
-    #[error("the emotion model needs the feature {feature}, which this build does not have")]
+    #[error("the emotion model needs the feature {feature}, which is not part of this build")]
     NotBuilt {
         /// The feature of `shiori-worker`.
         feature: &'static str,
@@ -87,7 +88,7 @@ impl EmotionEngine {
     ///
     /// # Errors
     ///
-    /// [`EngineError`] when this build does not include the model, or its checkpoint is not usable.
+    /// [`EngineError`] if this build does not include the model, or its checkpoint is not usable.
     pub async fn open(self, options: EngineOptions) -> Result<Arc<dyn EmotionModel>, EngineError> {
         match self {
             Self::Lexicon => Ok(Arc::new(LexiconModel::new())),
@@ -128,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip() {
+    fn names_are_parsed_and_formatted() {
         let bert = |checkpoint: &str| Ok(EmotionEngine::Bert(checkpoint.to_owned()));
         assert_eq!("lexicon".parse(), Ok(EmotionEngine::Lexicon));
         assert_eq!("linear".parse(), Ok(EmotionEngine::Linear));
@@ -158,16 +159,16 @@ mod tests {
 
     #[cfg(feature = "bert")]
     #[tokio::test]
-    async fn a_checkpoint_is_a_directory_or_an_id() {
+    async fn a_checkpoint_is_opened_by_directory_or_id() {
         let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/bert-tiny");
         let labels = Some(vec![Emotion::Fear; 7]);
         let options = EngineOptions { threads: Some(1), labels };
-        let model = EmotionEngine::Bert(dir.to_owned()).open(options).await.expect("it is there");
+        let model = EmotionEngine::Bert(dir.to_owned()).open(options).await.expect("the model");
         assert_eq!(model.engine(), "bert:bert-tiny");
         let judged = model.judge(vec!["행복하다".to_owned()]).await.expect("judges");
         assert_eq!(judged[0].distribution.label(), Emotion::Fear, "all labels have this emotion");
         let error = EmotionEngine::Bert(format!("{dir}/gone")).open(EngineOptions::default()).await;
-        let error = error.expect_err("there is none").to_string();
+        let error = error.expect_err("an error").to_string();
         assert!(error.contains("neither a directory nor an id"), "{error}");
     }
 

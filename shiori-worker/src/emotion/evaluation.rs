@@ -1,4 +1,4 @@
-//! How well a model reads labelled texts.
+//! Evaluation of a model on labelled texts.
 
 use shiori_sdk::Emotion;
 
@@ -19,24 +19,24 @@ pub fn labelled(file: &str) -> Result<Vec<(Emotion, &str)>, UnlabelledLine> {
     texts.collect()
 }
 
-/// A line is not a label, a tab and a text. The message holds nothing of the text.
+/// A line is not a label, a tab and a text. The error contains nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} {reason}")]
 pub struct UnlabelledLine {
-    /// The line, from 1 on.
+    /// The line number, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The reason.
     pub reason: &'static str,
 }
 
-/// How often each emotion was meant and each was given.
+/// A confusion matrix: the number of texts for each label and prediction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evaluation {
     counts: [[u32; EMOTIONS]; EMOTIONS],
 }
 
 impl Evaluation {
-    /// The evaluation of these pairs of the emotion that was meant and the one that was given.
+    /// The evaluation of these pairs of label and prediction.
     pub fn of(pairs: impl IntoIterator<Item = (Emotion, Emotion)>) -> Self {
         let mut evaluation = Self::default();
         for (meant, given) in pairs {
@@ -45,43 +45,43 @@ impl Evaluation {
         evaluation
     }
 
-    /// How many texts meant the one emotion and were given the other.
+    /// The number of texts with this label and this prediction.
     pub fn count(&self, meant: Emotion, given: Emotion) -> u32 {
         self.counts[meant.index()][given.index()]
     }
 
-    /// How many texts meant an emotion.
+    /// The number of texts with this label.
     pub fn meant(&self, emotion: Emotion) -> u32 {
         self.counts[emotion.index()].iter().sum()
     }
 
-    /// How many texts were given an emotion.
+    /// The number of texts with this prediction.
     pub fn given(&self, emotion: Emotion) -> u32 {
         self.counts.iter().map(|row| row[emotion.index()]).sum()
     }
 
-    /// The share of all texts that were given what was meant; 0 without any text.
+    /// The share of texts whose prediction is the label; 0 without texts.
     pub fn accuracy(&self) -> f64 {
         let right = Emotion::ALL.iter().map(|e| self.count(*e, *e)).sum();
         share(right, self.counts.as_flattened().iter().sum())
     }
 
-    /// The share of the texts given an emotion that meant it; 0 where none was given it.
+    /// The share of the texts with this prediction that have this label; 0 if there are none.
     pub fn precision(&self, emotion: Emotion) -> f64 {
         share(self.count(emotion, emotion), self.given(emotion))
     }
 
-    /// The share of the texts that meant an emotion that were given it; 0 where none meant it.
+    /// The share of the texts with this label that have this prediction; 0 if there are none.
     pub fn recall(&self, emotion: Emotion) -> f64 {
         share(self.count(emotion, emotion), self.meant(emotion))
     }
 
-    /// The harmonic mean of precision and recall; 0 where both are.
+    /// The harmonic mean of precision and recall; 0 if both are 0.
     pub fn f1(&self, emotion: Emotion) -> f64 {
         share(2 * self.count(emotion, emotion), self.meant(emotion) + self.given(emotion))
     }
 
-    /// The mean F1 of the emotions that were meant or given.
+    /// The mean F1 of all emotions that occur as label or prediction.
     pub fn macro_f1(&self) -> f64 {
         let met = |e: &Emotion| self.meant(*e) + self.given(*e) > 0;
         let count = Emotion::ALL.iter().filter(|e| met(e)).count().max(1);
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_labels_and_texts() {
+    fn labelled_lines_are_parsed_and_others_rejected() {
         let file = "행복\t좋다\nfear\t무섭다\t정말\r\n중립\t\n";
         let texts =
             [(Emotion::Happiness, "좋다"), (Emotion::Fear, "무섭다\t정말"), (Emotion::Neutral, "")];

@@ -29,7 +29,7 @@ pub trait EmotionModel: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`EmotionError`] when the model fails.
+    /// [`EmotionError`] if the model fails.
     async fn judge(&self, texts: Vec<String>) -> Result<Vec<Judgement>, EmotionError>;
 
     /// The emotion of a day, from the judgements of its texts. Default: [`day_emotion`].

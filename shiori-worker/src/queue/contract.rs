@@ -1,5 +1,5 @@
-//! The contract of [`JobQueue`], as a test suite for every implementation. Each test gets an empty
-//! queue of its own and a clock that it may advance.
+//! The contract of [`JobQueue`], as a test suite for every implementation. Each test receives its
+//! own empty queue and a clock that it can advance.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -15,11 +15,11 @@ type Queue = Arc<dyn JobQueue>;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn take(queue: &Queue) -> SummaryId {
-    timeout(TIMEOUT, queue.take()).await.expect("a hint is due").expect("the queue answers")
+    timeout(TIMEOUT, queue.take()).await.expect("a hint is due").expect("the queue is available")
 }
 
 async fn depth(queue: &Queue) -> usize {
-    queue.depth().await.expect("the queue answers")
+    queue.depth().await.expect("the queue is available")
 }
 
 pub(crate) async fn a_hint_is_taken_once(queue: Queue, clock: ManualClock) {
@@ -39,7 +39,7 @@ pub(crate) async fn offering_is_idempotent(queue: Queue, clock: ManualClock) {
     take(&queue).await;
     assert_eq!(depth(&queue).await, 0);
     queue.offer(offered, clock.now()).await.expect("offered");
-    assert_eq!(take(&queue).await, offered, "after it was taken it can be offered again");
+    assert_eq!(take(&queue).await, offered, "a taken hint can be offered again");
 }
 
 pub(crate) async fn offering_again_does_not_change_the_due_time(queue: Queue, clock: ManualClock) {
@@ -62,7 +62,7 @@ pub(crate) async fn hints_are_taken_in_the_order_of_their_due_times(
     queue.offer(now, clock.now()).await.expect("offered");
     assert_eq!(take(&queue).await, now);
     assert!(timeout(Duration::from_millis(500), queue.take()).await.is_err(), "none is due");
-    assert_eq!(depth(&queue).await, 2, "a cancelled take took nothing");
+    assert_eq!(depth(&queue).await, 2, "a cancelled take removes nothing");
     clock.advance(Duration::from_secs(60));
     assert_eq!(take(&queue).await, soon);
     assert_eq!(take(&queue).await, later);

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::{JobQueue, QueueError};
 use crate::Clock;
 
-/// How often `take` reads the clock again, which may be a [`ManualClock`](crate::ManualClock).
+/// How often `take` reads the clock again, because it may be a [`ManualClock`](crate::ManualClock).
 const RECHECK: Duration = Duration::from_millis(200);
 
 /// A queue in memory. Hints that are lost when the process ends are offered again by the dispatcher.
@@ -36,7 +36,7 @@ impl InProcessQueue {
         Self { capacity, clock, waiting: Mutex::default(), offered: Notify::new() }
     }
 
-    /// The earliest hint if it is due, else how long to wait before the next attempt.
+    /// Removes the earliest hint if it is due; otherwise returns how long to wait.
     fn pop(&self) -> Result<SummaryId, Duration> {
         let now = self.clock.now();
         let mut waiting = self.lock();
@@ -76,7 +76,7 @@ impl JobQueue for InProcessQueue {
         loop {
             match self.pop() {
                 Ok(id) => {
-                    // One notification may stand for several offers: wake the next taker.
+                    // One notification may represent several offers, so wake the next taker.
                     self.offered.notify_one();
                     return Ok(id);
                 }
@@ -110,7 +110,7 @@ mod tests {
     crate::queue::contract::queue_contract!(async { open() });
 
     #[tokio::test]
-    async fn a_full_queue_refuses_hints_and_loses_none() {
+    async fn a_full_queue_rejects_new_hints_and_keeps_the_others() {
         let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let queue = InProcessQueue::new(1, Arc::new(clock));
         let (first, second) = (SummaryId::new(), SummaryId::new());

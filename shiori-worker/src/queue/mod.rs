@@ -20,25 +20,25 @@ pub const QUEUE_NAME: &str = "queue";
 /// claim returns everything else.
 ///
 /// The queue is not authoritative. A lost hint is offered again by the server's dispatcher, and a
-/// duplicate is harmless, because the second claim is refused.
+/// duplicate is harmless, because the second claim is rejected.
 #[async_trait]
 pub trait JobQueue: Send + Sync + std::fmt::Debug {
-    /// Adds a hint that can be taken from `due` on, by the queue's clock. Idempotent: a hint for the same summary that is
-    /// already in the queue stays unchanged.
+    /// Adds a hint that can be taken when it is `due`, by the queue's clock. Idempotent: if the
+    /// queue already has a hint for the summary, nothing changes.
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue is unavailable or full. The dispatcher offers the hint again.
+    /// [`QueueError`] if the queue is unavailable or full. The dispatcher offers the hint again.
     async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError>;
 
     /// Waits for a hint that is due and removes it. Cancelling the future loses at most one hint.
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue is unavailable; retry after a pause.
+    /// [`QueueError`] if the queue is unavailable; retry after a pause.
     async fn take(&self) -> Result<SummaryId, QueueError>;
 
-    /// The current time of the queue's clock, which due times refer to. Default: the system's.
+    /// The current time of the queue's clock, which due times refer to. Default: the system clock.
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
@@ -47,7 +47,7 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`QueueError`] when the queue is unavailable.
+    /// [`QueueError`] if the queue is unavailable.
     async fn depth(&self) -> Result<usize, QueueError>;
 }
 

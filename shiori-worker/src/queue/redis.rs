@@ -17,34 +17,34 @@ use crate::{
 /// How long `BZPOPMIN` blocks before the clock is read again.
 const BLOCK: Duration = Duration::from_secs(2);
 
-/// How much longer than [`BLOCK`] a response may take before the connection is considered lost.
+/// A response may take this much longer than [`BLOCK`] before the connection is considered lost.
 const BLOCK_MARGIN: Duration = Duration::from_secs(3);
 
 /// How often the queue is read again while its earliest hint is not due yet.
 const RECHECK: Duration = Duration::from_millis(200);
 
-/// A queue in Redis, shared by any number of servers and workers: a sorted set of summary ids, scored
-/// by their due time in milliseconds. It may be flushed at any moment; the servers' dispatchers fill
-/// it again.
+/// A queue in Redis, shared by any number of servers and workers: a sorted set of summary ids,
+/// scored by their due time in milliseconds. It may be flushed at any time; the servers'
+/// dispatchers fill it again.
 pub struct RedisQueue {
     redis: Redis,
     key: String,
     clock: Arc<dyn Clock>,
-    /// The same clock, if this queue measures it.
+    /// The clock, if this queue measures it.
     measured: Option<Arc<MeasuredClock>>,
     /// The connection for blocking commands, which delay all later commands on their connection.
     blocking: Mutex<Option<Connection>>,
 }
 
 impl RedisQueue {
-    /// The queue of this name with this clock, which all its servers and workers must agree on. No
-    /// connection is made yet.
+    /// The queue of this name with this clock, which all servers and workers of the queue must
+    /// share. No connection is made yet.
     pub fn new(redis: Redis, name: &str, clock: Arc<dyn Clock>) -> Self {
         Self { key: redis.key(name), redis, clock, measured: None, blocking: Mutex::new(None) }
     }
 
-    /// The queue of this name with the clock of this Redis, which the queue measures while hints are
-    /// taken. No connection is made yet.
+    /// The queue of this name with the clock of Redis, which it measures while hints are taken. No
+    /// connection is made yet.
     pub fn with_redis_clock(redis: Redis, name: &str) -> Self {
         let clock = Arc::new(MeasuredClock::new(Arc::new(RedisTime::new(redis.clone(), name))));
         Self { measured: Some(clock.clone()), ..Self::new(redis, name, clock) }
@@ -86,14 +86,14 @@ impl JobQueue for RedisQueue {
 
     async fn take(&self) -> Result<SummaryId, QueueError> {
         // While `pop` runs, the future owns the connection. Cancelling it closes the connection, so
-        // that Redis does not pop a later hint for a client that no longer waits.
+        // that Redis does not pop a later hint for a client that has stopped waiting.
         let mut blocking = self.blocking.lock().await;
         loop {
             if let Some(clock) = &self.measured {
                 clock.refresh().await;
             }
-            // A hint that is not due stays in the queue: popped and added again, it would be lost
-            // if the process is killed in between.
+            // A hint that is not due is not popped: if it were added again later and the process
+            // was killed in between, it would be lost.
             if let Some(wait) = self.next_due().await?.filter(|wait| !wait.is_zero()) {
                 sleep(wait.min(RECHECK)).await;
                 continue;
@@ -159,7 +159,7 @@ mod tests {
     /// Redis must not deliver a hint to a client that has stopped waiting.
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn a_cancelled_take_takes_no_later_hint() {
+    async fn a_cancelled_take_does_not_remove_a_later_hint() {
         let (queue, clock) = open();
         for _ in 0..20 {
             let waited = timeout(Duration::from_millis(20), queue.take()).await;
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(queue.take().await.expect("taken"), id);
     }
 
-    /// Two processes whose own clocks differ take hints at the same time, that of Redis.
+    /// Due times are compared with the clock of Redis, even if the local clock differs.
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
     async fn the_clock_of_redis_is_measured() {

@@ -1,4 +1,4 @@
-//! The language of a week, as far as its script shows it.
+//! Detects the language of a week by its script.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -47,19 +47,19 @@ const OTHER_SCRIPTS: [(std::ops::RangeInclusive<char>, &str); 22] = [
     ('\u{1780}'..='\u{17ff}', "Khmer"),
 ];
 
-/// How much text a syllable or an ideograph carries, in letters.
+/// The number of letters that a syllable or an ideograph counts as.
 const LETTERS_PER_SYLLABLE: usize = 2;
 
 impl Language {
-    /// The language of the script that most of the texts are written in, after NFC, which composes
-    /// Hangul syllables and letters with accents. Korean for texts without letters.
+    /// The language of the most frequent script, after NFC, which composes Hangul syllables and
+    /// letters with accents. Korean for texts without letters.
     pub(super) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut hangul, mut kana, mut han, mut latin) = (0_usize, 0_usize, 0_usize, 0_usize);
         let mut others = [0_usize; OTHER_SCRIPTS.len()];
         for c in texts.into_iter().flat_map(UnicodeNormalization::nfc) {
             match c {
                 '가'..='힣' => hangul += LETTERS_PER_SYLLABLE,
-                // Jamo that form no syllable, as in ㅋㅋ and in old texts.
+                // Jamo outside syllables, as in ㅋㅋ and in old texts.
                 '\u{1100}'..='\u{11ff}'
                 | '\u{3131}'..='\u{318e}'
                 | '\u{a960}'..='\u{a97c}'
@@ -85,7 +85,8 @@ impl Language {
                 }
             }
         }
-        // Korean uses Han characters, too; Japanese does so in every sentence, and among Kana.
+        // Korean text may contain Han characters. Japanese text mixes them with Kana in every
+        // sentence.
         let is_japanese = kana * 10 >= kana + han;
         let east_asian = if is_japanese && kana > 0 { Self::Japanese } else { Self::Chinese };
         let mut counts =
@@ -99,13 +100,12 @@ impl Language {
                 .sum();
             counts.push((if others[nth] > 0 { count } else { 0 }, Self::Other(name)));
         }
-        // Of equal counts the first.
+        // In a tie, the first.
         let most = counts.iter().rev().max_by_key(|(count, _)| *count);
         most.map_or(Self::Korean, |(_, language)| *language)
     }
 
-    /// The language of the built-in texts for a diary in this language: English where there are none
-    /// in its own.
+    /// The language of the built-in texts for a diary in this language. English if it has none.
     pub(super) fn wording(self) -> Wording {
         match self {
             Self::Korean => Wording::Korean,
@@ -113,7 +113,7 @@ impl Language {
         }
     }
 
-    /// What to call the language, in an English prompt.
+    /// The name of the language in an English prompt.
     #[cfg(feature = "openai")]
     pub(super) fn in_english(self) -> String {
         match self {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_script_shows_the_language() {
+    fn the_language_follows_from_the_script() {
         for (text, language) in [
             ("오늘은 river를 따라 걸었다.", Language::Korean),
             ("ㅋㅋㅋㅋ ok", Language::Korean),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_korean_and_english_have_wordings_of_their_own() {
+    fn languages_other_than_korean_use_the_english_wording() {
         assert_eq!(of("오늘").wording(), Wording::Korean);
         for text in ["today", "今日は", "今天", "сегодня"] {
             assert_eq!(of(text).wording(), Wording::English, "{text}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     proptest! {
-        /// The language does not depend on the normalisation form.
+        /// The language does not depend on the normal form.
         #[test]
         fn decomposed_text_has_the_same_language(
             text in "[가-힣a-zA-Zé-ü ぁ-ゖがぎぐー一-龥а-я]{0,60}",

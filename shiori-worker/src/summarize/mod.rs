@@ -25,7 +25,7 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     /// The name and version of the summariser, e.g. `extractive/1`.
     fn engine(&self) -> &str;
 
-    /// Whether requests would be sent now. Default [`Availability::Ready`].
+    /// Whether a request would be sent now. Default [`Availability::Ready`].
     fn availability(&self) -> Availability {
         Availability::Ready
     }
@@ -35,7 +35,7 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`SummarizeError`], which says whether another attempt may succeed.
+    /// [`SummarizeError`], which contains whether another attempt may succeed.
     async fn summarize(
         &self,
         week: WeekText,
@@ -50,7 +50,7 @@ pub enum Availability {
     Ready,
     /// The model kept failing; one request is sent to find out whether it has recovered.
     Probe,
-    /// The model keeps failing; requests fail without being sent, for about this long.
+    /// The model keeps failing; requests fail without being sent for about this long.
     Suspended(Duration),
 }
 
@@ -125,7 +125,7 @@ pub struct SummarizeError {
     pub message: String,
     /// Whether another attempt may succeed.
     pub retryable: bool,
-    /// How long the provider asks to wait before the next attempt.
+    /// The provider's `Retry-After`: the time to wait before the next attempt.
     pub retry_after: Option<Duration>,
     /// Whether the attempt counts towards the server's maximum. It does not if the model was not
     /// reached, or rejected the request because of its rate limit.

@@ -1,5 +1,5 @@
-//! A fake of the server's internal API: it grants every claim, records all requests, and fails when a
-//! test asks for it.
+//! A fake of the server's internal API. It grants every claim and records all requests. Tests
+//! inject failures.
 
 use std::{
     sync::{Arc, Mutex},
@@ -71,7 +71,7 @@ impl FakeServerApi {
         ServerApi::new(&self.server.uri(), "service-token").unwrap()
     }
 
-    /// Answers the next `times` requests to the route with this response. They are still recorded.
+    /// Returns this response to the next `times` requests to the route. They are still recorded.
     pub fn fail(&self, route: &'static str, times: u32, response: ResponseTemplate) {
         self.responder.state.lock().unwrap().faults.push(Fault { route, times, response });
     }
@@ -81,7 +81,7 @@ impl FakeServerApi {
         self.responder.state.lock().unwrap().is_last = true;
     }
 
-    /// Answers claims as a server does that counts every attempt.
+    /// Responds to claims like a server that counts every attempt.
     pub fn set_older(&self) {
         self.responder.state.lock().unwrap().is_older = true;
     }

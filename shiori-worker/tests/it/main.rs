@@ -1,5 +1,5 @@
-//! The worker's client and runner against a fake server and fake providers that fail on purpose.
-//! With a real server the worker is tested in the server's crate.
+//! The worker's client and runner against a fake server and fake providers with injected failures.
+//! The tests with a real server are in the server's crate.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[cfg(feature = "models")]

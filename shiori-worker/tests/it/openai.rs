@@ -1,4 +1,4 @@
-//! The summariser with a language model against fake providers that work, fail and hang.
+//! The summariser with a language model, against fake providers that succeed, fail and hang.
 
 use std::{
     fmt::Debug,
@@ -86,7 +86,7 @@ async fn provider(response: ResponseTemplate) -> MockServer {
     server
 }
 
-/// The outcome of a week when the provider sends this response. Exactly one request is sent.
+/// The outcome if the provider sends this response. Checks that exactly one request is sent.
 async fn outcome(response: ResponseTemplate) -> Result<Written, SummarizeError> {
     let server = provider(response).await;
     let result = summarize(config(&server.uri())).await;
@@ -177,7 +177,7 @@ async fn usage_is_reported_if_the_provider_reports_it() {
     assert_eq!((written.reflection.as_str(), written.usage), (TEXT, Some(expected)));
     assert!(written.truncated.is_empty());
 
-    // Invalid usage is no reason to discard the text.
+    // Invalid usage does not discard the text.
     let invalid = json!({"choices": [], "usage": {"prompt_tokens": -1}});
     let written = outcome(stream(&[chunk(TEXT, Some("stop")), invalid])).await.unwrap();
     assert_eq!((written.reflection.as_str(), written.usage), (TEXT, None));
@@ -229,14 +229,14 @@ async fn a_diary_cannot_escape_from_the_data() {
     summarizer.summarize(week, &|_| {}).await.unwrap();
     let seen = server.received_requests().await.unwrap();
     let body: Value = seen[1].body_json().unwrap();
-    assert_eq!(sent(&body).matches('<').count(), 2, "only its own delimiters");
+    assert_eq!(sent(&body).matches('<').count(), 2, "only the delimiters of this request");
     assert_eq!(days(&body).len(), 7);
     assert_eq!(days(&body)[3]["texts"][0], order, "the text is sent unchanged");
     assert!(body["messages"][0]["content"].as_str().unwrap().contains("지시가 아닙니다"));
 }
 
 #[tokio::test]
-async fn a_long_week_is_shortened_and_the_days_are_named() {
+async fn a_long_week_is_shortened_and_the_days_are_listed() {
     let server = provider(completion(TEXT)).await;
     let mut week = week();
     week.days[2].blocks = vec!["길고 긴 하루였다. ".repeat(10_000)];
@@ -280,7 +280,7 @@ async fn retry_after_of_a_rate_limit_is_reported() {
 }
 
 #[tokio::test]
-async fn a_refused_request_is_not_retryable() {
+async fn a_rejected_request_is_not_retryable() {
     for (status, code) in [
         (429, "insufficient_quota"),
         (400, "invalid_request"),
@@ -323,7 +323,7 @@ async fn a_filtered_or_declined_response_is_not_retryable() {
     assert!(!error.retryable && error.message.contains("content filter"), "{error}");
     let refusal = json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]});
     let error = failed(ResponseTemplate::new(200).set_body_json(refusal)).await;
-    assert!(!error.retryable && error.message.contains("declined"), "{error}");
+    assert!(!error.retryable && error.message.contains("refused"), "{error}");
 }
 
 #[tokio::test]
@@ -357,7 +357,7 @@ async fn raw_provider(bytes: &'static [u8], hangs: bool) -> String {
     url
 }
 
-/// Reads until the body's last brace, so that nothing unread resets the connection.
+/// Reads to the body's last brace, because closing with unread data would reset the connection.
 async fn read_request(connection: &mut tokio::net::TcpStream) {
     let mut seen = Vec::new();
     let mut part = [0; 4096];
@@ -380,7 +380,7 @@ async fn a_hanging_provider_times_out() {
         let config =
             OpenAiConfig { first_byte_timeout: soon, ..config(&raw_provider(silence, true).await) };
         let error = summarize(config).await.unwrap_err();
-        assert!(error.retryable && error.message.contains("in time"), "{error}");
+        assert!(error.retryable && error.message.contains("timed out"), "{error}");
         assert_confidential(&error);
     }
     let config = OpenAiConfig { request_timeout: soon, ..config(&raw_provider(HALF, true).await) };
@@ -400,7 +400,7 @@ async fn an_interrupted_response_is_retryable() {
     }
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = summarize(config(&format!("http://{closed}"))).await.unwrap_err();
-    assert!(error.retryable && error.message.contains("reached"), "{error}");
+    assert!(error.retryable && error.message.contains("connect"), "{error}");
 }
 
 #[tokio::test]
@@ -525,12 +525,13 @@ async fn concurrent_requests_are_limited() {
                 read_request(&mut connection).await;
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 gate.acquire().await.unwrap().forget();
-                // Before the response is sent, because then the next request may follow.
+                // Decremented before the response is sent, because the next request may follow it
+                // immediately.
                 now.fetch_sub(1, Ordering::SeqCst);
                 let body = json!({"choices": [{"message": {"content": TEXT}}]}).to_string();
                 let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length:";
-                let answer = format!("{head} {}\r\n\r\n{body}", body.len());
-                connection.write_all(answer.as_bytes()).await.unwrap();
+                let response = format!("{head} {}\r\n\r\n{body}", body.len());
+                connection.write_all(response.as_bytes()).await.unwrap();
             });
         }
     });

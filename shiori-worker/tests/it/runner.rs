@@ -162,7 +162,7 @@ fn without_drain() -> WorkerConfig {
 fn failure(retryable: bool) -> Outcome {
     Err(SummarizeError {
         kind: FailureKind::ModelUnavailable,
-        message: "no answer".to_owned(),
+        message: "no response".to_owned(),
         retryable,
         retry_after: None,
         costs_attempt: true,
@@ -192,7 +192,7 @@ async fn the_fallback_is_used_after_a_permanent_failure_or_the_last_attempt_only
     worker.stop().await;
     let result = server.results().remove(0);
     assert_eq!(result.engine, Pipeline::builtin().summarizer.engine());
-    assert!(result.reflection.contains("강가"), "of the week's own text");
+    assert!(result.reflection.contains("강가"), "the reflection quotes the week");
     assert!(server.failures().is_empty());
 }
 
@@ -201,7 +201,7 @@ async fn failed_heartbeats_are_retried_while_the_lease_lasts() {
     let server = FakeServerApi::start(Duration::from_secs(3)).await;
     let model = GatedSummarizer::closed();
     let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
-    // At the regular interval, a third of the lease, four of them would not fit into it.
+    // At the regular interval of a third of the lease, four failures would exceed the lease.
     server.fail(HEARTBEAT, 4, error_response(503, "unavailable"));
     let id = worker.offer().await;
     wait_until("the fifth heartbeat succeeds, and another follows", || server.heartbeats() >= 6)
@@ -310,7 +310,7 @@ async fn submitting_a_result_is_retried_under_the_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_result_is_reported_as_a_failure() {
+async fn a_rejected_result_is_reported_as_a_failure() {
     let server = FakeServerApi::start(LONG).await;
     let model = GatedSummarizer::with(1, SUCCEEDS);
     let worker = RunningWorker::start(&server, &model, without_drain());
@@ -339,7 +339,7 @@ async fn a_result_under_a_lost_lease_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_of_the_summariser_is_reported_with_its_details() {
+async fn a_summariser_failure_is_reported_with_its_details() {
     let server = FakeServerApi::start(LONG).await;
     let model = GatedSummarizer::with(1, || {
         Err(SummarizeError {
@@ -361,8 +361,8 @@ async fn a_failure_of_the_summariser_is_reported_with_its_details() {
     assert!(!failure.costs_attempt);
 }
 
-/// A claim that fails for the worker's reasons must not cost the hint, and a long `Retry-After` must
-/// neither block a slot of the worker nor overflow a deadline.
+/// A failed claim must not lose the hint, and a long `Retry-After` must neither block a slot of the
+/// worker nor overflow a deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_hint_of_a_failed_claim_is_offered_again() {
     let server = FakeServerApi::start(LONG).await;
@@ -386,7 +386,7 @@ async fn the_hint_of_a_failed_claim_is_offered_again() {
     assert_eq!((submitted, server.claims()), (offered, 7));
 }
 
-/// A worker whose server does not respond leaves the hints to others.
+/// A worker whose server does not respond leaves the hints to other workers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_a_server_takes_no_hint() {
     let server = FakeServerApi::start(LONG).await;
@@ -401,9 +401,9 @@ async fn a_worker_without_a_server_takes_no_hint() {
     worker.stop().await;
 }
 
-/// A refused token ends the worker with an error: at the start, and when it has changed since.
+/// A rejected token ends the worker with an error, both at the start and later.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_token_stops_the_worker() {
+async fn a_rejected_token_stops_the_worker() {
     for route in ["check", CLAIM] {
         for response in [error_response(401, "unauthorized"), ResponseTemplate::new(403)] {
             let server = FakeServerApi::start(LONG).await;
@@ -411,15 +411,15 @@ async fn a_refused_token_stops_the_worker() {
             let model = GatedSummarizer::with(1, SUCCEEDS);
             let worker = RunningWorker::start(&server, &model, without_drain());
             worker.offer().await;
-            let ended = tokio::time::timeout(LONG, worker.running).await.expect("it ends");
+            let ended = tokio::time::timeout(LONG, worker.running).await.expect("the worker ends");
             let error = ended.unwrap().expect_err(route);
             assert!(error.to_string().contains("SHIORI_INTERNAL_TOKEN"), "{error}");
-            assert_eq!(worker.queue.depth().await.unwrap(), 1, "the hint is left to others");
+            assert_eq!(worker.queue.depth().await.unwrap(), 1, "the hint remains in the queue");
         }
     }
 }
 
-/// A summariser whose availability the test decides.
+/// A summariser whose availability the test sets.
 #[derive(Debug)]
 struct SuspendedSummarizer {
     availability: Mutex<Availability>,
@@ -447,7 +447,7 @@ impl Summarizer for SuspendedSummarizer {
     }
 }
 
-/// While its model is suspended, a worker takes nothing but overdue summaries, and then one probe.
+/// While its model is suspended, a worker takes only overdue summaries and one probe at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_with_a_suspended_model_takes_overdue_summaries_and_a_probe() {
     let server = FakeServerApi::start(LONG).await;
@@ -485,9 +485,9 @@ async fn a_worker_with_a_suspended_model_takes_overdue_summaries_and_a_probe() {
     worker.stop().await;
 }
 
-/// A server that counts every attempt gets every attempt.
+/// A server that counts every attempt receives every attempt.
 #[tokio::test(flavor = "multi_thread")]
-async fn at_an_older_server_a_suspended_model_keeps_no_summary_waiting() {
+async fn with_an_older_server_a_suspended_model_uses_up_the_attempts() {
     let server = FakeServerApi::start(LONG).await;
     server.fail("overdue", FOREVER, error_response(404, "not_found"));
     server.fail("check", FOREVER, error_response(404, "not_found"));
@@ -584,7 +584,7 @@ async fn a_worker_without_drain_time_releases_running_jobs() {
     }
 }
 
-/// `lease_ms` comes from the server, and must not overflow a deadline.
+/// `lease_ms` comes from the server and must not overflow a deadline.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_longest_lease_is_accepted() {
     let server = FakeServerApi::start(Duration::from_millis(u64::MAX)).await;
@@ -598,7 +598,8 @@ async fn the_longest_lease_is_accepted() {
     assert!(server.failures().is_empty());
 }
 
-/// A server that asks for an endless wait is given up; the worker goes on with other jobs.
+/// An outcome is dropped if the server's `Retry-After` is too long, and the worker continues with
+/// other jobs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_retry_after_of_a_submission_drops_the_outcome() {
     let server = FakeServerApi::start(LONG).await;

@@ -19,7 +19,7 @@ use wiremock::{
 
 const TOKEN: &str = "service-token";
 
-/// The error of a claim that is answered with this response.
+/// The error of a claim with this response.
 async fn claim_error(response: ResponseTemplate) -> ServerApiError {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
@@ -112,7 +112,7 @@ async fn the_token_is_not_shown_and_the_base_path_is_kept() {
 }
 
 #[test]
-fn an_invalid_url_or_token_is_refused() {
+fn an_invalid_url_or_token_is_rejected() {
     for url in ["ftp://127.0.0.1/", "not a url", "", "http://me:secret@127.0.0.1/"] {
         assert!(matches!(ServerApi::new(url, TOKEN), Err(ServerApiError::InvalidUrl)));
     }

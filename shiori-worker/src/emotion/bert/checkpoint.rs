@@ -18,7 +18,7 @@ pub(super) const FILES: [&str; 3] = ["config.json", "tokenizer.json", "model.saf
 #[non_exhaustive]
 pub enum BertError {
     /// A file cannot be read.
-    #[error("cannot read {file}")]
+    #[error("could not read {file}")]
     Read {
         /// The file.
         file: PathBuf,
@@ -27,23 +27,23 @@ pub enum BertError {
     },
     /// The weights exist only as a pickle, which can execute arbitrary code.
     #[error(
-        "{dir} has its weights in pytorch_model.bin, which is not read; convert them with Python: \
+        "{dir} has its weights in pytorch_model.bin, which is not supported; convert them with Python: \
          BertForSequenceClassification.from_pretrained(DIR).save_pretrained(DIR)"
     )]
     Pickled {
         /// The checkpoint's directory.
         dir: PathBuf,
     },
-    /// `config.json` is not that of a BERT checkpoint.
-    #[error("{file} is not valid: {reason}")]
+    /// `config.json` is not the configuration of a BERT checkpoint.
+    #[error("invalid file {file}: {reason}")]
     Config {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The checkpoint is of a kind that would be read wrongly.
-    #[error("the checkpoint's {setting} is {found:?}, and only {wanted} is supported")]
+    /// The checkpoint has an unsupported setting, with which it would give wrong results.
+    #[error("unsupported checkpoint: {setting} is {found:?}, only {wanted} is supported")]
     Unsupported {
         /// The setting in `config.json`.
         setting: &'static str,
@@ -52,43 +52,43 @@ pub enum BertError {
         /// What it must be.
         wanted: &'static str,
     },
-    /// A label names none of the seven emotions.
+    /// A label is not one of the seven emotions.
     #[error(
-        "the checkpoint's label {label:?} names none of the seven emotions; set SHIORI_EMOTION_LABELS"
+        "the checkpoint's label {label:?} is not one of the seven emotions; set SHIORI_EMOTION_LABELS"
     )]
     Label {
         /// The label.
         label: String,
     },
-    /// The labels are not numbered from 0 on.
-    #[error("the checkpoint's labels are not numbered from 0 on; set SHIORI_EMOTION_LABELS")]
+    /// The labels are not numbered from 0.
+    #[error("the checkpoint's labels are not numbered from 0; set SHIORI_EMOTION_LABELS")]
     Labels,
-    /// `model.safetensors` is damaged, or something else.
-    #[error("{file} is not valid: {reason}")]
+    /// `model.safetensors` is damaged or has another format.
+    #[error("invalid file {file}: {reason}")]
     Weights {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A tensor is not there.
+    /// A tensor is missing.
     #[error("the checkpoint has no tensor {name}")]
     MissingTensor {
         /// The tensor.
         name: String,
     },
-    /// A tensor has another shape than `config.json` gives it.
-    #[error("the tensor {name} has the shape {found:?}, and config.json wants {expected:?}")]
+    /// The shape of a tensor differs from `config.json`.
+    #[error("the tensor {name} has the shape {found:?}, but config.json requires {expected:?}")]
     Shape {
         /// The tensor.
         name: String,
-        /// The shape by `config.json`.
+        /// The shape according to `config.json`.
         expected: Vec<usize>,
-        /// The shape by `model.safetensors`.
+        /// The shape in `model.safetensors`.
         found: Vec<usize>,
     },
-    /// A tensor is of a type that is not read.
-    #[error("the tensor {name} is of type {found}, and only F32, F16 and BF16 are read")]
+    /// A tensor has an unsupported type.
+    #[error("the tensor {name} has the type {found}; only F32, F16 and BF16 are supported")]
     Dtype {
         /// The tensor.
         name: String,
@@ -101,14 +101,14 @@ pub enum BertError {
         /// The tensor.
         name: String,
     },
-    /// `tokenizer.json` cannot be used, or does not fit the checkpoint.
-    #[error("the checkpoint's tokenizer.json cannot be used: {reason}")]
+    /// `tokenizer.json` is invalid or does not match the checkpoint.
+    #[error("invalid tokenizer.json of the checkpoint: {reason}")]
     Tokenizer {
         /// Why.
         reason: String,
     },
-    /// The checkpoint cannot be downloaded from the hub.
-    #[error("cannot download the checkpoint {id:?}: {reason}")]
+    /// The checkpoint could not be downloaded from the hub.
+    #[error("could not download the checkpoint {id:?}: {reason}")]
     Hub {
         /// The checkpoint's id.
         id: String,
@@ -118,12 +118,12 @@ pub enum BertError {
     /// Loading was interrupted.
     #[error("loading the checkpoint was interrupted")]
     Interrupted,
-    /// A thread cannot be started.
-    #[error("cannot start a thread for the model")]
+    /// A thread could not be started.
+    #[error("could not start a thread for the model")]
     Thread(#[source] io::Error),
 }
 
-/// `config.json`, as far as it matters.
+/// The fields of `config.json` that are used.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
     architectures: Option<Vec<String>>,
@@ -170,7 +170,8 @@ impl Config {
             file: file.clone(),
             reason: error.to_string(),
         };
-        // What it is comes first: of another kind of model it does not matter what is missing.
+        // Checked first: for another kind of model, "unsupported" is a better error than a missing
+        // field.
         let Kind { model_type } = serde_json::from_slice(&text).map_err(invalid)?;
         if model_type != "bert" {
             return Err(unsupported("model_type", model_type, "bert"));
@@ -213,7 +214,7 @@ impl Config {
         let reason = if sizes.contains(&0) {
             "a size is 0"
         } else if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            "hidden_size is no multiple of num_attention_heads"
+            "hidden_size is not a multiple of num_attention_heads"
         } else if !(self.layer_norm_eps.is_finite() && self.layer_norm_eps >= 0.0) {
             "layer_norm_eps is negative or not finite"
         } else {
@@ -234,7 +235,7 @@ impl Config {
     }
 }
 
-/// What a checkpoint is.
+/// The kind of a checkpoint.
 #[derive(Deserialize)]
 struct Kind {
     model_type: String,
@@ -244,7 +245,8 @@ fn unsupported(setting: &'static str, found: String, wanted: &'static str) -> Be
     BertError::Unsupported { setting, found, wanted }
 }
 
-/// The emotion with this Korean or English name, or with another name that checkpoints use.
+/// The emotion with this Korean or English name, or with another name that is common in
+/// checkpoints.
 fn named(label: &str) -> Option<Emotion> {
     let label = label.trim().to_lowercase();
     match label.as_str() {
@@ -269,7 +271,7 @@ pub(super) struct Weights {
     begin: u64,
 }
 
-/// Far more than a BERT checkpoint needs, which has a few hundred tensors.
+/// Maximum size of the header. A BERT checkpoint has a few hundred tensors and needs far less.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 impl Weights {
@@ -288,22 +290,22 @@ impl Weights {
         let mut file = BufReader::with_capacity(1 << 20, file);
         // The format: the header's length, the header in JSON, then the tensors one by one.
         let mut word = [0; 8];
-        let cut = |_| invalid("it ends within its header");
+        let cut = |_| invalid("the header is incomplete");
         file.read_exact(&mut word).map_err(cut)?;
         let header_bytes = u64::from_le_bytes(word);
         if header_bytes > MAX_HEADER_BYTES.min(length) {
-            return Err(invalid("it does not begin with a header"));
+            return Err(invalid("there is no header"));
         }
         let mut header = Vec::new();
         let read_bytes = (&mut file).take(header_bytes).read_to_end(&mut header).map_err(read)?;
         if read_bytes as u64 != header_bytes {
-            return Err(invalid("it ends within its header"));
+            return Err(invalid("the header is incomplete"));
         }
         let tensors: Metadata =
             serde_json::from_slice(&header).map_err(|error| invalid(&error.to_string()))?;
         let begin = 8 + header_bytes;
         if length.checked_sub(begin) != Some(tensors.data_len() as u64) {
-            return Err(invalid("its length is not that of its tensors"));
+            return Err(invalid("the length does not match the tensors"));
         }
         Ok(Self { path, file, tensors, begin })
     }
@@ -344,7 +346,7 @@ impl Weights {
         Ok(numbers)
     }
 
-    /// These numbers as rows.
+    /// The numbers of a tensor as a matrix of this shape.
     pub(super) fn shaped(
         &self,
         shape: (usize, usize),
@@ -359,20 +361,20 @@ fn invalid(file: &Path, reason: &str) -> BertError {
     BertError::Weights { file: file.to_owned(), reason: reason.to_owned() }
 }
 
-/// A number of IEEE 754's half precision.
+/// Converts an IEEE 754 half-precision number.
 pub(super) fn half_to_single(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let exponent = u32::from(bits >> 10) & 0x1f;
     let fraction = u32::from(bits) & 0x3ff;
     match exponent {
-        // A multiple of 2^-24.
+        // Subnormal: a multiple of 2^-24.
         0 => {
             #[allow(clippy::cast_precision_loss)] // ten bits
             let magnitude = fraction as f32 / 16_777_216.0;
             f32::from_bits(magnitude.to_bits() | sign)
         }
         0x1f => f32::from_bits(sign | 0x7f80_0000 | fraction << 13),
-        // The exponent is off by 15 there and by 127 here.
+        // The exponent bias is 15 in half and 127 in single precision.
         _ => f32::from_bits(sign | (exponent + 112) << 23 | fraction << 13),
     }
 }

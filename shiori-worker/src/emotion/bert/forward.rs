@@ -1,20 +1,20 @@
 //! BERT's forward pass over a group of sentences, packed end to end.
 //!
-//! A group is one matrix with a row for each token of each sentence; nothing is padded, and no
-//! sentence sees another. With H for `hidden_size`, a group of T tokens and S sentences goes:
+//! A group is one matrix with a row for each token of each sentence. There is no padding, and
+//! attention does not cross sentences. With H for `hidden_size`, a group of T tokens and S
+//! sentences takes these steps:
 //!
 //! 1. Embedding: a row is the sum of the token's word, position and segment vectors, normalised.
-//! 2. Each layer, T×H to T×H:
-//!    - queries T×H, keys and values T×2H, each by one product over the whole group;
-//!    - attention for each sentence and head by itself: softmax(Q·Kᵀ / √size)·V;
-//!    - a product H×H over the result, added to the layer's input, normalised;
-//!    - a product to the wider inner rows, GELU, a product back, added, normalised.
-//! 3. The last layer computes queries and outputs only for the first row of each sentence, that of
-//!    `[CLS]`, because only this row is used: S rows instead of T.
+//! 2. Each layer, T×H to T×H: - queries T×H, keys and values T×2H, each by one product over the
+//!    whole group; - attention within each sentence and head: softmax(Q·Kᵀ / √size)·V; - a product
+//!    H×H over the result, added to the layer's input, normalised; - a product to the wider inner
+//!    rows, GELU, a product back, added, normalised.
+//! 3. The last layer computes queries and outputs only for the first row of each sentence
+//!    (`[CLS]`), because only this row is used: S rows instead of T.
 //! 4. Pooler and classifier: a product and tanh, then a product to one number for each label.
 //!
-//! All is in `f32`. Rows do not depend on each other outside of attention, so what a sentence is
-//! packed with changes its result by no more than rounding errors.
+//! All numbers are `f32`. Rows interact only in attention, so the other sentences of a group change
+//! a result only by rounding errors.
 
 use std::{
     f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI},
@@ -34,7 +34,7 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Network {
     words: Array2<f32>,
-    /// Includes the vector of the first segment, in which a single text lies completely.
+    /// Includes the vector of the first segment, because a single text has only this segment.
     positions: Array2<f32>,
     norm: Norm,
     layers: Vec<Layer>,
@@ -67,8 +67,8 @@ impl Network {
         Ok(Self { words, positions, norm, layers, last, pooler, classifier })
     }
 
-    /// One row of logits for each sentence. A sentence has at least one token, every token is in
-    /// the vocabulary, and none has more of them than there are positions.
+    /// Returns one row of logits for each sentence. Every sentence must have at least one token and
+    /// at most as many as there are positions; every token must be in the vocabulary.
     pub(super) fn logits(&self, sentences: &[&[u32]]) -> Array2<f32> {
         let mut end = 0;
         let spans: Vec<Range<usize>> = sentences
@@ -114,7 +114,7 @@ impl Network {
 struct Layer {
     heads: usize,
     query: Linear,
-    /// Keys and values side by side: one product makes both.
+    /// Keys and values side by side, so that one product computes both.
     key_value: Linear,
     attention: Linear,
     attention_norm: Norm,
@@ -143,8 +143,8 @@ impl Layer {
         })
     }
 
-    /// What the rows of `queries` learn from the sentences that they ask: those of `asking[n]`
-    /// from the rows `spans[n]` of `states`.
+    /// The attention output of the rows of `queries`: the rows `asking[n]` attend to the rows
+    /// `spans[n]` of `states`.
     fn attend(
         &self,
         queries: &Array2<f32>,
@@ -190,17 +190,16 @@ impl Layer {
 /// A product with a matrix, plus a vector.
 #[derive(Debug)]
 struct Linear {
-    /// Side by side they are the matrix, with a column for each number that comes out.
+    /// The matrix, split into blocks of columns. A column is one output.
     panels: Vec<Array2<f32>>,
     bias: Array1<f32>,
 }
 
 impl Linear {
-    /// Columns of a panel. Products with wider matrices take up to 5 % longer, and with few rows
-    /// 13 %.
+    /// Columns of a panel. Wider matrices make products up to 5 % slower, with few rows 13 %.
     const PANEL: usize = 768;
 
-    /// Those of these names side by side, from `from` numbers to `to` numbers each.
+    /// Reads the layers of these names side by side. Each has `from` inputs and `to` outputs.
     fn read(
         weights: &mut Weights,
         names: &[String],
@@ -212,7 +211,7 @@ impl Linear {
             weight.append(&mut weights.take(&format!("{name}.weight"), &[to, from])?);
             bias.append(&mut weights.take(&format!("{name}.bias"), &[to])?);
         }
-        // In the file, what comes out is a row. Turned once, the products take 3 % less time.
+        // In the file, an output is a row. Transposing once makes the products 3 % faster.
         let weight = weights.shaped((bias.len(), from), weight)?;
         let panels = weight.axis_chunks_iter(Axis(0), Self::PANEL);
         let panels = panels.map(|rows| rows.t().as_standard_layout().into_owned()).collect();
@@ -265,7 +264,7 @@ impl Norm {
     }
 }
 
-/// Some rows and columns of a matrix.
+/// A block of a matrix.
 fn block<S: RawData>(
     mut of: ArrayBase<S, Ix2>,
     rows: &Range<usize>,
@@ -276,7 +275,7 @@ fn block<S: RawData>(
     of
 }
 
-/// Turns a row of scores into shares of 1.
+/// Normalises a row of scores by softmax.
 fn softmax(mut row: ArrayViewMut1<'_, f32>) {
     let highest = row.fold(f32::NEG_INFINITY, |a, b| a.max(*b));
     row.mapv_inplace(|score| (score - highest).exp());
@@ -288,8 +287,8 @@ pub(super) fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))
 }
 
-/// The error function, off by less than 5e-7: x·P(x²)/Q(x²), fitted by least squares to its
-/// relative error. Without a branch or a call, so that it is compiled to vectors.
+/// The error function with an error below 5e-7: x·P(x²)/Q(x²), fitted by least squares of the
+/// relative error. It has no branches or calls, so that the compiler can vectorise it.
 fn erf(x: f32) -> f32 {
     const P: [f32; 6] = [
         FRAC_2_SQRT_PI,
@@ -301,7 +300,7 @@ fn erf(x: f32) -> f32 {
     ];
     const Q: [f32; 6] =
         [1.0, 0.501_419_7, 0.113_818_55, 0.014_914_191, 0.001_157_365_4, 0.000_038_270_035];
-    // From here on it is 1 in this precision.
+    // Beyond this, it is 1 in single precision.
     let x = x.clamp(-3.9, 3.9);
     let square = x * x;
     let polynomial = |of: [f32; 6]| of.iter().rev().fold(0.0, |sum, factor| sum * square + factor);

@@ -11,7 +11,7 @@ use super::{BertError, checkpoint::FILES};
 /// The default of `HF_ENDPOINT`.
 const HUB: &str = "https://huggingface.co";
 
-/// Timeout for connecting and between two chunks. A whole download has no timeout.
+/// Timeout for connecting and between two chunks. The whole download has no timeout.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Larger than any checkpoint of this kind: BERT-large has 1.3 GB.
@@ -25,7 +25,7 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// From the environment: `HF_ENDPOINT`, and `XDG_CACHE_HOME` or `HOME`.
+    /// Reads `HF_ENDPOINT`, and `XDG_CACHE_HOME` or `HOME`, from the environment.
     pub(super) fn from_env() -> Self {
         let given = |name| env::var_os(name).filter(|value| !value.is_empty());
         let endpoint = given("HF_ENDPOINT").and_then(|url| url.into_string().ok());
@@ -37,12 +37,12 @@ impl Hub {
         }
     }
 
-    /// The directory with the checkpoint's files. Missing files are downloaded; files in the cache are
-    /// always complete and are not downloaded again.
+    /// Returns the directory with the checkpoint's files, and downloads those that are missing.
+    /// Cached files are always complete and are not downloaded again.
     pub(super) async fn fetch(&self, id: &str) -> Result<PathBuf, BertError> {
         let failed = |reason: String| BertError::Hub { id: id.to_owned(), reason };
         if !is_id(id) {
-            return Err(failed("it is neither a directory nor an id like owner/name".to_owned()));
+            return Err(failed("neither a directory nor an id like owner/name".to_owned()));
         }
         let dir = self.cache.join(id.replace('/', "--"));
         let missing: Vec<_> = FILES.into_iter().filter(|name| !dir.join(name).is_file()).collect();
@@ -63,7 +63,7 @@ impl Hub {
     }
 }
 
-/// `owner/name`, or the name alone; no such id leads out of the cache.
+/// Whether this is `owner/name` or only a name. Such an id cannot lead out of the cache directory.
 fn is_id(id: &str) -> bool {
     let is_name = |part: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -72,8 +72,8 @@ fn is_id(id: &str) -> bool {
     id.len() <= 96 && id.split('/').count() <= 2 && id.split('/').all(is_name)
 }
 
-/// Downloads to a temporary file and renames it at the end, so that files in the cache are complete.
-/// The reason of a failure does not contain the URL, which may be a signed one.
+/// Downloads to a temporary file and renames it at the end, so that files in the cache are
+/// complete. Errors do not contain the URL, which may be signed.
 async fn download(client: &reqwest::Client, url: &str, file: &Path) -> Result<(), String> {
     let reason = |error: reqwest::Error| error.without_url().to_string();
     let response = client.get(url).send().await.map_err(reason)?;
@@ -85,7 +85,7 @@ async fn download(client: &reqwest::Client, url: &str, file: &Path) -> Result<()
     while let Some(chunk) = response.chunk().await.map_err(reason)? {
         length += chunk.len() as u64;
         if length > MAX_FILE_BYTES {
-            return Err("it is too large".to_owned());
+            return Err("the file is too large".to_owned());
         }
         // A slow disk must not block the async threads.
         let write = move || io::Write::write_all(&mut part, &chunk).map(|()| part);

@@ -1,4 +1,4 @@
-//! BERT checkpoints in Hugging Face's format, on the processor alone.
+//! BERT checkpoints in Hugging Face's format, executed on the CPU.
 
 mod checkpoint;
 mod forward;
@@ -25,7 +25,7 @@ use super::{EmotionError, EmotionModel, Judgement, majority_emotion};
 
 pub use checkpoint::BertError;
 
-/// How a [`BertModel`] is loaded.
+/// Options for loading a [`BertModel`].
 #[derive(Debug, Clone)]
 pub struct BertOptions {
     /// Number of threads, at least 1. Default: one per core.
@@ -41,22 +41,22 @@ impl Default for BertOptions {
     }
 }
 
-/// Detects emotions with a `BertForSequenceClassification` checkpoint, e.g. a KLUE-BERT that was
-/// trained on the seven emotions.
+/// Detects emotions with a `BertForSequenceClassification` checkpoint, e.g. a KLUE-BERT trained on
+/// the seven emotions.
 ///
-/// A text's distribution is the softmax of the model's logits; labels of the same
-/// emotion add up, and an emotion without a label has the probability 0. A text is cut to the
-/// first 512 tokens, or fewer if the checkpoint has fewer positions. A text of which the tokenizer
-/// leaves nothing is [`Distribution::UNIFORM`] without evidence, any other has the evidence 1. A
-/// day has the emotion that most of its texts have ([`majority_emotion`]).
+/// A text's distribution is the softmax of the model's logits. Labels of the same emotion are added
+/// up, and an emotion without a label has the probability 0. A text is truncated to 512 tokens, or
+/// fewer if the checkpoint has fewer positions. A text without tokens has [`Distribution::UNIFORM`]
+/// and evidence 0; any other has evidence 1. The emotion of a day is that of most of its texts
+/// ([`majority_emotion`]).
 ///
-/// The texts of all summaries in flight are read by the same threads, in groups of several
-/// sentences, and no async thread computes.
+/// The same threads process the texts of all summaries in progress, in groups of several sentences.
+/// Async threads are not blocked.
 ///
 /// # Memory
 ///
-/// The weights are in memory once, as `f32`: 4 bytes for each parameter, 440 MB for BERT-base with a
-/// vocabulary of 32,000, plus about 30 MB for each busy thread. Loading needs no more.
+/// The weights are in memory once, as `f32`: 4 bytes per parameter, 440 MB for BERT-base with a
+/// vocabulary of 32,000, plus about 30 MB per busy thread. Loading needs no additional memory.
 pub struct BertModel {
     engine: String,
     labels: Vec<Emotion>,
@@ -71,26 +71,25 @@ impl fmt::Debug for BertModel {
 }
 
 impl BertModel {
-    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` of a directory, and starts the
-    /// threads. It takes seconds; call it where blocking is fine. The engine's name is `bert:` and
-    /// the directory's name.
+    /// Loads `config.json`, `tokenizer.json` and `model.safetensors` from a directory and starts
+    /// the threads. It blocks for seconds. The engine's name is `bert:` and the directory's name.
     ///
     /// # Errors
     ///
-    /// [`BertError`] when the directory is not a supported checkpoint.
+    /// [`BertError`] if the directory is not a supported checkpoint.
     pub fn load(dir: impl AsRef<Path>, options: BertOptions) -> Result<Self, BertError> {
         let dir = dir.as_ref();
         let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
         Self::load_as(name.as_deref().unwrap_or("checkpoint"), dir, options)
     }
 
-    /// Loads a checkpoint from the Hugging Face hub by its id, `owner/name`. What was downloaded
-    /// once is kept in `shiori/models` below `XDG_CACHE_HOME` or `~/.cache`, and the hub is not
-    /// asked again. `HF_ENDPOINT` names another hub. The engine's name is `bert:` and the id.
+    /// Loads a checkpoint from the Hugging Face hub by its id, `owner/name`. Downloaded files are
+    /// cached in `shiori/models` below `XDG_CACHE_HOME` or `~/.cache`, and later loads send no
+    /// requests. `HF_ENDPOINT` sets another hub. The engine's name is `bert:` and the id.
     ///
     /// # Errors
     ///
-    /// [`BertError`] when the checkpoint cannot be downloaded or is not supported.
+    /// [`BertError`] if the checkpoint cannot be downloaded or is not supported.
     pub async fn from_hub(id: &str, options: BertOptions) -> Result<Self, BertError> {
         Self::load_from(&Hub::from_env(), id, options).await
     }
@@ -111,7 +110,7 @@ impl BertModel {
             network.logits(group).rows().into_iter().map(|row| row.to_vec()).collect()
         };
         let pool = Pool::start(options.threads.max(1), infer).map_err(BertError::Thread)?;
-        // No longer than what a server stores.
+        // Truncated to the maximum that a server stores.
         let engine = "bert:".chars().chain(name.chars()).take(128).collect();
         Ok(Self { engine, labels, tokenizer, pool })
     }
@@ -143,7 +142,7 @@ impl EmotionModel for BertModel {
         let all: Result<Vec<_>, BertError> = spawn_blocking(tokenize)
             .await
             .map_err(|_| failed("the tokenizer was interrupted", true))?;
-        let all = all.map_err(|_| failed("the tokenizer cannot read a text", false))?;
+        let all = all.map_err(|_| failed("the tokenizer failed", false))?;
 
         let is_blank: Vec<bool> = all.iter().map(|ids| self.tokenizer.is_blank(ids)).collect();
         let written = all.into_iter().zip(&is_blank).filter(|(_, blank)| !**blank);
@@ -156,7 +155,7 @@ impl EmotionModel for BertModel {
             let logits = read.next().unwrap_or_default();
             let distribution = self.distribution(&logits);
             let distribution =
-                distribution.ok_or_else(|| failed("BERT's answer is not finite", false))?;
+                distribution.ok_or_else(|| failed("BERT's output is not finite", false))?;
             Ok(Judgement { distribution, evidence: 1.0 })
         };
         is_blank.into_iter().map(judgement).collect()

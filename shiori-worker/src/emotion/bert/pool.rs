@@ -8,18 +8,18 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-/// A group has no more tokens than this, unless a sentence alone has. It is where more would no
-/// longer be faster, and keeps a group's memory to some 20 MB at BERT-base's size.
+/// Maximum tokens of a group, unless a single sentence has more. Larger groups are not faster, and
+/// a group of this size needs about 20 MB with BERT-base.
 const MAX_GROUP_TOKENS: usize = 448;
 
-/// A group is not made smaller than this to give each thread its share.
+/// Groups are not made smaller than this to distribute them over the threads.
 const MIN_GROUP_TOKENS: usize = 128;
 
 /// Capacity of the channel of jobs. Senders wait while it is full.
 const WAITING_JOBS: usize = 64;
 
-/// Threads that read sentences in groups, packed across jobs. They end with the group that they
-/// have in hand when the pool is dropped.
+/// Threads that process sentences in groups, across jobs. When the pool is dropped, they finish
+/// their current group and end.
 pub(super) struct Pool {
     jobs: mpsc::Sender<Vec<Sentence>>,
 }
@@ -52,7 +52,7 @@ impl Pool {
         Ok(Self { jobs })
     }
 
-    /// The answer to each sentence, in order.
+    /// The results of the sentences, in order.
     pub(super) async fn run(&self, all: Vec<Vec<u32>>) -> Result<Vec<Vec<f32>>, Interrupted> {
         let (job, answers): (Vec<_>, Vec<_>) = all
             .into_iter()
@@ -78,10 +78,10 @@ fn work(waiting: &Mutex<Waiting>, infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>>) {
         let (ids, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|sentence| (sentence.ids, sentence.answer)).unzip();
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        // A panic drops the senders, which fails the calls that wait for them.
+        // A panic drops the senders, so the waiting calls fail.
         let Ok(results) = catch_unwind(AssertUnwindSafe(|| infer(&ids))) else { continue };
         for (answer, result) in answers.into_iter().zip(results) {
-            // The receiver is gone if the call was cancelled.
+            // Fails if the call was cancelled.
             let _ = answer.send(result);
         }
     }
@@ -89,15 +89,15 @@ fn work(waiting: &Mutex<Waiting>, infer: impl Fn(&[&[u32]]) -> Vec<Vec<f32>>) {
 
 struct Waiting {
     receiver: mpsc::Receiver<Vec<Sentence>>,
-    /// Of jobs that were taken from the channel.
+    /// The sentences of jobs that were taken from the channel.
     sentences: VecDeque<Sentence>,
-    /// How many tokens they have.
+    /// Their tokens.
     tokens: usize,
     threads: usize,
 }
 
 impl Waiting {
-    /// Waits for sentences and takes a group of them; `None` when the pool was dropped.
+    /// Waits for sentences and takes a group of them; `None` if the pool was dropped.
     fn next_group(&mut self) -> Option<Vec<Sentence>> {
         loop {
             while self.tokens < 2 * self.threads * MAX_GROUP_TOKENS
@@ -105,8 +105,7 @@ impl Waiting {
             {
                 self.add(job);
             }
-            // Towards the end the groups become smaller, so that all threads finish at about the same
-            // time.
+            // The last groups are smaller, so that all threads finish at about the same time.
             let limit = self.tokens / (2 * self.threads);
             let limit = limit.clamp(MIN_GROUP_TOKENS, MAX_GROUP_TOKENS);
             let (mut group, mut tokens) = (Vec::new(), 0);

@@ -1,5 +1,5 @@
-//! Parity with `transformers`, whose results `scripts/make_bert_fixture.py` recorded, and the errors of
-//! unusable checkpoints.
+//! Compares results with those of `transformers`, recorded by `scripts/make_bert_fixture.py`, and
+//! tests the errors of unusable checkpoints.
 #![allow(clippy::float_cmp)] // Compared numbers must be identical.
 
 use std::{
@@ -52,12 +52,12 @@ fn network(dir: &Path) -> Network {
 fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len());
     for (a, b) in found.iter().zip(expected) {
-        assert!((a - b).abs() < 1e-4, "{what:?}: {found:?} and not {expected:?}");
+        assert!((a - b).abs() < 1e-4, "{what:?}: found {found:?}, expected {expected:?}");
     }
 }
 
 #[test]
-fn texts_have_the_tokens_that_transformers_gives_them() {
+fn tokens_equal_those_of_transformers() {
     let config = Config::read(&fixture()).unwrap();
     let tokenizer = TextTokenizer::read(&fixture(), &config).unwrap();
     let all = expected();
@@ -68,7 +68,7 @@ fn texts_have_the_tokens_that_transformers_gives_them() {
 }
 
 #[test]
-fn one_by_one_the_logits_are_those_of_transformers() {
+fn logits_of_single_sentences_equal_those_of_transformers() {
     let network = network(&fixture());
     for Expected { text, ids, logits } in expected() {
         let found = network.logits(&[&ids]);
@@ -77,7 +77,7 @@ fn one_by_one_the_logits_are_those_of_transformers() {
 }
 
 #[test]
-fn packed_in_any_order_and_grouping_the_logits_are_the_same() {
+fn logits_do_not_depend_on_the_grouping() {
     let network = network(&fixture());
     let all = expected();
     let groups = prop::collection::vec(prop::collection::vec(0..all.len(), 1..12), 1..4);
@@ -96,7 +96,7 @@ fn packed_in_any_order_and_grouping_the_logits_are_the_same() {
 }
 
 #[tokio::test]
-async fn judgements_are_the_softmax_and_blank_texts_have_no_evidence() {
+async fn a_distribution_is_the_softmax_and_a_blank_text_has_no_evidence() {
     let model = BertModel::load(fixture(), two_threads()).unwrap();
     assert_eq!(model.engine(), "bert:bert-tiny");
     let all = expected();
@@ -123,7 +123,7 @@ async fn judgements_are_the_softmax_and_blank_texts_have_no_evidence() {
 }
 
 #[test]
-fn any_text_is_judged() {
+fn any_text_has_a_result() {
     let model = BertModel::load(fixture(), two_threads()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     proptest!(ProptestConfig::with_cases(64), |(texts in prop::collection::vec(any::<String>(), 0..6))| {
@@ -137,7 +137,7 @@ fn any_text_is_judged() {
     });
 }
 
-/// A copy of the fixture to break.
+/// A copy of the fixture that a test can change.
 fn copy() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
@@ -147,7 +147,7 @@ fn copy() -> TempDir {
 }
 
 fn load_error(dir: &Path) -> BertError {
-    BertModel::load(dir, two_threads()).expect_err("it is refused")
+    BertModel::load(dir, two_threads()).expect_err("an error")
 }
 
 fn edit(dir: &Path, name: &str, change: impl FnOnce(&mut Value)) {
@@ -179,7 +179,7 @@ fn edit_weights(
 }
 
 #[test]
-fn a_config_of_anything_else_is_refused() {
+fn an_unsupported_config_is_rejected() {
     type Check = fn(&BertError) -> bool;
     let unsupported: Check = |error| matches!(error, BertError::Unsupported { .. });
     let config: Check = |error| matches!(error, BertError::Config { .. });
@@ -215,12 +215,12 @@ fn a_config_of_anything_else_is_refused() {
     edit(dir.path(), "config.json", |config| config["num_hidden_layers"] = json!(4));
     let error = load_error(dir.path()).to_string();
     assert!(error.contains("bert.encoder.layer.3.attention.self.query.weight"), "{error}");
-    fs::write(dir.path().join("config.json"), "no JSON").unwrap();
+    fs::write(dir.path().join("config.json"), "not JSON").unwrap();
     assert!(config(&load_error(dir.path())));
 }
 
 #[test]
-fn files_that_are_missing_or_damaged_are_refused() {
+fn missing_and_damaged_files_are_rejected() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         let dir = copy();
         fs::remove_file(dir.path().join(name)).unwrap();
@@ -250,7 +250,7 @@ fn files_that_are_missing_or_damaged_are_refused() {
 }
 
 #[test]
-fn tensors_that_do_not_fit_are_refused() {
+fn tensors_of_the_wrong_shape_or_type_are_rejected() {
     let dir = copy();
     let gone = "bert.encoder.layer.2.output.dense.bias";
     edit_weights(dir.path(), |name, dtype, shape, data| {
@@ -292,7 +292,7 @@ fn tensors_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_tokenizer_that_does_not_fit_is_refused() {
+fn a_tokenizer_that_does_not_match_the_model_is_rejected() {
     let dir = copy();
     edit(dir.path(), "tokenizer.json", |json| json["model"]["vocab"]["먼"] = json!(708));
     assert!(matches!(load_error(dir.path()), BertError::Tokenizer { .. }));
@@ -305,7 +305,7 @@ fn a_tokenizer_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn fewer_positions_cut_texts_shorter() {
+fn texts_are_truncated_to_the_number_of_positions() {
     let dir = copy();
     edit(dir.path(), "config.json", |config| config["max_position_embeddings"] = json!(16));
     edit_weights(dir.path(), |name, dtype, mut shape, mut data| {
@@ -322,7 +322,7 @@ fn fewer_positions_cut_texts_shorter() {
 }
 
 #[tokio::test]
-async fn labels_are_known_by_name_in_either_language_or_by_the_setting() {
+async fn labels_are_mapped_by_name_or_by_the_setting() {
     use Emotion::{Anger, Disgust, Fear, Happiness, Neutral, Sadness, Surprise};
     let names = json!({"0": "Fear", "1": " JOY ", "2": "anger", "3": "슬픔", "4": "neutral",
         "5": "happiness", "6": "disgust"});
@@ -346,7 +346,7 @@ async fn labels_are_known_by_name_in_either_language_or_by_the_setting() {
 }
 
 #[test]
-fn half_precision_is_read_as_what_it_is() {
+fn half_precision_weights_are_converted() {
     for (bits, number) in [
         (0x0000, 0.0),
         (0x3c00, 1.0),
@@ -363,7 +363,7 @@ fn half_precision_is_read_as_what_it_is() {
     }
     assert!(half_to_single(0x7e00).is_nan());
 
-    // BF16 is the upper half of F32: both files say the same, and so do both networks.
+    // BF16 is the upper half of F32, so both networks are equal.
     let (narrow, wide) = (copy(), copy());
     edit_weights(narrow.path(), |_, _, shape, data| {
         let upper = data.chunks_exact(4).flat_map(|b| [b[2], b[3]]).collect();
@@ -392,12 +392,12 @@ fn the_activation_is_the_exact_gelu() {
         (-20.0, 0.0),
     ] {
         let found = f64::from(forward::gelu(x));
-        assert!((found - expected).abs() < 2e-6, "{x}: {found} and not {expected}");
+        assert!((found - expected).abs() < 2e-6, "{x}: found {found}, expected {expected}");
     }
     assert!(forward::gelu(f32::NAN).is_nan());
 }
 
-/// A hub that has the fixture as `owner/tiny`, and serves each of its files `times` times.
+/// A hub that has the fixture as `owner/tiny` and serves each file `times` times.
 async fn hub(times: u64) -> (MockServer, TempDir, Hub) {
     let server = MockServer::start().await;
     for name in checkpoint::FILES {
@@ -436,7 +436,7 @@ async fn a_failed_download_is_an_error_and_leaves_no_file() {
     assert!(error.contains("config.json") && error.contains("404"), "{error}");
     server.verify().await;
 
-    // The connection ends before the file does.
+    // The connection is closed before the file is complete.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let interrupting = tokio::spawn(async move {
@@ -505,7 +505,7 @@ async fn groups_are_packed_across_jobs_and_have_a_bound() {
     for job in jobs {
         let mut run = Box::pin(blocked.pool.run(sentences(job)));
         assert!(poll!(&mut run).is_pending());
-        // The first group has the first job alone; the others wait together.
+        // The first group has only the first job; the others wait together.
         if running.is_empty() {
             blocked.started().await;
         }
@@ -524,7 +524,7 @@ async fn groups_are_packed_across_jobs_and_have_a_bound() {
 #[tokio::test]
 async fn a_panic_fails_only_its_group() {
     let infer = |group: &[&[u32]]| {
-        assert!(group.iter().all(|ids| ids.len() != 13), "the test's own panic");
+        assert!(group.iter().all(|ids| ids.len() != 13), "a panic of the test");
         group.iter().map(|_| vec![1.0]).collect()
     };
     let pool = Pool::start(1, infer).unwrap();
@@ -552,7 +552,7 @@ async fn cancelled_sentences_are_skipped_and_the_threads_end_with_the_pool() {
     drop(pool);
     let deadline = Instant::now() + LONG;
     while Arc::strong_count(&groups) > 1 {
-        assert!(Instant::now() < deadline, "a thread is left");
+        assert!(Instant::now() < deadline, "a thread is still running");
         tokio::task::yield_now().await;
     }
 }

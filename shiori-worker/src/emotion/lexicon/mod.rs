@@ -13,10 +13,10 @@ use super::{EmotionError, EmotionModel, Judgement};
 pub(super) use reading::read;
 pub(super) use words::{Sentence, sentences};
 
-/// Detects emotions by the words of a text, Korean and English. It needs no weights and no network, and
-/// is deterministic.
+/// Detects emotions by the Korean and English words of a text. It needs no weights and no network,
+/// and is deterministic.
 ///
-/// It finds the stems and expressions of its table, and weights each by its context:
+/// It looks up the stems and expressions of its table, and weights each hit by its context:
 ///
 /// - Intensifiers (너무, 정말, very) increase the weight, diminishers (조금, slightly) decrease it.
 ///   Exclamation marks, ㅠㅠ and ㅋㅋ increase the weight of their whole sentence.

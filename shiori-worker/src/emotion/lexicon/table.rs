@@ -19,17 +19,17 @@ pub(super) struct Table {
     longest: usize,
 }
 
-/// One or more words with a meaning.
+/// One or more words with an emotion.
 #[derive(Debug, PartialEq)]
 struct Expression {
     words: Vec<Form>,
     sense: Sense,
 }
 
-/// The meaning of an expression.
+/// The emotion of an expression.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sense {
-    /// The emotion; none for a word that only looks like another expression (전화 is not 화).
+    /// The emotion; `None` for a word that only looks like another expression (전화 is not 화).
     pub(super) emotion: Option<Emotion>,
     /// How explicit it is: 3 names the emotion, 1 hints at it.
     pub(super) weight: f64,
@@ -39,7 +39,7 @@ pub(super) struct Sense {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Hit {
     pub(super) sense: Sense,
-    /// The words that it spans.
+    /// The number of words.
     pub(super) words: usize,
     /// Bytes of the last of these words that belong to the expression; the rest is its ending.
     pub(super) bytes: usize,
@@ -49,7 +49,7 @@ pub(super) struct Hit {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Form {
     text: String,
-    /// Whether any ending may follow, or nothing but a Korean particle.
+    /// Whether any ending may follow, or only a Korean particle.
     open: bool,
 }
 
@@ -57,9 +57,9 @@ impl Table {
     /// Reads lines of `emotion<TAB>weight<TAB>forms`; `#` starts a comment. Forms are separated by
     /// spaces, and the words of a form by `_`.
     ///
-    /// Hangul, bare letters and emoji match every word that starts with them, unless a `.`
-    /// follows: then nothing but a particle may come after. The words of an expression before
-    /// its last are read as if they had that `.`, and so is Latin script, unless a `*` follows.
+    /// Hangul, bare letters and emoji match every word that starts with them. If a `.` follows,
+    /// only a particle may come after it. All words of an expression but the last are read as if
+    /// they had that `.`, and so are words in Latin script, unless a `*` follows.
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl Table {
         Some(())
     }
 
-    /// The expression that starts in the first of these words, at the byte `from`.
-    /// One of more words goes before one of fewer, then the longer one before the shorter.
+    /// The expression that starts in the first of these words, at the byte `from`. Expressions with
+    /// more words take precedence, then longer ones.
     pub(super) fn find(&self, words: &[String], from: usize) -> Option<Hit> {
         let first = words.first()?.get(from..)?;
         let ends = first.char_indices().map(|(at, letter)| at + letter.len_utf8());
@@ -134,12 +134,12 @@ impl Expression {
 
 /// Whether this may follow a noun: nothing, a particle, or a form of 이다.
 pub(super) fn is_particle(ending: &str) -> bool {
-    /// Bytes of the longest of [`PARTICLES`] with room to spare.
+    /// More bytes than the longest of [`PARTICLES`] has.
     const LONGEST: usize = 36;
     ending.len() <= LONGEST && (ending.is_empty() || PARTICLES.iter().any(|p| p == ending))
 }
 
-/// Whether this ending makes a noun of its stem, with or without a particle: 두려움도, 웃기가.
+/// Whether this ending forms a noun, with or without a particle: 두려움도, 웃기가.
 pub(super) fn is_nominal(ending: &str) -> bool {
     const FINAL_M: char = '\u{11b7}';
     let noun = |stem: &str| {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_found_as_itself() {
+    fn every_form_of_the_table_is_found() {
         for (sense, forms) in rows() {
             for form in forms.split(' ') {
                 let words: Vec<String> =
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_lines_are_named() {
+    fn the_number_of_a_malformed_line_is_returned() {
         for (text, line) in [
             ("행복", 1),
             ("행복\t1", 1),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn more_words_and_longer_ones_go_first() {
+    fn expressions_with_more_words_and_longer_ones_take_precedence() {
         let table = Table::parse(
             "분노\t2\t화.\n분노\t3\t화_나\n행복\t1\t기대\n-\t0\t기대어\n행복\t1\tjoy*",
         )

@@ -12,8 +12,7 @@ fn probability(text: &str, emotion: Emotion) -> f64 {
     judge(text).distribution.probability(emotion)
 }
 
-/// Ten sentences of each emotion, as people write them into a diary. The model may miss one in
-/// ten.
+/// Ten typical diary sentences for each emotion. The model may miss one in ten.
 static SENTENCES: [(Emotion, [&str; 10]); 7] = [
     (
         Emotion::Fear,
@@ -123,7 +122,7 @@ static SENTENCES: [(Emotion, [&str; 10]); 7] = [
 ];
 
 #[test]
-fn most_sentences_of_a_diary_are_read_as_meant() {
+fn most_diary_sentences_have_the_expected_label() {
     let mut missed = Vec::new();
     for (meant, sentences) in &SENTENCES {
         let before = missed.len();
@@ -150,7 +149,7 @@ fn day(file: &str) -> DayEmotion {
 }
 
 #[test]
-fn the_days_of_a_whole_week_are_read_as_meant() {
+fn the_days_of_the_example_week_have_the_expected_labels() {
     for (file, meant) in [
         (diary!("monday"), Emotion::Neutral),
         (diary!("tuesday"), Emotion::Surprise),
@@ -167,7 +166,7 @@ fn the_days_of_a_whole_week_are_read_as_meant() {
 }
 
 #[test]
-fn a_denied_emotion_is_not_the_emotion() {
+fn a_negated_emotion_is_not_the_label() {
     for text in [
         "하나도 안 무서웠다.",
         "이제는 무섭지 않다.",
@@ -201,7 +200,7 @@ fn a_denied_emotion_is_not_the_emotion() {
 }
 
 #[test]
-fn what_looks_like_a_denial_is_none() {
+fn phrases_that_only_look_negated_keep_their_emotion() {
     for (text, meant) in [
         ("그렇게 즐거울 수가 없었다.", Emotion::Happiness),
         ("이보다 더 행복할 수 없다.", Emotion::Happiness),
@@ -217,7 +216,7 @@ fn what_looks_like_a_denial_is_none() {
 }
 
 #[test]
-fn neighbours_strengthen_and_weaken() {
+fn intensifiers_and_diminishers_change_the_weight() {
     let ordered = [
         ["조금 슬프다.", "슬프다.", "너무 슬프다."],
         ["슬프다.", "슬프다!", "슬프다!!!"],
@@ -239,7 +238,7 @@ fn neighbours_strengthen_and_weaken() {
 }
 
 #[test]
-fn confidence_grows_with_what_there_is_to_go_by() {
+fn confidence_grows_with_the_evidence() {
     let hint = probability("다행이다.", Emotion::Happiness);
     let plain = probability("행복하다.", Emotion::Happiness);
     let much = probability("행복하다. 너무 기쁘고 즐겁다. 신난다!", Emotion::Happiness);
@@ -249,7 +248,7 @@ fn confidence_grows_with_what_there_is_to_go_by() {
 }
 
 #[test]
-fn nothing_to_go_by_and_ties_are_neutral() {
+fn texts_without_evidence_and_ties_are_neutral() {
     for text in ["", " \n\t", "...", "?!", "12:30", "연필 세 자루.", "lorem ipsum", "ㅇㅇ", "☂"]
     {
         let judged = judge(text);
@@ -261,7 +260,7 @@ fn nothing_to_go_by_and_ties_are_neutral() {
 }
 
 #[test]
-fn words_that_only_begin_alike_say_nothing() {
+fn words_that_only_begin_like_a_stem_are_not_hits() {
     for text in [
         "전화를 받았다",
         "화장실에 갔다",
@@ -295,7 +294,7 @@ fn words_that_only_begin_alike_say_nothing() {
 }
 
 #[test]
-fn conjugated_forms_are_one_stem() {
+fn conjugated_forms_are_found_by_their_stem() {
     for (forms, meant) in [
         ("슬프다 슬프고 슬퍼서 슬펐다 슬픈 슬픔 슬플", Emotion::Sadness),
         ("무섭다 무섭고 무서워서 무서웠다 무서운 무서울 무서움", Emotion::Fear),
@@ -311,7 +310,7 @@ fn conjugated_forms_are_one_stem() {
 }
 
 #[test]
-fn emoji_speak_with_and_without_their_modifiers() {
+fn emoji_are_found_with_and_without_modifiers() {
     assert_eq!(label("퇴근길 😭"), Emotion::Sadness);
     assert_eq!(label("😡😡"), Emotion::Anger);
     assert_eq!(label("❤"), Emotion::Happiness);
@@ -321,7 +320,7 @@ fn emoji_speak_with_and_without_their_modifiers() {
 }
 
 #[test]
-fn either_normal_form_and_either_case_read_the_same() {
+fn normal_form_and_case_make_no_difference() {
     // 슬펐다, decomposed.
     let decomposed = "\u{1109}\u{1173}\u{11af}\u{1111}\u{1165}\u{11bb}\u{1103}\u{1161}";
     assert_ne!(decomposed, "슬펐다");
@@ -333,7 +332,7 @@ fn either_normal_form_and_either_case_read_the_same() {
 
 #[test]
 fn a_text_without_spaces_takes_linear_time() {
-    // Quadratic reading of a megabyte would not end while anybody waits.
+    // A megabyte in quadratic time would take hours.
     for piece in
         ["무서", "너무", "가", "화가 ", "안 기쁘지 ", "a", "'", "!", "ㅠ", "😱", ",", "수 없"]
     {
@@ -343,7 +342,7 @@ fn a_text_without_spaces_takes_linear_time() {
 }
 
 #[tokio::test]
-async fn the_model_answers_in_order() {
+async fn the_results_are_in_the_order_of_the_texts() {
     let model = LexiconModel::new();
     assert_eq!(model.engine(), "lexicon/1");
     let texts = ["행복하다", "", "무섭다"].map(str::to_owned).to_vec();
@@ -355,14 +354,14 @@ async fn the_model_answers_in_order() {
 
 proptest! {
     #[test]
-    fn any_text_is_judged(text: String) {
+    fn any_text_has_a_result(text: String) {
         let judged = judge(&text);
         prop_assert!(judged.evidence.is_finite() && judged.evidence >= 0.0);
         prop_assert_eq!(judged.evidence > 0.0, judged.distribution != Distribution::UNIFORM);
     }
 
     #[test]
-    fn sentences_add_up(
+    fn the_evidence_of_sentences_adds_up(
         picks in prop::collection::vec((0..7_usize, 0..10_usize), 1..6),
     ) {
         let sentences: Vec<&str> = picks.iter().map(|(e, n)| SENTENCES[*e].1[*n]).collect();

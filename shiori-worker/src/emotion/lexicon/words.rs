@@ -1,19 +1,19 @@
-//! Text as sentences of words, in one spelling.
+//! Splits a text into sentences of normalised words.
 //!
-//! Hangul is decomposed into its letters, so that a stem is a plain prefix of its conjugated
-//! forms (슬ㅍ of 슬프다, 슬퍼서 and 슬펐다) and composed and decomposed text read the same.
+//! Hangul is decomposed into its letters, so that a stem is a prefix of its conjugated forms (슬ㅍ of
+//! 슬프다, 슬퍼서 and 슬펐다) and composed and decomposed text are equal.
 
 use std::iter;
 
 /// A sentence: the text between two sentence ends.
 #[derive(Default)]
 pub(in crate::emotion) struct Sentence {
-    /// Its words, decomposed and in lower case. [`PAUSE`] represents punctuation between them, an
-    /// emoji is a word of its own, and so is a run of bare letters such as ㅋㅋ.
+    /// Its words, decomposed and in lower case. [`PAUSE`] represents punctuation between them. An
+    /// emoji is a word, and so is a run of bare letters such as ㅋㅋ.
     pub(in crate::emotion) words: Vec<String>,
-    /// The exclamation marks that end it.
+    /// The number of exclamation marks at its end.
     pub(in crate::emotion) exclamations: u32,
-    /// The question marks that end it.
+    /// The number of question marks at its end.
     pub(in crate::emotion) questions: u32,
 }
 
@@ -34,7 +34,7 @@ pub(in crate::emotion) fn sentences(text: &str) -> impl Iterator<Item = Sentence
             }
             letters.next();
             match kind {
-                // Part of what it follows: neither a word nor the end of one.
+                // A mark belongs to the character before it. It is not a word and does not end one.
                 Kind::Mark => continue,
                 Kind::Space => {}
                 Kind::End => {
@@ -57,8 +57,8 @@ pub(in crate::emotion) fn sentences(text: &str) -> impl Iterator<Item = Sentence
     })
 }
 
-/// A form of the table in the spelling of [`Sentence::words`]. A bare consonant after a syllable
-/// begins the next one: 슬ㅍ begins 슬퍼.
+/// Converts a form of the table to the spelling of [`Sentence::words`]. A bare consonant after a
+/// syllable is the initial of the next one: 슬ㅍ is a prefix of 슬퍼.
 pub(super) fn decomposed(form: &str) -> String {
     let mut word = String::new();
     let mut after_syllable = false;
@@ -72,7 +72,7 @@ pub(super) fn decomposed(form: &str) -> String {
     word
 }
 
-/// What a character is to the reader.
+/// The class of a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Space,
@@ -92,7 +92,7 @@ impl Kind {
             '가'..='힣' | '\u{1100}'..='\u{11ff}' => Self::Hangul,
             '\u{3131}'..='\u{318e}' => Self::BareLetter,
             '\'' | '’' => Self::Alphabet,
-            // Variation selectors, the joiner, skin tones and combining accents.
+            // Variation selectors, the zero-width joiner, skin tones and combining accents.
             '\u{fe00}'..='\u{fe0f}'
             | '\u{200d}'
             | '\u{1f3fb}'..='\u{1f3ff}'
@@ -171,7 +171,7 @@ mod tests {
         {
             assert!(decomposed(form).starts_with(&decomposed(stem)), "{form} {stem}");
         }
-        // A final consonant is another letter than an initial one.
+        // Final and initial consonants are different code points.
         assert!(!decomposed("무성").starts_with(&decomposed("무서ㅇ")));
         assert_eq!(decomposed("ㅋㅋ"), "ㅋㅋ");
         assert_eq!(decomposed("힣"), "\u{1112}\u{1175}\u{11c2}");

@@ -8,7 +8,7 @@ use crate::emotion::lexicon::{self, Sentence};
 pub const BUCKETS: usize = 1 << BUCKET_BITS;
 const BUCKET_BITS: u32 = 16;
 
-/// Number of lexicon features: one for each emotion, and one that is 1 if the lexicon finds nothing.
+/// Number of lexicon features: one for each emotion, and one that is 1 if the lexicon has no hit.
 pub const HINTS: usize = Emotion::ALL.len() + 1;
 
 /// The features of a text.
@@ -57,7 +57,7 @@ impl Features {
         self.buckets.is_empty()
     }
 
-    /// The value of each n-gram, which normalises the length of the text.
+    /// The value of each n-gram. It normalises the length of the text.
     #[allow(clippy::cast_precision_loss)] // there are at most `BUCKETS`
     pub fn share(&self) -> f32 {
         1.0 / (self.buckets.len().max(1) as f32).sqrt()
@@ -67,10 +67,10 @@ impl Features {
 /// Replaces a negated word.
 const NEGATED: char = '¬';
 
-/// Writes down the sentence: its words and end marks between spaces. A sentence without a letter or
-/// an emoji is left blank.
+/// Appends the sentence: its words and end marks, separated by spaces. Nothing for a sentence
+/// without a letter or an emoji.
 fn spell(sentence: &Sentence, negated: &[usize], letters: &mut Vec<char>) {
-    /// Equal end marks in a row that make a difference.
+    /// Maximum number of repeated end marks.
     const MARKS: u32 = 3;
     letters.clear();
     let has_letter =
@@ -97,7 +97,7 @@ fn spell(sentence: &Sentence, negated: &[usize], letters: &mut Vec<char>) {
     letters.push(' ');
 }
 
-/// Adds the buckets of the pieces.
+/// Adds the buckets of all n-grams.
 fn pieces(letters: &[char], buckets: &mut Buckets) {
     const LETTERS: std::ops::RangeInclusive<usize> = 3..=7;
     const SYLLABLES: usize = 4;
@@ -126,12 +126,12 @@ fn pieces(letters: &[char], buckets: &mut Buckets) {
     }
 }
 
-/// Whether no letter of a syllable goes before this one: it is no vowel and no final consonant.
+/// Whether this letter begins a syllable: it is neither a vowel nor a final consonant.
 fn begins_syllable(letter: char) -> bool {
     !matches!(letter, '\u{1160}'..='\u{11ff}')
 }
 
-/// A set of buckets, of one size however long the text is.
+/// A set of buckets. Its size does not depend on the text.
 struct Buckets(Vec<u64>);
 
 impl Default for Buckets {
@@ -141,7 +141,7 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Adds the bucket of a piece; the upper bits of a product are the well-mixed ones.
+    /// Adds the bucket of an n-gram. The upper bits of a multiplicative hash are mixed best.
     fn insert(&mut self, hash: u64) {
         #[allow(clippy::cast_possible_truncation)] // no more than `BUCKET_BITS` are left
         let bucket = (hash >> (u64::BITS - BUCKET_BITS)) as usize;

@@ -1,4 +1,4 @@
-//! The built-in model: a linear classifier over n-grams of letters and the findings of the lexicon,
+//! The built-in model: a linear classifier over n-grams of letters and the hits of the lexicon,
 //! trained on labelled sentences. `docs/emotion-model.md` documents the data and the training.
 
 #[doc(hidden)]
@@ -16,7 +16,7 @@ use shiori_sdk::{Distribution, Emotion};
 use self::{features::Features, weights::Weights};
 use super::{EmotionError, EmotionModel, Judgement};
 
-/// A linear classifier over the letters of a text and the findings of
+/// A linear classifier over the letters of a text and the hits of
 /// [`LexiconModel`](super::LexiconModel). It needs no network and is deterministic.
 ///
 /// The weights are part of the program (384 KiB). They were trained on everyday Korean; for English

@@ -40,7 +40,7 @@ fn a_negated_emotion_is_not_the_label() {
 }
 
 #[test]
-fn without_a_letter_there_is_no_evidence() {
+fn a_text_without_letters_has_no_evidence() {
     for text in ["", " \n", "...", "1,234", "?!?!", "\u{fe0f}", "\0"] {
         let judgement = judge(text);
         assert_eq!(judgement.distribution, Distribution::UNIFORM, "{text:?}");
@@ -51,8 +51,8 @@ fn without_a_letter_there_is_no_evidence() {
 }
 
 #[test]
-fn spelling_makes_no_difference() {
-    // NFC and NFD, and capitals.
+fn normal_form_and_case_make_no_difference() {
+    // NFC and NFD, and upper case.
     assert_eq!(
         judge("무서웠다"),
         judge("\u{1106}\u{116e}\u{1109}\u{1165}\u{110b}\u{116f}\u{11bb}\u{1103}\u{1161}")
@@ -61,7 +61,7 @@ fn spelling_makes_no_difference() {
 }
 
 #[test]
-fn a_long_text_takes_linear_time() {
+fn long_texts_take_linear_time() {
     // In quadratic time the test would not finish.
     for piece in ["무서", "안 기쁘지 ", "a", "😱"] {
         assert!(judge(&piece.repeat((1 << 18) / piece.len())).evidence.is_finite());
@@ -69,18 +69,18 @@ fn a_long_text_takes_linear_time() {
 }
 
 #[test]
-fn the_weights_are_those_of_the_file_and_fit_into_it() {
+fn the_built_in_weights_equal_their_file() {
     let file = include_bytes!("weights.bin");
     assert!(file.len() <= 400_000);
-    let weights = Weights::from_bytes(file).expect("the file is whole");
+    let weights = Weights::from_bytes(file).expect("a complete file");
     assert_eq!(weights.to_bytes(), file);
 }
 
 #[test]
-fn a_damaged_file_is_refused() {
+fn a_damaged_file_is_rejected() {
     let file = include_bytes!("weights.bin").to_vec();
     let middle = file.len() / 2;
-    for (at, what) in [(0, "edition"), (8, "buckets"), (20, "bias"), (middle, "weight")] {
+    for (at, what) in [(0, "version"), (8, "buckets"), (20, "bias"), (middle, "weight")] {
         let mut damaged = file.clone();
         damaged[at] ^= 1;
         assert!(Weights::from_bytes(&damaged).is_err(), "{what}");
@@ -94,7 +94,7 @@ fn a_damaged_file_is_refused() {
 
 proptest! {
     #[test]
-    fn any_text_is_judged_alike_each_time(text in "\\PC{0,60}") {
+    fn results_are_deterministic_for_any_text(text in "\\PC{0,60}") {
         let judgement = judge(&text);
         prop_assert_eq!(judge(&text), judgement);
         prop_assert!(judgement.evidence.is_finite() && judgement.evidence >= 0.0);
@@ -113,7 +113,8 @@ proptest! {
         }
         let weights = Weights::quantize(&learnt, bias, 1.0);
         prop_assert_eq!(Weights::from_bytes(&weights.to_bytes()), Ok(weights.clone()));
-        // At most half a step away: the largest difference of two weights is 6, and has 127 steps.
+        // The error is at most half a step: the largest difference of two weights is 6, divided
+        // into 127 steps.
         let features = Features::of("비가 왔다");
         let scores = weights.scores(&features);
         let neutral = Emotion::Neutral.index();

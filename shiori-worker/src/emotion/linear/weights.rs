@@ -1,18 +1,18 @@
-//! The weights of the linear model, and the file that holds them.
+//! The weights of the linear model and their file format.
 //!
-//! All numbers are little-endian. There is a row for each emotion but 중립, in the order of
-//! [`Emotion::ALL`]: only differences between scores matter, and all are relative to 중립, whose
-//! score is 0.
+//! All numbers are little-endian. Each emotion except 중립 has a row, in the order of
+//! [`Emotion::ALL`]. Only differences between scores matter, so all scores are relative to 중립,
+//! whose score is 0.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
-//! | 8 | `shiori` and the edition |
+//! | 8 | `shiori` and the version |
 //! | 2 × 4 | [`BUCKETS`], [`HINTS`] |
 //! | 4 × [`SCORES`] | the bias of each score |
 //! | 4 × [`HINTS`] × [`SCORES`] | the weights of each lexicon feature |
 //! | 4 × [`SCORES`] | the size of a quantization step |
 //! | [`BUCKETS`] × [`SCORES`] | the steps, -127 to 127 |
-//! | 8 | FNV-1a of all before |
+//! | 8 | FNV-1a checksum of all bytes before |
 
 use std::array;
 
@@ -20,16 +20,16 @@ use shiori_sdk::Emotion;
 
 use super::features::{BUCKETS, Features, HINTS};
 
-/// Emotions that have a score: all but 중립.
+/// Number of emotions with a score: all except 중립.
 pub const SCORES: usize = Emotion::ALL.len() - 1;
 
 /// The first bytes of the file, which contain its version.
 const MAGIC: [u8; 8] = *b"shiori\x00\x01";
 
-/// The scores of a text, in the order of [`Emotion::ALL`]; that of 중립 is 0.
+/// The scores of a text, in the order of [`Emotion::ALL`]; the score of 중립 is 0.
 pub type Scores = [f32; Emotion::ALL.len()];
 
-/// The weights of the model as it is used.
+/// The quantized weights of the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights {
     bias: [f32; SCORES],
@@ -38,14 +38,14 @@ pub struct Weights {
     buckets: Vec<[i8; SCORES]>,
 }
 
-/// The bytes are not a complete file of this version.
+/// The bytes are not a complete file of this format version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the weights of a linear emotion model of this version")]
 pub struct InvalidWeights;
 
 impl Weights {
-    /// Quantizes trained weights: for all seven emotions, of `BUCKETS` buckets
-    /// and then `HINTS` hints. The scores are multiplied by `sharpness` after `bias` is added.
+    /// Quantizes trained weights of all seven emotions, for `BUCKETS` buckets followed by `HINTS`
+    /// hints. `bias` is added to the scores, and the sum is multiplied by `sharpness`.
     pub fn quantize(trained: &[Scores], bias: Scores, sharpness: f32) -> Self {
         let relative = |row: &Scores| {
             scored().map(|emotion| (row[emotion] - row[Emotion::Neutral.index()]) * sharpness)
@@ -87,7 +87,7 @@ impl Weights {
         scores
     }
 
-    /// The file that holds the weights.
+    /// The weights as a file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         for dimension in dimensions() {
@@ -100,11 +100,11 @@ impl Weights {
         bytes
     }
 
-    /// The weights in a file.
+    /// Reads the weights from a file.
     ///
     /// # Errors
     ///
-    /// [`InvalidWeights`] when it is of another edition, is damaged, or holds a number that is not
+    /// [`InvalidWeights`] if it has another version, is damaged, or contains a number that is not
     /// finite.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidWeights> {
         let (body, sum) = bytes.split_last_chunk().ok_or(InvalidWeights)?;
@@ -131,7 +131,7 @@ impl Weights {
     }
 }
 
-/// The places of the emotions that have a score.
+/// The indices of the emotions with a score.
 fn scored() -> [usize; SCORES] {
     array::from_fn(|score| score + usize::from(score >= Emotion::Neutral.index()))
 }

@@ -1,34 +1,34 @@
-//! How a week's mood went.
+//! The course of a week's moods.
 
 use shiori_sdk::Emotion;
 
-/// The shape of a week's moods.
+/// The course of a week's moods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MoodArc {
-    /// There is only one day.
+    /// The week has only one day.
     OneDay(Emotion),
-    /// Every day was calm.
+    /// Every day is neutral.
     Calm,
-    /// One feeling, whenever there was any.
+    /// All days that are not neutral have the same emotion.
     Steady(Emotion),
-    /// It began one way and ended another.
+    /// The first and the last emotion differ.
     Turn {
-        /// The first feeling.
+        /// The first emotion.
         from: Emotion,
-        /// The last feeling.
+        /// The last emotion.
         to: Emotion,
     },
-    /// It ended as it began, with something else in between.
+    /// The first and the last emotion are the same, with others in between.
     Return {
-        /// The first feeling and the last.
+        /// The first and last emotion.
         around: Emotion,
-        /// The strongest of those in between.
+        /// The most frequent of the others.
         between: Emotion,
     },
 }
 
 impl MoodArc {
-    /// The shape of these days, in order. Calm days are the paper that the others are drawn on.
+    /// The course of these days, in order. Neutral days are ignored unless all days are neutral.
     pub(super) fn of(labels: &[Emotion]) -> Self {
         if let [only] = labels {
             return Self::OneDay(*only);
@@ -48,7 +48,7 @@ impl MoodArc {
     }
 }
 
-/// The most frequent; of equals the first in the order of [`Emotion::ALL`].
+/// The most frequent emotion; in a tie, the first in the order of [`Emotion::ALL`].
 fn most_frequent(emotions: impl Iterator<Item = Emotion>) -> Option<Emotion> {
     let mut counts = [0_u32; 7];
     for emotion in emotions {
@@ -64,7 +64,7 @@ mod tests {
     use Emotion::{Anger, Fear, Happiness, Neutral, Sadness};
 
     #[test]
-    fn every_week_has_a_shape() {
+    fn the_arc_follows_from_the_labels() {
         for (labels, arc) in [
             (vec![Sadness], MoodArc::OneDay(Sadness)),
             (vec![Neutral; 7], MoodArc::Calm),

@@ -1,11 +1,11 @@
-//! The words around the quotes.
+//! The sentences around the quotes.
 
 use shiori_sdk::{Date, Emotion};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::{super::language::Wording, MAX_REFLECTION_CHARS, arc::MoodArc, sentence::Sentence};
 
-/// Characters of a quote; a longer sentence is shortened at a word.
+/// Maximum characters of a quote. A longer sentence is cut after a word.
 const MAX_QUOTE_CHARS: usize = 60;
 
 /// An opening that describes how the mood changed, the quotes, and a closing; at most
@@ -35,8 +35,7 @@ pub(super) fn reflection(wording: Wording, arc: MoodArc, quoted: &[Sentence]) ->
     text
 }
 
-/// The person's own words, shortened at the end of a word if need be, and never within what a
-/// reader sees as one character.
+/// The sentence, cut after a word if it is too long, and never within a grapheme cluster.
 fn quote(text: &str) -> String {
     let text = text.trim_end_matches(['.', '。']).trim();
     if text.chars().count() <= MAX_QUOTE_CHARS {
@@ -59,32 +58,32 @@ fn korean_passage(sentence: &Sentence, index: usize, count: usize) -> String {
     let day = korean_weekday(sentence.date);
     let quote = quote(&sentence.text);
     match (index, count) {
-        (0, _) => format!("{day}에는 「{quote}」라고 적었어요."),
-        (n, count) if n + 1 == count => format!("그리고 {day}에는 「{quote}」라는 말을 남겼고요."),
+        (0, _) => format!("{day}에는 「{quote}」라고 썼네요."),
+        (n, count) if n + 1 == count => format!("그리고 {day}에는 「{quote}」라고 썼고요."),
         (n, _) if n % 2 == 1 => {
-            format!("{day}의 「{quote}」에는 그날의 마음이 고스란히 담겨 있어요.")
+            format!("{day}에 쓴 「{quote}」, 이 한 줄에서 그날 마음이 느껴졌어요.")
         }
-        _ => format!("{day}에는 「{quote}」라는 문장이 눈에 띄어요."),
+        _ => format!("{day}에 쓴 「{quote}」라는 말도 기억에 남아요."),
     }
 }
 
 fn korean_opening(arc: MoodArc) -> String {
     match arc {
-        MoodArc::OneDay(Emotion::Neutral) => "하루의 기록을 차분히 남겨 두었네요.".to_owned(),
+        MoodArc::OneDay(Emotion::Neutral) => "차분하게 하루를 기록했네요.".to_owned(),
         MoodArc::OneDay(emotion) => {
-            format!("{}이 또렷하게 남은 하루였어요.", korean_feeling(emotion))
+            format!("{}이 가장 컸던 하루였네요.", korean_feeling(emotion))
         }
-        MoodArc::Calm => "크게 출렁이는 일 없이 잔잔하게 흘러간 한 주였어요.".to_owned(),
+        MoodArc::Calm => "큰 기복 없이 잔잔하게 지나간 한 주였네요.".to_owned(),
         MoodArc::Steady(emotion) => {
-            format!("한 주 내내 {}이 곁에 머물러 있었어요.", korean_feeling(emotion))
+            format!("한 주 내내 {}이 이어졌네요.", korean_feeling(emotion))
         }
         MoodArc::Turn { from, to } => format!(
-            "{}에서 시작해 {}으로 닿은 한 주였어요.",
+            "{}으로 시작해서 {}으로 마무리한 한 주였네요.",
             korean_feeling(from),
             korean_feeling(to)
         ),
         MoodArc::Return { around, between } => format!(
-            "{}으로 열고 닫은 한 주, 그 사이에는 {}도 지나갔어요.",
+            "한 주의 처음과 끝은 {}이었고, 그 사이에는 {}도 있었네요.",
             korean_feeling(around),
             korean_feeling(between)
         ),
@@ -101,30 +100,30 @@ fn korean_closing(arc: MoodArc) -> String {
     let turned = matches!(arc, MoodArc::Turn { from, .. } if from != Emotion::Happiness);
     match last {
         Emotion::Happiness if turned => {
-            "쉽지 않은 날들을 지나 이런 순간에 닿은 것, 참 다행이에요. 그 온기가 다음 주에도 오래 남기를 바라요."
+            "쉽지 않은 날도 있었는데, 좋은 마음으로 한 주를 마쳐서 참 다행이에요. 그 마음이 다음 주에도 이어지면 좋겠어요."
         }
-        Emotion::Happiness => "이 따뜻한 순간들이 다음 주에도 든든한 힘이 되어 줄 거예요.",
+        Emotion::Happiness => "이번 주에 좋았던 순간들이 다음 주에도 힘이 되어 줄 거예요.",
         Emotion::Sadness => {
-            "마음이 무거운 날에도 이렇게 적어 내려간 것만으로 애쓴 거예요. 다음 주에는 조금 더 가벼운 숨을 쉴 수 있기를 바라요."
+            "마음이 무거웠을 텐데도 이렇게 일기를 썼네요. 정말 애썼어요. 다음 주에는 마음이 조금 가벼워지면 좋겠어요."
         }
         Emotion::Anger => {
-            "그렇게 느낄 만한 일이었어요. 속에 담아 두지 않고 적어 둔 만큼, 다음 주에는 마음이 조금 누그러지기를 바라요."
+            "충분히 화가 날 만했어요. 속에만 담아 두지 않고 이렇게 적어 두길 잘했어요. 다음 주에는 마음이 조금 편해지면 좋겠어요."
         }
         Emotion::Fear => {
-            "떨리는 마음으로도 하루하루를 지나왔네요. 다음 주에는 안심할 수 있는 시간이 더 많기를 바라요."
+            "불안한 중에도 하루하루 잘 버텼어요. 다음 주에는 마음 놓을 수 있는 시간이 더 많으면 좋겠어요."
         }
         Emotion::Surprise => {
-            "뜻밖의 일들이 남긴 여운을 천천히 살펴볼 수 있는, 느긋한 한 주가 이어지기를 바라요."
+            "갑작스러운 일에 많이 놀랐죠. 다음 주에는 조금 느긋하게 쉬어 갈 수 있으면 좋겠어요."
         }
         Emotion::Disgust => {
-            "불편했던 장면들은 이 기록에 내려놓고, 다음 주에는 기분 좋은 것들이 더 자주 눈에 들어오기를 바라요."
+            "불쾌했던 일은 여기에 적어 두고 잊어버려요. 다음 주에는 기분 좋은 일이 더 많으면 좋겠어요."
         }
-        Emotion::Neutral => "이렇게 차곡차곡 쌓인 보통의 날들이 든든한 바탕이 되어 줄 거예요.",
+        Emotion::Neutral => "이런 평범한 하루하루가 쌓이면 큰 힘이 될 거예요.",
     }
     .to_owned()
 }
 
-/// A noun phrase that ends in 마음 or 기분, so that the particles after it are always the same.
+/// A noun phrase that ends in 마음, so that the particles after it are always the same.
 fn korean_feeling(emotion: Emotion) -> &'static str {
     match emotion {
         Emotion::Fear => "조마조마한 마음",
@@ -147,26 +146,28 @@ fn english_passage(sentence: &Sentence, index: usize, count: usize) -> String {
     let quote = quote(&sentence.text);
     match (index, count) {
         (0, _) => format!("On {day} you wrote, “{quote}”."),
-        (n, count) if n + 1 == count => format!("And on {day} it was “{quote}”."),
-        _ => format!("{day} left “{quote}”."),
+        (n, count) if n + 1 == count => format!("And on {day} you wrote, “{quote}”."),
+        _ => format!("On {day} it was “{quote}”."),
     }
 }
 
 fn english_opening(arc: MoodArc) -> String {
     match arc {
-        MoodArc::OneDay(Emotion::Neutral) => "A calm day, quietly kept.".to_owned(),
-        MoodArc::OneDay(emotion) => format!("A day that left {} behind.", english_feeling(emotion)),
-        MoodArc::Calm => "A week that flowed by gently, without great waves.".to_owned(),
+        MoodArc::OneDay(Emotion::Neutral) => "It was a calm day.".to_owned(),
+        MoodArc::OneDay(emotion) => {
+            format!("The strongest feeling of the day was {}.", english_feeling(emotion))
+        }
+        MoodArc::Calm => "It was a calm week without big ups and downs.".to_owned(),
         MoodArc::Steady(emotion) => {
-            format!("All through the week {} stayed close.", english_feeling(emotion))
+            format!("The strongest feeling of the week was {}.", english_feeling(emotion))
         }
         MoodArc::Turn { from, to } => format!(
-            "The week set out from {} and arrived at {}.",
+            "The week began with {} and ended with {}.",
             english_feeling(from),
             english_feeling(to)
         ),
         MoodArc::Return { around, between } => format!(
-            "The week opened and closed with {}, and in between there was {}.",
+            "The week began and ended with {}, with some {} in between.",
             english_feeling(around),
             english_feeling(between)
         ),
@@ -181,24 +182,24 @@ fn english_closing(arc: MoodArc) -> String {
         MoodArc::Calm => Emotion::Neutral,
     };
     match last {
-        Emotion::Happiness => "May that warmth stay with you into the next week.",
+        Emotion::Happiness => "I hope that this good feeling stays with you next week.",
         Emotion::Sadness => {
-            "Writing it down on heavy days took strength; may the next week breathe a little easier."
+            "It takes strength to write on heavy days. I hope that next week feels a little lighter."
         }
         Emotion::Anger => {
-            "It was something to be angry about; may it weigh less now that it is written."
+            "You had good reason to be angry, and it is good that you wrote it down. I hope that next week is easier."
         }
-        Emotion::Fear => "You came through each day all the same; may the next week feel safer.",
-        Emotion::Surprise => "May there be time to let it all sink in.",
-        Emotion::Disgust => "May the unpleasant parts stay on this page, and better ones follow.",
-        Emotion::Neutral => "Ordinary days like these are good ground to stand on.",
+        Emotion::Fear => "You got through every day. I hope that next week feels safer.",
+        Emotion::Surprise => "That was a lot at once. I hope that next week leaves you time to take it in.",
+        Emotion::Disgust => "Leave the unpleasant things on this page. I hope that next week brings better ones.",
+        Emotion::Neutral => "Ordinary days like these are worth keeping, too.",
     }
     .to_owned()
 }
 
 fn english_feeling(emotion: Emotion) -> &'static str {
     match emotion {
-        Emotion::Fear => "a worried heart",
+        Emotion::Fear => "worry",
         Emotion::Surprise => "astonishment",
         Emotion::Anger => "anger",
         Emotion::Sadness => "sadness",
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quote_is_the_persons_own_words() {
+    fn a_quote_is_a_part_of_the_sentence() {
         assert_eq!(quote("비가 왔다."), "비가 왔다");
         assert_eq!(quote("정말?!"), "정말?!");
         let long = "아주 긴 문장이 ".repeat(20);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn every_arc_has_a_text_within_the_limit_in_both_languages() {
+    fn every_arc_has_its_own_text_within_the_limit_in_both_languages() {
         let sentence = Sentence {
             date: Date::new(2026, 2, 16).expect("real"),
             text: "가나다라 ".repeat(40),

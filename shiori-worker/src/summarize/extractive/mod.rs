@@ -12,16 +12,16 @@ use super::{
     MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Written, language::Language,
 };
 
-/// The summariser's name and edition.
+/// The summariser's name and version.
 const ENGINE: &str = "extractive/1";
 
 /// The built-in summariser (`extractive/1`).
 ///
-/// It ranks the week's sentences by TextRank (Mihalcea and Tarau, 2004) over what they share, and
-/// by how much they feel; picks a few from different days by maximal marginal relevance
-/// (Carbonell and Goldstein, 1998); and quotes them unchanged in a short reflection that describes
-/// how the week's mood changed. Diaries in Korean get a Korean reflection, others an English one.
-/// The same week always gets the same text.
+/// It ranks the week's sentences by TextRank (Mihalcea and Tarau, 2004) over shared bigrams, and by
+/// the emotion of their days. It selects a few from different days by maximal marginal relevance
+/// (Carbonell and Goldstein, 1998) and quotes them unchanged in a short reflection on how the
+/// week's mood changed. The reflection is in Korean for diaries in Korean, otherwise in English.
+/// The same week always yields the same text.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExtractiveSummarizer;
 
@@ -59,7 +59,7 @@ impl Summarizer for ExtractiveSummarizer {
     }
 }
 
-/// The reflection on a week; `None` if there is nothing to read.
+/// The reflection on a week; `None` if the week has no text.
 fn reflect(week: &WeekText) -> Option<String> {
     let sentences = sentence::of_week(week);
     if sentences.is_empty() {

@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sentence::Sentence;
 
-/// Sentences that are quoted at most.
+/// Maximum number of quoted sentences.
 const MAX_CHOSEN: usize = 4;
 
-/// Rounds of TextRank; it settles long before.
+/// Iterations of TextRank. It converges earlier.
 const ROUNDS: usize = 30;
 
-/// The chance that the walk follows what sentences share (Brin and Page, 1998).
+/// The damping factor of the random walk (Brin and Page, 1998).
 const DAMPING: f64 = 0.85;
 
-/// How much a sentence's own worth counts against its likeness to those chosen already.
+/// The weight of a sentence's score, relative to its similarity to the sentences that are already
+/// chosen.
 const RELEVANCE: f64 = 0.7;
 
-/// The sentences to quote, in the order in which they were written.
+/// The sentences to quote, in reading order.
 pub(super) fn choose(sentences: &[Sentence]) -> Vec<Sentence> {
     let grams: Vec<_> = sentences.iter().map(|sentence| bigrams(&sentence.text)).collect();
     let worth = worth(sentences, &grams);
@@ -29,7 +30,7 @@ pub(super) fn choose(sentences: &[Sentence]) -> Vec<Sentence> {
             let likest = chosen.iter().map(likeness).fold(0.0, f64::max);
             RELEVANCE * worth[at] - (1.0 - RELEVANCE) * likest
         };
-        // Of equals the earlier one: `max_by` would take the last, so the order is reversed.
+        // In a tie, the earlier one: `max_by` returns the last, so the order is reversed.
         let best = candidates.rev().max_by(|a, b| gain(*a).total_cmp(&gain(*b)));
         let Some(best) = best else { break };
         chosen.push(best);
@@ -38,8 +39,8 @@ pub(super) fn choose(sentences: &[Sentence]) -> Vec<Sentence> {
     chosen.into_iter().map(|at| sentences[at].clone()).collect()
 }
 
-/// How much each sentence is worth, 0 to 1: what it shares with the others, the emotion of its day,
-/// and whether it is of a length that can be quoted.
+/// The score of each sentence, 0 to 1, from its `TextRank`, the emotion of its day, and whether its
+/// length is suitable for a quote.
 fn worth(sentences: &[Sentence], grams: &[BTreeSet<[char; 2]>]) -> Vec<f64> {
     let central = text_rank(grams);
     let most = central.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
@@ -54,7 +55,7 @@ fn worth(sentences: &[Sentence], grams: &[BTreeSet<[char; 2]>]) -> Vec<f64> {
             61..=100 => 0.6,
             _ => 0.2,
         };
-        // A sentence that only introduces direct speech is meaningless without it.
+        // A sentence that only introduces direct speech has no meaning without it.
         let announces = ["말했다.", "물었다.", "대답했다.", " said."]
             .iter()
             .any(|ending| sentence.text.ends_with(ending));
@@ -95,7 +96,7 @@ fn text_rank(grams: &[BTreeSet<[char; 2]>]) -> Vec<f64> {
     rank
 }
 
-/// Pairs of neighbouring letters within words: they survive Korean endings, and need no
+/// Pairs of adjacent letters within words. They do not depend on Korean endings and need no
 /// dictionary.
 fn bigrams(text: &str) -> BTreeSet<[char; 2]> {
     let mut grams = BTreeSet::new();
@@ -106,7 +107,7 @@ fn bigrams(text: &str) -> BTreeSet<[char; 2]> {
     grams
 }
 
-/// What two sentences share (Dice's coefficient), 0 to 1.
+/// The similarity of two sentences (Dice's coefficient), 0 to 1.
 #[allow(clippy::cast_precision_loss)] // a sentence has a few hundred letters
 fn similarity(a: &BTreeSet<[char; 2]>, b: &BTreeSet<[char; 2]>) -> f64 {
     if a.is_empty() || b.is_empty() {

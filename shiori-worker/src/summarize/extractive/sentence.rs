@@ -1,24 +1,24 @@
-//! From blocks to sentences.
+//! Splits blocks into sentences.
 
 use shiori_sdk::Date;
 
 use crate::summarize::WeekText;
 
-/// Sentences of one day that are considered; the first and the last ones of a longer day, where
-/// diaries say what they are about. It bounds the ranking, whatever the week's size.
+/// Maximum sentences of one day. Of a longer day, the first and last sentences are used, which
+/// often state the topic. It bounds the work of the ranking.
 const MAX_PER_DAY: usize = 40;
 
-/// Characters of a sentence that are looked at; a longer one is cut at a word.
+/// Maximum characters of a sentence. A longer one is cut after a word.
 const MAX_CHARS: usize = 300;
 
-/// A sentence to choose from.
+/// A candidate for a quote.
 #[derive(Clone)]
 pub(super) struct Sentence {
     /// The day it was written.
     pub(super) date: Date,
-    /// The text, a part of the diary to the letter.
+    /// The text, an unchanged part of the diary.
     pub(super) text: String,
-    /// How certain the day's emotion is, 0 for a neutral day.
+    /// The confidence of the day's emotion; 0 for a neutral day.
     pub(super) salience: f64,
     /// Whether it is from the diary's text, not from its title.
     pub(super) in_body: bool,
@@ -51,8 +51,8 @@ pub(super) fn of_week(week: &WeekText) -> Vec<Sentence> {
     all
 }
 
-/// Cuts a text after sentence marks that a space or the end follows, after wide ones, and at line
-/// feeds. A mark within a number, an address or an ellipsis is followed by neither.
+/// Splits a text at line feeds, after full-width sentence marks, and after other sentence marks if
+/// a space or the end follows. This excludes marks within numbers, addresses and ellipses.
 fn split(text: &str) -> Vec<&str> {
     let mut sentences = Vec::new();
     for line in text.lines() {
@@ -88,7 +88,7 @@ fn split(text: &str) -> Vec<&str> {
                 end = next + mark.len_utf8();
                 chars.next();
             }
-            // No space follows the marks of Chinese and Japanese.
+            // Chinese and Japanese have no space after a sentence mark.
             let is_wide = line[start..end].ends_with(['。', '！', '？']);
             let ends = is_wide || chars.peek().is_none_or(|(_, next)| next.is_whitespace());
             // After direct speech, the sentence continues with the speaker.
@@ -104,7 +104,7 @@ fn split(text: &str) -> Vec<&str> {
     trimmed.filter(|sentence| sentence.chars().any(|c| !c.is_whitespace())).collect()
 }
 
-/// Whether what ends here is an initial, a numbering or a title rather than a sentence.
+/// Whether the text ends with an initial, a number of a list or a title, not with a sentence.
 fn is_abbreviation(text: &str) -> bool {
     let last = text.split_whitespace().next_back().unwrap_or_default();
     let stem = last.trim_end_matches('.');
@@ -118,7 +118,7 @@ fn is_abbreviation(text: &str) -> bool {
         || matches!(stem, "Mr" | "Mrs" | "Ms" | "Dr" | "St" | "e.g" | "i.e")
 }
 
-/// The beginning of an overlong sentence, to the end of a word.
+/// The beginning of a sentence that is too long, cut after a word.
 fn cut(sentence: &str) -> &str {
     let Some((end, _)) = sentence.char_indices().nth(MAX_CHARS) else { return sentence };
     let head = &sentence[..end];
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_end_at_their_marks() {
+    fn text_is_split_after_sentence_marks() {
         for (text, expected) in [
             ("비가 왔다. 우산이 없었다!", vec!["비가 왔다.", "우산이 없었다!"]),
             ("정말?! 그래...  좋았다", vec!["정말?!", "그래...", "좋았다"]),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlong_sentence_is_cut_at_a_word() {
+    fn a_sentence_that_is_too_long_is_cut_after_a_word() {
         let long = "단어 ".repeat(500);
         let sentences = split(&long);
         assert_eq!(sentences.len(), 1);

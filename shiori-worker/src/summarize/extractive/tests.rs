@@ -15,7 +15,7 @@ fn day(nth: u8, title: &str, blocks: Vec<String>, label: Emotion) -> DayText {
     DayText { date, title: title.to_owned(), blocks, emotion }
 }
 
-/// The examples' week, as their author felt it.
+/// The week of the examples, with the intended emotions.
 fn real_week() -> WeekText {
     let week = [
         (include_str!("../../../../examples/data/monday.json"), Emotion::Neutral),
@@ -39,22 +39,22 @@ fn quotes(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_text_of_a_real_week() {
+fn the_reflection_on_the_example_week() {
     let text = reflect(&real_week()).unwrap();
     assert_eq!(
         text,
-        "놀란 마음에서 시작해 행복한 마음으로 닿은 한 주였어요. \
-         화요일에는 「수아가 배낭에서 꺼낸 봉투에 서울에 있는 병원의 채용 통지서가 들어 있었다」라고 적었어요. \
-         수요일의 「퇴근하고 한강까지 40분을 걸었다」에는 그날의 마음이 고스란히 담겨 있어요. \
-         토요일에는 「돌아오는 버스에서 할머니 목소리가 그리워 옛날 음성 메시지를 반복해서 들었다」라는 문장이 눈에 띄어요. \
-         그리고 일요일에는 「민재와 수아가 할머니 달력 뒷장에서 된장찌개 적는 법을 찾아낸 것이다」라는 말을 남겼고요. \
-         쉽지 않은 날들을 지나 이런 순간에 닿은 것, 참 다행이에요. \
-         그 온기가 다음 주에도 오래 남기를 바라요."
+        "놀란 마음으로 시작해서 행복한 마음으로 마무리한 한 주였네요. \
+         화요일에는 「수아가 배낭에서 꺼낸 봉투에 서울에 있는 병원의 채용 통지서가 들어 있었다」라고 썼네요. \
+         수요일에 쓴 「퇴근하고 한강까지 40분을 걸었다」, 이 한 줄에서 그날 마음이 느껴졌어요. \
+         토요일에 쓴 「돌아오는 버스에서 할머니 목소리가 그리워 옛날 음성 메시지를 반복해서 들었다」라는 말도 기억에 남아요. \
+         그리고 일요일에는 「민재와 수아가 할머니 달력 뒷장에서 된장찌개 적는 법을 찾아낸 것이다」라고 썼고요. \
+         쉽지 않은 날도 있었는데, 좋은 마음으로 한 주를 마쳐서 참 다행이에요. \
+         그 마음이 다음 주에도 이어지면 좋겠어요."
     );
 }
 
 #[test]
-fn the_same_week_gets_the_same_text_in_the_persons_own_words() {
+fn the_same_week_yields_the_same_text_with_unchanged_quotes() {
     let week = real_week();
     let text = reflect(&week).unwrap();
     assert_eq!(reflect(&week).unwrap(), text);
@@ -68,7 +68,7 @@ fn the_same_week_gets_the_same_text_in_the_persons_own_words() {
 }
 
 #[test]
-fn the_language_is_that_of_the_script() {
+fn the_language_follows_from_the_script() {
     use unicode_normalization::UnicodeNormalization;
 
     let text_of = |block: &str| {
@@ -88,8 +88,9 @@ fn an_english_week_gets_an_english_text() {
     let days = vec![day(0, "River", blocks, Emotion::Happiness)];
     assert_eq!(
         reflect(&WeekText { days }).unwrap(),
-        "A day that left joy behind. On Monday you wrote, “I walked along the river for an hour”. \
-         May that warmth stay with you into the next week."
+        "The strongest feeling of the day was joy. \
+         On Monday you wrote, “I walked along the river for an hour”. \
+         I hope that this good feeling stays with you next week."
     );
 }
 

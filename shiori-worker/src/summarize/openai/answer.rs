@@ -34,7 +34,7 @@ struct Message {
     refusal: Option<String>,
 }
 
-/// A text, or parts of it. Some servers send the model's thinking as a part of its own.
+/// A text, or parts of it. Some servers send the model's thinking as a separate part.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Content {
@@ -63,7 +63,7 @@ impl Content {
     }
 }
 
-/// A response as far as it has been read.
+/// A response that is being read.
 pub(super) struct Answer {
     body: Body,
     /// Bytes received.
@@ -93,7 +93,7 @@ impl From<EventError> for Failure {
 }
 
 impl Answer {
-    /// An empty answer of a response with this content type.
+    /// An empty answer for a response with this content type.
     pub(super) fn new(content_type: &str) -> Self {
         let is_streamed = content_type.to_ascii_lowercase().contains("text/event-stream");
         let body = if is_streamed {
@@ -113,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// Adds the next bytes, wherever they were split.
+    /// Adds the next bytes. They may be split at any position.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.bytes += bytes.len();
         if self.bytes > MAX_BYTES {
@@ -161,7 +161,7 @@ impl Answer {
         if let Some(error) = &chunk.error {
             return Err(Failure::of_error(error));
         }
-        // Invalid usage is ignored: it is no reason to reject the text.
+        // Invalid usage is ignored, because the text may still be usable.
         if let Some(usage) = chunk.usage {
             self.usage = serde_json::from_value(usage).ok().or(self.usage);
         }
@@ -221,7 +221,7 @@ fn clean(text: &str, is_incomplete: bool) -> Option<String> {
     let mut text = thinking::answer(text);
     text.retain(|c| c == '\n' || !(c.is_control() || changes_direction(c)));
     let text = text.trim();
-    // The filler of Hangul is a letter, although it is not visible.
+    // The Hangul filler is a letter, but invisible.
     if !text.chars().any(|c| c.is_alphanumeric() && c != '\u{3164}') {
         return None;
     }

@@ -47,8 +47,8 @@ enum Phase {
     Probing,
 }
 
-/// Permission for one request. Dropped without [`BreakerPermit::record`], it counts neither as a
-/// success nor as a failure.
+/// Permission for one request. If it is dropped without [`BreakerPermit::record`], it counts
+/// neither as a success nor as a failure.
 #[derive(Debug)]
 pub(super) struct BreakerPermit<'a> {
     breaker: &'a Breaker,
@@ -67,7 +67,7 @@ impl Breaker {
         match self.state().phase {
             Phase::Closed { .. } => Duration::ZERO,
             Phase::Open { until } => until.saturating_duration_since(now),
-            // If the probe fails, it will be this long.
+            // The pause if the probe fails.
             Phase::Probing => self.config.open_for,
         }
     }
@@ -140,8 +140,8 @@ impl BreakerPermit<'_> {
 }
 
 impl Drop for BreakerPermit<'_> {
-    /// A cancelled probe lets the next request probe. After `record` either the generation or the
-    /// phase has changed.
+    /// If a probe is cancelled, the next request is the probe. After `record`, the generation or
+    /// the phase has changed.
     fn drop(&mut self) {
         let mut state = self.breaker.state();
         if state.generation == self.generation && matches!(state.phase, Phase::Probing) {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_consecutive_failures_only() {
+    fn the_breaker_opens_only_after_consecutive_failures() {
         let now = Instant::now();
         let breaker = Breaker::new(BreakerConfig::default());
         for succeeded in [false, false, false, false, true, false, false, false, false] {
@@ -179,14 +179,17 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_at_a_time_decides() {
+    fn only_one_probe_is_sent_at_a_time() {
         let now = Instant::now();
         let breaker = open(now);
         let later = now + PAUSE;
         let probe = breaker.try_acquire(later).expect("the probe");
         assert_eq!(breaker.try_acquire(later).expect_err("one probe at a time"), PAUSE);
         probe.record(false, later + SECOND);
-        assert_eq!(breaker.try_acquire(later + SECOND).expect_err("open again"), PAUSE);
+        assert_eq!(
+            breaker.try_acquire(later + SECOND).expect_err("the breaker is open again"),
+            PAUSE
+        );
         let later = later + SECOND + PAUSE;
         breaker.try_acquire(later).expect("the next probe").record(true, later);
         for _ in 0..4 {
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_probe_lets_the_next_request_probe() {
+    fn after_a_cancelled_probe_the_next_request_is_the_probe() {
         let now = Instant::now();
         let breaker = open(now);
         let later = now + PAUSE;

@@ -27,7 +27,7 @@ pub(super) fn bearer(key: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// The request field that limits the length of the response.
+/// The request field for the maximum length of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LimitName {
     /// `max_completion_tokens` for `api.openai.com`, whose newer models accept no other field, and
@@ -130,7 +130,7 @@ impl fmt::Debug for OpenAiConfig {
     }
 }
 
-/// The configuration is not valid. The key is not shown.
+/// An invalid configuration. The error does not show the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenAiConfigError {
@@ -138,7 +138,7 @@ pub enum OpenAiConfigError {
     #[error("the language model's base URL must be http or https, without credentials")]
     InvalidBaseUrl,
     /// The key is empty, or contains characters that are not allowed in a header, such as a line feed.
-    #[error("the language model's API key cannot be sent")]
+    #[error("the language model's API key is invalid")]
     InvalidApiKey,
     /// The model's name is empty, too long, or contains control characters.
     #[error("the language model's name must have 1 to 100 printable characters")]
@@ -149,8 +149,8 @@ pub enum OpenAiConfigError {
         /// The field of [`OpenAiConfig`].
         field: &'static str,
     },
-    /// The HTTP client cannot be created, for instance because the system has no certificates.
-    #[error("cannot create an HTTP client")]
+    /// The HTTP client could not be created, for example because the system has no certificates.
+    #[error("could not create an HTTP client")]
     NoClient,
 }
 
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_values_are_refused() {
+    fn invalid_values_are_rejected() {
         type Change = fn(&mut OpenAiConfig);
         let changes: [(Change, &str); 11] = [
             (|c| c.base_url = "localhost:11434".to_owned(), "invalid_base_url"),

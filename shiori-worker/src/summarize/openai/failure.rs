@@ -44,12 +44,12 @@ impl Failure {
         Self { error, is_outage: false }
     }
 
-    /// The connection broke before a response.
+    /// The connection broke before the response.
     pub(super) fn unreachable() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "the language model cannot be reached")
+        Self::outage(FailureKind::ModelUnavailable, "could not connect to the language model")
     }
 
-    /// There was no connection.
+    /// No connection could be made.
     pub(super) fn not_connected() -> Self {
         let mut failure = Self::unreachable();
         failure.error.costs_attempt = false;
@@ -57,15 +57,15 @@ impl Failure {
     }
 
     pub(super) fn timed_out() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "the language model did not respond in time")
+        Self::outage(FailureKind::ModelUnavailable, "the request to the language model timed out")
     }
 
     pub(super) fn interrupted() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "the language model's response was cut off")
+        Self::outage(FailureKind::ModelUnavailable, "the language model's response was interrupted")
     }
 
     pub(super) fn invalid() -> Self {
-        Self::outage(FailureKind::ModelAnswerInvalid, "the language model's response is not valid")
+        Self::outage(FailureKind::ModelAnswerInvalid, "the language model's response is invalid")
     }
 
     pub(super) fn too_large() -> Self {
@@ -80,11 +80,11 @@ impl Failure {
     }
 
     pub(super) fn filtered() -> Self {
-        Self::permanent("the language model's content filter stopped the answer")
+        Self::permanent("the language model's content filter blocked the response")
     }
 
     pub(super) fn declined() -> Self {
-        Self::permanent("the language model declined to answer")
+        Self::permanent("the language model refused to respond")
     }
 
     /// The circuit breaker is open for this long.
@@ -124,13 +124,13 @@ impl Failure {
             codes.any(|code| code == expected)
         };
         if has_code("insufficient_quota") {
-            return Self::permanent("the quota at the language model's provider is used up");
+            return Self::permanent("the quota of the language model's provider is exhausted");
         }
         let number = status.as_u16();
         let reason = match number {
             429 => {
                 let kind = FailureKind::ModelUnavailable;
-                let message = "the language model's provider limits the rate of requests";
+                let message = "the rate limit of the language model's provider is reached";
                 let mut failure = Self::outage(kind, message);
                 failure.is_outage = false;
                 failure.error.retry_after = retry_after;
@@ -146,19 +146,20 @@ impl Failure {
             }
             _ if has_code("content_filter") => return Self::filtered(),
             _ if has_code("context_length_exceeded") => "the week is too long for the model",
-            300..=399 => "it redirects to another address; check base_url",
-            401 => "the API key is not valid",
-            402 => "payment is required",
+            300..=399 => "redirected to another address; check base_url",
+            401 => "invalid API key",
+            402 => "payment required",
             403 => "the API key has no access to the model",
-            404 => "the model or path does not exist; check model and base_url",
-            _ => "the request is not accepted",
+            404 => "model or path not found; check model and base_url",
+            _ => "invalid request",
         };
-        let message = format!("the language model's provider refused: {reason} (HTTP {number})");
+        let message =
+            format!("the language model's provider rejected the request: {reason} (HTTP {number})");
         Self::permanent(message)
     }
 }
 
-/// The wait that a `Retry-After` header asks for, at most [`MAX_WAIT`].
+/// The value of a `Retry-After` header, at most [`MAX_WAIT`].
 pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     parse_retry_after(value, now).map(|wait| wait.min(MAX_WAIT))
 }

@@ -62,7 +62,7 @@ impl Limits {
 impl Limit {
     fn new(per_minute: NonZeroU32) -> Self {
         // A burst of a whole minute's quota, followed by a minute of refills, would be twice the
-        // rate that the provider allows.
+        // permitted rate.
         let burst = NonZeroU32::new(per_minute.get() / 6).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_minute(per_minute).allow_burst(burst);
         let bucket = RateLimiter::direct_with_clock(quota, TokioClock(Instant::now()));
@@ -72,7 +72,8 @@ impl Limit {
     async fn wait(&self, cells: u32) {
         let cells = NonZeroU32::new(cells).unwrap_or(NonZeroU32::MIN).min(self.burst);
         loop {
-            // The outer error means more cells than the burst, which `min` above excludes.
+            // The outer error means that there are more cells than the burst, which `min` above
+            // excludes.
             let Ok(Err(not_until)) = self.bucket.check_n(cells) else { return };
             let wait = not_until.wait_time_from(self.bucket.clock().now());
             // The runtime's timers have a resolution of a millisecond.
@@ -97,7 +98,7 @@ mod tests {
             limits.wait(1_000_000).await;
         }
         let took = started.elapsed();
-        assert!((49..=51).contains(&took.as_secs()), "then one per second: {took:?}");
+        assert!((49..=51).contains(&took.as_secs()), "one per second afterwards: {took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,7 +63,7 @@ impl OpenAiSummarizer {
     ///
     /// # Errors
     ///
-    /// [`OpenAiConfigError`] when the configuration is not valid.
+    /// [`OpenAiConfigError`] if the configuration is invalid.
     pub fn new(config: OpenAiConfig) -> Result<Self, OpenAiConfigError> {
         let url = config.check()?;
         let bearer = config.api_key.as_ref().and_then(config::bearer);
@@ -93,9 +93,9 @@ impl OpenAiSummarizer {
         Self { clock, ..self }
     }
 
-    /// Sends one request and reads the response. Only the types of `async-openai` are used: its
-    /// client retries by itself, hides `Retry-After`, reads responses of any size, and logs those
-    /// that it cannot parse.
+    /// Sends one request and reads the response. Only the types of `async-openai` are used, because
+    /// its client retries automatically, hides `Retry-After`, reads responses of any size, and logs
+    /// responses that it cannot parse.
     async fn send(
         &self,
         request: &CreateChatCompletionRequest,
@@ -134,8 +134,8 @@ impl OpenAiSummarizer {
         answer.reflection()
     }
 
-    /// Asks for a streamed response, for progress and for an early first byte. A server that does
-    /// not stream is supported, too.
+    /// Requests a streamed response, which has an early first byte and shows progress. Servers that
+    /// do not stream are supported, too.
     fn request(&self, prompt: Prompt) -> CreateChatCompletionRequest {
         let mut request = CreateChatCompletionRequest {
             model: self.config.model.clone(),
@@ -189,7 +189,8 @@ impl Summarizer for OpenAiSummarizer {
         if !has_text(&week) {
             return Err(fault(FailureKind::NoText, "the week's diaries contain no text"));
         }
-        // Checked before queueing, so that a job does not wait for a request that cannot be sent.
+        // Checked before waiting for a slot, so that a job does not wait for a request that will
+        // not be sent.
         let open_for = self.breaker.open_for(Instant::now());
         if !open_for.is_zero() {
             return Err(Failure::circuit_open(open_for));
@@ -241,8 +242,8 @@ fn has_text(week: &WeekText) -> bool {
     week.days.iter().any(|day| is_text(&day.title) || day.blocks.iter().any(is_text))
 }
 
-/// The failure of a request without a complete response. The error itself is not shown, because it
-/// contains the URL.
+/// The failure of a request without a complete response. The error is omitted, because it contains
+/// the URL.
 fn transport_failure(error: &reqwest::Error, otherwise: Failure) -> Failure {
     match error {
         error if error.is_connect() => Failure::not_connected(),
@@ -251,7 +252,7 @@ fn transport_failure(error: &reqwest::Error, otherwise: Failure) -> Failure {
     }
 }
 
-/// The first [`MAX_ERROR_BYTES`] of the body, as far as they arrive.
+/// At most [`MAX_ERROR_BYTES`] of the body, which may be incomplete.
 async fn error_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {

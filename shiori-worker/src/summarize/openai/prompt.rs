@@ -22,7 +22,7 @@ const ENGLISH: &str = include_str!("prompt/en.md");
 /// that need the most tokens for a Korean syllable of three bytes.
 const BYTES_PER_TOKEN: usize = 2;
 
-/// Bytes reserved for what a provider adds around the messages.
+/// Bytes reserved for the tokens that a provider adds around the messages.
 const AROUND_MESSAGES: usize = 64;
 
 /// The two messages of a request: instructions, and a week as data.
@@ -34,7 +34,8 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// The prompt for this week, within this many tokens. The boundary must be random and unique.
+    /// The prompt for this week, within this many tokens. The boundary must be random and
+    /// unguessable.
     pub(super) fn of(week: &WeekText, budget_tokens: u32, boundary: &str) -> Self {
         let texts = |day: &'_ DayText| -> Vec<String> {
             day.blocks.iter().filter(|text| !text.trim().is_empty()).cloned().collect()
@@ -75,7 +76,7 @@ impl Prompt {
         Self { system, user: user(wording, boundary, &data, &shortened), shortened }
     }
 
-    /// Tokens, by the same count as the budget.
+    /// The number of tokens, estimated like the budget.
     pub(super) fn tokens(&self) -> usize {
         (self.system.len() + self.user.len() + AROUND_MESSAGES).div_ceil(BYTES_PER_TOKEN)
     }
@@ -108,7 +109,7 @@ fn line(day: &DayText, wording: Wording, title: &str, texts: &[String], shortene
     shorten::json(&fields)
 }
 
-/// The data between its delimiters, and the request. It names the shortened days, so that the model
+/// The data between its delimiters, and the request. It lists the shortened days, so that the model
 /// does not mistake the end of their text for the end of the day.
 fn user(wording: Wording, boundary: &str, data: &str, shortened: &[Date]) -> String {
     let dates: Vec<_> = shortened.iter().copied().map(iso).collect();
@@ -125,7 +126,7 @@ fn user(wording: Wording, boundary: &str, data: &str, shortened: &[Date]) -> Str
     format!("<week-{boundary}>\n{data}</week-{boundary}>\n{note}{request}")
 }
 
-/// `2026-02-16`; models take eight digits in a row for a number.
+/// `2026-02-16`, because models read eight digits in a row as a number.
 fn iso(date: Date) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day())
 }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_prompt_asks_for_the_language_of_the_diary() {
+    fn the_prompt_requests_the_language_of_the_diary() {
         for (text, asked) in [
             ("今日は川沿いを歩いた。楽しかった。", "in Japanese."),
             ("今天沿着河边散步，很开心。", "in Chinese."),
@@ -222,17 +223,17 @@ mod tests {
         let week =
             week(vec![(evil.clone(), vec![evil.clone()]), (String::new(), vec![evil.clone()])]);
         let prompt = Prompt::of(&week, MIN_INPUT_BUDGET, BOUNDARY);
-        assert_eq!(prompt.user.matches('<').count(), 2, "the marks alone");
+        assert_eq!(prompt.user.matches('<').count(), 2, "only the delimiters");
         let days = data(&prompt);
         assert_eq!(days.len(), 2);
-        assert_eq!(days[0]["title"], evil.as_str(), "it is there to be read");
+        assert_eq!(days[0]["title"], evil.as_str(), "the title is sent unchanged");
         assert_eq!(days[1]["texts"][0], evil.as_str());
         let after = prompt.user.rsplit('>').next().expect("the request");
         assert!(!after.contains("비밀번호"));
     }
 
     #[test]
-    fn a_long_day_is_shortened_and_named() {
+    fn a_long_day_is_shortened_and_listed() {
         let long = "길고 긴 하루였다. ".repeat(3_000);
         let short = vec!["짧은 하루였다.".to_owned()];
         let week = week(vec![(String::new(), vec![long]), ("짧게".to_owned(), short.clone())]);

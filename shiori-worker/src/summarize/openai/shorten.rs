@@ -7,7 +7,7 @@ use unicode_segmentation::UnicodeSegmentation;
 /// Replaces removed text.
 const MARK: &str = "…";
 
-/// Bytes that a text in a JSON array needs in addition: quotes and a comma.
+/// Additional bytes of a text in a JSON array: quotes and a comma.
 const AROUND_TEXT: usize = 3;
 
 /// A day's texts, shortened to an allowance.
@@ -18,8 +18,8 @@ pub(super) struct Fitted {
     pub(super) shortened: bool,
 }
 
-/// The maximum for each need, so that the sum is within `available`. Needs below it are met in full;
-/// only the largest are cut.
+/// The maximum for each need such that the sum is at most `available`. Smaller needs are met in
+/// full; only larger ones are cut.
 pub(super) fn fair_share(needs: &[usize], available: usize) -> usize {
     let mut sorted = needs.to_vec();
     sorted.sort_unstable();
@@ -40,7 +40,7 @@ pub(super) fn need(title: &str, texts: &[String]) -> usize {
     json_len(title) + texts
 }
 
-/// The day's texts within this allowance: the title, then the blocks from the first on.
+/// The day's texts within this allowance: the title, then the blocks in order.
 pub(super) fn fit(title: &str, texts: &[String], allowance: usize) -> Fitted {
     if need(title, texts) <= allowance {
         return Fitted { title: title.to_owned(), texts: texts.to_vec(), shortened: false };
@@ -64,14 +64,14 @@ pub(super) fn fit(title: &str, texts: &[String], allowance: usize) -> Fitted {
     Fitted { title, texts: kept, shortened: true }
 }
 
-/// The text, or the longest prefix that fits together with [`MARK`]: cut at a space, else at a word
-/// boundary, else between graphemes. Empty if nothing fits.
+/// The text, or the longest prefix that fits together with [`MARK`]: cut at a space, otherwise at a
+/// word boundary, otherwise between graphemes. Empty if nothing fits.
 fn cut(text: &str, room: usize) -> String {
     if json_len(text) <= room {
         return text.to_owned();
     }
     let Some(room) = room.checked_sub(MARK.len()) else { return String::new() };
-    // Where the last of what is not blank ends, and the last of that before a blank.
+    // The end of the last grapheme that is not blank, and of the last one before a blank.
     let (mut end, mut before_blank, mut taken) = (0, 0, 0);
     for (start, grapheme) in text.grapheme_indices(true) {
         if is_blank(grapheme) {
@@ -89,24 +89,24 @@ fn cut(text: &str, room: usize) -> String {
     if end == 0 { String::new() } else { format!("{}{MARK}", &text[..end]) }
 }
 
-/// The last end of a word within the first `end` bytes, which hold no space but at their start;
-/// `end` itself where there is none.
+/// The last end of a word within the first `end` bytes, which contain a space only at their start;
+/// `end` if there is none.
 fn last_word_end(text: &str, end: usize) -> usize {
     let first = text.grapheme_indices(true).find(|(_, grapheme)| !is_blank(grapheme));
     let first = first.map_or(end, |(at, _)| at);
-    // A word may end within a grapheme; only where both agree is it safe.
+    // A word may end within a grapheme, so the position must be a boundary of both.
     let graphemes: BTreeSet<usize> = text[..end].grapheme_indices(true).map(|(at, _)| at).collect();
     let words = text.split_word_bound_indices().map(|(at, _)| at);
     let ends = words.take_while(|at| *at <= end);
     ends.filter(|at| *at > first && (*at == end || graphemes.contains(at))).last().unwrap_or(end)
 }
 
-/// Whether the grapheme is a space, with or without marks on it.
+/// Whether the grapheme is a space, with or without combining marks.
 fn is_blank(grapheme: &str) -> bool {
     grapheme.starts_with(char::is_whitespace)
 }
 
-/// Bytes of the text within a JSON string, as [`json`] writes it.
+/// Length of the text within a JSON string, in bytes, as [`json`] writes it.
 pub(super) fn json_len(text: &str) -> usize {
     let len = |c| match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -116,9 +116,9 @@ pub(super) fn json_len(text: &str) -> usize {
     text.chars().map(len).sum()
 }
 
-/// As JSON without any `<`, so that nothing within it can end what it is put between.
+/// JSON without any `<`, so that the data cannot contain its delimiters.
 pub(super) fn json(value: &serde_json::Value) -> String {
-    // In JSON it occurs within strings alone.
+    // In JSON, `<` occurs only within strings.
     value.to_string().replace('<', "\\u003c")
 }
 
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_longest_are_cut() {
+    fn only_the_largest_needs_are_cut() {
         assert_eq!(fair_share(&[10, 20, 30], 60), usize::MAX);
         assert_eq!(fair_share(&[10, 20, 300], 60), 30);
         assert_eq!(fair_share(&[10, 200, 300], 60), 25);
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lengths_are_those_of_the_json(text in "\\PC*|[\\x00-\\x20<\"a]*") {
+        fn computed_lengths_equal_those_of_the_json(text in "\\PC*|[\\x00-\\x20<\"a]*") {
             let written = json(&serde_json::json!(text));
             prop_assert_eq!(written.len(), json_len(&text) + 2);
             prop_assert!(!written.contains('<'));
@@ -161,19 +161,19 @@ mod tests {
         }
 
         #[test]
-        fn shares_stay_within_what_there_is(
+        fn shares_do_not_exceed_the_available_bytes(
             needs in prop::collection::vec(0_usize..1000, 1..9), available in 0_usize..4000,
         ) {
             let share = fair_share(&needs, available);
             let total: usize = needs.iter().map(|need| *need.min(&share)).sum();
             prop_assert!(total <= available);
-            // Nothing is left unused but for what cannot be divided.
+            // Only a remainder that cannot be divided is left unused.
             let all: usize = needs.iter().sum();
             prop_assert!(total == all || total + needs.len() > available);
         }
 
         #[test]
-        fn a_cut_is_a_beginning_between_graphemes(text in words(), room in 0_usize..400) {
+        fn a_cut_text_is_a_prefix_of_whole_graphemes(text in words(), room in 0_usize..400) {
             let short = cut(&text, room);
             prop_assert!(json_len(&short) <= room);
             if let Some(head) = short.strip_suffix(MARK).filter(|_| short != text) {
@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn a_day_stays_within_its_allowance(
+        fn a_day_fits_its_allowance(
             title in words(), texts in prop::collection::vec(words(), 0..6), room in 0_usize..900,
         ) {
             let fitted = fit(&title, &texts, room);

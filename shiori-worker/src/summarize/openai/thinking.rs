@@ -1,8 +1,8 @@
-//! Removes the thinking that language models write around their answer.
+//! Removes the thinking that language models output with their answer.
 //!
-//! Most servers return it in a field of its own. Those that do not know a model's format leave it in
-//! the text, with the model's markers, often without the opening one, because that is part of the
-//! prompt's template:
+//! Most servers return it in a separate field. Servers that do not support a model's format leave
+//! it in the text, with the model's markers. The opening marker is often missing, because it is
+//! part of the prompt's template:
 //!
 //! | markers | models |
 //! |---|---|
@@ -25,7 +25,7 @@
 /// The longest marker that is recognised, in bytes.
 const MAX_MARKER_BYTES: usize = 64;
 
-/// Names of elements that hold thinking.
+/// Names of elements that contain thinking.
 const THOUGHTS: [&str; 24] = [
     "think",
     "thinking",
@@ -53,18 +53,18 @@ const THOUGHTS: [&str; 24] = [
     "antthinking",
 ];
 
-/// Names of elements that hold the answer.
+/// Names of elements that contain the answer.
 const ANSWERS: [&str; 7] =
     ["answer", "final_answer", "final", "response", "solution", "output", "result"];
 
-/// What a marker begins or ends.
+/// The meaning of a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Marker {
     ThinkingStarts,
     ThinkingEnds,
     AnswerStarts,
     AnswerEnds,
-    /// An empty element, or a special token of the model's template without a meaning here.
+    /// An empty element, or a special token of the model's template that is not relevant here.
     Ignored,
 }
 
@@ -81,9 +81,9 @@ enum Part {
 
 /// The answer without thinking and markers, trimmed; empty if the text is only thinking.
 ///
-/// The answer is what follows the thinking; if nothing does, what precedes it. Whatever precedes the
-/// end of thinking that was not opened is thinking, and thinking that does not end extends to the end
-/// of the text.
+/// The answer is the text after the thinking; if there is none, the text before it. If thinking
+/// ends without having been opened, all text before is thinking. Thinking without an end extends to
+/// the end of the text.
 pub(super) fn answer(text: &str) -> String {
     let mut rest = without_plain_thinking(text);
     // The text before the last thinking, and after it.
@@ -118,11 +118,11 @@ pub(super) fn answer(text: &str) -> String {
     answer.trim().to_owned()
 }
 
-/// The text without thinking that is marked by words alone.
+/// The text without thinking that is only marked by words.
 fn without_plain_thinking(text: &str) -> &str {
     let text = text.trim();
     let lower = text.to_ascii_lowercase();
-    // Lower case of ASCII letters keeps every position.
+    // Converting ASCII letters to lower case keeps all positions.
     let after = |mark: &str| lower.rfind(mark).map(|at| &text[at + mark.len()..]);
     for (start, end) in [
         ("here is my thought process:", "here is my response:"),
@@ -181,7 +181,7 @@ fn marker_at(text: &str) -> Option<(usize, Marker)> {
     let marker = meaning(&name, is_end);
     match marker {
         Some(_) if is_empty => Some((length, Marker::Ignored)),
-        // Brackets are common in diaries; only thinking is marked by them.
+        // Square brackets are common in diaries, and models use them only to mark thinking.
         Some(Marker::AnswerStarts | Marker::AnswerEnds | Marker::Ignored) if open == '[' => None,
         Some(marker) => Some((length, marker)),
         None if is_special => Some((length, Marker::Ignored)),
@@ -206,7 +206,7 @@ fn meaning(name: &str, is_end: bool) -> Option<Marker> {
     match name {
         "inner_prefix" | "unused94" => return Some(Marker::ThinkingStarts),
         "inner_suffix" | "unused95" => return Some(Marker::ThinkingEnds),
-        // They end a message of any channel.
+        // These tokens end a message of any channel.
         "return" | "call" => return Some(Marker::AnswerEnds),
         _ => {}
     }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn thinking_alone_is_no_answer() {
+    fn a_text_that_is_only_thinking_has_no_answer() {
         for text in [
             "<think>musing",
             "<think>musing</think>",
@@ -335,7 +335,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the model thinks, with or without the opening marker, only the answer is left.
+        /// The thinking is removed with or without the opening marker.
         #[test]
         fn only_the_answer_is_left(
             thoughts in prop::collection::vec(plain(), 1..4),
