@@ -1,5 +1,5 @@
-//! The background loop that brings every accepted summary to an end: it offers lost hints again and
-//! expires leases. It also deletes expired sessions.
+//! The background loop that ensures that every accepted summary reaches a final status: it offers
+//! lost hints again and expires leases. It also deletes expired sessions.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 
-/// The maximum of rows of each kind in one round.
+/// Maximum rows of each kind in one round.
 const BATCH: u32 = 100;
 
-/// Batches of one purge. Many, because failed logins may create rows fast.
+/// Maximum batches of one purge. Many, because failed logins may create rows fast.
 const PURGE_BATCHES: u32 = 100;
 
-/// The time-out of a round. The next round continues its work.
+/// The timeout of a round. The next round continues its work.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The pause after a round that found less than a full batch.
+/// The pause after a round with less than a full batch.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause after a full batch. Not zero, so that a backlog never starves requests.
@@ -27,7 +27,7 @@ const SHORT_PAUSE: Duration = Duration::from_millis(50);
 /// How often expired sessions are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Runs until `shutdown`. Several servers may run one over the same rows.
+/// Runs until `shutdown`. Several servers may run a dispatcher over the same rows.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     let last_purge = Timestamp::UNIX_EPOCH;
     run_rounds(&shutdown, (app, last_purge), |(app, mut last_purge)| async move {
@@ -42,9 +42,9 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     .await;
 }
 
-/// Repeats the round, each time after the pause that the last one returned with its state. On
-/// `shutdown` a round ends at its current await: every step of it is atomic, and another dispatcher
-/// continues.
+/// Repeats the round. Each round returns its state and the pause before the next one. On
+/// `shutdown`, a round ends at its current await: each of its steps is atomic, and another
+/// dispatcher continues.
 async fn run_rounds<S, F>(shutdown: &CancellationToken, mut state: S, round: impl Fn(S) -> F)
 where
     F: Future<Output = (S, Duration)>,
@@ -60,7 +60,7 @@ where
     let _: Option<()> = shutdown.run_until_cancelled(rounds).await;
 }
 
-/// One round over the summaries; the pause that follows it.
+/// One round over the summaries. Returns the pause before the next one.
 async fn dispatch(app: &App) -> Duration {
     match timeout(ROUND_TIMEOUT, app.summaries.dispatch(BATCH)).await {
         Ok(Ok(found)) if found >= BATCH as usize => return SHORT_PAUSE,
@@ -77,7 +77,7 @@ async fn purge(app: &App, now: Timestamp) {
             Ok(deleted) if deleted >= u64::from(BATCH) => {}
             Ok(_) => return,
             Err(error) => {
-                tracing::warn!(%error, "cannot delete expired sessions");
+                tracing::warn!(%error, "could not delete expired sessions");
                 return;
             }
         }
@@ -110,11 +110,14 @@ mod tests {
         });
         started.notified().await;
         shutdown.cancel();
-        timeout(Duration::from_secs(10), running).await.expect("it ends").expect("no panic");
+        timeout(Duration::from_secs(10), running)
+            .await
+            .expect("the dispatcher ends")
+            .expect("no panic");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_round_follows_the_pause_of_the_last() {
+    async fn a_round_starts_after_the_pause_of_the_previous_one() {
         let (shutdown, started) = (CancellationToken::new(), tokio::time::Instant::now());
         run_rounds(&shutdown, 1, |nth| {
             if nth == 3 {

@@ -23,7 +23,7 @@ impl HmacSha256 {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Whether the tag belongs to the message, in constant time.
+    /// Whether the tag is that of the message, in constant time.
     pub(super) fn is_signed(&self, message: &[u8], tag: &[u8]) -> bool {
         self.0.clone().chain_update(message).verify_slice(tag).is_ok()
     }
@@ -80,7 +80,7 @@ mod tests {
 
     /// RFC 4231, section 4.3.
     #[test]
-    fn the_known_answer() {
+    fn the_tag_equals_that_of_the_test_vector() {
         let tag = HmacSha256::new(b"Jefe").sign(b"what do ya want for nothing?");
         let expected = [
             0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24, 0x26, 0x08, 0x95,

@@ -14,15 +14,15 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Hashes and verifies passwords with Argon2id on blocking threads.
 ///
-/// At most one operation per core runs at a time, so that memory and CPU stay bounded under a flood
-/// of logins. A bounded number of callers wait.
+/// At most one operation per core runs at a time, so that memory and CPU are bounded if there are
+/// many logins. The number of waiting callers is bounded, too.
 #[derive(Clone)]
 pub(crate) struct PasswordHasher(Arc<Shared>);
 
 struct Shared {
     argon2: Argon2<'static>,
     memory: MemoryPool,
-    /// Verified against when there is no account, so that the response takes as long.
+    /// Verified if the account does not exist, so that the response takes the same time.
     decoy: PasswordHash,
     /// Permits for running and waiting operations.
     admission: Arc<Semaphore>,
@@ -30,15 +30,15 @@ struct Shared {
     cores: Arc<Semaphore>,
 }
 
-/// The maximum of waiting operations: a few seconds of work.
+/// The maximum number of waiting operations: a few seconds of work.
 const MAX_WAITING: usize = 512;
 
 impl PasswordHasher {
-    /// A hasher with this cost. It computes one hash at once.
+    /// A hasher with this cost. Computes one hash before it returns.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Argon2`] when Argon2 does not take the cost.
+    /// [`PasswordError::Argon2`] if Argon2 rejects the cost.
     pub(crate) fn new(cost: HashCost) -> Result<Self, PasswordError> {
         let HashCost { memory_kib, passes, lanes } = cost;
         let params = Params::new(memory_kib, passes, lanes, None)
@@ -60,7 +60,7 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] when too many callers wait.
+    /// [`PasswordError::Busy`] if too many callers wait.
     pub(crate) async fn hash(&self, password: NewPassword) -> Result<PasswordHash, PasswordError> {
         self.run(move |shared| {
             hash(&shared.argon2, password.0.reveal(), &mut shared.memory.take())
@@ -69,13 +69,13 @@ impl PasswordHasher {
         .await
     }
 
-    /// Whether the password matches the hash, in its prepared form or in one of those that earlier
-    /// versions may have hashed. Without a hash it does not, after the same work: how often is hashed
-    /// depends on the password alone, unless it is right.
+    /// Whether the password matches the hash, in its prepared form or in a form that an earlier
+    /// version may have hashed. Without a hash, the result is `Wrong` after the same work: the
+    /// number of hashes depends only on the password, unless it is right.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] when too many callers wait.
+    /// [`PasswordError::Busy`] if too many callers wait.
     pub(crate) async fn verify(
         &self,
         password: Password,
@@ -112,7 +112,8 @@ impl PasswordHasher {
         let core =
             Arc::clone(&self.0.cores).acquire_owned().await.map_err(|_| PasswordError::Aborted)?;
         let shared = Arc::clone(&self.0);
-        // The permits move into the task: it occupies its core even after its caller is dropped.
+        // The permits move into the task, because it occupies its core even if its caller is
+        // dropped.
         let task = spawn_blocking(move || {
             let _permits = (admitted, core);
             work(&shared)
@@ -147,7 +148,7 @@ fn hash(
     Ok(PasswordHash(hash.to_string()))
 }
 
-/// Whether the password is the hash's, at the cost that the hash names.
+/// Whether the password matches the hash, with the cost in the hash.
 fn verify(
     password: &str,
     expected: &PasswordHash,
@@ -165,25 +166,25 @@ fn verify(
     let mut output = [0; phc::Output::MAX_LENGTH];
     let output = &mut output[..expected_output.len()];
     argon2.hash_password_into_with_memory(password.as_bytes(), &salt, output, blocks)?;
-    // The comparison of outputs takes the same time wherever they differ.
+    // The comparison of outputs takes constant time.
     Ok(phc::Output::new(output)? == expected_output)
 }
 
 /// The result of [`PasswordHasher::verify`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is not the password.
+    /// The password is wrong.
     Wrong,
-    /// It is the password.
+    /// The password is right.
     Right,
-    /// It is the password, but the hash is that of another spelling. This is the hash of the prepared
-    /// one, to replace it.
+    /// The password is right, but the hash is of an unprepared form. Replace it with this hash of
+    /// the prepared form.
     RightRehashed(PasswordHash),
 }
 
-/// The prepared form of a password, and then what earlier versions hashed if it was typed like that:
-/// the text as it came, in the other normal form, with its own spaces or with U+0020. Mostly that is
-/// one text for ASCII, and two for any other.
+/// The prepared form of a password, followed by the forms that earlier versions may have hashed:
+/// the text as received, and in the other normal form, each with its own spaces or with U+0020.
+/// Usually this is one text for ASCII and two for others.
 fn spellings(password: &Password) -> Vec<String> {
     let (prepared, raw) = (password.prepared().reveal().to_owned(), password.reveal().to_owned());
     let others = [prepared.nfd().collect(), raw.nfc().collect(), raw.nfd().collect(), raw];
@@ -196,13 +197,13 @@ fn spellings(password: &Password) -> Vec<String> {
     spellings
 }
 
-/// The memory of hashes, reused: allocated for each hash, it would fragment the heap, and the process
-/// would grow with every burst of sign-ups.
+/// A pool of the memory for hashes. Allocating it for each hash would fragment the heap, and the
+/// process would grow with every burst of sign-ups.
 #[derive(Default)]
 struct MemoryPool {
-    /// As many as hashes have run at once, so at most one for each core.
+    /// One for each concurrent hash, so at most one per core.
     unused: Mutex<Vec<Vec<Block>>>,
-    /// How many hashes were computed.
+    /// The number of computed hashes.
     #[cfg(test)]
     hashes: std::sync::atomic::AtomicUsize,
 }
@@ -252,7 +253,7 @@ pub struct HashCost {
 }
 
 impl HashCost {
-    /// The minimum that Argon2 accepts. It protects nothing: only for tests.
+    /// The minimum that Argon2 accepts. Insecure; only for tests.
     pub const MINIMAL: Self = Self { memory_kib: Params::MIN_M_COST, passes: 1, lanes: 1 };
 }
 
@@ -262,17 +263,17 @@ impl Default for HashCost {
     }
 }
 
-/// A hashed password as a PHC string, which names its algorithm, cost and salt. `Debug` does not
+/// A hashed password as a PHC string, which contains its algorithm, cost and salt. `Debug` does not
 /// show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// The hash of a PHC string, as a store keeps it.
+    /// Parses a stored PHC string.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::NotAHash`] when it is none.
+    /// [`PasswordError::NotAHash`] if it is not a PHC string with a salt and a hash.
     pub fn parse(text: String) -> Result<Self, PasswordError> {
         match phc::PasswordHash::new(&text) {
             Ok(phc) if phc.salt.is_some() && phc.hash.is_some() => Ok(Self(text)),
@@ -292,7 +293,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A password in its prepared form, which keeps the rule for new ones.
+/// A password in its prepared form that satisfies the rule for new passwords.
 #[derive(Debug, Clone)]
 pub(crate) struct NewPassword(Password);
 
@@ -312,10 +313,10 @@ pub enum PasswordError {
     /// Too many callers wait; retryable.
     #[error("too many password operations are waiting")]
     Busy,
-    /// Argon2 rejects the cost, or there is no memory or randomness left.
+    /// Argon2 rejected the cost, or memory or randomness was not available.
     #[error("argon2 failed")]
     Argon2(#[source] password_hash::Error),
-    /// The text is no PHC string with a salt and a hash.
+    /// The text is not a PHC string with a salt and a hash.
     #[error("not a password hash")]
     NotAHash,
     /// The runtime stopped before the operation was complete.
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_password_itself_is_verified() {
+    async fn only_the_right_password_is_accepted() {
         let hasher = hasher();
         let hash = hash_of(&hasher, PASSWORD).await;
         for (password, expected) in
@@ -357,13 +358,13 @@ mod tests {
     const COMPOSED: &str = "한글-é1!ab";
     const DECOMPOSED: &str = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!ab";
 
-    /// The hash that an earlier version stored for a password as it was typed.
+    /// The hash that an earlier version stored, of the unprepared password.
     fn old_hash(hasher: &PasswordHasher, text: &str) -> PasswordHash {
         hash(&hasher.0.argon2, text, &mut hasher.0.memory.take()).expect("hashed")
     }
 
     #[tokio::test]
-    async fn a_password_is_verified_however_it_is_typed() {
+    async fn a_password_is_accepted_in_every_normal_form() {
         let hasher = hasher();
         for stored in [COMPOSED, DECOMPOSED] {
             let hash = hash_of(&hasher, stored).await;
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_earlier_versions_hashed_is_verified_and_replaced() {
+    async fn a_hash_of_an_unprepared_password_is_accepted_and_replaced() {
         let hasher = hasher();
         let mixed = "\u{1112}\u{1161}\u{11ab}글-é1!ab";
         for (stored, typed) in [
@@ -400,7 +401,7 @@ mod tests {
             let verdict = hasher.verify(typed.into(), Some(new)).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right, "{stored} {typed}");
         }
-        // What was stored in composed form needs no other hash.
+        // A hash of the composed form is not replaced.
         let old = old_hash(&hasher, COMPOSED);
         let verdict = hasher.verify(DECOMPOSED.into(), Some(old)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Right);
@@ -409,9 +410,9 @@ mod tests {
         assert_eq!(verdict.expect("checked"), Verdict::Wrong);
     }
 
-    /// The time of a refusal says nothing about the account.
+    /// The time of a rejection must not show whether the account exists.
     #[tokio::test]
-    async fn a_refusal_takes_as_many_hashes_with_an_account_as_without() {
+    async fn a_wrong_password_costs_the_same_hashes_with_and_without_an_account() {
         let hasher = hasher();
         let accounts = [
             None,
@@ -438,9 +439,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_an_account_no_password_is_right() {
+    async fn without_an_account_every_password_is_wrong() {
         let hasher = hasher();
-        // The empty one is the decoy's.
+        // The empty password is that of the decoy.
         for password in ["", PASSWORD] {
             let verdict = hasher.verify(password.into(), None).await;
             assert_eq!(verdict.expect("checked"), Verdict::Wrong);
@@ -448,16 +449,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_outlives_a_change_of_cost() {
+    async fn a_hash_is_verified_after_a_change_of_the_cost() {
         let hash = hash_of(&hasher(), PASSWORD).await;
         let dearer = PasswordHasher::new(HashCost { passes: 2, ..HashCost::MINIMAL });
         let verdict = dearer.expect("a cost").verify(PASSWORD.into(), Some(hash)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Right);
     }
 
-    /// The algorithm, its parameters and the comparison are those of the `argon2` crate's own check.
+    /// Compares the hashes with those of the `argon2` crate's own functions.
     #[tokio::test]
-    async fn hashes_are_those_of_argon2() {
+    async fn hashes_are_compatible_with_the_argon2_crate() {
         use argon2::{PasswordHasher as _, PasswordVerifier as _};
         let hash = hash_of(&hasher(), PASSWORD).await;
         let argon2 = Argon2::default();
@@ -480,14 +481,14 @@ mod tests {
             let unused = hasher.0.memory.unused.lock().expect("not poisoned");
             unused.iter().map(Vec::len).collect::<Vec<_>>()
         };
-        assert_eq!(unused(), [8], "the decoy's");
+        assert_eq!(unused(), [8], "the memory of the decoy");
         for _ in 0..20 {
             let hash = hash_of(&hasher, PASSWORD).await;
             let verdict = hasher.verify(PASSWORD.into(), Some(hash)).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right);
         }
         assert_eq!(unused(), [8]);
-        // A hash may have been stored at a higher cost.
+        // A stored hash may have a higher cost.
         let costly = PasswordHasher::new(HashCost { memory_kib: 64, ..HashCost::MINIMAL });
         let costly = hash_of(&costly.expect("a cost"), PASSWORD).await;
         for _ in 0..20 {
@@ -511,15 +512,15 @@ mod tests {
         let hasher = hasher();
         let permits = hasher.0.admission.available_permits();
         let taken = hasher.0.admission.try_acquire_many(u32::try_from(permits).expect("few"));
-        let refused = hasher.verify(PASSWORD.into(), None).await;
-        assert!(matches!(refused, Err(PasswordError::Busy)));
+        let rejected = hasher.verify(PASSWORD.into(), None).await;
+        assert!(matches!(rejected, Err(PasswordError::Busy)));
         drop(taken);
         assert!(hasher.verify(PASSWORD.into(), None).await.is_ok());
         assert_eq!(hasher.0.admission.available_permits(), permits);
     }
 
     #[test]
-    fn the_default_costs_what_owasp_asks() {
+    fn the_default_cost_is_the_minimum_of_owasp() {
         let hasher = PasswordHasher::new(HashCost::default()).expect("a cost");
         let decoy = hasher.0.decoy.as_str();
         assert!(decoy.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{decoy}");
@@ -527,8 +528,8 @@ mod tests {
 
     #[test]
     fn an_invalid_cost_is_rejected() {
-        let refused = PasswordHasher::new(HashCost { memory_kib: 1, passes: 1, lanes: 1 });
-        assert!(matches!(refused, Err(PasswordError::Argon2(_))));
+        let rejected = PasswordHasher::new(HashCost { memory_kib: 1, passes: 1, lanes: 1 });
+        assert!(matches!(rejected, Err(PasswordError::Argon2(_))));
     }
 
     #[test]
@@ -536,13 +537,13 @@ mod tests {
         let saltless = "$argon2id$v=19$m=8,t=1,p=1";
         let hashless = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ";
         for text in ["", "sesame", saltless, hashless] {
-            let refused = PasswordHash::parse(text.to_owned());
-            assert!(matches!(refused, Err(PasswordError::NotAHash)), "{text}");
+            let rejected = PasswordHash::parse(text.to_owned());
+            assert!(matches!(rejected, Err(PasswordError::NotAHash)), "{text}");
         }
     }
 
     #[test]
-    fn a_weak_password_is_not_a_new_one() {
+    fn a_weak_password_is_rejected() {
         assert_eq!(new_password("sesame-x").err(), Some(WeakPassword::NoDigit));
     }
 

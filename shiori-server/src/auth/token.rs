@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::hs256::{self, HmacSha256};
 
-/// The keys of all tokens. `Debug` shows none of them.
+/// The keys of all tokens. `Debug` does not show them.
 ///
 /// An access token is a JWT. A refresh token is opaque: the user, the session, the generation, and
-/// a tag over them. Stores keep only the generation, so a stolen database holds no token, and a
-/// token whose response was lost can be derived again.
+/// a tag over them. Stores contain only the generation, so a stolen database contains no token, and
+/// a token whose response was lost can be derived again.
 #[derive(Clone)]
 pub(crate) struct TokenKeys {
     signing: EncodingKey,
@@ -29,7 +29,8 @@ impl TokenKeys {
         let root = HmacSha256::new(secret.reveal().as_bytes());
         let access = root.sign(b"shiori access token 1");
         let mut validation = Validation::new(Algorithm::HS256);
-        // It would use the system's clock; `verify` takes the time from the caller.
+        // Not checked by the library, which would use the system clock; `verify` receives the time
+        // from the caller.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
         Self {
@@ -44,7 +45,7 @@ impl TokenKeys {
     ///
     /// # Errors
     ///
-    /// [`TokenError::Unsigned`] when the process was given a `jsonwebtoken` provider without
+    /// [`TokenError::Unsigned`] if the process has installed a `jsonwebtoken` provider without
     /// HS256.
     pub(crate) fn issue(
         &self,
@@ -96,8 +97,8 @@ impl TokenKeys {
         URL_SAFE_NO_PAD.encode([&message[..], &self.refresh.sign(&message)].concat())
     }
 
-    /// The claims of a refresh token that this server's secret signed. Whether it is current, only
-    /// the store knows.
+    /// The claims of a refresh token that this server's secret signed. The store decides whether it
+    /// is current.
     ///
     /// # Errors
     ///
@@ -187,13 +188,13 @@ impl RefreshClaims {
 #[non_exhaustive]
 pub(crate) enum TokenError {
     /// It is malformed or has a wrong signature.
-    #[error("the token is not valid")]
+    #[error("invalid token")]
     Invalid,
     /// It has expired.
-    #[error("the token has expired")]
+    #[error("expired token")]
     Expired,
     /// The `jsonwebtoken` provider of the process does not support HS256.
-    #[error("the token cannot be signed")]
+    #[error("could not sign the token")]
     Unsigned,
 }
 
@@ -207,7 +208,7 @@ mod tests {
     const TTL: Duration = Duration::from_mins(15);
 
     fn keys() -> TokenKeys {
-        TokenKeys::new(&Secret::from("a secret for the tests alone"))
+        TokenKeys::new(&Secret::from("a secret that is only for tests"))
     }
 
     fn now() -> Timestamp {
@@ -227,12 +228,12 @@ mod tests {
     fn an_access_token_is_valid_until_it_expires() {
         let (user, session) = (UserId::new(), SessionId::new());
         let token = keys().issue(user, session, now(), TTL).expect("signed");
-        // Another process with the same secret reads it.
+        // Another process with the same secret accepts it.
         let claims = keys().verify(&token, now()).expect("ours");
         assert_eq!((claims.user, claims.session), (user, session));
         assert_eq!(claims.expires_at.as_millis() % 1000, 0);
         let last = now() + TTL;
-        assert!(keys().verify(&token, last).is_ok(), "the promised time is whole");
+        assert!(keys().verify(&token, last).is_ok(), "the token is valid for the full time");
         assert_eq!(keys().verify(&token, claims.expires_at), Err(TokenError::Expired));
         assert_eq!(keys().verify_ignoring_expiry(&token), Ok(claims));
     }
@@ -251,8 +252,8 @@ mod tests {
         assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
         let claims =
             RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 1 };
-        let refused = keys().verify_refresh(&others.refresh_token(claims));
-        assert_eq!(refused, Err(TokenError::Invalid));
+        let rejected = keys().verify_refresh(&others.refresh_token(claims));
+        assert_eq!(rejected, Err(TokenError::Invalid));
     }
 
     #[test]
@@ -270,7 +271,7 @@ mod tests {
                 assert_eq!(keys.verify(&forged, now()), Err(TokenError::Invalid), "{algorithm}");
             }
         }
-        // The forging itself works: with the right algorithm it makes a good token.
+        // Checks `forge`: with the right algorithm, the token is valid.
         let header = json!({ "alg": "HS256" });
         let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
         let good = forge(&header, payload, &access_key.sign(signed.as_bytes()));
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_payload_without_a_session_is_refused() {
+    fn a_signed_payload_without_a_session_is_rejected() {
         let keys = keys();
         let payload = json!({ "sub": UserId::new(), "exp": i64::MAX });
         let token =
@@ -299,12 +300,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_token_holds_its_session_and_generation() {
+    fn a_refresh_token_contains_its_session_and_generation() {
         for generation in [0, 1, 255, u64::MAX] {
             let claims =
                 RefreshClaims { user: UserId::new(), session: SessionId::new(), generation };
             let token = keys().refresh_token(claims);
-            assert_eq!(token, keys().refresh_token(claims), "it can be made again");
+            assert_eq!(
+                token,
+                keys().refresh_token(claims),
+                "deriving it again yields the same token"
+            );
             assert_eq!(keys().verify_refresh(&token), Ok(claims));
         }
     }

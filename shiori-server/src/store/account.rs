@@ -13,21 +13,22 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn create(&self, account: &Account) -> Result<CreateOutcome, StoreError>;
 
     /// Finds the account of an e-mail address.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
-    /// Replaces the hash of the user's password if it is still this one; whether it was.
+    /// Replaces the hash of the user's password if it is still this one. Returns whether it was
+    /// replaced.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn replace_password_hash(
         &self,
         user: UserId,
@@ -35,11 +36,11 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store is available.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it does not.
+    /// [`StoreError`] if it is not.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
@@ -63,6 +64,6 @@ pub struct Account {
 pub enum CreateOutcome {
     /// The account was created.
     Created,
-    /// The e-mail address has an account; nothing changed.
+    /// The e-mail address already has an account; nothing was changed.
     EmailTaken,
 }

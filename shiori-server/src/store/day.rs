@@ -16,32 +16,32 @@ use super::{
 };
 use crate::summary::Annotations;
 
-/// Reads diaries together with the session of the request and with what the summaries say of the
-/// days. An engine that stores them all does it in one step; [`SeparateStores`] asks the stores at the
-/// same time.
+/// Reads diaries together with the session of the request and the summary status and emotion of the
+/// days. An engine that stores all of them reads them in one step; [`SeparateStores`] reads from
+/// the stores concurrently.
 ///
-/// Without a live session there is no result, whatever was read. A diary does not depend on the
-/// summaries: where these cannot be read, the annotations are `None`, and the log says why.
+/// Without an active session, the result is `None`. A diary does not depend on the summaries: if
+/// they cannot be read, the annotations are `None`, and the error is logged.
 #[async_trait]
 pub trait DayStore: Send + Sync + fmt::Debug {
-    /// The session, and the diary of a date of its user, as [`DiaryStore::get`] returns it, with the
-    /// day's annotations. `None` without a live session.
+    /// The session, and the diary of a date of its user, as [`DiaryStore::get`] returns it, with
+    /// the day's annotations. `None` without an active session.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the session or the diary cannot be read.
+    /// [`StoreError`] if the session or the diary cannot be read.
     async fn day(
         &self,
         session: SessionKey,
         date: Date,
     ) -> Result<Option<(Session, Option<Day>)>, StoreError>;
 
-    /// The session, and the diaries of a range, as [`DiaryStore::list`] returns them, with the range's
-    /// annotations. `None` without a live session.
+    /// The session, and the diaries of a range, as [`DiaryStore::list`] returns them, with the
+    /// range's annotations. `None` without an active session.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the session or the diaries cannot be read.
+    /// [`StoreError`] if the session or the diaries cannot be read.
     async fn days(
         &self,
         session: SessionKey,
@@ -58,20 +58,20 @@ pub type Day = (DiaryRecord, Option<Annotations>);
 /// The diaries of a range and its annotations.
 pub type Days = (Vec<DiaryHead>, Option<Annotations>);
 
-/// How long a diary waits for its annotations. They take a few milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The timeout of reading annotations. It usually takes a few milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it waits after annotations could not be read, so that an engine that does not answer
-/// delays reads little. It is enough to connect again.
-const PATIENCE_AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// The timeout after a failure, so that an unavailable engine delays reads only a little. It is
+/// enough to reconnect.
+const TIMEOUT_AFTER_FAILURE: Duration = Duration::from_millis(250);
 
-/// Reads sessions, diaries and annotations from a store each.
+/// Reads sessions, diaries and annotations from separate stores.
 #[derive(Debug)]
 pub struct SeparateStores {
     sessions: Arc<dyn SessionStore>,
     diaries: Arc<dyn DiaryStore>,
     summaries: Arc<dyn SummaryStore>,
-    /// Whether the last annotations could not be read.
+    /// Whether the last read of annotations failed.
     is_failing: AtomicBool,
 }
 
@@ -127,21 +127,19 @@ impl DayStore for SeparateStores {
     }
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Option<Annotations> {
-        let patience =
-            if self.is_failing.load(Relaxed) { PATIENCE_AFTER_FAILURE } else { PATIENCE };
-        let read = timeout(patience, self.read_annotations(user, range)).await;
-        let read =
-            read.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())));
+        let limit = if self.is_failing.load(Relaxed) { TIMEOUT_AFTER_FAILURE } else { TIMEOUT };
+        let read = timeout(limit, self.read_annotations(user, range)).await;
+        let read = read.unwrap_or_else(|_| Err(StoreError::Unavailable("timed out".into())));
         self.is_failing.store(matches!(read, Err(StoreError::Unavailable(_))), Relaxed);
         if_readable(read)
     }
 }
 
-/// The annotations, unless they cannot be read: a warning in the log, and `None`.
+/// The annotations; if they cannot be read, logs a warning and returns `None`.
 pub(super) fn if_readable(read: Result<Annotations, StoreError>) -> Option<Annotations> {
     read.inspect_err(|error| {
         let source = std::error::Error::source(error).map(ToString::to_string);
-        tracing::warn!(%error, source, "a diary is read without summary status and emotion");
+        tracing::warn!(%error, source, "could not read summary status and emotion; returning the diary without them");
     })
     .ok()
 }

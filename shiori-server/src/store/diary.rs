@@ -5,52 +5,52 @@ use shiori_sdk::{Date, DateRange, DiaryId, Document, SaveId, Timestamp, UserId, 
 
 use super::StoreError;
 
-/// Owns the diaries. Title, content and version of one date live in one document and change in
-/// one atomic compare-and-swap.
+/// The store of diaries. Title, content and version of one date are one record and change in one
+/// atomic compare-and-swap.
 #[async_trait]
 pub trait DiaryStore: Send + Sync + fmt::Debug {
-    /// Saves if the version is the expected one, or answers as before if this `save_id` was
-    /// applied already and is one of the date's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES).
-    /// Only saves with an id count, and a deletion of the diary forgets none of them.
+    /// Saves if the version is the expected one. If this `save_id` was already applied and is one
+    /// of the date's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES), returns the first
+    /// outcome. Only saves with an id count; a deletion of the diary keeps their ids.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer. The save may then have been applied; trying
-    /// again with the same `save_id` settles it.
+    /// [`StoreError`] if the store is unavailable. The save may then have been applied; repeat it
+    /// with the same `save_id`.
     async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError>;
 
     /// The diary of a date.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn get(&self, user: UserId, date: Date) -> Result<Option<DiaryRecord>, StoreError>;
 
     /// The diaries of a range by date, without their contents.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn list(&self, user: UserId, range: DateRange) -> Result<Vec<DiaryHead>, StoreError>;
 
-    /// The diaries of a range by date, contents and all. For ranges of a week, not of a year.
+    /// The diaries of a range by date, with their contents. For ranges of a week, not of a year.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn list_with_content(
         &self,
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError>;
 
-    /// Deletes if the version is the expected one. The text is gone. The version count stays, so
-    /// that a version never names two texts, and so do the ids of the saves: a repeated save does
-    /// not bring the deleted text back.
+    /// Deletes if the version is the expected one. The text is removed. The version is kept, so
+    /// that two texts never have the same version. The ids of the saves are kept, too, so that a
+    /// repeated save does not restore the deleted text.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn delete(
         &self,
         user: UserId,
@@ -59,12 +59,12 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError>;
 
-    /// Puts the diary away or takes it back if the version is the expected one. The text stays,
+    /// Archives or restores the diary if the version is the expected one. The text does not change;
     /// the version grows.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn archive(
         &self,
         user: UserId,
@@ -74,20 +74,20 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store is available.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it does not.
+    /// [`StoreError`] if it is not.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
 /// A save: the next version of a diary. `Debug` shows no text.
 #[derive(Clone)]
 pub struct NewVersion {
-    /// Whose diary.
+    /// The user.
     pub user: UserId,
-    /// Which day's.
+    /// The date.
     pub date: Date,
     /// The title.
     pub title: String,
@@ -115,13 +115,13 @@ impl fmt::Debug for NewVersion {
 /// A save that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppliedSave {
-    /// Names the diary.
+    /// The id of the diary.
     pub id: DiaryId,
     /// The version that the save created.
     pub version: Version,
     /// When it was saved.
     pub updated_at: Timestamp,
-    /// Whether there was no diary before.
+    /// Whether the date had no diary before.
     pub created: bool,
 }
 
@@ -132,29 +132,30 @@ pub enum SaveOutcome {
     Saved(AppliedSave),
     /// This `save_id` was applied before, with this result.
     Replayed(AppliedSave),
-    /// The version is not the expected one; nothing was changed. The current diary, if there is one.
+    /// The version is not the expected one; nothing was changed. Contains the current diary; `None`
+    /// if the date has none.
     Conflict(Option<DiaryRecord>),
 }
 
-/// What became of [`DiaryStore::delete`].
+/// The outcome of [`DiaryStore::delete`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum DeleteOutcome {
-    /// The diary is gone.
+    /// The diary was deleted.
     Deleted,
-    /// There is none.
+    /// The date has no diary.
     NotFound,
-    /// The version is another; nothing was changed.
+    /// The version is not the expected one; nothing was changed.
     Conflict(DiaryRecord),
 }
 
-/// What became of [`DiaryStore::archive`].
+/// The outcome of [`DiaryStore::archive`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum ArchiveOutcome {
-    /// It is done; this is the new version.
+    /// It was archived or restored; this is the new version.
     Archived(Version),
-    /// There is none.
+    /// The date has no diary.
     NotFound,
-    /// The version is another; nothing was changed.
+    /// The version is not the expected one; nothing was changed.
     Conflict(DiaryRecord),
 }
 
@@ -176,15 +177,15 @@ impl fmt::Debug for DiaryRecord {
 /// A stored diary without its text. `Debug` shows no title.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DiaryHead {
-    /// Names the diary.
+    /// The id of the diary.
     pub id: DiaryId,
-    /// The day it belongs to.
+    /// The date.
     pub date: Date,
     /// The title.
     pub title: String,
     /// The version.
     pub version: Version,
-    /// Whether the person has put it away.
+    /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,

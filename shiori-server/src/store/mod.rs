@@ -34,20 +34,20 @@ pub use summary::{
     WeekStatus,
 };
 
-/// A step failed. It was not applied, or the caller cannot know.
+/// A step failed. Unless stated otherwise, it may have been applied.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The engine does not answer in time; retryable.
-    #[error("the store does not answer")]
+    /// The engine is unavailable or timed out; retryable.
+    #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Too many steps wait; nothing of this one happened. Retryable.
-    #[error("too many steps wait for the store")]
+    /// Too many steps are waiting; this one was not executed. Retryable.
+    #[error("too many steps are waiting for the store")]
     Overloaded,
-    /// The engine returned data that this version cannot have written.
-    #[error("the store holds {what} that cannot be read")]
+    /// The engine returned data that this version cannot read.
+    #[error("the store contains {what} that cannot be read")]
     Corrupt {
-        /// What cannot be read; never its content.
+        /// The kind of data, never its content.
         what: &'static str,
     },
 }

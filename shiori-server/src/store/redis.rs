@@ -1,8 +1,8 @@
 //! Sessions and login attempts in Redis.
 //!
-//! All sessions of a user are fields of one hash, so each step is atomic on a cluster, too.
-//! A field holds `last_seen_at expires_at generation rotated_at created_at user_agent`, separated by
-//! spaces, with times in milliseconds. The user agent is optional and may contain spaces.
+//! All sessions of a user are fields of one hash, so that each step is atomic on a cluster, too. A
+//! field contains `last_seen_at expires_at generation rotated_at created_at user_agent`, separated
+//! by spaces, with times in milliseconds. The user agent is optional and may contain spaces.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -14,7 +14,7 @@ use shiori_worker::redis::{Redis, RedisError};
 
 use super::{LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy};
 
-/// Attempts of a step that lost its compare-and-swap. Few requests use one session at a time.
+/// Attempts of a step whose compare-and-swap fails. Few requests use one session at a time.
 const MAX_CONFLICT_ATTEMPTS: u32 = 64;
 
 /// Adds a session, and deletes the expired ones and the least recently used ones beyond the limit.
@@ -89,7 +89,7 @@ static RECORD_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Sessions and login attempts in Redis, which expires them by itself.
+/// Sessions and login attempts in Redis, which expires them automatically.
 #[derive(Debug, Clone)]
 pub struct RedisSessions {
     redis: Redis,
@@ -114,7 +114,7 @@ impl RedisSessions {
         Ok(self.redis.query(cmd("HGET").arg(key).arg(id.to_string())).await?)
     }
 
-    /// Replaces or deletes the field if it still has the value `from`; returns whether it did.
+    /// Replaces or deletes the field if it still has the value `from`. Returns whether it did.
     async fn swap(
         &self,
         user: UserId,
@@ -238,7 +238,7 @@ impl SessionStore for RedisSessions {
         Ok(self.redis.query(cmd("DEL").arg(self.attempts_key(key))).await?)
     }
 
-    /// Redis expires keys by itself.
+    /// Redis expires keys automatically.
     async fn purge_expired(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
@@ -284,7 +284,7 @@ fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a session" }
 }
 
-/// Every compare-and-swap was lost to a concurrent one.
+/// Every attempt of a compare-and-swap failed because of concurrent ones.
 fn contended() -> StoreError {
     StoreError::Unavailable("too many concurrent writes".into())
 }
@@ -304,7 +304,7 @@ mod tests {
 
     fn open() -> RedisSessions {
         let url = std::env::var("SHIORI_TEST_REDIS_URL").expect("SHIORI_TEST_REDIS_URL");
-        // The users are fresh and random, so the tests may share a prefix.
+        // The tests can share a prefix, because they use new random users.
         RedisSessions::new(Redis::new(&url, "shiori-test").expect("a URL"))
     }
 
@@ -314,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn everything_expires_by_itself() {
+    async fn sessions_and_login_counts_expire() {
         let store = open();
         let now = Timestamp::now();
         let session = new_session(UserId::new(), now);
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_read_as_it_was_written() {
+    fn an_encoded_session_is_decoded_unchanged() {
         for user_agent in [None, Some(String::new()), Some("a b  c \u{1f600}".to_owned())] {
             let session =
                 Session { user_agent, ..new_session(UserId::new(), Timestamp::from_millis(-1)) };

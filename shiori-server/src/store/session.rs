@@ -19,19 +19,19 @@ pub struct SessionKey {
 /// The store of sessions and of login attempts.
 #[async_trait]
 pub trait SessionStore: Send + Sync + fmt::Debug {
-    /// Creates the session, and revokes the user's least recently used sessions beyond
-    /// `max_sessions`, the new one included.
+    /// Creates the session, and revokes the user's least recently used sessions so that at most
+    /// `max_sessions` remain, including the new one.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn create(&self, session: &Session, max_sessions: usize) -> Result<(), StoreError>;
 
     /// The user's session, unless it was revoked or has expired.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn get(
         &self,
         user: UserId,
@@ -43,17 +43,17 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Rotates the refresh token: a compare-and-swap on the session's generation. The presented
-    /// generation must be the current one, or the previous one within `grace` of the rotation, whose
-    /// response may have been lost. Any other generation is a reuse and revokes the session. A
-    /// rotation also sets the expiry to `expires_at`.
+    /// Rotates the refresh token by compare-and-swap on the session's generation. The presented
+    /// generation must be the current one or, within `grace` of the rotation, the previous one,
+    /// because the response may have been lost. Any other generation is a reuse and revokes the
+    /// session. A rotation also sets the expiry to `expires_at`.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn rotate(
         &self,
         user: UserId,
@@ -68,22 +68,22 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError>;
 
-    /// Revokes the user's session; returns whether there was one.
+    /// Revokes the user's session. Returns whether it existed.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
-    /// Counts a login attempt for `key`, before its password is verified, so that concurrent
-    /// attempts are counted, too.
+    /// Counts a login attempt for `key`. Call it before the password is verified, so that
+    /// concurrent attempts are counted, too.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn record_login_attempt(
         &self,
         key: &[u8; 32],
@@ -95,21 +95,21 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
 
-    /// Deletes expired sessions and login counts, at most `limit` of each; returns how many.
+    /// Deletes expired sessions and login counts, at most `limit` of each. Returns their number.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store is available.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it does not.
+    /// [`StoreError`] if it is not.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
@@ -168,7 +168,7 @@ impl Session {
 pub enum RotateOutcome {
     /// The session has a new generation.
     Rotated(Session),
-    /// The previous generation within the grace period; the session is unchanged.
+    /// The previous generation was presented within the grace period; the session is unchanged.
     Replayed(Session),
     /// An old refresh token was reused; the session is revoked.
     Reused,
@@ -181,7 +181,7 @@ pub enum RotateOutcome {
 pub struct ThrottlePolicy {
     /// Attempts per window.
     pub attempts: u32,
-    /// The length of the window; it begins with the first attempt.
+    /// The length of the window, which begins with the first attempt.
     pub window: Duration,
 }
 

@@ -1,9 +1,9 @@
-//! The rows that both SQL engines share, and their conversion.
+//! The rows of both SQL engines, and their conversion.
 //!
-//! A newer server may have written them, or they may be damaged. An unknown status or failure is read
-//! as `Unknown`, an unknown emotion is omitted, and a detail that cannot be read is absent. Such a row
-//! can be shown; steps of an unknown status are left to the newer server. A summary without a readable
-//! id, user, week, revision or due time is [`StoreError::Corrupt`].
+//! Rows may have been written by a newer server, or be damaged. An unknown status or failure is
+//! read as `Unknown`, an unknown emotion is omitted, and an unreadable detail is absent. Such a row
+//! can be shown; steps from an unknown status are left to the newer server. A summary without a
+//! readable id, user, week, revision or due time is [`StoreError::Corrupt`].
 
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{
@@ -30,10 +30,10 @@ impl From<sqlx::Error> for StoreError {
             // The engine's message may quote a value, such as that of a duplicate key.
             sqlx::Error::Database(error) => {
                 let code = error.code().unwrap_or_default().into_owned();
-                Self::Unavailable(format!("the engine refused with code {code}").into())
+                Self::Unavailable(format!("the engine failed with code {code}").into())
             }
             // The message may quote the URL.
-            sqlx::Error::Configuration(_) => Self::Unavailable("the URL is not valid".into()),
+            sqlx::Error::Configuration(_) => Self::Unavailable("invalid URL".into()),
             other => Self::Unavailable(other.into()),
         }
     }
@@ -93,8 +93,9 @@ impl TryFrom<SummaryRow> for SummaryJob {
 
     fn try_from(row: SummaryRow) -> Result<Self, StoreError> {
         let token = |text: Option<String>| text.and_then(|text| LeaseToken::parse(&text).ok());
-        // A compare-and-swap names the expiry, so there is a lease if and only if there is an expiry.
-        // No worker has the new token: such a lease can only expire.
+        // A compare-and-swap compares the expiry, so a row with an expiry always has a lease. If
+        // its token cannot be read, it is replaced by a new one that no worker has, so the lease
+        // can only expire.
         let lease = match row.lease_expires {
             Some(expires) => Some(Lease {
                 token: token(row.lease_token).unwrap_or_else(LeaseToken::new),
@@ -117,7 +118,7 @@ impl TryFrom<SummaryRow> for SummaryJob {
             next_hint_at: time(row.next_hint_at)?,
             lease,
             completed_by: token(row.completed_by),
-            // Without them the summary counts as stale.
+            // Without them, the summary counts as stale.
             versions_read: parse_detail(&row.versions_read).unwrap_or_default(),
             progress: row.progress.as_deref().and_then(parse_detail),
             failure: row.failure.as_deref().and_then(parse_detail),
@@ -160,7 +161,7 @@ pub(super) struct TagRow {
 }
 
 impl TagRow {
-    /// The day's emotion; `None` if this version does not know the label, or cannot read the row.
+    /// The day's emotion; `None` if the label is unknown or the row cannot be read.
     fn into_known(self) -> Option<DayEmotion> {
         Some(DayEmotion {
             date: Date::from_number(self.date).ok()?,
@@ -171,12 +172,12 @@ impl TagRow {
     }
 }
 
-/// The emotions of these days, without those that this version does not know or cannot read.
+/// The emotions of these days, without unknown and unreadable ones.
 pub(super) fn known_emotions(tags: Vec<TagRow>) -> Vec<DayEmotion> {
     tags.into_iter().filter_map(TagRow::into_known).collect()
 }
 
-/// The jobs of these rows, and the ids of the rows that are no job.
+/// The jobs of these rows, and the ids of rows that cannot be read as a job.
 pub(super) fn due_jobs(rows: Vec<SummaryRow>) -> DueJobs {
     let mut due = DueJobs::default();
     for row in rows {
@@ -208,13 +209,13 @@ pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|_| corrupt())
 }
 
-/// A time that a compare-and-swap or a due time needs exactly.
+/// A time that must be exact, for a compare-and-swap or a due time.
 fn time(millis: i64) -> Result<Timestamp, StoreError> {
     let time = Timestamp::from_millis(millis);
     if time.as_millis() == millis { Ok(time) } else { Err(corrupt()) }
 }
 
-/// A detail that the row is readable without.
+/// Parses a detail that is not required to read the row.
 fn parse_detail<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
@@ -240,7 +241,7 @@ impl WeekStatusRow {
     }
 }
 
-/// The statuses of these rows, without those of no week.
+/// The statuses of these rows; rows without a valid week are omitted.
 pub(super) fn known_statuses(rows: Vec<WeekStatusRow>) -> Vec<WeekStatus> {
     rows.into_iter().filter_map(WeekStatusRow::into_status).collect()
 }
@@ -328,7 +329,7 @@ mod tests {
             ..summary_row()
         };
         let job = SummaryJob::try_from(row).expect("readable");
-        let lease = job.lease.expect("it can expire");
+        let lease = job.lease.expect("a lease");
         assert_eq!((lease.expires_at.as_millis(), lease.worker.as_str()), (7, ""));
         assert_eq!((job.completed_by, job.progress, job.failure), (None, None, None));
         assert!(job.versions_read.is_empty());

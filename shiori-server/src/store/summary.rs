@@ -14,12 +14,12 @@ use crate::summary::SummaryJob;
 /// compare-and-swap.
 #[async_trait]
 pub trait SummaryStore: Send + Sync + fmt::Debug {
-    /// Inserts the job, unless the user has an unfinished job for the same week, or
-    /// `max_unfinished` unfinished jobs. An unfinished job that cannot be read fails, and is replaced.
+    /// Inserts the job, unless the user has an unfinished job for the same week or `max_unfinished`
+    /// unfinished jobs. An unfinished job that cannot be read is failed and replaced.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn insert(
         &self,
         job: &SummaryJob,
@@ -30,15 +30,15 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError>;
 
     /// Replaces `from` with `to` if the stored revision and lease expiry are those of `from`, and
-    /// stores `result` in the same transaction. `false` when `from` is stale: read again.
+    /// stores `result` in the same transaction. Returns `false` if `from` is stale; read it again.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn compare_and_swap(
         &self,
         from: &SummaryJob,
@@ -50,7 +50,7 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn latest_result(
         &self,
         user: UserId,
@@ -61,15 +61,15 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError>;
 
-    /// For every week that overlaps the range, the newest request that was not cancelled, in the
+    /// The newest request of each week that overlaps the range, without cancelled requests, in the
     /// order of the requests.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn week_statuses(
         &self,
         user: UserId,
@@ -80,19 +80,19 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn emotion_tags(
         &self,
         user: UserId,
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError>;
 
-    /// At most `limit` rows that are due, the longest overdue first. A running job without an expiry
-    /// time is due, too.
+    /// At most `limit` due rows, the longest overdue first. A running job without an expiry time is
+    /// due, too.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn list_due(
         &self,
         kind: DueKind,
@@ -105,7 +105,7 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn list_overdue(
         &self,
         requested_before: Timestamp,
@@ -113,11 +113,11 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<SummaryId>, StoreError>;
 
-    /// Makes a row due at `until`, whatever it holds, so that it does not block others.
+    /// Makes a row due at `until`, even if it cannot be read, so that it does not block others.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn postpone(
         &self,
         kind: DueKind,
@@ -125,12 +125,12 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Cancels the user's unfinished summary although its row cannot be read. `false` if there is
-    /// none.
+    /// Cancels the user's unfinished summary even if its row cannot be read. `false` if there is no
+    /// such summary.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the store does not answer.
+    /// [`StoreError`] if the store is unavailable.
     async fn cancel_unreadable(
         &self,
         user: UserId,
@@ -138,11 +138,11 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Whether the store answers.
+    /// Checks that the store is available.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when it does not.
+    /// [`StoreError`] if it is not.
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
@@ -206,17 +206,17 @@ pub struct WeekStatus {
     pub versions_read: BTreeMap<Date, Version>,
 }
 
-/// The rows that are due.
+/// The due rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueJobs {
     /// The jobs.
     pub jobs: Vec<SummaryJob>,
-    /// The rows that cannot be read as a job.
+    /// Rows that cannot be read as a job.
     pub unreadable: Vec<RowId>,
 }
 
 impl DueJobs {
-    /// How many rows are due.
+    /// The number of due rows.
     pub fn len(&self) -> usize {
         self.jobs.len() + self.unreadable.len()
     }
@@ -227,7 +227,7 @@ impl DueJobs {
     }
 }
 
-/// The id of a row as it is stored, which may not be that of a summary. Shown as hexadecimal digits.
+/// The stored id of a row, which may not be a valid summary id. Shown as hexadecimal digits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RowId(Vec<u8>);
 

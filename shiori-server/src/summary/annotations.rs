@@ -16,8 +16,8 @@ pub struct Annotations {
 }
 
 impl Annotations {
-    /// The summary status of the day, given the version of its diary: that of the newest request
-    /// whose week contains the day.
+    /// The summary status of a day whose diary has this version, by the newest request whose week
+    /// contains the day.
     pub(crate) fn status(&self, date: Date, version: Version) -> DiarySummaryStatus {
         let newest = self.weeks.iter().rev().find(|request| request.week.contains(date));
         newest.map_or(DiarySummaryStatus::None, |request| {
@@ -26,7 +26,7 @@ impl Annotations {
         })
     }
 
-    /// The newest emotion of the day.
+    /// The newest emotion of a day.
     pub(crate) fn emotion(&self, date: Date) -> Option<Emotion> {
         self.tags.get(&date).map(|tag| tag.label)
     }

@@ -1,5 +1,5 @@
-//! The state machine of a summary. Each step is a pure function from a job to the next job or to an
-//! error. The store applies a step by compare-and-swap on the job that it was computed from.
+//! The state machine of a summary. Each step is a pure function from a job to the next job or an
+//! error. The store applies a step by compare-and-swap on the job from which it was computed.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,9 +22,9 @@ pub struct SummaryJob {
     pub week: Week,
     /// The status.
     pub status: SummaryStatus,
-    /// Grows by one with every step that waiters should see.
+    /// Grows by one with every step that waiters are notified of.
     pub revision: Revision,
-    /// Claims, without those that a stopping worker handed back.
+    /// The number of counted claims. Claims that a stopping worker released do not count.
     pub attempts: u32,
     /// When it was requested.
     pub requested_at: Timestamp,
@@ -53,7 +53,8 @@ pub struct SummaryJob {
 /// How long after a request attempts may be uncounted; the longest patience of a worker.
 const MAX_UNCOUNTED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest backoff after an uncounted attempt. Users wait for the language model to recover.
+/// The longest backoff after an uncounted attempt, because users wait for the language model to
+/// recover.
 const MAX_UNCOUNTED_PAUSE: Duration = Duration::from_secs(60);
 
 /// A worker's lease of a summary.
@@ -81,7 +82,8 @@ pub struct AttemptFailure {
     pub costs_attempt: bool,
 }
 
-/// The summary cannot be claimed: it is leased, finished, not due, or has no attempt left.
+/// The summary cannot be claimed: it has a lease or a final status, is not due, or has no attempt
+/// left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotClaimable;
 
@@ -98,12 +100,12 @@ pub struct SummaryFinal;
 pub enum Completion {
     /// The next job, to be stored together with the result.
     Completed(Box<SummaryJob>),
-    /// This lease has completed the job before.
+    /// This lease has already completed the job.
     AlreadyCompleted,
 }
 
 impl SummaryJob {
-    /// A new job, queued at once.
+    /// A new, queued job.
     pub fn new(
         user: UserId,
         week: Week,
@@ -139,7 +141,8 @@ impl SummaryJob {
             return true;
         }
         match self.status {
-            // Whatever the attempts: the maximum may have been lowered since, and every summary ends.
+            // Independent of the attempts, because the maximum may have been lowered, and every
+            // summary must reach a final status.
             SummaryStatus::Queued => self.not_before <= now,
             SummaryStatus::Running => {
                 self.is_lease_expired(now) && self.attempts < policy.max_attempts
@@ -148,7 +151,7 @@ impl SummaryJob {
         }
     }
 
-    /// How long before its due time a queued job is; zero for other jobs.
+    /// The time until a queued job is due; zero for other jobs.
     pub fn early_by(&self, now: Timestamp) -> Duration {
         match self.status {
             SummaryStatus::Queued => self.not_before.duration_since(now),
@@ -165,7 +168,7 @@ impl SummaryJob {
         self.lease.as_ref().is_none_or(|lease| lease.expires_at <= now)
     }
 
-    /// A worker claims the job, after it has read these versions.
+    /// A worker claims the job; it has read these versions.
     ///
     /// # Errors
     ///
@@ -194,11 +197,11 @@ impl SummaryJob {
         })
     }
 
-    /// Extends the lease. The progress is visible to waiters; the revision does not change.
+    /// Extends the lease and sets the progress. The revision does not change.
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the job has another lease or none.
+    /// [`LeaseLost`] if the job has another lease or none.
     pub fn heartbeat(
         &self,
         token: LeaseToken,
@@ -215,7 +218,7 @@ impl SummaryJob {
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the job has another lease or none.
+    /// [`LeaseLost`] if the job has another lease or none.
     pub fn complete(&self, token: LeaseToken, now: Timestamp) -> Result<Completion, LeaseLost> {
         if self.completed_by == Some(token) {
             return Ok(Completion::AlreadyCompleted);
@@ -228,12 +231,12 @@ impl SummaryJob {
     }
 
     /// The worker's attempt failed. A retryable failure requeues the job while attempts are left.
-    /// An attempt that ended because its worker stopped is not counted, nor is one that says so, for
-    /// a day after the request.
+    /// An attempt is not counted if its worker stopped or, for a day after the request, if the
+    /// failure does not cost an attempt.
     ///
     /// # Errors
     ///
-    /// [`LeaseLost`] when the job has another lease or none.
+    /// [`LeaseLost`] if the job has another lease or none.
     pub fn fail(
         &self,
         token: LeaseToken,
@@ -264,11 +267,13 @@ impl SummaryJob {
             let claims = u32::try_from(self.revision.get() / 2).unwrap_or(u32::MAX);
             policy.backoff().pause(claims, jitter).min(MAX_UNCOUNTED_PAUSE)
         };
-        // Up to a quarter longer, so that all who were given the same time do not come at once.
+        // Up to a quarter longer, so that jobs with the same `Retry-After` do not all retry at the
+        // same time.
         let retry_after = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
         let retry_after = retry_after + (retry_after / 4).mul_f64(jitter.clamp(0.0, 1.0));
         let attempts = self.attempts.saturating_sub(u32::from(!is_counted));
-        // The last attempt is due when patience ends, whatever time the model asks for.
+        // The last attempt is due when the patience ends, even if the model's `Retry-After` is
+        // longer.
         let patience_ends = self.requested_at + policy.llm_patience.get();
         let due = if now < patience_ends {
             (now + backoff.max(retry_after)).min(patience_ends)
@@ -278,8 +283,8 @@ impl SummaryJob {
         Ok(Self { attempts, ..self.requeued(reason, due, policy) })
     }
 
-    /// Whether the summary waits for longer than this patience with the language model, so that its
-    /// next attempt is the last.
+    /// Whether the summary has waited longer than this patience, so that its next attempt is the
+    /// last.
     pub fn is_overdue(&self, patience: Duration, now: Timestamp) -> bool {
         now.duration_since(self.requested_at) >= patience
     }
@@ -302,7 +307,7 @@ impl SummaryJob {
         Some(if self.attempts >= policy.max_attempts {
             self.failed(failure, now)
         } else if self.attempts == 1 {
-            // The first lost worker is probably not the summary's fault.
+            // The first lost worker is probably not caused by the summary.
             self.requeued(failure, now, policy)
         } else {
             self.requeued(failure, now + policy.backoff().pause(self.attempts, jitter), policy)
@@ -310,7 +315,7 @@ impl SummaryJob {
     }
 
     /// Sets the time of the next hint, because the hint is offered again now. The revision does not
-    /// change. `None` when no hint is due.
+    /// change. `None` if no hint is due.
     pub fn reschedule_hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
         let due = self.status == SummaryStatus::Queued && self.next_hint_at <= now;
         let next_hint_at = self.not_before.max(now) + policy.hint_timeout;
@@ -321,7 +326,7 @@ impl SummaryJob {
     ///
     /// # Errors
     ///
-    /// [`SummaryFinal`] when it has a final status.
+    /// [`SummaryFinal`] if it has a final status.
     pub fn cancel(&self, now: Timestamp) -> Result<Self, SummaryFinal> {
         if self.status.is_final() {
             return Err(SummaryFinal);
@@ -329,11 +334,11 @@ impl SummaryJob {
         Ok(self.finished(SummaryStatus::Cancelled, now))
     }
 
-    /// Fails the job before a claim, because its input is not valid.
+    /// Fails the job before a claim, because its input is invalid.
     ///
     /// # Errors
     ///
-    /// [`SummaryFinal`] when it has a final status.
+    /// [`SummaryFinal`] if it has a final status.
     pub fn reject(&self, failure: SummaryFailure, now: Timestamp) -> Result<Self, SummaryFinal> {
         if self.status.is_final() {
             return Err(SummaryFinal);
@@ -416,7 +421,7 @@ mod tests {
 
     fn model_down(retryable: bool, retry_after: Option<Duration>) -> AttemptFailure {
         let reason =
-            SummaryFailure { kind: FailureKind::ModelUnavailable, message: "no answer".into() };
+            SummaryFailure { kind: FailureKind::ModelUnavailable, message: "no response".into() };
         AttemptFailure { reason, retryable, retry_after, costs_attempt: true }
     }
 
@@ -445,12 +450,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_current_lease_completes_and_may_repeat_it() {
+    fn only_the_current_lease_can_complete_and_it_may_repeat_the_result() {
         let (first, old) = claimed(&requested(), at(0));
         let (second, new) = claimed(&first, at(31));
         assert_eq!(second.complete(old, at(32)), Err(LeaseLost));
         let Ok(Completion::Completed(done)) = second.complete(new, at(33)) else {
-            panic!("the lease is current");
+            panic!("expected a completion");
         };
         assert_eq!(done.status, SummaryStatus::Completed);
         assert_eq!(done.complete(new, at(34)), Ok(Completion::AlreadyCompleted));
@@ -466,7 +471,7 @@ mod tests {
         };
         assert_eq!(retry(None).not_before, at(7));
         assert_eq!(retry(Some(Duration::from_secs(1))).not_before, at(7));
-        // At most a quarter longer, so that not all come at once.
+        // At most a quarter longer.
         assert_eq!(retry(Some(Duration::from_secs(20))).not_before, at(30));
         let exact = model_down(true, Some(Duration::from_secs(20)));
         let exact = running.fail(token, &exact, 0.0, at(5), &POLICY).expect("leased");
@@ -496,7 +501,7 @@ mod tests {
         assert!(back.is_claimable(LeaseToken::new(), at(5), &POLICY));
     }
 
-    /// An attempt that did not reach the model costs none, for a day; its pauses grow all the same.
+    /// For a day, an attempt that did not reach the model is not counted, but its pauses grow.
     #[test]
     fn an_uncounted_attempt_is_retried_without_limit_for_a_day() {
         let uncounted = AttemptFailure { costs_attempt: false, ..model_down(true, None) };
@@ -576,7 +581,7 @@ mod tests {
     }
 
     proptest! {
-        /// Revisions grow, attempts are bounded, a job has a lease exactly while it is running, old
+        /// Revisions grow, attempts are bounded, a job has a lease only while it is running, old
         /// leases change nothing, and a final status never changes.
         #[test]
         fn every_sequence_of_steps_keeps_the_invariants(events in prop::collection::vec(event(), 0..80), jitter in 0.0..1.0f64) {

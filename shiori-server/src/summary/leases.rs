@@ -12,23 +12,22 @@ use super::{
 };
 use crate::store::{DiaryRecord, DueKind, ResultRecord, RowId, StoreError};
 
-/// The maximum of overdue summaries that are read at once, more than a worker takes, because rows that
-/// cannot be read are among them.
+/// Maximum overdue rows in one read. More than a worker takes, because some rows may be unreadable.
 const MAX_OVERDUE: u32 = 1000;
 
-/// The bounds of how long a claim that is too early waits.
+/// Bounds of the time that an early claim may wait.
 const MIN_EARLY_CLAIM: Duration = Duration::from_millis(50);
 const MAX_EARLY_CLAIM: Duration = Duration::from_secs(1);
 
-/// How long a row that cannot be read is set aside. A newer server may be able to read it.
+/// How long an unreadable row is postponed. A newer server may be able to read it.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(600);
 
-/// How long a row whose step failed is set aside.
+/// How long a row is postponed after its step failed.
 const FAILED_PAUSE: Duration = Duration::from_secs(30);
 
 impl Summaries {
-    /// Leases the summary to a worker under this token; returns the current diaries of the week.
-    /// `patience` is that of the worker; default: of the policy.
+    /// Grants the lease of a summary to a worker under this token. Returns the current diaries of
+    /// the week. `patience` is the worker's; by default, that of the policy.
     pub(crate) async fn claim(
         &self,
         id: SummaryId,
@@ -54,7 +53,7 @@ impl Summaries {
                     continue;
                 }
                 if !early.is_zero() {
-                    // Its hint was taken too early; without a new one the job would wait for the
+                    // The hint was taken too early. Without a new one, the job would wait for the
                     // dispatcher.
                     self.offer(&job).await;
                 }
@@ -99,8 +98,8 @@ impl Summaries {
         Err(SummaryError::Contended)
     }
 
-    /// At most `limit` summaries that can be claimed and wait for longer than the patience, the oldest
-    /// request first.
+    /// At most `limit` summaries that can be claimed and have waited longer than the patience, the
+    /// oldest request first.
     pub(crate) async fn overdue(
         &self,
         patience: Option<Duration>,
@@ -114,14 +113,14 @@ impl Summaries {
         Ok(ids)
     }
 
-    /// How much too early a claim may be that waits instead of being refused: what two servers may
-    /// differ by, and a queue with another clock.
+    /// How early a claim may be to wait instead of being rejected: the possible difference between
+    /// two servers, and between the clocks of store and queue.
     fn early_claim(&self) -> Duration {
         (2 * self.0.clock.error()).clamp(MIN_EARLY_CLAIM, MAX_EARLY_CLAIM)
     }
 
-    /// Fails a job that needs a diary which cannot be read, for another attempt would not help.
-    /// `false` if the diaries or the job have changed meanwhile.
+    /// Fails a job with an unreadable diary, because another attempt would fail, too. Returns
+    /// `false` if the diaries or the job have changed in the meantime.
     async fn reject_unreadable(&self, job: &SummaryJob) -> Result<bool, SummaryError> {
         let parts = &*self.0;
         let mut unreadable = Vec::new();
@@ -136,9 +135,9 @@ impl Summaries {
         }
         let failure = SummaryFailure {
             kind: FailureKind::UnreadableDiary,
-            message: format!("the diary of {} cannot be read", unreadable.join(", ")),
+            message: format!("could not read the diary of {}", unreadable.join(", ")),
         };
-        tracing::error!(summary_id = %job.id, days = unreadable.len(), "diaries of a week cannot be read");
+        tracing::error!(summary_id = %job.id, days = unreadable.len(), "could not read diaries of a week");
         let rejected =
             job.reject(failure, parts.clock.now()).map_err(|_| SummaryError::NotClaimable)?;
         Ok(self.compare_and_swap(job, &rejected, None).await?)
@@ -204,9 +203,10 @@ impl Summaries {
     }
 
     /// Requeues or fails jobs whose lease has expired, and offers overdue hints again, at most
-    /// `limit` of each. Returns how many were due. Several servers may do so at once.
+    /// `limit` of each. Returns the number of due rows. Several servers may run it concurrently.
     ///
-    /// A row that cannot be read, or whose step fails, is postponed, so that it does not stop others.
+    /// A row that cannot be read or whose step fails is postponed, so that it does not block
+    /// others.
     pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
         let parts = &*self.0;
         let mut found = 0;
@@ -214,7 +214,7 @@ impl Summaries {
             let due = parts.store.list_due(kind, self.certain_time(), limit).await?;
             found += due.len();
             for row in due.unreadable {
-                tracing::error!(%row, ?kind, "the row of a summary cannot be read; it is postponed");
+                tracing::error!(%row, ?kind, "could not read the row of a summary; postponed");
                 self.set_aside(kind, &row, UNREADABLE_PAUSE).await?;
             }
             for job in due.jobs {
@@ -223,8 +223,8 @@ impl Summaries {
                     DueKind::Hint => self.repeat_hint(&job).await,
                 };
                 if let Err(error) = advanced {
-                    tracing::warn!(summary_id = %job.id, ?kind, %error, "cannot advance a summary");
-                    // If the store is down, this fails, too, and the round ends.
+                    tracing::warn!(summary_id = %job.id, ?kind, %error, "could not advance a summary");
+                    // If the store is unavailable, this fails, too, and the round ends.
                     self.set_aside(kind, &job.id.into(), FAILED_PAUSE).await?;
                 }
             }
@@ -232,8 +232,7 @@ impl Summaries {
         Ok(found)
     }
 
-    /// The current time, less what the clock may be ahead of the store's: no lease is taken back
-    /// early.
+    /// The current time minus the error of the clock, so that no lease is expired early.
     fn certain_time(&self) -> Timestamp {
         self.0.clock.now() - self.0.clock.error()
     }
@@ -274,7 +273,7 @@ impl Summaries {
     }
 }
 
-/// To a worker, a deleted summary is a lost lease.
+/// For a worker, a deleted summary is a lost lease.
 fn lost_with_its_row(error: SummaryError) -> SummaryError {
     match error {
         SummaryError::NotFound => SummaryError::LeaseLost,
@@ -282,7 +281,7 @@ fn lost_with_its_row(error: SummaryError) -> SummaryError {
     }
 }
 
-/// Extracts the texts on a blocking thread, because a week may hold megabytes.
+/// Extracts the texts on a blocking thread, because a week may have megabytes of text.
 fn claimed_days(
     records: Vec<DiaryRecord>,
 ) -> impl Future<Output = Result<Vec<ClaimedDay>, SummaryError>> {
@@ -296,7 +295,7 @@ fn claimed_days(
         };
         records.into_iter().map(day).collect()
     });
-    // If this fails, the new lease expires by itself.
+    // If this fails, the new lease expires.
     async { extraction.await.map_err(|_| SummaryError::Contended) }
 }
 

@@ -3,25 +3,26 @@ use std::time::Duration;
 use shiori_sdk::{backoff::Backoff, limits::MAX_UNFINISHED_SUMMARIES};
 use shiori_worker::Patience;
 
-/// Limits and times of summaries.
+/// Limits and durations of summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryPolicy {
-    /// How long a worker holds a summary without a heartbeat. Default 30 s.
+    /// How long a lease is valid without a heartbeat. Default 30 s.
     pub lease: Duration,
-    /// Attempts of a summary. Default 5.
+    /// Maximum attempts of a summary. Default 5.
     pub max_attempts: u32,
     /// Days of the week that need a diary, 1 to 7. Default 7.
     pub required_days: u32,
-    /// Unfinished summaries of one user. Default 32.
+    /// Maximum unfinished summaries of one user. Default 32.
     pub max_unfinished: u32,
     /// How long the queue may take to deliver a hint before it is offered again. Default 10 s.
     pub hint_timeout: Duration,
     /// The longest pause before the first retry; it doubles with every attempt. Default 2 s.
     pub first_backoff: Duration,
-    /// How long after its request a summary waits for the language model; from then on its next
+    /// How long after its request a summary waits for the language model; afterwards its next
     /// attempt is the last. Workers may be configured with another value. Default 15 min.
     pub llm_patience: Patience,
-    /// The longest pause before any retry, unless the failure asks for a longer one. Default 5 min.
+    /// The longest pause before any retry, unless the failure has a longer `Retry-After`. Default 5
+    /// min.
     pub max_backoff: Duration,
 }
 

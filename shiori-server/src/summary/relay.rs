@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::Wakeups;
 
-/// Wake-ups that wait to be published; more are dropped.
+/// Maximum wake-ups that wait to be published; more are dropped.
 const CAPACITY: usize = 1024;
 
 /// The pauses before subscribing again. Waiters read their job every few seconds anyway.
@@ -29,7 +29,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// A relay over this Redis, and its wake-ups. It works while [`Relay::run`] runs.
+    /// A relay over this Redis, and its wake-ups. It is active while [`Relay::run`] runs.
     pub(crate) fn new(redis: Redis) -> (Wakeups, Self) {
         let (sender, outgoing) = mpsc::channel(CAPACITY);
         let wakeups = Wakeups::with_relay(sender);
@@ -61,12 +61,12 @@ async fn publish(
     while let Some(id) = outgoing.recv().await {
         let publish = cmd("PUBLISH").arg(channel).arg(format!("{origin} {id}")).to_owned();
         if let Err(error) = redis.query::<()>(&publish).await {
-            tracing::debug!(summary_id = %id, %error, "wake-up not published");
+            tracing::debug!(summary_id = %id, %error, "could not publish a wake-up");
         }
     }
 }
 
-/// Stays subscribed, and subscribes again after a lost connection.
+/// Subscribes, and subscribes again after a lost connection.
 async fn subscribe(redis: &Redis, channel: &str, origin: Uuid, wakeups: &Wakeups) {
     let mut failures = 0_u32;
     loop {
@@ -76,7 +76,7 @@ async fn subscribe(redis: &Redis, channel: &str, origin: Uuid, wakeups: &Wakeups
                 failures = 1;
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot subscribe to wake-ups");
+                tracing::warn!(%error, "could not subscribe to wake-ups");
                 failures = failures.saturating_add(1);
             }
         }
@@ -93,7 +93,7 @@ async fn receive(
 ) -> Result<(), RedisError> {
     let mut subscription = redis.listen().await?;
     subscription.subscribe(channel).await?;
-    // Earlier messages were missed.
+    // Messages may have been missed before the subscription.
     wakeups.wake_all_local();
     let mut messages = subscription.on_message();
     while let Some(message) = messages.next().await {
@@ -132,13 +132,13 @@ mod tests {
             .into();
         let id = SummaryId::new();
         let mut waiter = there.subscribe(id);
-        // The other may not have subscribed yet.
+        // Repeated, because the other server may not have subscribed yet.
         let woken = async {
             while timeout(Duration::from_millis(50), waiter.notified()).await.is_err() {
                 here.wake(id);
             }
         };
-        timeout(Duration::from_secs(20), woken).await.expect("it arrives");
+        timeout(Duration::from_secs(20), woken).await.expect("the wake-up arrives");
         stop.cancel();
     }
 

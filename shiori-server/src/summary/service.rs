@@ -13,24 +13,24 @@ use crate::{
     store::{DiaryHead, DiaryStore, InsertOutcome, ResultRecord, StoreError, SummaryStore},
 };
 
-/// Attempts of a step that lost its compare-and-swap. Every lost attempt is another caller's
-/// success, and few callers work on one summary at a time.
+/// Attempts of a step whose compare-and-swap fails. Each failed attempt is the success of another
+/// caller, and few callers change one summary at a time.
 pub(super) const MAX_CONFLICT_ATTEMPTS: u32 = 16;
 
-/// How long the queue may take to accept a hint. After that the dispatcher offers it.
+/// The timeout of offering a hint. After a failure, the dispatcher offers it.
 const OFFER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Waiters read the job again after this time, in case a wake-up was lost.
 const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The longest wait that is added to the clock.
+/// The longest wait. It keeps deadlines within the range of the clock.
 const MAX_WAIT: Duration = Duration::from_hours(24);
 
 /// Requests summaries, moves them through their states, and reads them.
 #[derive(Debug, Clone)]
 pub(crate) struct Summaries(pub(super) Arc<SummariesParts>);
 
-/// What the service needs.
+/// The dependencies of the service.
 #[derive(Debug)]
 pub(crate) struct SummariesParts {
     pub(crate) store: Arc<dyn SummaryStore>,
@@ -59,15 +59,15 @@ pub(crate) enum SummaryError {
     Store(#[from] StoreError),
     #[error("too many concurrent steps")]
     Contended,
-    #[error("the status is not known to this version")]
+    #[error("unknown status")]
     UnknownStatus,
     #[error("days without a diary")]
     Incomplete(Vec<Date>),
     #[error("too many unfinished summaries")]
     TooMany,
-    #[error("no such summary")]
+    #[error("summary not found")]
     NotFound,
-    #[error("the summary has ended")]
+    #[error("the summary has a final status")]
     Final,
     #[error("the summary cannot be claimed")]
     NotClaimable,
@@ -80,8 +80,8 @@ impl Summaries {
         Self(Arc::new(parts))
     }
 
-    /// Requests a week's summary: inserts the job, then offers its hint. The dispatcher repeats a
-    /// lost hint.
+    /// Requests a week's summary: inserts the job, then offers its hint. If the hint is lost, the
+    /// dispatcher offers it again.
     pub(crate) async fn request(
         &self,
         user: UserId,
@@ -146,8 +146,8 @@ impl Summaries {
         }
     }
 
-    /// Ends when the summary may have changed: on a wake-up, when the server stops, and at the
-    /// latest after [`REREAD_INTERVAL`].
+    /// Returns when the summary may have changed: after a wake-up, when the server stops, and at
+    /// the latest after [`REREAD_INTERVAL`].
     pub(crate) async fn changed(&self, waiter: &mut Waiter) {
         tokio::select! {
             () = waiter.notified() => {}
@@ -171,7 +171,7 @@ impl Summaries {
             if job.user != user {
                 return Err(SummaryError::NotFound);
             }
-            // A newer server wrote it, and the status may be final. That server can cancel it.
+            // The status was written by a newer server and may be final. That server can cancel it.
             if job.status == SummaryStatus::Unknown {
                 return Err(SummaryError::UnknownStatus);
             }
@@ -190,7 +190,7 @@ impl Summaries {
         }
     }
 
-    /// The newest reflection on a week, if there is one.
+    /// The newest reflection on a week; `None` if no summary is completed.
     pub(crate) async fn reflection(
         &self,
         user: UserId,
@@ -223,7 +223,8 @@ impl Summaries {
         self.0.store.get(id).await
     }
 
-    /// Reads the job, computes the next one and swaps it in; repeats that after a conflict.
+    /// Reads the job, computes the next one and stores it by compare-and-swap. Repeats this after a
+    /// conflict.
     pub(super) async fn step(
         &self,
         id: SummaryId,
@@ -239,8 +240,7 @@ impl Summaries {
         Err(SummaryError::Contended)
     }
 
-    /// One compare-and-swap. On success waiters are woken, and the hint of a requeued job is
-    /// offered.
+    /// One compare-and-swap. On success, wakes the waiters and offers the hint of a requeued job.
     pub(super) async fn compare_and_swap(
         &self,
         from: &SummaryJob,
@@ -264,16 +264,16 @@ impl Summaries {
     }
 
     pub(super) async fn offer(&self, job: &SummaryJob) {
-        // The queue has a clock of its own.
+        // Due times refer to the queue's clock.
         let queue = &self.0.queue;
         let due = queue.now() + job.not_before.duration_since(self.0.clock.now());
         match timeout(OFFER_TIMEOUT, queue.offer(job.id, due)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(summary_id = %job.id, %error, "cannot offer the hint; the dispatcher will");
+                tracing::warn!(summary_id = %job.id, %error, "could not offer the hint; the dispatcher will");
             }
             Err(_) => {
-                tracing::warn!(summary_id = %job.id, "offering the hint timed out; the dispatcher will offer it");
+                tracing::warn!(summary_id = %job.id, "offering the hint timed out; the dispatcher will offer it again");
             }
         }
     }

@@ -6,8 +6,8 @@ use std::{
 use shiori_sdk::SummaryId;
 use tokio::sync::{mpsc, watch};
 
-/// Wakes waiters of a summary. A wake-up is only a hint: waiters read the job again, and do so
-/// periodically without a wake-up.
+/// Wakes waiters of a summary. A wake-up is only a hint: waiters read the job again after it, and
+/// also periodically.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wakeups {
     waiters: Arc<Mutex<Waiters>>,
@@ -30,7 +30,7 @@ impl Wakeups {
         if let Some(relay) = &self.relay
             && relay.try_send(id).is_err()
         {
-            tracing::debug!(summary_id = %id, "wake-up not relayed; waiters will read again");
+            tracing::debug!(summary_id = %id, "could not relay a wake-up; waiters will read again");
         }
     }
 
@@ -69,9 +69,9 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Waits for the next wake-up; returns at once if there was one since the last call.
+    /// Waits for the next wake-up. Returns immediately if there was one since the last call.
     pub(crate) async fn notified(&mut self) {
-        // Never an error: the sender is in the map as long as it has a receiver.
+        // Cannot fail: the sender is in the map as long as it has a receiver.
         let _ = self.receiver.changed().await;
     }
 }

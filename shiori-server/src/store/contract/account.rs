@@ -26,7 +26,10 @@ pub async fn a_taken_email_stays_with_its_first_account(store: Arc<dyn AccountSt
     let first = new_account();
     let second = Account { email: first.email.clone(), ..new_account() };
     assert_eq!(store.create(&first).await.expect("written"), CreateOutcome::Created);
-    assert_eq!(store.create(&second).await.expect("refused"), CreateOutcome::EmailTaken);
+    assert_eq!(
+        store.create(&second).await.expect("the store is available"),
+        CreateOutcome::EmailTaken
+    );
     assert_eq!(store.find_by_email(&first.email).await.expect("read"), Some(first));
 }
 
@@ -46,7 +49,7 @@ pub async fn of_concurrent_creates_one_succeeds(store: Arc<dyn AccountStore>) {
         .filter(|(_, outcome)| **outcome == CreateOutcome::Created)
         .map(|(account, _)| account)
         .collect();
-    let [winner] = winners[..] else { panic!("{} of 32 won", winners.len()) };
+    let [winner] = winners[..] else { panic!("{} of 32 succeeded", winners.len()) };
     assert_eq!(store.find_by_email(&email).await.expect("read").as_ref(), Some(winner));
 }
 
@@ -61,15 +64,18 @@ pub async fn a_password_hash_is_replaced_by_compare_and_swap(store: Arc<dyn Acco
     }
     let replace = |expected, new| store.replace_password_hash(account.id, expected, new);
     assert!(replace(&account.password_hash, &first).await.expect("written"));
-    assert!(!replace(&account.password_hash, &second).await.expect("refused"), "it has changed");
+    assert!(
+        !replace(&account.password_hash, &second).await.expect("the store is available"),
+        "it has changed"
+    );
     assert!(replace(&first, &second).await.expect("written"));
     let changed = Account { password_hash: second.clone(), ..account.clone() };
     for account in [&changed, &other] {
         let found = store.find_by_email(&account.email).await.expect("read");
         assert_eq!(found.as_ref(), Some(account));
     }
-    let nobody = store.replace_password_hash(UserId::new(), &second, &first).await;
-    assert!(!nobody.expect("refused"));
+    let unknown_user = store.replace_password_hash(UserId::new(), &second, &first).await;
+    assert!(!unknown_user.expect("the store is available"));
 }
 
 pub async fn the_store_answers(store: Arc<dyn AccountStore>) {
@@ -82,7 +88,7 @@ fn new_account() -> Account {
         email: random_email(),
         nickname: "미나 🌙".to_owned(),
         password_hash: PasswordHash::parse(
-            // A made-up hash that matches no password.
+            // A hash that matches no password.
             "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$bWFkZXVwbWFkZXVwbWFkZXVw".to_owned(),
         )
         .expect("a hash"),

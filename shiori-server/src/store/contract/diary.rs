@@ -27,17 +27,17 @@ fn save(user: UserId, expected: Option<Version>, text: &str) -> NewVersion {
 }
 
 async fn saved(store: &Store, save: NewVersion) -> AppliedSave {
-    match store.save(&save).await.expect("the store answers") {
+    match store.save(&save).await.expect("the store is available") {
         SaveOutcome::Saved(stored) => stored,
-        other => panic!("not saved: {other:?}"),
+        other => panic!("expected a success: {other:?}"),
     }
 }
 
 async fn read(store: &Store, user: UserId) -> Option<DiaryRecord> {
-    store.get(user, day(16)).await.expect("the store answers")
+    store.get(user, day(16)).await.expect("the store is available")
 }
 
-/// Every number that a client can send as a version is compared, and none fails.
+/// Every number that a client can send as a version is compared without an error.
 pub async fn versions_that_no_diary_has_are_conflicts(store: Store) {
     let user = UserId::new();
     let versions = [0, 2, (1 << 53) + 1, i64::MAX.unsigned_abs() - 1, i64::MAX.unsigned_abs()]
@@ -55,10 +55,11 @@ pub async fn versions_that_no_diary_has_are_conflicts(store: Store) {
             let (date, now) = (day(16), Timestamp::from_millis(1_771_200_000_000));
             for save_id in [None, Some(SaveId::new())] {
                 let save = NewVersion { save_id, ..save(user, Some(version), "다른 글") };
-                let outcome = store.save(&save).await.expect("the store answers");
+                let outcome = store.save(&save).await.expect("the store is available");
                 assert_eq!(outcome, SaveOutcome::Conflict(current.clone()), "{version}");
             }
-            let deleted = store.delete(user, date, version, now).await.expect("the store answers");
+            let deleted =
+                store.delete(user, date, version, now).await.expect("the store is available");
             let archived = store.archive(user, date, version, true, now).await;
             let (delete, archive) = match current.clone() {
                 None => (DeleteOutcome::NotFound, ArchiveOutcome::NotFound),
@@ -67,13 +68,13 @@ pub async fn versions_that_no_diary_has_are_conflicts(store: Store) {
                 }
             };
             assert_eq!(deleted, delete, "{version}");
-            assert_eq!(archived.expect("the store answers"), archive, "{version}");
+            assert_eq!(archived.expect("the store is available"), archive, "{version}");
         }
         assert_eq!(read(&store, user).await, current);
     }
 }
 
-/// Content, title, version and time round-trip unchanged, whatever the content is.
+/// Content, title, version and time round-trip unchanged, for any content.
 pub async fn content_round_trips_byte_for_byte(store: Store) {
     let user = UserId::new();
     assert_eq!(read(&store, user).await, None);
@@ -96,7 +97,7 @@ async fn race(store: &Store, saves: Vec<NewVersion>) -> Vec<SaveOutcome> {
         .into_iter()
         .map(|save| {
             let store = store.clone();
-            tokio::spawn(async move { store.save(&save).await.expect("the store answers") })
+            tokio::spawn(async move { store.save(&save).await.expect("the store is available") })
         })
         .collect();
     let mut outcomes = Vec::new();
@@ -107,7 +108,7 @@ async fn race(store: &Store, saves: Vec<NewVersion>) -> Vec<SaveOutcome> {
 }
 
 /// One outcome is a success; all others are conflicts with the stored diary.
-async fn assert_one_winner(store: &Store, user: UserId, outcomes: &[SaveOutcome]) {
+async fn assert_one_success(store: &Store, user: UserId, outcomes: &[SaveOutcome]) {
     let winners: Vec<_> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -119,12 +120,12 @@ async fn assert_one_winner(store: &Store, user: UserId, outcomes: &[SaveOutcome]
     let current = read(store, user).await.expect("there");
     assert_eq!(current.head.version, winners[0].version);
     let text = current.content.block_texts().remove(0);
-    assert_eq!(current.head.title, format!("제목 {text}"), "one save's title with its content");
+    assert_eq!(current.head.title, format!("제목 {text}"), "title and content of the same save");
     for outcome in outcomes {
         match outcome {
             SaveOutcome::Saved(_) => {}
             SaveOutcome::Conflict(Some(record)) => assert_eq!(record, &current),
-            other => panic!("neither saved nor a conflict with the winner: {other:?}"),
+            other => panic!("expected a conflict with the stored diary: {other:?}"),
         }
     }
 }
@@ -135,7 +136,7 @@ pub async fn of_concurrent_first_saves_one_succeeds(store: Store) {
         let user = UserId::new();
         let saves = (0..32).map(|n| save(user, None, &format!("첫 저장 {n}"))).collect();
         let outcomes = race(&store, saves).await;
-        assert_one_winner(&store, user, &outcomes).await;
+        assert_one_success(&store, user, &outcomes).await;
     }
 }
 
@@ -147,14 +148,14 @@ pub async fn of_concurrent_saves_over_one_version_one_succeeds(store: Store) {
         let saves =
             (0..32).map(|n| save(user, Some(version), &format!("{round} 회 {n} 번"))).collect();
         let outcomes = race(&store, saves).await;
-        assert_one_winner(&store, user, &outcomes).await;
+        assert_one_success(&store, user, &outcomes).await;
         let current = read(&store, user).await.expect("there").head.version;
         assert_eq!(current, version.next());
         version = current;
     }
 }
 
-/// The same save id gets the same outcome, even after later saves.
+/// A repeated save id has the same outcome, even after later saves.
 pub async fn a_repeated_save_is_replayed(store: Store) {
     let user = UserId::new();
     let mut first = save(user, None, "한 번");
@@ -162,16 +163,16 @@ pub async fn a_repeated_save_is_replayed(store: Store) {
     let stored = saved(&store, first.clone()).await;
     saved(&store, save(user, Some(stored.version), "그 뒤")).await;
     first.now = Timestamp::from_millis(1_771_300_000_000);
-    match store.save(&first).await.expect("the store answers") {
+    match store.save(&first).await.expect("the store is available") {
         SaveOutcome::Replayed(again) => assert_eq!(again, stored),
-        other => panic!("not recognised: {other:?}"),
+        other => panic!("expected a replay: {other:?}"),
     }
     let current = read(&store, user).await.expect("there");
     assert_eq!(current.content.block_texts(), ["그 뒤"]);
 }
 
-/// A deletion does not forget the saves before it: each of them, whatever followed it, gets its
-/// first outcome, and changes nothing.
+/// Saves are recognised after a deletion: a repeated save has its first outcome and changes
+/// nothing.
 pub async fn a_repeated_save_is_replayed_after_deletions(store: Store) {
     let user = UserId::new();
     let now = Timestamp::from_millis(1_771_200_000_000);
@@ -206,7 +207,7 @@ pub async fn a_repeated_save_is_replayed_after_deletions(store: Store) {
     );
 }
 
-/// Repeats each save, once as it was and once with another text over another version.
+/// Repeats each save, once unchanged and once with another text and another expected version.
 async fn assert_replayed(store: &Store, applied: &[(NewVersion, AppliedSave)]) {
     let before = read(store, applied[0].0.user).await;
     for (first, stored) in applied {
@@ -216,17 +217,17 @@ async fn assert_replayed(store: &Store, applied: &[(NewVersion, AppliedSave)]) {
         changed.expected = before.as_ref().map(|record| record.head.version);
         changed.now = Timestamp::from_millis(1_771_300_000_000);
         for repeated in [first, &changed] {
-            match store.save(repeated).await.expect("the store answers") {
+            match store.save(repeated).await.expect("the store is available") {
                 SaveOutcome::Replayed(again) => assert_eq!(again, *stored),
-                other => panic!("not recognised: {other:?}"),
+                other => panic!("expected a replay: {other:?}"),
             }
         }
     }
     assert_eq!(read(store, applied[0].0.user).await, before);
 }
 
-/// A deletion is no save: it takes no place among the remembered ids.
-pub async fn save_ids_are_remembered_across_deletions(store: Store) {
+/// A deletion is not a save and is not counted among the stored ids.
+pub async fn save_ids_are_recognised_across_deletions(store: Store) {
     let user = UserId::new();
     let mut applied = Vec::new();
     for n in 0..REMEMBERED_SAVES {
@@ -243,15 +244,15 @@ pub async fn save_ids_are_remembered_across_deletions(store: Store) {
     let mut next = save(user, None, "하나 더");
     next.save_id = Some(SaveId::new());
     let stored = saved(&store, next.clone()).await;
-    let outcome = store.save(&applied[0].0).await.expect("the store answers");
-    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the first is forgotten");
+    let outcome = store.save(&applied[0].0).await.expect("the store is available");
+    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the oldest id is not recognised");
     applied.remove(0);
     applied.push((next, stored));
     assert_replayed(&store, &applied).await;
 }
 
-/// The latest save ids are remembered, and their number is bounded.
-pub async fn save_ids_are_remembered_within_their_limit(store: Store) {
+/// The latest save ids are recognised, and their number is bounded.
+pub async fn save_ids_are_recognised_up_to_the_limit(store: Store) {
     let user = UserId::new();
     let mut expected = None;
     let mut saves = Vec::new();
@@ -261,15 +262,15 @@ pub async fn save_ids_are_remembered_within_their_limit(store: Store) {
         expected = Some(saved(&store, next.clone()).await.version);
         saves.push(next);
     }
-    let outcome = store.save(&saves[0]).await.expect("the store answers");
-    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the one before them is forgotten");
+    let outcome = store.save(&saves[0]).await.expect("the store is available");
+    assert!(matches!(outcome, SaveOutcome::Conflict(Some(_))), "the oldest id is not recognised");
     for save in &saves[1..] {
-        let outcome = store.save(save).await.expect("the store answers");
+        let outcome = store.save(save).await.expect("the store is available");
         assert!(matches!(outcome, SaveOutcome::Replayed(_)), "{outcome:?}");
     }
 }
 
-/// Concurrent attempts of one save apply it once, and all get its outcome.
+/// Concurrent attempts of one save apply it once, and all have the same outcome.
 pub async fn concurrent_attempts_of_one_save_apply_it_once(store: Store) {
     let user = UserId::new();
     let mut attempt = save(user, None, "여러 번 도착");
@@ -296,7 +297,7 @@ pub async fn a_deletion_keeps_the_version_but_no_text(store: Store) {
     let delete = |version| store.delete(user, day(16), version, now);
     assert!(matches!(delete(Version::new(1)).await, Ok(DeleteOutcome::NotFound)));
     let first = saved(&store, save(user, None, "지울 것")).await;
-    let outcome = delete(first.version.next()).await.expect("the store answers");
+    let outcome = delete(first.version.next()).await.expect("the store is available");
     assert!(matches!(outcome, DeleteOutcome::Conflict(_)));
     assert!(matches!(delete(first.version).await, Ok(DeleteOutcome::Deleted)));
     assert_eq!(read(&store, user).await, None);
@@ -316,7 +317,7 @@ pub async fn archiving_is_a_compare_and_swap(store: Store) {
     let now = Timestamp::from_millis(1_771_200_000_000);
     let first = saved(&store, save(user, None, "보관")).await;
     let archive = |version, archived| store.archive(user, day(16), version, archived, now);
-    let version = match archive(first.version, true).await.expect("the store answers") {
+    let version = match archive(first.version, true).await.expect("the store is available") {
         ArchiveOutcome::Archived(version) => version,
         other => panic!("not archived: {other:?}"),
     };
@@ -324,13 +325,13 @@ pub async fn archiving_is_a_compare_and_swap(store: Store) {
     let record = read(&store, user).await.expect("there");
     assert!(record.head.is_archived);
     assert_eq!(record.content.block_texts(), ["보관"]);
-    let outcome = archive(first.version, false).await.expect("the store answers");
+    let outcome = archive(first.version, false).await.expect("the store is available");
     assert!(matches!(outcome, ArchiveOutcome::Conflict(current) if current == record));
     let elsewhere = store.archive(user, day(17), version, true, now).await;
     assert!(matches!(elsewhere, Ok(ArchiveOutcome::NotFound)));
 }
 
-/// Listings hold exactly the range, by date.
+/// A listing contains exactly the diaries of the range, by date.
 pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
     let user = UserId::new();
     for n in [20, 16, 18, 22, 15] {
@@ -339,11 +340,11 @@ pub async fn a_listing_is_ordered_and_bounded_by_its_range(store: Store) {
         saved(&store, one).await;
     }
     let range = DateRange::new(day(16), day(20)).expect("ordered");
-    let heads = store.list(user, range).await.expect("the store answers");
+    let heads = store.list(user, range).await.expect("the store is available");
     let dates: Vec<_> = heads.iter().map(|head| head.date).collect();
     assert_eq!(dates, [day(16), day(18), day(20)]);
     assert_eq!(heads[0].title, "제목 16일");
-    let records = store.list_with_content(user, range).await.expect("the store answers");
+    let records = store.list_with_content(user, range).await.expect("the store is available");
     assert!(records.iter().map(|record| &record.head).eq(&heads));
     assert_eq!(records[1].content.block_texts(), ["18일"]);
 }
@@ -354,9 +355,9 @@ pub async fn diaries_are_private_to_their_user(store: Store) {
     let stored = saved(&store, save(mine, None, "내 것")).await;
     assert_eq!(read(&store, theirs).await, None);
     let range = DateRange::new(day(1), day(28)).expect("ordered");
-    assert!(store.list(theirs, range).await.expect("the store answers").is_empty());
+    assert!(store.list(theirs, range).await.expect("the store is available").is_empty());
     let other = store.save(&save(theirs, Some(stored.version), "남의 것")).await;
     assert!(matches!(other, Ok(SaveOutcome::Conflict(None))), "{other:?}");
     saved(&store, save(theirs, None, "따로")).await;
-    assert_eq!(read(&store, mine).await.expect("there").content.block_texts(), ["내 것"]);
+    assert_eq!(read(&store, mine).await.expect("a diary").content.block_texts(), ["내 것"]);
 }

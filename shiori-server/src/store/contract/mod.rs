@@ -1,6 +1,6 @@
 //! The contract of the store traits as test suites that every implementation must pass.
 //!
-//! Each function is one test, and panics when the store breaks the contract. All of them use new
+//! Each function is one test and panics if the store violates the contract. All tests use new
 //! random users, so that suites can share a store. Expiry times are near the present, because a
 //! store may use its own clock.
 
@@ -49,8 +49,8 @@ macro_rules! diary_contract {
                 of_concurrent_saves_over_one_version_one_succeeds,
                 a_repeated_save_is_replayed,
                 a_repeated_save_is_replayed_after_deletions,
-                save_ids_are_remembered_within_their_limit,
-                save_ids_are_remembered_across_deletions,
+                save_ids_are_recognised_up_to_the_limit,
+                save_ids_are_recognised_across_deletions,
                 concurrent_attempts_of_one_save_apply_it_once,
                 a_deletion_keeps_the_version_but_no_text,
                 versions_that_no_diary_has_are_conflicts,

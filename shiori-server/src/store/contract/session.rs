@@ -50,19 +50,19 @@ pub async fn a_revoked_session_is_gone(store: Arc<dyn SessionStore>) {
     assert!(store.revoke(user, session.id).await.expect("ended"));
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::NotFound);
-    store.touch(session.user, session.id, now + SECOND).await.expect("a touch too late is none");
+    store.touch(session.user, session.id, now + SECOND).await.expect("the store is available");
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(listed(&*store, user, now).await, [other.id]);
-    assert!(!store.revoke(user, session.id).await.expect("nothing to end"));
+    assert!(!store.revoke(user, session.id).await.expect("the store is available"));
 }
 
 pub async fn sessions_are_private_to_their_user(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let stranger = Session { user: UserId::new(), ..session.clone() };
-    assert!(!store.revoke(stranger.user, session.id).await.expect("refused"));
+    assert!(!store.revoke(stranger.user, session.id).await.expect("the store is available"));
     assert_eq!(store.get(stranger.user, session.id, now).await.expect("read"), None);
-    store.touch(stranger.user, session.id, now + SECOND).await.expect("touches nothing");
+    store.touch(stranger.user, session.id, now + SECOND).await.expect("the store is available");
     assert_eq!(rotate(&*store, &stranger, 1, now).await, RotateOutcome::NotFound);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(session));
 }
@@ -121,7 +121,8 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let mut expected = session.clone();
-    // Each rotation is within the grace period of the previous one; the current token still rotates.
+    // Each rotation is within the grace period of the previous one, and the current token can still
+    // be rotated.
     for presented in 1..4 {
         let moment = expected.rotated_at + SECOND;
         expected = Session {
@@ -151,7 +152,7 @@ pub async fn a_rotation_is_replayed_only_within_the_grace_period(store: Arc<dyn 
     };
     for moment in [rotated_at, rotated_at + GRACE] {
         let rotation = rotate(&*store, &session, 1, moment).await;
-        assert_eq!(rotation, RotateOutcome::Replayed(rotated.clone()), "nothing is changed by it");
+        assert_eq!(rotation, RotateOutcome::Replayed(rotated.clone()), "a replay changes nothing");
     }
     let too_late = rotated_at + GRACE + MILLISECOND;
     assert_eq!(rotate(&*store, &session, 1, too_late).await, RotateOutcome::Reused);
@@ -171,7 +172,7 @@ pub async fn an_old_refresh_token_revokes_the_session(store: Arc<dyn SessionStor
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert!(listed(&*store, session.user, now).await.is_empty());
 
-    // A generation that the store has not reached, as after a restore from a backup.
+    // A generation that the store has not reached, for example after a restore from a backup.
     let session = opened(&*store, UserId::new(), now).await;
     assert_eq!(rotate(&*store, &session, 5, now).await, RotateOutcome::Reused);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
@@ -230,7 +231,7 @@ pub async fn a_successful_login_clears_the_attempts(store: Arc<dyn SessionStore>
         }
     }
     store.clear_login_attempts(&key).await.expect("forgotten");
-    store.clear_login_attempts(&random_key()).await.expect("nothing to forget");
+    store.clear_login_attempts(&random_key()).await.expect("the store is available");
     for _ in 0..POLICY.attempts {
         assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
     }

@@ -32,16 +32,16 @@ fn job(user: UserId, start: u8, now: i64) -> SummaryJob {
 }
 
 async fn insert(store: &Store, job: &SummaryJob) {
-    let outcome = store.insert(job, 100).await.expect("the store answers");
+    let outcome = store.insert(job, 100).await.expect("the store is available");
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
 async fn get(store: &Store, job: &SummaryJob) -> SummaryJob {
-    store.get(job.id).await.expect("the store answers").expect("there")
+    store.get(job.id).await.expect("the store is available").expect("a job")
 }
 
 async fn step(store: &Store, from: &SummaryJob, to: &SummaryJob) {
-    assert!(store.compare_and_swap(from, to, None).await.expect("the store answers"));
+    assert!(store.compare_and_swap(from, to, None).await.expect("the store is available"));
 }
 
 fn versions(week: Week) -> BTreeMap<Date, Version> {
@@ -86,7 +86,7 @@ async fn finish(store: &Store, job: &SummaryJob, label: Emotion, now: i64) -> Su
     step(store, job, &running).await;
     let done = completed(&running, token, now);
     let stored = store.compare_and_swap(&running, &done, Some(&result(job.week, label, now))).await;
-    assert!(stored.expect("the store answers"));
+    assert!(stored.expect("the store is available"));
     done
 }
 
@@ -94,7 +94,7 @@ async fn finish(store: &Store, job: &SummaryJob, label: Emotion, now: i64) -> Su
 pub async fn every_field_of_a_job_round_trips(store: Store) {
     let mut first = job(UserId::new(), 16, 0);
     first.trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned());
-    assert_eq!(store.get(first.id).await.expect("the store answers"), None);
+    assert_eq!(store.get(first.id).await.expect("the store is available"), None);
     insert(&store, &first).await;
     assert_eq!(get(&store, &first).await, first);
     let (running, token) = claimed(&first, 1);
@@ -116,17 +116,17 @@ pub async fn every_field_of_a_job_round_trips(store: Store) {
     assert_eq!(get(&store, &first).await, cancelled);
 }
 
-/// Of 16 concurrent requests for one week one is inserted, and all others return its id.
+/// Of 16 concurrent requests for one week, one is inserted and all others return its id.
 pub async fn of_concurrent_requests_for_a_week_one_is_inserted(store: Store) {
     let user = UserId::new();
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let (store, job) = (store.clone(), job(user, 16, 0));
             tokio::spawn(async move {
-                match store.insert(&job, 100).await.expect("the store answers") {
+                match store.insert(&job, 100).await.expect("the store is available") {
                     InsertOutcome::Inserted => (job.id, true),
                     InsertOutcome::Unfinished(other) => (other.id, false),
-                    InsertOutcome::TooMany => panic!("one is not too many"),
+                    InsertOutcome::TooMany => panic!("one request is within the limit"),
                 }
             })
         })
@@ -146,16 +146,16 @@ pub async fn unfinished_requests_are_bounded(store: Store) {
     insert(&store, &first).await;
     insert(&store, &job(user, 2, 0)).await;
     let third = job(user, 3, 0);
-    let outcome = store.insert(&third, 2).await.expect("the store answers");
+    let outcome = store.insert(&third, 2).await.expect("the store is available");
     assert!(matches!(outcome, InsertOutcome::TooMany), "{outcome:?}");
-    let outcome = store.insert(&job(user, 2, 0), 2).await.expect("the store answers");
+    let outcome = store.insert(&job(user, 2, 0), 2).await.expect("the store is available");
     assert!(matches!(outcome, InsertOutcome::Unfinished(_)), "{outcome:?}");
     step(&store, &first, &first.cancel(at(1)).expect("unfinished")).await;
-    let outcome = store.insert(&third, 2).await.expect("the store answers");
+    let outcome = store.insert(&third, 2).await.expect("the store is available");
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
-/// Of 16 concurrent steps from the same job one is applied.
+/// Of 16 concurrent steps from the same job, one is applied.
 pub async fn of_concurrent_steps_one_succeeds(store: Store) {
     let queued = job(UserId::new(), 16, 0);
     insert(&store, &queued).await;
@@ -165,7 +165,7 @@ pub async fn of_concurrent_steps_one_succeeds(store: Store) {
             tokio::spawn(async move {
                 let (running, token) = claimed(&queued, 1);
                 let won = store.compare_and_swap(&queued, &running, None).await;
-                won.expect("the store answers").then_some(token)
+                won.expect("the store is available").then_some(token)
             })
         })
         .collect();
@@ -185,10 +185,10 @@ pub async fn a_heartbeat_makes_an_older_step_stale(store: Store) {
     insert(&store, &queued).await;
     let (running, token) = claimed(&queued, 0);
     step(&store, &queued, &running).await;
-    let taken = running.expire_lease(0.5, at(30), &policy()).expect("ran out");
+    let taken = running.expire_lease(0.5, at(30), &policy()).expect("an expired lease");
     let beaten = running.heartbeat(token, None, at(30), &policy()).expect("held");
     step(&store, &running, &beaten).await;
-    assert!(!store.compare_and_swap(&running, &taken, None).await.expect("the store answers"));
+    assert!(!store.compare_and_swap(&running, &taken, None).await.expect("the store is available"));
     assert_eq!(get(&store, &queued).await, beaten);
 }
 
@@ -204,23 +204,26 @@ pub async fn a_result_is_stored_atomically_with_its_step(store: Store) {
     let late = completed(&running, token, 2);
     let record = result(queued.week, Emotion::Happiness, 2);
     assert!(
-        !store.compare_and_swap(&running, &late, Some(&record)).await.expect("the store answers")
+        !store
+            .compare_and_swap(&running, &late, Some(&record))
+            .await
+            .expect("the store is available")
     );
-    assert_eq!(store.result(queued.id).await.expect("the store answers"), None);
-    let found = store.latest_result(user, queued.week).await.expect("the store answers");
+    assert_eq!(store.result(queued.id).await.expect("the store is available"), None);
+    let found = store.latest_result(user, queued.week).await.expect("the store is available");
     assert_eq!(found, None);
-    let tags = store.emotion_tags(user, queued.week.into()).await.expect("the store answers");
+    let tags = store.emotion_tags(user, queued.week.into()).await.expect("the store is available");
     assert!(tags.is_empty());
 }
 
-/// Of several results of a week the newest is found, with all fields.
+/// The newest result of a week is returned, with all fields.
 pub async fn the_newest_result_is_found(store: Store) {
     let user = UserId::new();
     finish(&store, &job(user, 16, 0), Emotion::Sadness, 1).await;
     let newer = finish(&store, &job(user, 16, 2), Emotion::Happiness, 3).await;
     finish(&store, &job(user, 15, 4), Emotion::Anger, 5).await;
-    let found = store.latest_result(user, week(16)).await.expect("the store answers");
-    let found = found.expect("there");
+    let found = store.latest_result(user, week(16)).await.expect("the store is available");
+    let found = found.expect("a job");
     assert_eq!(found.job, newer);
     let expected = result(week(16), Emotion::Happiness, 3);
     assert_eq!(found.result.reflection, expected.reflection);
@@ -237,7 +240,8 @@ pub async fn the_newest_result_is_found(store: Store) {
             assert!(difference.abs() < 1e-3, "{stored:?}");
         }
     }
-    let foreign = store.latest_result(UserId::new(), week(16)).await.expect("the store answers");
+    let foreign =
+        store.latest_result(UserId::new(), week(16)).await.expect("the store is available");
     assert_eq!(foreign, None);
 }
 
@@ -254,25 +258,25 @@ pub async fn the_newest_request_of_each_week_is_listed(store: Store) {
     insert(&store, &job(user, 1, 7)).await;
     let day = |day| Date::new(2026, 2, day).expect("a real day");
     let range = DateRange::new(day(15), day(16)).expect("ordered");
-    let coverage = store.week_statuses(user, range).await.expect("the store answers");
+    let coverage = store.week_statuses(user, range).await.expect("the store is available");
     let seen: Vec<_> = coverage.iter().map(|one| (one.week, one.status)).collect();
     assert_eq!(seen, [(week(16), SummaryStatus::Queued), (week(14), SummaryStatus::Completed)]);
     assert_eq!(coverage[1].versions_read, overlapping.versions_read);
 }
 
-/// Of several emotion tags of a day the newest is listed.
+/// The newest emotion tag of each day is listed.
 pub async fn the_newest_emotion_of_each_day_is_listed(store: Store) {
     let user = UserId::new();
     finish(&store, &job(user, 10, 0), Emotion::Sadness, 1).await;
     finish(&store, &job(user, 14, 2), Emotion::Happiness, 3).await;
     let day = |day| Date::new(2026, 2, day).expect("a real day");
     let range = DateRange::new(day(13), day(14)).expect("ordered");
-    let tags = store.emotion_tags(user, range).await.expect("the store answers");
+    let tags = store.emotion_tags(user, range).await.expect("the store is available");
     let labels: Vec<_> = tags.values().map(|tag| tag.label).collect();
     assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
 }
 
-/// Exactly the jobs with overdue hints or expired leases are listed, the oldest first.
+/// Only jobs with overdue hints or expired leases are listed, the oldest first.
 pub async fn only_due_jobs_are_listed(store: Store) {
     let user = UserId::new();
     // Far in the past, so that jobs of other tests in a shared store come later.
@@ -299,8 +303,8 @@ pub async fn only_due_jobs_are_listed(store: Store) {
     let leases = store.list_due(DueKind::Lease, at(long_ago + lease), 1000).await.expect("answers");
     assert_eq!(mine(leases), [lost.id]);
     let all = store.list_due(DueKind::Hint, at(long_ago + 10_000), 1).await.expect("answers");
-    assert_eq!(all.len(), 1, "the limit holds");
-    // Leave no due job in a shared store.
+    assert_eq!(all.len(), 1, "the limit is respected");
+    // Other tests share the store, so no due job may remain.
     for job in [&overdue, &fresh, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
         step(&store, job, &job.cancel(now).expect("unfinished")).await;
@@ -322,7 +326,7 @@ pub async fn overdue_jobs_are_listed(store: Store) {
     step(&store, &running, &leased).await;
     let before = at(long_ago + 10);
     let list = async |now, limit| {
-        store.list_overdue(before, at(long_ago + now), limit).await.expect("the store answers")
+        store.list_overdue(before, at(long_ago + now), limit).await.expect("the store is available")
     };
     assert_eq!(list(10, 10).await, [oldest.id, newer.id]);
     assert_eq!(list(10, 1).await, [oldest.id]);
@@ -338,14 +342,14 @@ pub async fn overdue_jobs_are_listed(store: Store) {
     }
 }
 
-/// A running job with an expired lease is taken back although details of its row cannot be read.
-/// `plant` changes the stored row; `more` are assignments of one engine.
+/// The expired lease of a running job is handled although details of its row cannot be read.
+/// `plant` changes the stored row; `more` are assignments for one engine.
 pub async fn unreadable_details_do_not_stop_a_summary(
     store: Store,
     plant: impl AsyncFn(SummaryId, &str),
     more: &[&str],
 ) {
-    // Far in the past, so that the rows are the first that are due in a shared store.
+    // Far in the past, so that these rows are the first due rows in a shared store.
     let long_ago = -1_500_000_000;
     let details = [
         r#"failure = '{"kind":"new","message":""}'"#,
@@ -363,19 +367,19 @@ pub async fn unreadable_details_do_not_stop_a_summary(
         step(&store, &queued, &running).await;
         plant(queued.id, assignment).await;
         let now = at(long_ago + 3600);
-        let due = store.list_due(DueKind::Lease, now, 1000).await.expect("the store answers");
+        let due = store.list_due(DueKind::Lease, now, 1000).await.expect("the store is available");
         let found = due.jobs.into_iter().find(|job| job.id == queued.id).expect(assignment);
         let requeued = found.expire_lease(0.5, now, &policy()).expect(assignment);
         step(&store, &found, &requeued).await;
         assert_eq!(get(&store, &queued).await.status, SummaryStatus::Queued, "{assignment}");
         step(&store, &requeued, &requeued.cancel(now).expect("unfinished")).await;
         let statuses = store.week_statuses(queued.user, queued.week.into()).await;
-        assert!(statuses.expect("the store answers").is_empty(), "{assignment}");
+        assert!(statuses.expect("the store is available").is_empty(), "{assignment}");
     }
 }
 
-/// A row that cannot be read is listed by its id and can be postponed; a new request for its week
-/// replaces it, and its user can cancel it. `plant` changes the stored row.
+/// An unreadable row is listed by its id and can be postponed. A new request for its week replaces
+/// it, and its user can cancel it. `plant` changes the stored row.
 pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
     store: Store,
     plant: impl AsyncFn(SummaryId, &str),
@@ -399,29 +403,35 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
         assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{assignment}: {read:?}");
         let row = RowId::from(queued.id);
         let lists_it = async || {
-            let due = store.list_due(kind, now, 1000).await.expect("the store answers");
+            let due = store.list_due(kind, now, 1000).await.expect("the store is available");
             assert!(due.jobs.iter().all(|job| job.id != queued.id), "{assignment}");
             due.unreadable.contains(&row)
         };
         assert!(lists_it().await, "{assignment}");
         let until = now + Duration::from_secs(1);
-        store.postpone(kind, &row, until).await.expect("the store answers");
+        store.postpone(kind, &row, until).await.expect("the store is available");
         assert!(!lists_it().await, "{assignment}");
         let statuses = store.week_statuses(queued.user, queued.week.into()).await;
         statuses.expect("other rows are readable");
 
         if assignment.starts_with("start") {
             let cancel = |user| store.cancel_unreadable(user, queued.id, now);
-            assert!(!cancel(UserId::new()).await.expect("the store answers"), "of another user");
-            assert!(cancel(queued.user).await.expect("the store answers"), "{assignment}");
-            assert!(!cancel(queued.user).await.expect("the store answers"), "it has ended");
+            assert!(
+                !cancel(UserId::new()).await.expect("the store is available"),
+                "other users cannot cancel it"
+            );
+            assert!(cancel(queued.user).await.expect("the store is available"), "{assignment}");
+            assert!(
+                !cancel(queued.user).await.expect("the store is available"),
+                "it is already cancelled"
+            );
         } else {
             let again = job(queued.user, 16, long_ago);
-            let outcome = store.insert(&again, 1).await.expect("the store answers");
+            let outcome = store.insert(&again, 1).await.expect("the store is available");
             assert!(matches!(outcome, InsertOutcome::Inserted), "{assignment}: {outcome:?}");
             step(&store, &again, &again.cancel(now).expect("unfinished")).await;
         }
-        let due = store.list_due(kind, until, 1000).await.expect("the store answers");
+        let due = store.list_due(kind, until, 1000).await.expect("the store is available");
         assert!(!due.unreadable.contains(&row), "{assignment}");
     }
 }

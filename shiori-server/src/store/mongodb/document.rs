@@ -1,4 +1,4 @@
-//! The form of a diary in MongoDB.
+//! The documents of diaries in MongoDB.
 
 use mongodb::bson::{self, Bson, DateTime, doc};
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use shiori_sdk::{Date, DiaryId, Document, DocumentLimits, SaveId, Timestamp, Use
 
 use crate::store::{AppliedSave, DiaryHead, DiaryRecord, StoreError};
 
-/// The fields of the index that answers listings without reading documents.
+/// The fields of the index that covers listings, so that no documents are read.
 pub(super) const LISTING: [&str; 8] =
     ["user", "date", "deleted", "title", "version", "archived", "updated_at", "_id"];
 
 /// A stored diary. The content is JSON text, so that it round-trips byte for byte. A deleted diary
-/// leaves a tombstone without text that keeps the version, so that no version is used twice, and the
-/// ids of the saves, so that a repeated save is recognised.
+/// is a tombstone without text. It keeps the version, so that no version is used twice, and the ids
+/// of the saves, so that a repeated save is recognised.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct DiaryDocument {
     #[serde(rename = "_id")]
@@ -25,7 +25,7 @@ pub(super) struct DiaryDocument {
     pub(super) archived: bool,
     pub(super) deleted: bool,
     pub(super) updated_at: DateTime,
-    /// The latest saves that had an id, newest last.
+    /// The latest saves with an id, newest last.
     pub(super) saves: Vec<RememberedSave>,
 }
 
@@ -79,7 +79,7 @@ impl TryFrom<DiaryDocument> for DiaryRecord {
     type Error = StoreError;
 
     fn try_from(found: DiaryDocument) -> Result<Self, StoreError> {
-        // The limits were checked when it was saved, and may have changed since.
+        // The limits were checked when it was saved, and may have changed afterwards.
         let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
         let content = Document::from_json_within(&found.content, &limits).map_err(|_| corrupt())?;
         let DiaryDocument { id, date, title, version, archived, updated_at, .. } = found;
@@ -119,7 +119,8 @@ pub(super) fn date_number(date: Date) -> i32 {
     i32::try_from(date.as_number()).unwrap_or(i32::MAX)
 }
 
-/// MongoDB's integers are signed. A version beyond their range becomes -1, which no diary has.
+/// MongoDB's integers are signed. A version beyond their range is converted to -1, which no diary
+/// has.
 pub(super) fn version_number(version: Version) -> i64 {
     i64::try_from(version.get()).unwrap_or(-1)
 }

@@ -1,7 +1,7 @@
 //! Diaries in MongoDB, one document each.
 //!
 //! A save is one write to one document: an insert under a unique index, or an update whose filter
-//! names the expected version.
+//! contains the expected version.
 
 mod document;
 mod operation;
@@ -37,23 +37,23 @@ use super::{
     SaveOutcome, StoreError,
 };
 
-/// The database of a URL that names none.
+/// The default database.
 const DEFAULT_DATABASE: &str = "shiori";
 
 const COLLECTION: &str = "diaries";
 
-/// How long to search for a primary. An election takes longer; requests do not wait for it.
+/// How long to search for a primary. An election takes longer, and requests do not wait for it.
 const SELECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The maximum of connections, unless the URL sets another.
+/// Maximum number of connections, unless the URL sets another.
 const POOL_SIZE: u32 = 64;
 
 /// Attempts of a step that reads again because the document changed between write and read.
 const MAX_CONFLICT_ATTEMPTS: u32 = 32;
 
-/// The diaries in MongoDB. Writes are acknowledged by the journals of a majority, and reads see
+/// The diaries in MongoDB. Writes are acknowledged by the journals of a majority, and reads return
 /// only such writes.
 #[derive(Clone)]
 pub struct MongoStore {
@@ -65,7 +65,7 @@ impl MongoStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the URL is not valid, or the database does not answer.
+    /// [`StoreError::Unavailable`] if the URL is invalid or the database is unavailable.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let mut options = ClientOptions::parse(url).await?;
         options.app_name.get_or_insert_with(|| "shiori-server".to_owned());
@@ -109,7 +109,8 @@ impl MongoStore {
         run_with_retry(|| async { self.diaries.find_one(key_filter(user, date)).await }).await
     }
 
-    /// The live documents of a range by date; with `fields`, only these, from the listing index.
+    /// The documents of a range by date, without tombstones. With `fields`, only these, from the
+    /// listing index.
     async fn range<T>(
         &self,
         user: UserId,
@@ -157,7 +158,7 @@ impl MongoStore {
         Ok(found.map(|Id { id }| DiaryId::from_bytes(id.bytes())))
     }
 
-    /// Replaces a live document or a tombstone if it still has this version and this save was not
+    /// Replaces a document or a tombstone if it still has this version and this save was not
     /// applied before.
     async fn save_over(
         &self,
@@ -200,7 +201,7 @@ impl MongoStore {
         Ok(id.map(stored))
     }
 
-    /// Inserts the first save of a day; `None` when there is a document.
+    /// Inserts the first save of a day; `None` if the day already has a document.
     async fn insert(&self, save: &NewVersion) -> Result<Option<AppliedSave>, StoreError> {
         let stored = AppliedSave {
             id: DiaryId::new(),
@@ -264,7 +265,8 @@ impl DiaryStore for MongoStore {
                     self.save_over(save, found.version, true).await?
                 }
                 (Some(found), Some(_)) if found.deleted => return Ok(SaveOutcome::Conflict(None)),
-                // The conflicting write is not yet committed by a majority, so not yet readable.
+                // The conflicting write is not yet committed by a majority, so it cannot be read
+                // yet.
                 (Some(found), Some(version)) if found.version == version_number(version) => {
                     self.save_over(save, found.version, false).await?
                 }
@@ -442,17 +444,17 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
-    async fn a_tombstone_holds_no_text() {
+    async fn a_tombstone_contains_no_text() {
         let (store, user) = (open().await, UserId::new());
         let first = NewVersion { save_id: Some(SaveId::new()), ..save(user, 3) };
         let SaveOutcome::Saved(stored) = store.save(&first).await.expect("saved") else {
-            panic!("it is the first")
+            panic!("expected the first save to succeed")
         };
         let deleted = store.delete(user, first.date, stored.version, first.now).await;
         assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)));
         let found = store.find(user, first.date).await.expect("read").expect("a tombstone");
         assert!(found.deleted && found.title.is_empty() && found.content.is_empty());
-        assert_eq!(found.applied(first.save_id), Some(stored), "the id of a save is no text");
+        assert_eq!(found.applied(first.save_id), Some(stored), "the ids of saves are kept");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -461,7 +463,7 @@ mod tests {
         let error = MongoStore::open(url).await.expect_err("unreachable");
         assert!(matches!(error, StoreError::Unavailable(_)));
         assert!(!format!("{error:?}").contains("hunter2"));
-        let error = MongoStore::open("mongodb://:hunter2@").await.expect_err("no URL");
+        let error = MongoStore::open("mongodb://:hunter2@").await.expect_err("an invalid URL");
         assert!(!format!("{error:?}").contains("hunter2"));
     }
 }

@@ -1,4 +1,4 @@
-//! How one operation runs: its time-out, its retries, its errors.
+//! The timeout, retries and errors of an operation.
 
 use std::{future::Future, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use super::document::corrupt;
 use crate::store::StoreError;
 
-/// How long one operation may take, the driver's own retry included.
+/// The timeout of an operation, including the driver's own retry.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Attempts of an operation whose error is retryable.
@@ -18,7 +18,7 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The pauses between attempts. Contention on one document ends within milliseconds.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
 
-/// Runs an operation with a time-out.
+/// Runs an operation with a timeout.
 pub(super) async fn run<T, F>(operation: impl FnOnce() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Error>>,
@@ -29,7 +29,7 @@ where
     }
 }
 
-/// Runs an idempotent operation, and repeats it when the error is retryable.
+/// Runs an idempotent operation, and repeats it if the error is retryable.
 pub(super) async fn run_with_retry<T, F>(mut operation: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, Error>>,
@@ -82,10 +82,10 @@ impl From<Error> for StoreError {
                 format!("the write was not acknowledged: {} ({})", concern.code_name, concern.code)
             }
             ErrorKind::Io(io) => format!("the connection failed: {}", io.kind()),
-            ErrorKind::ServerSelection { .. } => "no primary can be found".to_owned(),
-            ErrorKind::Authentication { .. } => "the credentials are refused".to_owned(),
-            ErrorKind::InvalidArgument { .. } => "the URL or an argument is not valid".to_owned(),
-            ErrorKind::DnsResolve { .. } => "the name cannot be resolved".to_owned(),
+            ErrorKind::ServerSelection { .. } => "no primary found".to_owned(),
+            ErrorKind::Authentication { .. } => "authentication failed".to_owned(),
+            ErrorKind::InvalidArgument { .. } => "invalid URL or argument".to_owned(),
+            ErrorKind::DnsResolve { .. } => "could not resolve the host name".to_owned(),
             _ => "the driver failed".to_owned(),
         };
         Self::Unavailable(kind.into())
@@ -93,10 +93,10 @@ impl From<Error> for StoreError {
 }
 
 pub(super) fn timed_out() -> StoreError {
-    StoreError::Unavailable("no answer in time".into())
+    StoreError::Unavailable("timed out".into())
 }
 
-/// Every compare-and-swap was lost to a concurrent write.
+/// Every attempt of a compare-and-swap failed because of concurrent writes.
 pub(super) fn contended() -> StoreError {
     StoreError::Unavailable("too many concurrent writes".into())
 }

@@ -32,21 +32,21 @@ const MIGRATION_LOCK: &str = "shiori migrations";
 /// How long to wait for the migrations of another server.
 const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
 
-/// The maximum of connections. A statement takes a few milliseconds, so they serve thousands of
-/// requests a second.
+/// Maximum number of connections. A statement takes a few milliseconds, so they handle thousands of
+/// requests per second.
 const MAX_CONNECTIONS: u32 = 32;
 
-/// How long a step waits for a connection before the store is unavailable.
+/// How long a step waits for a connection before it fails with "unavailable".
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that was idle for longer is pinged before it is used.
+/// A connection that was idle for longer than this is pinged before it is used.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Attempts of a step that the engine rolled back, because of a deadlock or a lock time-out.
+/// Attempts of a step that the engine rolls back because of a deadlock or a lock timeout.
 const MAX_ATTEMPTS: u32 = 10;
 
 /// The pauses between attempts.
@@ -64,7 +64,7 @@ impl MySqlStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the URL is not valid, or the database does not answer.
+    /// [`StoreError::Unavailable`] if the URL is invalid or the database is unavailable.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options: MySqlConnectOptions = url.parse()?;
         let pool = MySqlPoolOptions::new()
@@ -72,7 +72,7 @@ impl MySqlStore {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // Truncation is an error, and a lock time-out matches the step's.
+                    // Truncation is an error, and the lock timeout matches the timeout of a step.
                     sqlx::query(
                         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),
                             SESSION innodb_lock_wait_timeout = 5",
@@ -82,13 +82,13 @@ impl MySqlStore {
                     Ok(())
                 })
             })
-            // Replaces sqlx's own ping, which has no time-out and hangs on a dead connection.
+            // Replaces sqlx's own ping, which has no timeout and hangs on a broken connection.
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
                     if metadata.idle_for >= PING_AFTER_IDLE {
-                        // After an error sqlx drops the connection; after `Ok(false)` it would send
-                        // a close and wait for the peer.
+                        // After an error, sqlx drops the connection; after `Ok(false)`, it would
+                        // send a close and wait for the peer.
                         let ping = timeout(PING_TIMEOUT, connection.ping()).await;
                         ping.map_err(|_| sqlx::Error::PoolTimedOut)??;
                     }
@@ -100,15 +100,14 @@ impl MySqlStore {
         Ok(Self { pool })
     }
 
-    /// Runs the migrations. Servers that migrate at the same time wait for each other.
+    /// Runs the migrations. Servers that migrate concurrently wait for each other.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the database does not answer, or is newer than this
-    /// version.
+    /// [`StoreError::Unavailable`] if the database is unavailable or newer than this version.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // sqlx's own lock has a negative time-out, which MariaDB treats as zero. The lock is
-        // released with its connection.
+        // sqlx's own lock has a negative timeout, which MariaDB treats as zero. The lock is
+        // released when its connection is closed.
         let mut holder = self.pool.acquire().await?.detach();
         let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
             .bind(MIGRATION_LOCK)
@@ -124,7 +123,7 @@ impl MySqlStore {
         migrated.map_err(|error| StoreError::Unavailable(error.into()))
     }
 
-    /// Closes the connections after the steps under way.
+    /// Closes the connections after the steps in progress.
     pub async fn close(&self) {
         self.pool.close().await;
     }
@@ -137,8 +136,8 @@ impl MySqlStore {
         .await
     }
 
-    /// Runs one step on one connection with a time-out, and repeats it when the engine rolled it
-    /// back because of a concurrent one.
+    /// Runs one step on one connection with a timeout, and repeats it if the engine rolled it back
+    /// because of a concurrent step.
     async fn step<T, F>(
         &self,
         step: impl Fn(OwnedMutexGuard<StepConnection>) -> F,
@@ -153,10 +152,10 @@ impl MySqlStore {
             let connection = Arc::new(Mutex::new(connection));
             let guard = connection.clone().lock_owned().await;
             let Ok(outcome) = timeout(STEP_TIMEOUT, step(guard)).await else {
-                return Err(StoreError::Unavailable("no answer in time".into()));
+                return Err(StoreError::Unavailable("timed out".into()));
             };
-            // After an error of the engine the connection is in sync; after any other a response
-            // may be pending.
+            // After an error of the engine, the connection is in sync. After any other error, a
+            // response may be pending.
             connection.lock().await.is_clean = !matches!(
                 &outcome,
                 Err(StepError::Sql(error)) if error.as_database_error().is_none()
@@ -179,7 +178,8 @@ impl MySqlStore {
 impl RemoteTime for MySqlStore {
     async fn read(&self) -> Result<TimeReading, Box<dyn std::error::Error + Send + Sync>> {
         let reading = self.step(|mut connection| async move {
-            // After the connection was acquired, so that the round trip is that of the statement.
+            // Measured after the connection is acquired, so that the round trip is that of the
+            // statement.
             let sent = Instant::now();
             let unix_micros: i64 = sqlx::query_scalar(
                 "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
@@ -192,9 +192,9 @@ impl RemoteTime for MySqlStore {
     }
 }
 
-/// A connection that returns to the pool only after a complete step. When a step was dropped half
-/// way, on a time-out or a disconnected client, the pending response would be read as that of the
-/// next statement.
+/// A connection that returns to the pool only after a complete step. If a step is dropped before
+/// its end, because of a timeout or a disconnected client, the pending response would otherwise be
+/// read as that of the next statement.
 struct StepConnection {
     connection: PoolConnection<MySql>,
     is_clean: bool,
@@ -238,7 +238,7 @@ impl From<StoreError> for StepError {
     }
 }
 
-/// A deadlock or a lock time-out.
+/// Whether the error is a deadlock or a lock timeout.
 fn is_rolled_back(error: &sqlx::Error) -> bool {
     const LOCK_WAIT_TIMEOUT: u16 = 1205;
     const DEADLOCK: u16 = 1213;
@@ -254,7 +254,8 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
 }
 
-/// A migrated store on the test database. The tests use new random users and ids, so they share it.
+/// A migrated store on the test database. The tests share it, because they use new random users and
+/// ids.
 #[cfg(test)]
 async fn open_for_tests() -> MySqlStore {
     let url = std::env::var("SHIORI_TEST_MYSQL_URL").expect("SHIORI_TEST_MYSQL_URL");
@@ -275,7 +276,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
-    async fn servers_that_migrate_at_once_wait_for_each_other() {
+    async fn servers_that_migrate_concurrently_wait_for_each_other() {
         let stores: Vec<_> = (0..4).map(|_| tokio::spawn(open_for_tests())).collect();
         for store in stores {
             store.await.expect("migrated").ping().await.expect("answered");
@@ -284,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
-    async fn the_time_is_that_of_the_database() {
+    async fn the_clock_of_the_database_is_read() {
         let store = open_for_tests().await;
         let reading = store.read().await.expect("answered");
         // The test database runs on this machine.
@@ -317,7 +318,7 @@ mod tests {
             timeout(Duration::from_secs(60), client)
                 .await
                 .expect("in time")
-                .expect("its own response");
+                .expect("the response of this step");
         }
     }
 
@@ -326,6 +327,6 @@ mod tests {
         let error = MySqlStore::open("mysql://someone:hunter2@127.0.0.1:1/shiori").await;
         assert!(!format!("{:?}", error.expect_err("unreachable")).contains("hunter2"));
         let error = MySqlStore::open("mysql://:hunter2@@:x").await;
-        assert!(!format!("{:?}", error.expect_err("no URL")).contains("hunter2"));
+        assert!(!format!("{:?}", error.expect_err("an invalid URL")).contains("hunter2"));
     }
 }

@@ -26,7 +26,7 @@ impl SummaryStore for MySqlStore {
     ) -> Result<InsertOutcome, StoreError> {
         self.step(|mut connection| async move {
             let mut transaction = connection.raw().begin().await?;
-            // Locks the user's row: concurrent requests of this user wait here.
+            // Locks the user's row, so that concurrent requests of this user wait.
             sqlx::query(
                 "INSERT INTO summary_user (user_id) VALUES (?)
                  ON DUPLICATE KEY UPDATE user_id = user_id",
@@ -116,7 +116,7 @@ impl SummaryStore for MySqlStore {
                 .await?)
             })
             .await?;
-        // A week whose summary cannot be read can be summarised anew.
+        // If the summary of a week cannot be read, the week can be summarised again.
         let row = row.and_then(|row| SummaryJob::try_from(row).ok());
         let Some(row) = row else { return Ok(None) };
         let result = self.result(row.id).await?;
@@ -472,7 +472,7 @@ mod tests {
         let mut transaction = store.pool.begin().await.expect("begun");
         assert!(insert_row(&mut transaction, &row()).await.is_ok());
         let Err(StepError::Sql(error)) = insert_row(&mut transaction, &row()).await else {
-            panic!("two are unfinished")
+            panic!("expected a unique violation")
         };
         assert!(super::super::is_duplicate(&error));
         // MySQL quotes the values of the key in its message.

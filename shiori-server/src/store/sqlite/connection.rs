@@ -1,4 +1,4 @@
-//! Connections to the file, and what every statement needs.
+//! Connections to the file, and the execution of statements.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,20 +15,20 @@ use crate::store::StoreError;
 /// How long a statement waits for another process that holds the file's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before a lock that SQLite does not wait for is tried again.
+/// The pause before retrying a lock that SQLite does not wait for.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// Statements that a connection keeps prepared; the stores have about forty.
+/// Prepared statements per connection; the stores have about forty.
 const PREPARED_STATEMENTS: usize = 64;
 
-/// Pages that a reader keeps, in KiB. The operating system caches the file for all of them; SQLite's
-/// default of 2 MiB for each would only hold the same pages several times.
+/// The page cache of a reader, in KiB. The operating system caches the file for all readers;
+/// SQLite's default of 2 MiB for each would only store the same pages several times.
 const READER_CACHE_KIB: i32 = 512;
 
 /// Pages of the write-ahead log after which a commit copies them into the file.
 const CHECKPOINT_PAGES: u32 = 1000;
 
-/// Where the file is, and how connections to it are set up.
+/// The path of the file, and the setup of connections.
 #[derive(Debug, Clone)]
 pub(super) struct Database {
     path: PathBuf,
@@ -46,7 +46,7 @@ impl Database {
     pub(super) fn open_for_writing(&self) -> rusqlite::Result<Connection> {
         let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         use_write_ahead_log(&connection)?;
-        // Every commit is synced, so that it outlives a loss of power.
+        // Every commit is synced, so that it survives a power failure.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "foreign_keys", true)?;
@@ -62,7 +62,7 @@ impl Database {
     }
 
     fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
-        // Each connection is used by one thread at a time, so SQLite need not lock it.
+        // Each connection is used by one thread at a time, so SQLite does not have to lock it.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -90,10 +90,10 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Statements that are prepared once per connection.
 pub(super) trait Statements {
-    /// Executes a statement; the number of rows that it changed.
+    /// Executes a statement. Returns the number of changed rows.
     fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize>;
 
-    /// The first row of a query, if there is one.
+    /// The first row of a query; `None` if it has no rows.
     fn find<T>(
         &self,
         sql: &str,
@@ -161,7 +161,7 @@ impl From<&rusqlite::Error> for StoreError {
                 let (code, meaning) = (failure.extended_code, code_to_str(failure.extended_code));
                 Self::Unavailable(format!("SQLite failed with code {code}: {meaning}").into())
             }
-            _ => Self::Unavailable("SQLite did not accept a statement".into()),
+            _ => Self::Unavailable("SQLite rejected a statement".into()),
         }
     }
 }

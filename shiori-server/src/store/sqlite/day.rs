@@ -97,7 +97,7 @@ mod tests {
 
     /// A diary does not depend on its annotations.
     #[tokio::test]
-    async fn a_diary_is_read_without_its_annotations() {
+    async fn a_diary_can_be_read_if_its_annotations_cannot() {
         let (store, _dir) = open_temporary().await;
         let date = Date::new(2026, 2, 16).expect("a real day");
         let session = sign_in(&store).await;
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    /// A session that has expired or was revoked reads nothing.
+    /// With an expired or revoked session, nothing is returned.
     #[tokio::test]
     async fn nothing_is_read_without_a_live_session() {
         let (store, _dir) = open_temporary().await;
@@ -161,7 +161,7 @@ mod tests {
         }
     }
 
-    /// One step over all tables answers as separate stores do.
+    /// One step over all tables returns the same as separate stores.
     #[tokio::test]
     async fn one_engine_answers_like_separate_stores() {
         let (store, _dir) = open_temporary().await;

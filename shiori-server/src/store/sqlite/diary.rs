@@ -110,8 +110,8 @@ impl DiaryStore for SqliteStore {
     }
 }
 
-/// The result of a compare-and-swap. The caller parses the text of a conflict, since on the writer's
-/// thread it would delay every other step.
+/// The result of a compare-and-swap. The caller parses the text of a conflict, because on the
+/// writer's thread it would delay other steps.
 enum Swap<T> {
     Done(T),
     Conflict(Option<RecordRow>),
@@ -161,19 +161,18 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
     Ok(Swap::Done(SaveOutcome::Saved(stored)))
 }
 
-/// The place of one date's diary as a save finds it: with a diary, with what is left of a deleted
-/// one, or with nothing.
+/// The record of one date as a save finds it: with a diary, with a deleted diary, or empty.
 struct Slot {
     id: DiaryId,
     version: Version,
-    /// Whether there is no diary now.
+    /// Whether the date currently has no diary.
     is_vacant: bool,
-    /// The row of the text, unless there was never a diary.
+    /// The row of the text; `None` if the date never had a diary.
     text_id: Option<i64>,
     saves: Vec<RememberedSave>,
 }
 
-/// A save that was applied, kept to recognise it should it come again.
+/// An applied save, stored to recognise a repetition.
 #[derive(Serialize, Deserialize)]
 struct RememberedSave {
     save_id: SaveId,
@@ -204,9 +203,9 @@ impl Slot {
             version: to_version(version)?,
             is_vacant,
             text_id: Some(text_id),
-            // Without them a repeated save is not recognised, but the date can be saved.
+            // Without the ids, a repeated save is not recognised, but the date can still be saved.
             saves: serde_json::from_str(&saves).unwrap_or_else(|_| {
-                tracing::error!(%date, "the ids of the saves of a date cannot be read");
+                tracing::error!(%date, "could not read the save ids of a date");
                 Vec::new()
             }),
         })
@@ -216,7 +215,7 @@ impl Slot {
         (!self.is_vacant).then_some(self.version)
     }
 
-    /// What the save with this id became, if it was applied already.
+    /// The outcome of the save with this id; `None` if it was not applied.
     fn applied(&self, save_id: Option<SaveId>) -> Option<AppliedSave> {
         let save = self.saves.iter().find(|save| Some(save.save_id) == save_id)?;
         Some(AppliedSave {
@@ -227,7 +226,7 @@ impl Slot {
         })
     }
 
-    /// The remembered saves, as JSON, with this one as the newest.
+    /// The stored saves as JSON, with this one as the newest.
     fn saves_with(
         mut self,
         save_id: Option<SaveId>,
@@ -333,7 +332,7 @@ impl TryFrom<RecordRow> for DiaryRecord {
     type Error = StoreError;
 
     fn try_from(row: RecordRow) -> Result<Self, StoreError> {
-        // What was stored was within the limits of its time; only its shape matters now.
+        // The limits were checked when it was saved, and may have changed afterwards.
         let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
         let content = Document::from_json_within(&row.content, &limits).map_err(|_| corrupt())?;
         Ok(Self { head: row.head.try_into()?, content })
@@ -344,7 +343,8 @@ fn to_version(number: i64) -> Result<Version, StoreError> {
     u64::try_from(number).map(Version::new).map_err(|_| corrupt())
 }
 
-/// SQLite's integers are signed. A version beyond them is no stored one, and equals none.
+/// SQLite's integers are signed. A version beyond their range is converted to a number that no
+/// diary has.
 fn number(version: Version) -> i64 {
     i64::try_from(version.get()).unwrap_or(-1)
 }

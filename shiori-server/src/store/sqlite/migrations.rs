@@ -1,10 +1,10 @@
-//! Brings the file's tables up to date.
+//! Migrates the tables of the file.
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::store::StoreError;
 
-/// In their order. The number of those applied is the file's `user_version`.
+/// All migrations in order. The file's `user_version` is the number of applied ones.
 const MIGRATIONS: [&str; 5] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
@@ -16,7 +16,7 @@ const MIGRATIONS: [&str; 5] = [
 /// The file was written by a newer version of this program.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the SQLite file has schema version {found}, and this program knows {known} at most: \
+    "the SQLite file has schema version {found}, and this program supports at most {known}: \
      run the version that wrote it, or a newer one"
 )]
 struct Newer {
@@ -24,13 +24,13 @@ struct Newer {
     known: usize,
 }
 
-/// Applies the migrations that the file does not have yet: all of them or, on an error, none.
+/// Applies the missing migrations: all of them or, after an error, none.
 ///
 /// # Errors
 ///
-/// [`StoreError::Unavailable`] when one fails, or when the file was written by a newer version.
+/// [`StoreError::Unavailable`] if a migration fails or the file was written by a newer version.
 pub(super) fn apply(connection: &Connection) -> Result<(), StoreError> {
-    // The lock comes first, so that of two processes the second finds the work done.
+    // The lock is acquired first, so that only one of several processes migrates.
     let behavior = TransactionBehavior::Immediate;
     let transaction = rusqlite::Transaction::new_unchecked(connection, behavior)?;
     let found = applied(&transaction)?;
@@ -40,7 +40,8 @@ pub(super) fn apply(connection: &Connection) -> Result<(), StoreError> {
         transaction.execute_batch(migration)?;
     }
     if found < current() || has_table_of_sqlx(&transaction)? {
-        // An older version then refuses the file instead of writing to tables it does not know.
+        // Without this table, an older version rejects the file instead of writing to unknown
+        // tables.
         transaction.execute_batch("DROP TABLE IF EXISTS _sqlx_migrations")?;
         transaction.pragma_update(None, "user_version", current())?;
     }
@@ -51,14 +52,14 @@ fn current() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-/// The number of migrations that the file has.
+/// The number of applied migrations.
 fn applied(connection: &Connection) -> rusqlite::Result<i64> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != 0 || !has_table_of_sqlx(connection)? {
         return Ok(version);
     }
-    // Up to version 3 they were recorded by sqlx, by their numbers from 1 on. Each ran in a
-    // transaction with its record, so what is recorded is complete.
+    // Up to version 3, sqlx recorded them by number, from 1. Each ran in one transaction with its
+    // record, so recorded migrations are complete.
     connection
         .query_row("SELECT coalesce(max(version), 0) FROM _sqlx_migrations", [], |row| row.get(0))
 }
@@ -92,8 +93,8 @@ mod tests {
         Date::new(2026, 2, day).expect("a real day")
     }
 
-    /// A file as version 0.1.0 wrote it, when sqlx applied the migrations: three days with a diary,
-    /// one without since its diary was deleted, and a completed summary.
+    /// A file of version 0.1.0, whose migrations sqlx applied: three days with a diary, one with a
+    /// deleted diary, and a completed summary.
     fn old_file(path: &Path) -> Connection {
         let connection = Connection::open(path).expect("opened");
         connection
@@ -116,7 +117,7 @@ mod tests {
             )
             .expect("sqlx's table");
         for migration in &MIGRATIONS[..3] {
-            connection.execute_batch(migration).expect("the tables of that time");
+            connection.execute_batch(migration).expect("the tables of version 3");
         }
         let saves = format!(
             r#"[{{"save_id":"{SAVE_ID}","version":3,"updated_at":"2026-11-28T04:31:23.418Z","created":false}}]"#
@@ -159,11 +160,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_the_version_that_used_sqlx_is_taken_over() {
+    async fn a_file_of_the_version_that_used_sqlx_is_migrated() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.db");
         drop(old_file(&path));
-        let store = SqliteStore::open(&path).await.expect("taken over");
+        let store = SqliteStore::open(&path).await.expect("migrated");
 
         let range = DateRange::new(day(1), day(28)).expect("ordered");
         let records = store.list_with_content(user(), range).await.expect("read");
@@ -179,7 +180,7 @@ mod tests {
         let found = store.latest_result(user(), week).await.expect("read").expect("there");
         assert_eq!(found.result.reflection, "돌아봄");
 
-        // A save from before is recognised, and the versions of a deleted diary go on counting.
+        // An earlier save is recognised, and the version of a deleted diary continues.
         let mut save = NewVersion {
             user: user(),
             date: day(16),
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
+    async fn a_file_of_a_newer_version_is_rejected_and_not_changed() {
         let dir = tempfile::tempdir().expect("a directory");
         let with_sqlx = dir.path().join("sqlx.db");
         let connection = old_file(&with_sqlx);
@@ -226,22 +227,25 @@ mod tests {
 
         for path in [&with_sqlx, &with_ours] {
             let before = std::fs::read(path).expect("read");
-            let refused = SqliteStore::open(path).await.expect_err("newer");
-            let why = std::error::Error::source(&refused).expect("why").to_string();
-            assert!(why.contains("has schema version 99, and this program knows 5"), "{why}");
-            assert_eq!(std::fs::read(path).expect("read"), before, "untouched");
+            let rejected = SqliteStore::open(path).await.expect_err("newer");
+            let why = std::error::Error::source(&rejected).expect("why").to_string();
+            assert!(
+                why.contains("has schema version 99, and this program supports at most 5"),
+                "{why}"
+            );
+            assert_eq!(std::fs::read(path).expect("read"), before, "the file is unchanged");
         }
     }
 
     #[tokio::test]
-    async fn a_migration_that_fails_leaves_nothing_behind() {
+    async fn a_failed_migration_changes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.db");
-        // In the way of the second migration.
+        // The second migration fails because of this table.
         let connection = Connection::open(&path).expect("opened");
         connection.execute_batch("CREATE TABLE diary (of_another INTEGER)").expect("created");
         drop(connection);
-        SqliteStore::open(&path).await.expect_err("refused");
+        SqliteStore::open(&path).await.expect_err("an error");
         let connection = Connection::open(&path).expect("opened");
         let tables: String = connection
             .query_row("SELECT group_concat(name) FROM sqlite_schema", [], |row| row.get(0))
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn of_many_that_open_a_new_file_at_once_one_creates_its_tables() {
+    async fn a_new_file_can_be_opened_concurrently() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.db");
         let openings = (0..4).map(|_| {

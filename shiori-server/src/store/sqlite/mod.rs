@@ -1,8 +1,8 @@
 //! The embedded stores: one SQLite file.
 //!
 //! Every step of a store is one closure over a connection. Steps that write run on one thread,
-//! which commits many of them at once (`writer`); steps that only read run on a few others
-//! (`readers`). No async code holds a connection.
+//! which commits many of them together (`writer`). Steps that only read run on other threads
+//! (`readers`). Async code has no access to a connection.
 
 mod account;
 mod connection;
@@ -31,11 +31,11 @@ const READERS: usize = 3;
 /// Threads that read long ranges.
 const LONG_READERS: usize = 2;
 
-/// Days of a range that is still read beside single rows: a month.
+/// Maximum days of a range that the readers of single rows read: a month.
 const SHORT_RANGE_DAYS: u32 = 31;
 
-/// All four stores in one SQLite file: a write-ahead log, and every acknowledged write synced to
-/// the disk. Clones share the file's threads, which end with the last clone or with
+/// All four stores in one SQLite file, with a write-ahead log. Every acknowledged write is synced
+/// to the disk. Clones share the threads of the file, which end with the last clone or
 /// [`SqliteStore::close`].
 #[derive(Debug, Clone)]
 pub struct SqliteStore(Arc<Threads>);
@@ -44,16 +44,16 @@ pub struct SqliteStore(Arc<Threads>);
 struct Threads {
     writer: Writer,
     readers: Readers,
-    /// Long ranges have threads of their own, so that short reads do not wait behind them.
+    /// Long ranges have separate threads, so that short reads do not wait for them.
     long_readers: Readers,
 }
 
 impl SqliteStore {
-    /// Opens the file, creates it if it does not exist, and brings its tables up to date.
+    /// Opens the file, creates it if it does not exist, and migrates its tables.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] when the file cannot be opened or migrated, or was written by a
+    /// [`StoreError::Unavailable`] if the file cannot be opened or migrated, or was written by a
     /// newer version.
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let database = Database::new(path);
@@ -72,7 +72,7 @@ impl SqliteStore {
         .await
     }
 
-    /// Runs the steps that wait, then closes the connections. Later steps are refused.
+    /// Runs the waiting steps, then closes the connections. Later steps are rejected.
     pub async fn close(&self) {
         let threads = Arc::clone(&self.0);
         let closed = on_a_blocking_thread(move || {
@@ -87,15 +87,15 @@ impl SqliteStore {
         }
     }
 
-    /// Whether both sides answer: a reader, and the writer with what it needs to commit.
+    /// Checks a reader, and the writer with everything that a commit needs.
     async fn ping(&self) -> Result<(), StoreError> {
         self.snapshot(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
         self.0.writer.ping().await
     }
 
-    /// Runs a step in a transaction of the writer. The outcome is returned after everything that
-    /// the step has seen and written is durable. The step may run more than once; only its last
-    /// run counts. It has to return the first error of a statement, for that may have ended the
+    /// Runs a step in a transaction of the writer. It returns after everything that the step has
+    /// read and written is durable. The step may run more than once; only its last run counts. It
+    /// must return the first error of a statement, because the error may have ended the
     /// transaction.
     async fn write<T: Send + 'static>(
         &self,

@@ -1,4 +1,4 @@
-//! The threads that only read.
+//! The threads for reads.
 
 use std::{
     io,
@@ -15,10 +15,10 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Steps that may wait; further ones are refused. A fraction of a second's worth.
+/// Maximum waiting steps; further ones are rejected. This is a fraction of a second of work.
 const QUEUE: usize = 1024;
 
-/// A few threads, each with a connection, that share one queue.
+/// Several threads, each with a connection, that share one queue.
 #[derive(Debug)]
 pub(super) struct Readers {
     queue: Sender<Message>,
@@ -47,11 +47,11 @@ impl Readers {
         step::run(&self.queue, work).await
     }
 
-    /// Ends the threads after the steps that wait. It blocks.
+    /// Ends the threads after the waiting steps. Blocks.
     pub(super) fn close(&self) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in threads.iter() {
-            // It fails when all of them have ended.
+            // Fails if all of them have ended.
             let _ = self.queue.send(Message::Close);
         }
         for thread in threads.drain(..) {
@@ -62,7 +62,7 @@ impl Readers {
 
 struct Reader {
     database: Database,
-    /// None before the first step, and after an error.
+    /// `None` before the first step and after an error.
     connection: Option<Connection>,
 }
 
@@ -81,7 +81,7 @@ impl Reader {
         }
     }
 
-    /// All statements of the step see the same state of the file.
+    /// All statements of the step read the same snapshot of the file.
     fn run(&mut self, step: &mut dyn Step) -> rusqlite::Result<()> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn long_ranges_do_not_hold_up_short_reads() {
+    async fn long_ranges_do_not_delay_short_reads() {
         let (store, _dir) = open_temporary().await;
         let (release, released) = mpsc::channel::<()>();
         let released = std::sync::Arc::new(std::sync::Mutex::new(released));
@@ -147,9 +147,9 @@ mod tests {
             })
             .collect();
         for _ in 0..LONG_READERS {
-            running.recv_timeout(Duration::from_secs(60)).expect("it runs");
+            running.recv_timeout(Duration::from_secs(60)).expect("the step runs");
         }
-        // More reads than there are readers, all of them while the long ones wait.
+        // More reads than readers, while the long reads are blocked.
         for _ in 0..2 * READERS {
             assert_eq!(store.snapshot(count).await.expect("read"), 0);
         }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn all_statements_of_a_read_see_one_state() {
+    async fn all_statements_of_a_read_use_one_snapshot() {
         let (store, _dir) = open_temporary().await;
         insert(&store, 1).await;
         let (begun, has_begun) = mpsc::channel();
@@ -178,7 +178,7 @@ mod tests {
                 store.snapshot(twice).await
             }
         });
-        has_begun.recv_timeout(Duration::from_secs(60)).expect("it runs");
+        has_begun.recv_timeout(Duration::from_secs(60)).expect("the step runs");
         insert(&store, 2).await;
         drop(go_on);
         assert_eq!(reading.await.expect("no panic").expect("read"), (1, 1));
@@ -186,13 +186,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_read_that_fails_or_panics_leaves_its_thread_at_work() {
+    async fn a_thread_continues_after_a_read_that_fails_or_panics() {
         let (store, _dir) = open_temporary().await;
         for _ in 0..2 * READERS {
             let failed: Outcome =
                 store.snapshot(|connection| Ok(connection.execute_batch("SELECT none")?)).await;
             assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
-            let panicked: Outcome = store.snapshot(|_| panic!("a read of a test panics")).await;
+            let panicked: Outcome = store.snapshot(|_| panic!("a panic of the test")).await;
             assert!(matches!(panicked, Err(StoreError::Unavailable(_))), "{panicked:?}");
             let written = store
                 .snapshot(|connection| Ok(connection.execute_batch("DELETE FROM login_attempts")?));

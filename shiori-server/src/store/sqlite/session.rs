@@ -31,7 +31,7 @@ impl SessionStore for SqliteStore {
                     session.user_agent,
                 ],
             )?;
-            // The expired ones go with the surplus, so that they do not count among the kept.
+            // Expired sessions are deleted as well, so that they do not count towards the limit.
             connection.run(
                 "DELETE FROM sessions WHERE user_id = ?1 AND id <> ?2 AND id NOT IN (
                      SELECT id FROM sessions
@@ -198,7 +198,7 @@ impl SessionStore for SqliteStore {
     }
 }
 
-/// The session, if it has not ended.
+/// The session; `None` if it has ended.
 pub(super) fn live(
     connection: &Connection,
     SessionKey { user, id, now }: SessionKey,
@@ -259,7 +259,7 @@ impl TryFrom<SessionRow> for Session {
     }
 }
 
-/// SQLite's integers have a sign. Generations count from small numbers on.
+/// SQLite's integers are signed. A generation never reaches the limit in practice.
 fn signed(generation: u64) -> Result<i64, StoreError> {
     generation.try_into().map_err(|_| StoreError::Corrupt { what: "a generation" })
 }
@@ -277,7 +277,7 @@ mod tests {
     });
 
     #[tokio::test]
-    async fn purging_is_bounded_and_leaves_no_row_behind() {
+    async fn purging_is_bounded_and_deletes_all_expired_rows() {
         let (store, _dir) = open_temporary().await;
         let now = Timestamp::now();
         for _ in 0..5 {

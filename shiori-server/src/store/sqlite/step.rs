@@ -1,4 +1,4 @@
-//! Steps on their way to a thread that owns a connection.
+//! Steps that are sent to a thread with a connection.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,23 +8,23 @@ use tokio::sync::oneshot;
 
 use crate::store::StoreError;
 
-/// What the threads receive.
+/// A message to a thread.
 pub(super) enum Message {
     Step(Box<dyn Step>),
     /// Ends one thread after the steps before it.
     Close,
 }
 
-/// A step with its caller, whatever the step's outcome is.
+/// A step and its caller, independent of the type of the outcome.
 pub(super) trait Step: Send {
-    /// Whether the caller still waits for the outcome.
+    /// Whether the caller is still waiting for the outcome.
     fn is_wanted(&self) -> bool;
 
-    /// Runs the step and keeps its outcome, in the place of an earlier one; whether it succeeded.
-    /// A panic of the step is a failure.
+    /// Runs the step and stores its outcome, replacing an earlier one. Returns whether it
+    /// succeeded. A panic of the step is a failure.
     fn run(&mut self, connection: &Connection) -> bool;
 
-    /// Whether the outcome is that the engine could not do it.
+    /// Whether the outcome is [`StoreError::Unavailable`].
     fn is_unavailable(&self) -> bool;
 
     /// Replaces the outcome.
@@ -46,7 +46,7 @@ impl<T: Send, F: Fn(&Connection) -> Result<T, StoreError> + Send> Step for Closu
     }
 
     fn run(&mut self, connection: &Connection) -> bool {
-        // What a panic leaves behind is rolled back with the step.
+        // Changes before a panic are rolled back with the step.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.work)(connection)));
         self.outcome = outcome.unwrap_or_else(|_| {
             Err(StoreError::Unavailable("a step of the store panicked".into()))
@@ -63,13 +63,13 @@ impl<T: Send, F: Fn(&Connection) -> Result<T, StoreError> + Send> Step for Closu
     }
 
     fn answer(self: Box<Self>) {
-        // The caller may have left.
+        // Fails if the caller was dropped.
         let _ = self.caller.send(self.outcome);
     }
 }
 
-/// Queues a step and waits for its outcome. A caller that leaves takes nothing back: the step is
-/// done as a whole or not at all.
+/// Queues a step and waits for its outcome. If the caller is dropped, the step is executed
+/// completely or not at all.
 pub(super) async fn run<T: Send + 'static>(
     queue: &Sender<Message>,
     work: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,

@@ -70,7 +70,7 @@ impl SummaryStore for SqliteStore {
                 params![user.as_bytes(), week.start().as_number()],
                 summary_row,
             )?;
-            // A week whose summary cannot be read can be summarised anew.
+            // If the summary of a week cannot be read, the week can be summarised again.
             let row = row.and_then(|row| SummaryJob::try_from(row).ok());
             let Some(row) = row else { return Ok(None) };
             let result = find_result(connection, row.id)?;
@@ -248,7 +248,8 @@ fn fail_unreadable(connection: &Connection, id: &[u8], now: Timestamp) -> Result
     Ok(())
 }
 
-/// Replaces `from` with `to` if the row still has the revision and lease of `from`; whether it did.
+/// Replaces `from` with `to` if the row still has the revision and lease of `from`. Returns whether
+/// it did.
 fn swap(connection: &Connection, from: &SummaryJob, to: &SummaryJob) -> Result<bool, StoreError> {
     let lease = to.lease.as_ref();
     let changed = connection.run(
@@ -414,7 +415,7 @@ fn summary_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SummaryRow> {
     })
 }
 
-/// The text in this column; absent if it is not UTF-8.
+/// The text in this column; `None` if it is not UTF-8.
 fn detail(row: &rusqlite::Row<'_>, column: &str) -> Option<String> {
     row.get(column).unwrap_or_default()
 }
@@ -424,7 +425,7 @@ fn text(row: &rusqlite::Row<'_>, column: &str) -> String {
     row.get(column).unwrap_or_default()
 }
 
-/// The number as the type of the column in the other engine, clamped to its range.
+/// The number, clamped to the range of the column's type in the other engine.
 fn number(stored: i64) -> u32 {
     let clamped = stored.clamp(0, u32::MAX.into());
     // Within the range because of the clamp.

@@ -1,8 +1,8 @@
-//! The one thread that writes.
+//! The writer's thread.
 //!
-//! A commit costs one sync of the disk, whatever it holds. So the writer takes all steps that wait,
-//! runs each in a savepoint, commits them together, and answers each of them afterwards. A step
-//! that comes alone does not wait for others.
+//! A commit costs one sync of the disk, independent of its size. So the writer takes all waiting
+//! steps, runs each in a savepoint, commits them together, and returns the outcomes after the
+//! commit. A single step does not wait for others.
 
 use std::{
     sync::{
@@ -21,13 +21,13 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Steps in one commit, at most. Measured: 8 and 256 are slower.
+/// Maximum steps in one commit. Measured: 8 and 256 are slower.
 const BATCH: usize = 64;
 
-/// Steps that may wait; further ones are refused. Sixteen commits' worth.
+/// Maximum waiting steps, 16 commits of them; further ones are rejected.
 const QUEUE: usize = 1024;
 
-/// The writer's thread and the queue that leads to it.
+/// The writer's thread and its queue.
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Sender<Message>,
@@ -36,7 +36,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread with a connection whose tables are up to date.
+    /// Starts the thread with a connection to a migrated file.
     pub(super) fn start(database: Database, connection: Connection) -> Result<Self, StoreError> {
         let (queue, steps) = bounded(QUEUE);
         let is_failing = Arc::new(AtomicBool::new(false));
@@ -60,12 +60,12 @@ impl Writer {
         step::run(&self.queue, work).await
     }
 
-    /// Whether the writer takes the file's lock and answers. If the last write failed, it also has
-    /// to write something.
+    /// Checks that the writer can lock the file. If the last write failed, it must also write
+    /// something.
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
         let is_failing = Arc::clone(&self.is_failing);
         let probe = move |connection: &Connection| {
-            // Read here, on the writer's thread, so that it is the outcome of the step before.
+            // Read on the writer's thread, so that it is the outcome of the previous step.
             if is_failing.load(Ordering::Relaxed) {
                 connection.run("UPDATE write_probe SET filler = zeroblob(?)", [PROBE_BYTES])?;
                 connection.run("UPDATE write_probe SET filler = zeroblob(0)", [])?;
@@ -75,25 +75,25 @@ impl Writer {
         self.run(probe).await
     }
 
-    /// Ends the thread after the steps that wait. It blocks.
+    /// Ends the thread after the waiting steps. Blocks.
     pub(super) fn close(&self) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
-            // It fails when the thread has ended.
+            // Fails if the thread has ended.
             let _ = self.queue.send(Message::Close);
             let _ = thread.join();
         }
     }
 }
 
-/// What there has to be room for before a writer that failed counts as ready again: a long diary.
+/// After a failure, the writer is ready again if it can write this much: a long diary.
 const PROBE_BYTES: u32 = 64 * 1024;
 
 struct Committer {
     database: Database,
-    /// None after an error that its connection may not have survived.
+    /// `None` after an error that may have broken the connection.
     connection: Option<Connection>,
-    /// Whether the last step that wrote, or tried to, failed for the engine's sake.
+    /// Whether the last step that wrote, or tried to, failed because of the engine.
     is_failing: Arc<AtomicBool>,
 }
 
@@ -117,7 +117,7 @@ impl Committer {
         }
     }
 
-    /// Runs and answers the steps. One that fails changes nothing for the others.
+    /// Runs the steps and returns their outcomes. A failed step does not affect the others.
     fn commit(&mut self, mut batch: Vec<Box<dyn Step>>) {
         if batch.len() > 1 && self.commit_together(&mut batch) {
             for step in batch {
@@ -131,13 +131,13 @@ impl Committer {
         }
     }
 
-    /// Runs the steps in one transaction, each in a savepoint. Returns false when the transaction
-    /// as a whole has failed and nothing of it is stored.
+    /// Runs the steps in one transaction, each in a savepoint. Returns false if the whole
+    /// transaction failed and nothing of it is stored.
     fn commit_together(&mut self, steps: &mut [Box<dyn Step>]) -> bool {
         let connection = match self.begin() {
             Ok(connection) => connection,
             Err(error) => {
-                // Each alone would only wait for the same lock.
+                // Running each step alone would only wait for the same lock.
                 for step in steps {
                     step.fail((&error).into());
                 }
@@ -165,7 +165,8 @@ impl Committer {
             let changes_before = connection.total_changes();
             let has_succeeded = step.run(connection);
             if connection.is_autocommit() {
-                // The engine has rolled it back, so it did not succeed, whatever it made of that.
+                // The engine has rolled the step back, so it has failed, even if it returned a
+                // success.
                 if has_succeeded {
                     step.fail(StoreError::Unavailable("the transaction was rolled back".into()));
                 }
@@ -192,8 +193,8 @@ impl Committer {
         Ok(connection)
     }
 
-    /// After an error of the transaction as a whole: rolls back what is left of it, or gives the
-    /// connection up, and then the next step opens a new one.
+    /// After an error of the whole transaction: rolls it back, or drops the connection; the next
+    /// step then opens a new one.
     fn recover(&mut self, error: &rusqlite::Error) {
         tracing::warn!(error = %StoreError::from(error), code = ?error.sqlite_error(), "SQLite transaction failed");
         let is_harmless = matches!(
@@ -215,9 +216,9 @@ impl Committer {
     }
 }
 
-/// Runs and commits the steps in the open transaction. Returns false when the engine has rolled it
-/// back on its own, as it may for a full disk, a failed read or write, or `RAISE(ROLLBACK)`: steps
-/// that followed would be committed one by one, and those before would be lost.
+/// Runs and commits the steps in the open transaction. Returns false if the engine has rolled it
+/// back, which happens after a full disk, a failed read or write, or `RAISE(ROLLBACK)`. Continuing
+/// would then commit the following steps one by one and lose the previous ones.
 fn run_in_savepoints(
     connection: &Connection,
     steps: &mut [Box<dyn Step>],
@@ -282,11 +283,11 @@ mod tests {
         store.snapshot(all).await.expect("read")
     }
 
-    /// A step in the queue. Dropped, it is a caller that leaves.
+    /// A queued step. Dropping it drops its caller.
     struct Queued(Pin<Box<dyn Future<Output = Outcome>>>);
 
     impl Queued {
-        fn is_answered(&mut self) -> bool {
+        fn is_finished(&mut self) -> bool {
             self.0.as_mut().now_or_never().is_some()
         }
     }
@@ -297,7 +298,7 @@ mod tests {
     ) -> Queued {
         let store = store.clone();
         let mut queued = Queued(Box::pin(async move { store.write(step).await }));
-        assert!(!queued.is_answered());
+        assert!(!queued.is_finished());
         queued
     }
 
@@ -326,7 +327,7 @@ mod tests {
         }
 
         fn wait_until_it_runs(&self) {
-            self.is_running.recv_timeout(Duration::from_secs(60)).expect("it runs");
+            self.is_running.recv_timeout(Duration::from_secs(60)).expect("the step runs");
         }
 
         async fn release(self) {
@@ -336,7 +337,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn steps_that_wait_are_committed_together_and_answered_afterwards() {
+    async fn waiting_steps_are_committed_together_before_they_return() {
         let (store, _dir) = store().await;
         let alone = Held::queue(&store, 0);
         alone.wait_until_it_runs();
@@ -344,16 +345,16 @@ mod tests {
         let last = Held::queue(&store, 2);
         alone.release().await;
         last.wait_until_it_runs();
-        // The first has run, and is neither visible nor answered before the commit of both.
+        // The first step has run, but is neither visible nor finished before the commit of both.
         assert_eq!(notes(&store).await, [0]);
-        assert!(!first.is_answered());
+        assert!(!first.is_finished());
         last.release().await;
         first.0.await.expect("stored");
         assert_eq!(notes(&store).await, [0, 1, 2]);
     }
 
     #[tokio::test]
-    async fn a_step_that_fails_or_panics_changes_nothing_for_its_neighbours() {
+    async fn a_step_that_fails_or_panics_does_not_affect_others_in_its_commit() {
         let (store, _dir) = store().await;
         let held = Held::queue(&store, 0);
         held.wait_until_it_runs();
@@ -365,9 +366,9 @@ mod tests {
             }),
             queue(&store, |connection| {
                 insert(connection, 3)?;
-                panic!("a step of a test panics")
+                panic!("a panic of the test")
             }),
-            // A constraint fails.
+            // Violates a constraint.
             queue(&store, |connection| insert(connection, 1)),
             queue(&store, |connection| insert(connection, 4)),
         ];
@@ -377,10 +378,10 @@ mod tests {
         assert_eq!(stored, [true, false, false, false, true], "{outcomes:?}");
         assert_eq!(notes(&store).await, [0, 1, 4]);
 
-        // One that comes alone is rolled back as well.
+        // A single step is rolled back as well.
         let alone = store.write(|connection| {
             insert(connection, 5)?;
-            panic!("a step of a test panics")
+            panic!("a panic of the test")
         });
         let panicked: Outcome = alone.await;
         assert!(matches!(panicked, Err(StoreError::Unavailable(_))), "{panicked:?}");
@@ -388,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_the_engine_rolls_a_commit_back_its_other_steps_are_run_again() {
+    async fn if_the_engine_rolls_back_a_commit_its_other_steps_are_run_again() {
         let (store, _dir) = store().await;
         let trigger = "CREATE TRIGGER odd BEFORE INSERT ON note WHEN new.n = 13
                        BEGIN SELECT RAISE(ROLLBACK, 'odd'); END";
@@ -399,7 +400,7 @@ mod tests {
             queue(&store, |connection| insert(connection, 1)),
             queue(&store, |connection| insert(connection, 13)),
             queue(&store, |connection| insert(connection, 2)),
-            // A step that overlooks the rollback has not succeeded.
+            // A step that ignores the rollback fails.
             queue(&store, |connection| {
                 insert(connection, 3)?;
                 let _ = insert(connection, 13);
@@ -415,7 +416,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_file_refuses_what_does_not_fit_and_heals() {
+    async fn a_full_file_rejects_large_writes_until_there_is_space() {
         let (store, _dir) = store().await;
         let limit = |pages: i64| {
             store.write(move |connection| {
@@ -423,7 +424,7 @@ mod tests {
                 Ok(connection.query_row(&set, [], |_| Ok(()))?)
             })
         };
-        // The present size is the least that SQLite takes.
+        // SQLite accepts no smaller limit than the current size.
         limit(1).await.expect("set");
         for _ in 0..2 {
             let alone = store.write(|connection| insert_large(connection, 1)).await;
@@ -444,42 +445,42 @@ mod tests {
         assert_eq!(notes(&store).await, [0, 1, 3]);
 
         limit(1_000_000).await.expect("set");
-        store.write(|connection| insert_large(connection, 2)).await.expect("there is room");
+        store.write(|connection| insert_large(connection, 2)).await.expect("enough space");
         store.ping().await.expect("ready again");
         assert_eq!(notes(&store).await, [0, 1, 2, 3]);
     }
 
     #[tokio::test]
-    async fn a_store_whose_write_failed_is_ready_again_once_a_write_succeeds() {
+    async fn a_store_is_not_ready_after_a_failed_write_until_a_write_succeeds() {
         let (store, _dir) = store().await;
         let fail = |_: &Connection| -> Outcome { Err(StoreError::Unavailable("a test".into())) };
-        store.write(fail).await.expect_err("it fails");
+        store.write(fail).await.expect_err("an error");
         assert!(store.0.writer.is_failing.load(Ordering::Relaxed));
-        // A step that writes nothing proves nothing.
+        // A step without a write does not make the store ready.
         store.write(|_| Ok(())).await.expect("done");
         assert!(store.0.writer.is_failing.load(Ordering::Relaxed));
-        store.ping().await.expect("it can write");
+        store.ping().await.expect("the store is ready");
         assert!(!store.0.writer.is_failing.load(Ordering::Relaxed));
     }
 
     #[tokio::test]
-    async fn beyond_its_queue_the_writer_refuses() {
+    async fn a_full_queue_rejects_steps() {
         let (store, _dir) = store().await;
         let held = Held::queue(&store, 0);
         held.wait_until_it_runs();
         let queued: Vec<_> = (1..=i64::try_from(QUEUE).expect("few"))
             .map(|n| queue(&store, move |connection| insert(connection, n)))
             .collect();
-        let refused = store.write(|connection| insert(connection, -1)).await;
-        assert!(matches!(refused, Err(StoreError::Overloaded)), "{refused:?}");
+        let rejected = store.write(|connection| insert(connection, -1)).await;
+        assert!(matches!(rejected, Err(StoreError::Overloaded)), "{rejected:?}");
         held.release().await;
         assert!(outcomes(queued).await.iter().all(Result::is_ok));
         assert_eq!(notes(&store).await.len(), QUEUE + 1);
-        store.write(|connection| insert(connection, -1)).await.expect("there is room again");
+        store.write(|connection| insert(connection, -1)).await.expect("space in the queue");
     }
 
     #[tokio::test]
-    async fn the_step_of_a_caller_that_leaves_is_whole_or_absent() {
+    async fn the_step_of_a_dropped_caller_is_complete_or_not_executed() {
         let (store, _dir) = store().await;
         let twice = |n: i64| {
             move |connection: &Connection| {
@@ -491,26 +492,26 @@ mod tests {
         held.wait_until_it_runs();
         drop(queue(&store, twice(10)));
         let mut kept = queue(&store, twice(20));
-        assert!(!kept.is_answered());
-        // This one has begun, so it is finished.
+        assert!(!kept.is_finished());
+        // This step has started, so it is completed.
         drop((held.release, held.step));
         kept.0.await.expect("stored");
         assert_eq!(notes(&store).await, [0, 20, 21]);
     }
 
     #[tokio::test]
-    async fn one_step_after_another_waits_for_nothing_but_its_commit() {
+    async fn sequential_steps_only_wait_for_their_commit() {
         let (store, _dir) = store().await;
         let started = Instant::now();
         for n in 0..50 {
             store.write(move |connection| insert(connection, n)).await.expect("stored");
         }
-        // A delay for gathering steps, of even 100 ms, would take five seconds.
+        // With a delay of 100 ms to collect steps, it would take five seconds.
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
 
     #[tokio::test]
-    async fn a_closed_store_has_run_what_waited_and_refuses_the_rest() {
+    async fn closing_runs_the_waiting_steps_and_rejects_later_ones() {
         let (store, dir) = store().await;
         let held = Held::queue(&store, 0);
         held.wait_until_it_runs();
@@ -522,8 +523,8 @@ mod tests {
         held.release().await;
         waiting.0.await.expect("stored");
         closing.await.expect("closed");
-        let refused = store.write(|connection| insert(connection, 2)).await;
-        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+        let rejected = store.write(|connection| insert(connection, 2)).await;
+        assert!(matches!(rejected, Err(StoreError::Unavailable(_))), "{rejected:?}");
         assert!(store.ping().await.is_err());
         store.close().await;
         let reopened = SqliteStore::open(&dir.path().join("shiori.db")).await.expect("opened");
