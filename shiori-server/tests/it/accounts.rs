@@ -30,7 +30,7 @@ async fn an_email_address_has_one_account() {
 }
 
 #[tokio::test]
-async fn a_signup_names_the_field_and_its_rule() {
+async fn a_rejected_signup_names_the_field_and_its_rule() {
     let server = AccountServer::start().await;
     let good = ("mina@example.com", PASSWORD, "미나");
     let too_long = "별".repeat(31);
@@ -54,7 +54,7 @@ async fn a_signup_names_the_field_and_its_rule() {
         server.request(Method::POST, "/api/user/signup").json(&json!({ "email": good.0 }));
     let response = Response::send(incomplete).await;
     response.assert_error(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request");
-    // Rejected sign-ups store nothing. The longest nickname is accepted, counted in characters.
+    // Rejected sign-ups store nothing. The length of a nickname is counted in characters.
     let response = server.sign_up(good.0, good.1, &"별".repeat(30)).await;
     assert_eq!(response.status, StatusCode::CREATED);
     server.stop().await;
@@ -120,7 +120,7 @@ async fn logins_are_throttled_per_address() {
 }
 
 #[tokio::test]
-async fn a_logout_ends_this_session_at_once() {
+async fn a_logout_ends_only_this_session() {
     let server = AccountServer::with_account().await;
     let (phone, laptop) = (server.device().await, server.device().await);
     let response = server.call(Method::DELETE, "/api/user/logout", &phone).await;
@@ -212,7 +212,7 @@ async fn a_refresh_token_used_twice_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_refresh_takes_both_tokens_of_one_session() {
+async fn a_refresh_requires_both_tokens_of_one_session() {
     let server = AccountServer::with_account().await;
     let (phone, laptop) = (server.device().await, server.device().await);
     let forged = Device { access: format!("{}x", phone.access), ..phone.clone() };
@@ -233,7 +233,7 @@ async fn a_refresh_takes_both_tokens_of_one_session() {
 }
 
 #[tokio::test]
-async fn a_token_is_verified_while_its_session_lives() {
+async fn a_token_is_valid_until_its_session_ends() {
     let server = AccountServer::with_account().await;
     let (phone, laptop) = (server.device().await, server.device().await);
     for device in [&phone, &laptop] {
@@ -255,7 +255,8 @@ async fn only_the_owner_lists_and_revokes_sessions() {
     let phone = server.device().await;
     server.clock.advance(MINUTE);
     let laptop = server.device().await;
-    // The first request of the phone is noted, 90 s after its login; the second is not, 30 s later.
+    // The phone's first request, 90 s after its login, updates `last_seen_at`; the second, 30 s
+    // later, does not.
     for _ in 0..2 {
         server.clock.advance(Duration::from_secs(30));
         server.call(Method::GET, "/api/auth/sessions", &phone).await;
@@ -324,12 +325,12 @@ async fn the_api_document_has_every_route() {
     server.stop().await;
 }
 
-/// Seconds from the login to when the device was last seen.
+/// Seconds from the login to the last use of the session.
 fn last_seen(device: &SessionInfo) -> u64 {
     device.last_seen_at.duration_since(device.created_at).as_secs()
 }
 
-/// A server with a manual clock, and the requests of these tests.
+/// A server with a manual clock, and helpers for its requests.
 struct AccountServer {
     clock: ManualClock,
     http: reqwest::Client,
@@ -401,7 +402,7 @@ impl AccountServer {
         self.try_log_in(email, password).await.device()
     }
 
-    /// One more device of the account.
+    /// Signs in another device of the account.
     async fn device(&self) -> Device {
         self.log_in("mina@example.com", PASSWORD).await
     }

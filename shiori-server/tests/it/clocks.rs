@@ -1,5 +1,5 @@
-//! Servers whose own clocks differ. The time of a summary is that of MySQL, and that of a session is
-//! that of Redis, whatever a server's clock shows.
+//! Servers whose own clocks differ. Summaries use the clock of MySQL and sessions that of Redis,
+//! independent of the servers' clocks.
 
 use std::{
     sync::Arc,
@@ -17,7 +17,7 @@ use crate::{
     test_cluster::{ClusterServer, TestCluster, request_summaries, sign_up_on},
 };
 
-/// A clock that is ahead of the system's by this many milliseconds.
+/// A clock that is ahead of the system clock by this many milliseconds.
 #[derive(Debug)]
 struct SkewedClock(i64);
 
@@ -27,7 +27,8 @@ impl Clock for SkewedClock {
     }
 }
 
-/// A server whose clock is ahead by this many milliseconds, and which repeats no hint for 30 s.
+/// A server whose clock is ahead by this many milliseconds, and which does not repeat hints for 30
+/// s.
 async fn server(cluster: &TestCluster, ahead_ms: i64) -> ClusterServer {
     cluster
         .server(|config| {
@@ -44,7 +45,7 @@ async fn metric(url: &str, name: &str) -> u32 {
     line.split_whitespace().last().unwrap().parse().unwrap()
 }
 
-/// 20 summaries on two servers with these clocks: each is written once, and no lease is taken back.
+/// 20 summaries on two servers with these clocks: each is written once, and no lease expires.
 async fn summaries_are_written_once(clocks: [i64; 2]) {
     let cluster = TestCluster::create().await;
     let llm = FakeLlm::start(Behavior::Slow(Duration::from_secs(5))).await;
@@ -80,21 +81,21 @@ async fn summaries_are_written_once(clocks: [i64; 2]) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_living_lease_is_kept_by_servers_whose_clocks_differ_by_80_seconds() {
+async fn servers_whose_clocks_differ_by_80_seconds_do_not_expire_valid_leases() {
     summaries_are_written_once([40_000, -40_000]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_living_lease_is_kept_by_servers_whose_clocks_differ_by_50_milliseconds() {
+async fn servers_whose_clocks_differ_by_50_milliseconds_do_not_expire_valid_leases() {
     summaries_are_written_once([25, -25]).await;
 }
 
-/// An attempt fails at the fast server, and the next one is claimed at the slow server when it is
-/// due; the hint is not lost.
+/// An attempt fails at the server with the fast clock. The next one is claimed at the server with
+/// the slow clock when it is due, and its hint is not lost.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_summary_requeued_at_one_server_is_claimed_at_another_in_time() {
+async fn a_summary_requeued_at_one_server_is_claimed_at_another_when_it_is_due() {
     for skew in [25, 40_000] {
         let cluster = TestCluster::create().await;
         let llm = FakeLlm::start(Behavior::Slow(Duration::ZERO)).await;
@@ -126,7 +127,7 @@ async fn a_summary_requeued_at_one_server_is_claimed_at_another_in_time() {
     }
 }
 
-/// A hint that is taken long before its time is offered again by the server, so that it does not
+/// If a hint is taken long before it is due, the server offers it again immediately and does not
 /// wait for the dispatcher.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
@@ -136,7 +137,7 @@ async fn a_claim_that_is_too_early_does_not_lose_the_hint() {
     let server = server(&cluster, 0).await;
     let client = sign_up_on(&[&server.url()]).await.remove(0);
     let handle = request_summaries(&client, 1).await.remove(0);
-    // The hint is in the queue now, and the summary is due in three seconds.
+    // The hint can be taken now, but the summary is due in three seconds.
     let due = Timestamp::now().as_millis() + 3000;
     cluster.run(&format!("UPDATE summary SET not_before = {due}")).await;
     let start = Instant::now();
@@ -149,8 +150,8 @@ async fn a_claim_that_is_too_early_does_not_lose_the_hint() {
     cluster.drop_databases().await;
 }
 
-/// Tokens and sessions of one server are valid at the other, also where an access token is valid for
-/// less than the clocks differ.
+/// Tokens and sessions of one server are valid at the other, even if the lifetime of an access
+/// token is shorter than the difference of the clocks.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn sessions_are_valid_at_servers_whose_clocks_differ() {

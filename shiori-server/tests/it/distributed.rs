@@ -32,7 +32,7 @@ async fn has_rejected_a_lease(url: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn saves_race_over_two_server_processes() {
+async fn concurrent_saves_on_two_servers_succeed_once_per_version() {
     let cluster = TestCluster::create().await;
     let (one, two) = (cluster.server_process(30).await, cluster.server_process(30).await);
     let servers = [one.url(), two.url()];
@@ -45,11 +45,11 @@ async fn saves_race_over_two_server_processes() {
     cluster.drop_databases().await;
 }
 
-/// A session of one server is valid on the other; a summary requested on one is awaited on the
-/// other, and written by a worker that knows only the first.
+/// A session of one server is valid on the other. A summary is requested on one server, awaited on
+/// the other, and written by a worker of the first.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_summary_crosses_servers_and_worker() {
+async fn a_summary_requested_on_one_server_can_be_awaited_on_another() {
     let cluster = TestCluster::create().await;
     let llm = FakeLlm::start(Behavior::Gated).await;
     let (one, two) = (cluster.server(|_| {}).await, cluster.server(|_| {}).await);
@@ -59,8 +59,8 @@ async fn a_summary_crosses_servers_and_worker() {
     let handle = devices[0].summaries().request(week()).await.unwrap().into_handle().unwrap();
     let elsewhere = devices[1].summaries().handle(handle.id());
     let waiting = tokio::spawn(async move { elsewhere.wait().await });
-    wait_until("the model is asked", async || llm.open() == 1).await;
-    // Redis holds no diary text and no title.
+    wait_until("the model is called", async || llm.open() == 1).await;
+    // Redis contains neither text nor titles of diaries.
     let redis = redis::Client::open(cluster.redis.as_str()).unwrap();
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
     let pattern = format!("{}:*", cluster.prefix());
@@ -83,7 +83,7 @@ async fn a_summary_crosses_servers_and_worker() {
     cluster.drop_databases().await;
 }
 
-/// SIGKILL of a worker with 50 jobs in flight: another worker completes each once.
+/// SIGKILL of a worker with 50 running jobs: another worker completes each once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_killed_workers_jobs_are_completed_by_another() {
@@ -97,7 +97,7 @@ async fn a_killed_workers_jobs_are_completed_by_another() {
         let client = sign_up_on(&[&server.url()]).await.remove(0);
         handles.extend(request_summaries(&client, 25).await);
     }
-    wait_until("all are in flight", async || gated.open() == 50).await;
+    wait_until("all jobs are running", async || gated.open() == 50).await;
     first.kill().await;
     let llm = FakeLlm::start(FAST).await;
     let second = cluster.worker(&server.url(), &llm).await;
@@ -112,26 +112,26 @@ async fn a_killed_workers_jobs_are_completed_by_another() {
     cluster.drop_databases().await;
 }
 
-/// Workers that cannot claim share the queue: one has a wrong token, the server of another is dead.
-/// No summary waits for the dispatcher.
+/// Workers that cannot claim share the queue: one has a wrong token, and the server of another is
+/// down. No summary waits for the dispatcher.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn workers_that_cannot_claim_delay_no_summary() {
+async fn workers_that_cannot_claim_do_not_delay_summaries() {
     let cluster = TestCluster::create().await;
     let hint_timeout = Duration::from_secs(60);
     let server = cluster.server(|config| config.summaries.hint_timeout = hint_timeout).await;
     let proxy = Proxy::start(&server.url()).await;
     let llm = FakeLlm::start(FAST).await;
     let wrong_token = "a token of another cluster";
-    let refused = cluster.worker_with_token(&server.url(), &llm, wrong_token).await;
-    assert_eq!(refused.exit_code().await, Some(1));
+    let rejected = cluster.worker_with_token(&server.url(), &llm, wrong_token).await;
+    assert_eq!(rejected.exit_code().await, Some(1));
     let cut_off = cluster.worker(proxy.url(), &llm).await;
     let client = sign_up_on(&[&server.url()]).await.remove(0);
     let first = request_summaries(&client, 5).await;
     for handle in &first {
         assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     }
-    // Now its server is dead, and it waits for hints.
+    // The worker waits for hints while its server is down.
     proxy.set_down(true);
     let healthy = cluster.worker(&server.url(), &llm).await;
     let start = tokio::time::Instant::now();
@@ -149,8 +149,8 @@ async fn workers_that_cannot_claim_delay_no_summary() {
     cluster.drop_databases().await;
 }
 
-/// The language model fails until it recovers. What did not reach it costs no attempt, so every
-/// summary is written by it, and one whose patience ends is not kept waiting.
+/// The language model fails and then recovers. Attempts that did not reach it are not counted, so
+/// it writes every summary, except one whose patience ends before.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn summaries_wait_for_the_model_until_their_patience_ends() {
@@ -172,7 +172,7 @@ async fn summaries_wait_for_the_model_until_their_patience_ends() {
         let summary = handle.poll().await.unwrap();
         assert!(!summary.status.is_final() && summary.attempts < 5, "{summary:?}");
     }
-    // Patience ends.
+    // The patience of one summary ends.
     cluster.run("UPDATE summary SET requested_at = requested_at - 900000").await;
     let start = tokio::time::Instant::now();
     for handle in &handles {
@@ -188,27 +188,27 @@ async fn summaries_wait_for_the_model_until_their_patience_ends() {
 }
 
 /// SIGSTOP for longer than the lease, then SIGCONT: the late result is rejected, and the stored
-/// result stays.
+/// result is kept.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_late_result_is_refused() {
+async fn a_late_result_is_rejected() {
     let cluster = TestCluster::create().await;
     let server = cluster.server(|config| config.summaries.lease = Duration::from_secs(2)).await;
     let gated = FakeLlm::start(Behavior::Gated).await;
     let stopped_worker = cluster.worker(&server.url(), &gated).await;
     let client = sign_up_on(&[&server.url()]).await.remove(0);
     let handle = request_summaries(&client, 1).await.remove(0);
-    wait_until("the model is asked", async || gated.open() == 1).await;
+    wait_until("the model is called", async || gated.open() == 1).await;
     stopped_worker.signal("-STOP").await;
     let llm = FakeLlm::start(FAST).await;
     let other_worker = cluster.worker(&server.url(), &llm).await;
     let stored = handle.wait().await.unwrap();
     assert_eq!((stored.status, stored.attempts), (SummaryStatus::Completed, 2));
-    // The stopped worker still gets its answer from the model.
+    // The model still responds to the stopped worker.
     gated.release(1);
     wait_until("the response is sent", async || gated.open() == 0).await;
     stopped_worker.signal("-CONT").await;
-    wait_until("it is refused", async || has_rejected_a_lease(&server.url()).await).await;
+    wait_until("the result is rejected", async || has_rejected_a_lease(&server.url()).await).await;
     stopped_worker.terminate().await;
     assert_eq!(handle.poll().await.unwrap(), stored);
     assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 1);
@@ -238,7 +238,7 @@ async fn a_job_longer_than_its_lease_is_run_once() {
     cluster.drop_databases().await;
 }
 
-/// SIGTERM of a worker with 100 jobs in flight: it finishes them, and none runs twice.
+/// SIGTERM of a worker with 100 running jobs: it finishes them, and no job runs twice.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_terminated_worker_finishes_its_jobs() {
@@ -251,7 +251,7 @@ async fn a_terminated_worker_finishes_its_jobs() {
         let client = sign_up_on(&[&server.url()]).await.remove(0);
         handles.extend(request_summaries(&client, 25).await);
     }
-    wait_until("all are in flight", async || llm.open() == 100).await;
+    wait_until("all jobs are running", async || llm.open() == 100).await;
     let second = cluster.worker(&server.url(), &llm).await;
     let ending = tokio::spawn(first.terminate());
     llm.release(100);
@@ -270,7 +270,7 @@ async fn a_terminated_worker_finishes_its_jobs() {
 /// Redis is stalled at that moment.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_server_killed_between_row_and_hint_loses_nothing() {
+async fn a_summary_is_completed_if_the_server_is_killed_before_it_offers_the_hint() {
     let mut cluster = TestCluster::create().await;
     let redis = reqwest::Url::parse(&cluster.redis).unwrap();
     let engine = format!("{}:{}", redis.host_str().unwrap(), redis.port().unwrap());
@@ -303,7 +303,7 @@ async fn a_server_killed_between_row_and_hint_loses_nothing() {
     let server = cluster.server_process(30).await;
     let llm = FakeLlm::start(FAST).await;
     let worker = cluster.worker(server.url(), &llm).await;
-    wait_until("it is completed", async || {
+    wait_until("the summary is completed", async || {
         cluster.count("SELECT COUNT(*) FROM summary WHERE status = 'completed'").await == 1
     })
     .await;
@@ -316,7 +316,7 @@ async fn a_server_killed_between_row_and_hint_loses_nothing() {
 /// is completed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn servers_and_workers_killed_at_random_lose_nothing() {
+async fn accepted_summaries_are_completed_if_servers_and_workers_are_killed() {
     let cluster = TestCluster::create().await;
     let llm = FakeLlm::start(FAST).await;
     let mut accepted = Vec::new();
@@ -360,10 +360,11 @@ async fn servers_and_workers_killed_at_random_lose_nothing() {
     cluster.drop_databases().await;
 }
 
-/// Redis is flushed, and then killed and started empty, with 200 summaries queued: all finish.
+/// Redis is flushed, and later killed and restarted without data, with 200 queued summaries: all
+/// are completed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
-async fn a_redis_that_loses_its_data_loses_no_summary() {
+async fn queued_summaries_are_completed_after_redis_loses_its_data() {
     let mut cluster = TestCluster::create().await;
     let mut redis = PrivateRedis::start().await;
     cluster.redis = redis.url();
@@ -387,15 +388,15 @@ async fn a_redis_that_loses_its_data_loses_no_summary() {
     })
     .await;
     assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 200);
-    // Sessions are lost; signing in works.
+    // Sessions are lost, and users can sign in again.
     sign_up_on(&[&server.url()]).await;
     worker.terminate().await;
     server.stop().await;
     cluster.drop_databases().await;
 }
 
-/// Each engine becomes unreachable under load. Requests receive 503 with Retry-After in time; the
-/// server recovers without a restart, and acknowledged saves are kept.
+/// Each engine becomes unreachable under load. Requests receive 503 with Retry-After without long
+/// delays, the server recovers without a restart, and acknowledged saves are kept.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn the_server_recovers_from_engine_outages() {
@@ -406,7 +407,7 @@ async fn the_server_recovers_from_engine_outages() {
     for url in [&mut mysql, &mut mongodb, &mut redis] {
         proxies.push(proxied(url).await);
     }
-    // Otherwise the driver would discover the replica set's members and bypass the proxy.
+    // Otherwise, the driver would discover the members of the replica set and bypass the proxy.
     mongodb.set_query(Some("directConnection=true"));
     (cluster.mysql, cluster.mongodb, cluster.redis) = (mysql, mongodb, redis.into());
     let server = cluster
@@ -425,20 +426,20 @@ async fn the_server_recovers_from_engine_outages() {
             if stalled { proxies[outage].set_stalled(off) } else { proxies[outage].set_down(off) }
         };
         set(true);
-        let mut refusals = 0;
+        let mut rejections = 0;
         for _ in 0..2 {
             if save_next_version(&raw, &mut version).await.is_err() {
-                refusals += 1;
+                rejections += 1;
             }
-            accepted += i64::from(request_summary(&raw, &mut refusals).await);
+            accepted += i64::from(request_summary(&raw, &mut rejections).await);
         }
-        assert!(refusals > 0, "the outage of engine {outage} had no effect");
+        assert!(rejections > 0, "the outage of engine {outage} had no effect");
         set(false);
         let recovered = async {
             while save_next_version(&raw, &mut version).await.is_err() {}
             while !request_summary(&raw, &mut 0).await {}
         };
-        timeout(Duration::from_secs(60), recovered).await.expect("it recovers");
+        timeout(Duration::from_secs(60), recovered).await.expect("the server recovers");
     }
     let current = raw.get("/api/diary/20260216").await.json();
     assert_eq!(current["data"]["version"], version);
@@ -454,7 +455,7 @@ async fn the_server_recovers_from_engine_outages() {
     cluster.count("SELECT COUNT(*) FROM summary").await;
 }
 
-/// A proxy before the engine of this URL, which then names the proxy.
+/// Starts a proxy for the engine of this URL, and changes the URL to that of the proxy.
 async fn proxied(url: &mut reqwest::Url) -> Proxy {
     let engine = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
     let proxy = Proxy::start(&engine).await;
@@ -464,8 +465,9 @@ async fn proxied(url: &mut reqwest::Url) -> Proxy {
     proxy
 }
 
-/// While MySQL is unreachable or does not respond, diaries are read, listed, saved, archived and deleted,
-/// and conflicts are answered, soon and without summary status and emotion. Afterwards these are back.
+/// While MySQL is unreachable or does not respond, diaries can be read, listed, saved, archived and
+/// deleted, and conflicts are reported, without long delays and without summary status and emotion.
+/// These return when MySQL recovers.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn diaries_do_not_depend_on_mysql() {
@@ -523,14 +525,17 @@ async fn diaries_do_not_depend_on_mysql() {
             );
             let archived = device.diaries().archive(day(17), known.version, true).await.unwrap();
             device.diaries().delete(day(17), archived).await.unwrap();
-            let refused = raw.get("/api/diary/reflections?start=20260216&end=20260222").await;
-            assert_eq!((refused.status, refused.error().as_str()), (503, "unavailable"));
+            let rejected = raw.get("/api/diary/reflections?start=20260216&end=20260222").await;
+            assert_eq!((rejected.status, rejected.error().as_str()), (503, "unavailable"));
         };
-        // Seven answers wait for MySQL, most of them shortly; the refusal waits for its time-out.
-        timeout(Duration::from_secs(15), outage).await.expect("answers do not wait for MySQL");
+        // Seven responses wait for MySQL, most of them briefly; the error response waits for the
+        // timeout.
+        timeout(Duration::from_secs(15), outage)
+            .await
+            .expect("responses do not wait long for MySQL");
 
         set(false);
-        wait_until("the summary status is back", async || {
+        wait_until("the summary status is available again", async || {
             raw.get(DAY).await.json()["data"]["summary_status"] == "none"
         })
         .await;
@@ -540,8 +545,8 @@ async fn diaries_do_not_depend_on_mysql() {
     cluster.drop_databases().await;
 }
 
-/// Saves the next version. `Err` when the server answered with a well-formed 503; `version` is the
-/// acknowledged version.
+/// Saves the next version. Returns `Err` after a well-formed 503. `version` is the acknowledged
+/// version.
 async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()> {
     let title = format!("{} 번째", *version + 1);
     let body = json!({
@@ -565,7 +570,7 @@ async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()>
             }
             Err(())
         }
-        // Applied after the check above: the response was lost, not the save.
+        // The save was applied after the check above, and its response was lost.
         409 if response.json()["data"]["current"]["title"] == title => {
             *version += 1;
             Ok(())
@@ -574,22 +579,23 @@ async fn save_next_version(raw: &RawClient, version: &mut u64) -> Result<(), ()>
     }
 }
 
-/// Requests a summary; whether it was accepted. Any other response must be a well-formed 503.
-async fn request_summary(raw: &RawClient, refusals: &mut u32) -> bool {
+/// Requests a summary. Returns whether it was accepted; any other response must be a well-formed
+/// 503.
+async fn request_summary(raw: &RawClient, rejections: &mut u32) -> bool {
     let body = json!({"start": "20260216", "end": "20260222", "force": true});
     let response = raw.post("/api/diary/summary", &body).await;
     match response.status {
         202 => true,
         503 => {
             assert!(response.headers.contains_key("retry-after"), "{}", response.text);
-            *refusals += 1;
+            *rejections += 1;
             false
         }
         other => panic!("{other}: {}", response.text),
     }
 }
 
-/// A diary that cannot be read makes its summary fail on its first claim, with the day as the reason.
+/// A summary with an unreadable diary fails on its first claim, and the reason contains the day.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn a_summary_over_an_unreadable_document_fails() {
@@ -622,7 +628,7 @@ async fn a_summary_over_an_unreadable_document_fails() {
     cluster.drop_databases().await;
 }
 
-/// A user's rows are deleted while a summary of theirs runs: the result is rejected, and the worker
+/// The rows of a user are deleted while a summary runs: the result is rejected, and the worker
 /// continues with other jobs.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
@@ -633,11 +639,11 @@ async fn the_result_for_a_deleted_user_is_rejected() {
     let worker = cluster.worker(&server.url(), &llm).await;
     let deleted = sign_up_on(&[&server.url()]).await.remove(0);
     let handle = request_summaries(&deleted, 1).await.remove(0);
-    wait_until("the model is asked", async || llm.open() == 1).await;
+    wait_until("the model is called", async || llm.open() == 1).await;
     cluster.run("DELETE FROM summary").await;
     cluster.run("DELETE FROM accounts").await;
     llm.release(1);
-    wait_until("it is refused", async || has_rejected_a_lease(&server.url()).await).await;
+    wait_until("the result is rejected", async || has_rejected_a_lease(&server.url()).await).await;
     assert_eq!(handle.poll().await.unwrap_err().status_code(), Some(404));
     assert_eq!(cluster.count("SELECT COUNT(*) FROM reflection").await, 0);
     let other = sign_up_on(&[&server.url()]).await.remove(0);

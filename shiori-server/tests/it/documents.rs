@@ -7,7 +7,7 @@ use crate::fixtures::day;
 use crate::raw_client::RawClient;
 use crate::test_server::TestServer;
 
-/// The documents of the examples' week: real TipTap JSON.
+/// The documents of the example week: real TipTap JSON.
 const WEEK: [&str; 7] = [
     include_str!("../../../examples/data/monday.json"),
     include_str!("../../../examples/data/tuesday.json"),
@@ -37,7 +37,7 @@ async fn documents_round_trip_byte_for_byte() {
     let client = server.client().await;
     let documents = WEEK.iter().map(|json| {
         let sample: Value = serde_json::from_str(json).unwrap();
-        // The bytes of the file, not a parsed and printed copy.
+        // The bytes of the file, not parsed and serialised JSON.
         let start = json.find("\"content\"").unwrap();
         let content = json[start..].split_once(':').unwrap().1.trim();
         let content = content.strip_suffix('}').unwrap().trim_end();

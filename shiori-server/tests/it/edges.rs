@@ -1,4 +1,4 @@
-//! What holds for all routes: envelopes, languages, request ids, ranges, entity tags, access.
+//! Behaviour of all routes: envelopes, languages, request ids, ranges, entity tags, access.
 
 use serde_json::json;
 use shiori_sdk::{Date, DateRange, Precondition};
@@ -8,7 +8,7 @@ use crate::raw_client::RawClient;
 use crate::test_server::TestServer;
 
 #[tokio::test]
-async fn every_refusal_is_an_envelope() {
+async fn every_error_response_is_an_envelope() {
     let server = TestServer::start().await;
     let raw = RawClient::sign_up(&server.url()).await;
     for (path, status, error) in [
@@ -53,7 +53,7 @@ async fn messages_are_korean_or_english() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_echoed_or_made() {
+async fn a_request_id_is_echoed_or_generated() {
     let server = TestServer::start().await;
     let http = reqwest::Client::new();
     let id = |sent: &'static str| {
@@ -74,7 +74,7 @@ async fn a_request_id_is_echoed_or_made() {
 }
 
 #[tokio::test]
-async fn an_unchanged_diary_is_not_sent_again() {
+async fn an_unchanged_diary_returns_304() {
     let server = TestServer::start().await;
     let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc"}});
@@ -97,7 +97,7 @@ async fn an_unchanged_diary_is_not_sent_again() {
     server.stop().await;
 }
 
-/// The bodies of workers are parsed as strictly as those of people, at any depth.
+/// The bodies of workers are parsed strictly at any depth, like those of users.
 #[tokio::test]
 async fn bodies_of_workers_are_parsed_strictly() {
     let server = TestServer::without_worker().await;
@@ -136,7 +136,7 @@ async fn bodies_of_workers_are_parsed_strictly() {
     let twice = r#"{"worker_id":"a","worker_id":"b"}"#.to_owned();
     let response = raw.send(reqwest::Method::POST, &path("claim"), Some(twice)).await;
     assert_eq!(response.json()["data"], json!({"field": "worker_id", "rule": "unique_keys"}));
-    // The same bodies as objects are read: there is no such summary.
+    // The same bodies as objects are valid; the summary does not exist.
     let accepted = result(json!([day]), usage);
     let response = raw.post("/api/internal/summarize/result", &accepted).await;
     assert_eq!(
@@ -157,7 +157,7 @@ async fn listings_and_week_metadata() {
     write_week(&client, "글").await;
     let meta = client.weeks().meta(crate::fixtures::week()).await.unwrap();
     assert!(meta.is_complete() && meta.missing().is_empty());
-    // A longer range than the server lists in one response.
+    // A longer range than one response of the server.
     let start = Date::new(2024, 1, 1).unwrap();
     let range = DateRange::new(start, Date::new(2026, 12, 31).unwrap()).unwrap();
     let entries = client.diaries().list(range).await.unwrap();
@@ -167,7 +167,7 @@ async fn listings_and_week_metadata() {
 }
 
 #[tokio::test]
-async fn other_users_and_anonymous_requests_see_nothing() {
+async fn other_users_and_anonymous_requests_have_no_access() {
     let server = TestServer::start().await;
     let mine = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "비밀", "content": {"type": "doc"}});
@@ -234,7 +234,7 @@ async fn the_internal_api_requires_its_token() {
 }
 
 #[tokio::test]
-async fn operations_are_served() {
+async fn health_metrics_and_the_api_document_are_available() {
     let server = TestServer::start().await;
     let raw = RawClient::sign_up(&server.url()).await;
     assert_eq!(raw.get("/healthz").await.status, 200);

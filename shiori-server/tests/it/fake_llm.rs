@@ -24,24 +24,24 @@ use futures_util::{
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
-/// What the provider does with each request.
+/// The behaviour of the provider.
 #[derive(Debug, Clone, Copy)]
 pub enum Behavior {
-    /// Answers after this time.
+    /// Responds after this time.
     Slow(Duration),
-    /// Answers as soon as the gate gives a permit.
+    /// Responds when the gate grants a permit.
     Gated,
-    /// Answers with this status and a Retry-After of one second.
+    /// Responds with this status and a `Retry-After` of one second.
     Status(u16),
-    /// Answers with a body that is not a completion.
+    /// Responds with a body that is not a completion.
     Garbage,
-    /// Answers with a completion without choices.
+    /// Responds with a completion without choices.
     Empty,
-    /// Streams a word, and ends with `content_filter`.
+    /// Streams a word and ends with `content_filter`.
     ContentFilter,
-    /// Streams a word, and closes the connection.
+    /// Streams a word and closes the connection.
     Disconnect,
-    /// Streams words without end.
+    /// Streams words indefinitely.
     NeverEnds,
 }
 
@@ -58,7 +58,7 @@ struct Shared {
     open: AtomicU32,
 }
 
-/// Counts a request as open until it is answered or cancelled.
+/// Counts a request as open until it ends or is cancelled.
 struct Open(Arc<Shared>);
 
 impl Drop for Open {
@@ -88,17 +88,17 @@ impl FakeLlm {
         &self.url
     }
 
-    /// All requests.
+    /// The number of all requests.
     pub fn calls(&self) -> u32 {
         self.shared.calls.load(Ordering::SeqCst)
     }
 
-    /// Requests in progress.
+    /// The number of requests in progress.
     pub fn open(&self) -> u32 {
         self.shared.open.load(Ordering::SeqCst)
     }
 
-    /// Lets this many requests through the gate.
+    /// Grants this many permits.
     pub fn release(&self, count: usize) {
         self.shared.gate.add_permits(count);
     }

@@ -1,4 +1,4 @@
-//! A summariser with a configurable behavior, in place of a language model.
+//! A fake summariser with configurable behaviour.
 
 use std::{
     future::pending,
@@ -15,12 +15,12 @@ use shiori_worker::{
     summarize::{SummarizeError, Summarizer, WeekText, Written},
 };
 
-/// What a model does with each request.
+/// The behaviour of the model.
 #[derive(Debug, Clone, Copy)]
 pub enum Behavior {
-    /// Answers after this time.
+    /// Responds after this time.
     Slow(Duration),
-    /// Never answers.
+    /// Never responds.
     Hang,
     /// Panics.
     Panic,
@@ -30,11 +30,11 @@ pub enum Behavior {
 #[derive(Debug)]
 pub struct FakeModel {
     behavior: Behavior,
-    /// All requests.
+    /// The number of all requests.
     pub calls: AtomicU32,
-    /// Requests in progress.
+    /// The number of requests in progress.
     pub open: AtomicU32,
-    /// The maximum of concurrent requests.
+    /// The maximum number of concurrent requests.
     pub max_open: AtomicU32,
 }
 
@@ -54,7 +54,7 @@ impl FakeModel {
     }
 }
 
-/// A pipeline whose summariser never answers.
+/// A pipeline whose summariser never responds.
 pub fn hanging_pipeline() -> Pipeline {
     FakeModel::new(Behavior::Hang).pipeline()
 }

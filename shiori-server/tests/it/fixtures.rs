@@ -25,7 +25,7 @@ pub fn day(day: u8) -> Date {
     Date::new(2026, 2, day).unwrap()
 }
 
-/// The week from Monday, 16 February 2026 on.
+/// The week from Monday, 16 February 2026.
 pub fn week() -> Week {
     Week::starting(day(16)).unwrap()
 }
@@ -46,7 +46,7 @@ pub async fn write_week(client: &Client, text: &str) {
     }
 }
 
-/// Waits until the condition holds; fails after 60 seconds.
+/// Waits until the condition holds. Fails after 60 seconds.
 pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     while !condition().await {

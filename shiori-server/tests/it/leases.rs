@@ -1,4 +1,5 @@
-//! The internal API: leases, results and failures. The test is the worker and moves the clock.
+//! The internal API: leases, results and failures. The test acts as the worker and advances the
+//! clock.
 
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl LeaseTest {
             config.worker = WorkerMode::None;
             config.clock = std::sync::Arc::new(injected);
             config.summaries.max_attempts = 2;
-            // Access tokens must outlive the moves of the clock.
+            // Access tokens must not expire when the clock is advanced.
             config.sessions.access_ttl = Duration::from_secs(1_000_000);
         })
         .await;
@@ -79,8 +80,8 @@ fn assert_conflict(response: &RawResponse, error: &str) {
     assert_eq!((response.status, response.error().as_str()), (409, error));
 }
 
-/// A worker that lost the response to its claim repeats it with the same token, without using up
-/// an attempt; a claim with another token is rejected.
+/// A worker whose claim's response was lost can repeat it with the same token without using up an
+/// attempt. A claim with another token is rejected.
 #[tokio::test]
 async fn a_repeated_claim_is_idempotent() {
     let test = LeaseTest::start().await;
@@ -120,7 +121,7 @@ async fn a_lease_is_exclusive_and_its_result_is_idempotent() {
     assert_eq!(beat.status, 200);
     assert_eq!(test.handle.poll().await.unwrap().progress.unwrap().characters, 7);
     assert_eq!(test.result(token).await.status, 200);
-    assert_eq!(test.result(token).await.status, 200, "the same result twice");
+    assert_eq!(test.result(token).await.status, 200, "a repeated result is accepted");
     assert_conflict(&test.post("heartbeat", &json!({"lease_token": token})).await, "lease_lost");
     let summary = test.handle.poll().await.unwrap();
     assert_eq!((summary.status, summary.progress), (SummaryStatus::Completed, None));
@@ -129,7 +130,7 @@ async fn a_lease_is_exclusive_and_its_result_is_idempotent() {
 }
 
 #[tokio::test]
-async fn an_expired_lease_is_reclaimed_and_its_late_result_rejected() {
+async fn an_expired_lease_can_be_claimed_again_and_its_late_result_is_rejected() {
     let test = LeaseTest::start().await;
     let late = test.lease().await;
     test.clock.advance(Duration::from_secs(29));
@@ -171,7 +172,7 @@ async fn a_transient_failure_is_retried_later_and_a_permanent_one_never() {
     let summary = test.handle.poll().await.unwrap();
     assert_eq!(summary.status, SummaryStatus::Queued);
     assert_conflict(&test.claim().await, "not_claimable");
-    // Up to a quarter later, so that not all come at once.
+    // The pause is up to a quarter longer than `Retry-After`.
     test.clock.advance(Duration::from_secs(75));
     let token = test.lease().await;
     let failure = json!({"lease_token": token, "kind": "model_rejected", "message": "거절됨", "retryable": false});
@@ -183,7 +184,8 @@ async fn a_transient_failure_is_retried_later_and_a_permanent_one_never() {
     test.server.stop().await;
 }
 
-/// No worker can postpone a summary beyond its patience, 15 minutes, or overflow the clock.
+/// A worker can neither postpone a summary beyond the patience of 15 minutes nor overflow the
+/// clock.
 #[tokio::test]
 async fn the_retry_after_of_a_failure_is_bounded_by_the_patience() {
     let test = LeaseTest::start().await;

@@ -1,4 +1,4 @@
-//! No log line holds diary text, a password or a token.
+//! No log line contains diary text, a password or a token.
 
 use std::{
     io,
@@ -35,10 +35,10 @@ impl<'a> MakeWriter<'a> for Captured {
     }
 }
 
-/// Captures the log of every crate at the level trace and searches it. The subscriber is global to
-/// the process, so the log of tests that run at the same time is searched, too.
+/// Captures the log of all crates at level TRACE and searches it. The subscriber is global to the
+/// process, so the logs of concurrent tests are searched, too.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_log_holds_no_text_and_no_secret() {
+async fn the_log_contains_no_text_and_no_secret() {
     let captured = Captured::default();
     let filter: Targets = "trace,hyper=info,h2=info".parse().unwrap();
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(captured.clone());
@@ -76,7 +76,7 @@ async fn the_log_holds_no_text_and_no_secret() {
     server.stop().await;
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("answered"), "something was logged");
+    assert!(log.contains("answered"), "requests are logged");
     for secret in
         ["비밀", "한글도 되는", "pass-1", &internal, &email, "Bearer ", "eyJ", "refresh_token="]
     {

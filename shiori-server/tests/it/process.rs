@@ -8,19 +8,19 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// A server's or a worker's process. It is killed when it is dropped.
+/// A server or worker process. It is killed when this is dropped.
 pub struct Process {
     child: Child,
     url: String,
 }
 
 impl Process {
-    /// A server with these settings, at a free port.
+    /// A server with these settings on a free port.
     pub async fn server(settings: &[(&str, &str)]) -> Self {
         Self::started(Command::new(env!("CARGO_BIN_EXE_shiori-server")), settings).await
     }
 
-    /// A server whose data directory is a file system of its own, of four megabytes.
+    /// A server whose data directory is a separate file system of 4 MiB.
     pub async fn server_on_a_small_disk(settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("unshare");
         let script = "mount -t tmpfs -o size=4m none \"$SHIORI_DATA_DIR\" && exec \"$0\"";
@@ -37,8 +37,8 @@ impl Process {
         Self { child, url }
     }
 
-    /// A worker with these settings. Its binary is another package's; `cargo test --workspace`
-    /// builds it, and so does `cargo build -p shiori-worker`.
+    /// A worker with these settings. `cargo test --workspace` or `cargo build -p shiori-worker`
+    /// builds its binary.
     pub async fn worker(settings: &[(&str, &str)]) -> Self {
         let beside = PathBuf::from(env!("CARGO_BIN_EXE_shiori-server"));
         let binary = beside.with_file_name("shiori-worker");
@@ -69,24 +69,24 @@ impl Process {
         assert!(sent.success());
     }
 
-    /// The exit code of a process that ends by itself.
+    /// Waits for the process to exit. Returns the exit code.
     pub async fn exit_code(mut self) -> Option<i32> {
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
-        ended.expect("it ends").unwrap().code()
+        ended.expect("the process exits").unwrap().code()
     }
 
-    /// SIGTERM; the process must end by itself, with success.
+    /// Sends SIGTERM. The process must exit with success.
     pub async fn terminate(mut self) {
         self.signal("-TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
-        assert!(ended.expect("it ends").unwrap().success());
+        assert!(ended.expect("the process exits").unwrap().success());
     }
 }
 
-/// Within this time a process has started, on a slow machine, too.
+/// The timeout of a start, also on a slow machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the process; returns it with the log line that contains `ready`.
+/// Starts the process. Returns it with the log line that contains `ready`.
 async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
     let mut child = command
         .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
@@ -104,7 +104,7 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
             _ => panic!("no line {ready:?} in its log:\n{output}"),
         }
     };
-    // Drain the pipe, so that the process never blocks on it.
+    // Drains the pipe, so that the process never blocks on it.
     tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
     (child, line)
 }

@@ -1,5 +1,5 @@
-//! A provider of language models that misbehaves: retries are bounded, the summary ends as failed,
-//! and its failure has a reason for the user.
+//! Failing providers of language models: retries are bounded, the summary fails, and the user
+//! receives a reason.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ async fn ending(behavior: Behavior) -> (FailureKind, u32) {
     (failure, calls)
 }
 
-/// The same with this patience, and the number of counted attempts.
+/// The same with this patience. Also returns the number of counted attempts.
 async fn ending_within(behavior: Behavior, patience: &str) -> (FailureKind, u32, u32) {
     let llm = FakeLlm::start(behavior).await;
     let config = OpenAiConfig {
@@ -64,10 +64,10 @@ async fn transient_provider_errors_are_retried_a_bounded_number_of_times() {
     }
 }
 
-/// A rate limit costs no attempt. Its `Retry-After` of one second is respected, and the attempt after
-/// the patience is the last.
+/// A rate-limited attempt is not counted. Its `Retry-After` of one second is respected, and the
+/// attempt after the patience is the last.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_costs_no_attempt_until_patience_ends() {
+async fn a_rate_limited_attempt_is_not_counted_until_the_patience_ends() {
     let (kind, attempts, calls) = ending_within(Behavior::Status(429), "6s").await;
     assert_eq!((kind, attempts), (FailureKind::ModelUnavailable, 1));
     assert!((4..=7).contains(&calls), "more than the maximum of attempts: {calls}");

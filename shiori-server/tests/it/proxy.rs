@@ -19,11 +19,11 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct Faults {
-    /// Which responses are dropped, together with their connection.
+    /// The responses that are dropped, with their connection.
     drop_rule: Mutex<DropRule>,
-    /// New connections are refused, and open ones closed.
+    /// If true, new connections are refused and open ones closed.
     down: AtomicBool,
-    /// No bytes are forwarded; connections stay open.
+    /// If true, no bytes are forwarded; connections remain open.
     stalled: AtomicBool,
     /// Notified when `down` or `stalled` changes.
     changed: Notify,
@@ -89,12 +89,12 @@ impl Proxy {
         &self.url
     }
 
-    /// Forwards the next request that contains `part`, and drops its response.
+    /// Forwards the next request that contains `part` and drops its response.
     pub fn drop_response_to(&self, part: &'static str) {
         self.drop_one_response_in(0, part);
     }
 
-    /// Forwards all requests that contain `part`, and drops one in `every` responses.
+    /// Forwards all requests that contain `part` and drops one in `every` responses.
     pub fn drop_one_response_in(&self, every: usize, part: &'static str) {
         *self.state.drop_rule.lock().unwrap() =
             DropRule { part: Some(part), every, ..DropRule::default() };
@@ -110,7 +110,7 @@ impl Proxy {
         self.state.drop_rule.lock().unwrap().dropped.clone()
     }
 
-    /// The host and port at which the proxy listens.
+    /// The host and port of the proxy.
     pub fn addr(&self) -> &str {
         self.url.strip_prefix("http://").unwrap()
     }
@@ -121,14 +121,14 @@ impl Proxy {
         self.state.changed.notify_waiters();
     }
 
-    /// Stops forwarding bytes, and keeps the connections open.
+    /// Stops forwarding bytes and keeps the connections open.
     pub fn set_stalled(&self, stalled: bool) {
         self.state.stalled.store(stalled, Ordering::SeqCst);
         self.state.changed.notify_waiters();
     }
 }
 
-/// Forwards bytes both ways until one side closes or a fault closes the connection.
+/// Forwards bytes in both directions until one side closes or a fault closes the connection.
 async fn forward(mut client: TcpStream, mut server: TcpStream, state: &Faults) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let (mut cut, mut request) = (false, String::new());

@@ -1,4 +1,4 @@
-//! HTTP without the SDK, for requests that the SDK never sends.
+//! HTTP without the SDK, for requests that the SDK does not send.
 
 use crate::fixtures::{PASSWORD, fresh_email};
 
@@ -23,7 +23,7 @@ impl RawResponse {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The envelope's error name; the envelope must agree with the HTTP status.
+    /// The error name in the envelope. The envelope's code must equal the HTTP status.
     pub fn error(&self) -> String {
         let json = self.json();
         assert_eq!(json["code"], self.status, "{}", self.text);
@@ -89,7 +89,7 @@ impl RawClient {
         RawResponse::send(request).await
     }
 
-    /// A request with the token, to be completed by the caller.
+    /// A request with the token, which the caller completes.
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.url));
         match &self.token {

@@ -1,4 +1,5 @@
-//! Accepted summaries are completed although the server is killed: the real binary, real signals.
+//! Accepted summaries are completed even if the server is killed. Uses the real binary and real
+//! signals.
 
 use std::{path::Path, time::Duration};
 
@@ -45,10 +46,10 @@ async fn write_days(client: &Client, days: i64) {
     }
 }
 
-/// The server is killed with twenty unfinished summaries, eight of them leased by a worker that is
-/// gone. The next server completes them all.
+/// The server is killed with twenty unfinished summaries; eight of them have the lease of a worker
+/// that no longer exists. The next server completes all of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_loses_neither_queued_nor_running_summaries() {
+async fn queued_and_running_summaries_are_completed_after_the_server_is_killed() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
     let server = start_server(dir.path(), "none").await;
@@ -79,7 +80,7 @@ async fn a_killed_server_loses_neither_queued_nor_running_summaries() {
 /// The server is killed repeatedly at random moments while its worker runs. Every accepted request
 /// is completed, and every acknowledged save is kept.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_killed_at_random_moments_loses_nothing() {
+async fn accepted_requests_and_saves_survive_random_kills() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
     let server = start_server(dir.path(), "in-process").await;
@@ -140,9 +141,9 @@ async fn a_server_killed_at_random_moments_loses_nothing() {
     server.terminate().await;
 }
 
-/// SIGTERM during a long-poll: it is answered, and the process exits with success.
+/// SIGTERM during a long-poll: the poll returns, and the process exits with success.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminated_server_answers_long_polls() {
+async fn long_polls_return_when_the_server_is_terminated() {
     let dir = tempfile::tempdir().unwrap();
     let email = fresh_email();
     let server = start_server(dir.path(), "none").await;
@@ -161,9 +162,9 @@ async fn a_terminated_server_answers_long_polls() {
     })
     .await;
     server.terminate().await;
-    // The poll may arrive after the signal; it must not hang.
+    // The poll may arrive after the signal. It must not hang.
     match poll.await {
         Ok(response) => assert_eq!(response.status, 200),
-        Err(refused) => assert!(refused.is_panic(), "the connection was refused"),
+        Err(error) => assert!(error.is_panic(), "the connection was refused"),
     }
 }

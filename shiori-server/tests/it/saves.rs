@@ -21,11 +21,11 @@ use crate::{
 /// Concurrent savers.
 const SAVERS: usize = 128;
 
-/// Rounds of concurrent saves, and reads and saves of each writer in a chain.
+/// Rounds of concurrent saves; also the number of reads and saves of each writer in a chain.
 const ROUNDS: usize = 100;
 
-/// Saves from `SAVERS` connections at once: exactly one succeeds, all others receive 409 with the
-/// current diary.
+/// Concurrent saves on `SAVERS` connections: exactly one succeeds, and all others receive 409 with
+/// the current diary.
 async fn race(clients: &[Client], date: Date, precondition: Precondition, round: usize) -> Version {
     let tasks: Vec<_> = (0..SAVERS)
         .map(|saver| {
@@ -35,36 +35,38 @@ async fn race(clients: &[Client], date: Date, precondition: Precondition, round:
             tokio::spawn(async move { diaries.save(date, draft, precondition).send().await })
         })
         .collect();
-    let mut winner = None;
+    let mut saved_version = None;
     let mut seen: Vec<Diary> = Vec::new();
     for task in tasks {
         match task.await.unwrap() {
-            Ok(saved) => assert!(winner.replace(saved.version).is_none(), "two winners"),
+            Ok(saved) => {
+                assert!(saved_version.replace(saved.version).is_none(), "two saves succeeded")
+            }
             Err(error) => {
                 assert_eq!(error.status_code(), Some(409), "{error:?}");
                 let conflict = error.as_conflict().expect("a conflict");
-                seen.push(conflict.current.clone().expect("the winner's diary"));
+                seen.push(conflict.current.clone().expect("the current diary"));
             }
         }
     }
-    let winner = winner.expect("one wins");
+    let saved_version = saved_version.expect("one save succeeds");
     let current = clients[0].diaries().get(date).await.unwrap().expect("there");
-    assert_eq!(current.version, winner);
+    assert_eq!(current.version, saved_version);
     assert_eq!(current.content.block_texts().join("\n"), current.title);
     assert_eq!(seen.len(), SAVERS - 1);
     for diary in seen {
         assert_eq!(without_annotations(diary), without_annotations(current.clone()));
     }
-    winner
+    saved_version
 }
 
-/// Under load, a server may answer without what the summaries say about the diary.
+/// Under load, a response may be without summary status and emotion.
 fn without_annotations(diary: Diary) -> Diary {
     Diary { summary_status: None, emotion: None, etag: None, ..diary }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_128_saves_over_one_version_one_wins() {
+async fn of_128_saves_over_one_version_one_succeeds() {
     let server = TestServer::start().await;
     race_over_versions(&[server.client().await], ROUNDS).await;
     server.stop().await;
@@ -83,7 +85,7 @@ pub async fn race_over_versions(clients: &[Client], rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_128_first_saves_one_wins() {
+async fn of_128_first_saves_one_succeeds() {
     let server = TestServer::start().await;
     race_to_be_first(&[server.client().await], ROUNDS).await;
     server.stop().await;
@@ -97,10 +99,10 @@ pub async fn race_to_be_first(clients: &[Client], rounds: usize) {
     }
 }
 
-/// Writers read and save at random moments: versions have no gap and no duplicate, and every title
-/// is stored with its own content.
+/// Writers read and save at random moments. Versions have no gaps and no duplicates, and every
+/// title is stored with its own content.
 #[tokio::test(flavor = "multi_thread")]
-async fn overlapping_chains_lose_no_acknowledged_save() {
+async fn overlapping_reads_and_saves_lose_no_acknowledged_save() {
     let server = TestServer::start().await;
     race_in_chains(&[server.client().await], 2 * ROUNDS).await;
     server.stop().await;
@@ -120,7 +122,11 @@ pub async fn race_in_chains(clients: &[Client], rounds: usize) {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     let seen = client.diaries().get(day(16)).await.unwrap();
                     if let Some(seen) = &seen {
-                        assert_eq!(seen.content.block_texts().join("\n"), seen.title, "torn");
+                        assert_eq!(
+                            seen.content.block_texts().join("\n"),
+                            seen.title,
+                            "title and content of one save"
+                        );
                     }
                     let precondition = seen.map_or(Precondition::IfAbsent, |seen| {
                         Precondition::IfVersion(seen.version)
@@ -131,7 +137,7 @@ pub async fn race_in_chains(clients: &[Client], rounds: usize) {
                         Ok(saved) => {
                             let twice =
                                 acknowledged.lock().unwrap().insert(saved.version.get(), text);
-                            assert_eq!(twice, None, "one version, two texts");
+                            assert_eq!(twice, None, "two texts have the same version");
                         }
                         Err(error) => {
                             assert!(error.is_conflict(), "{error:?}");
@@ -178,8 +184,8 @@ async fn a_hundred_and_twenty_eight_writers_append_a_line_each() {
     server.stop().await;
 }
 
-/// One response in ten is lost after its save was applied: every line is stored once, and the
-/// writers see `Replayed`.
+/// One response in ten is lost after its save was applied. Every line is stored once, and the
+/// writers receive `Replayed`.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_responses_neither_lose_nor_repeat_lines() {
     let server = TestServer::start().await;
@@ -227,8 +233,8 @@ async fn lost_responses_neither_lose_nor_repeat_lines() {
     server.stop().await;
 }
 
-/// The devices belong to one user. Their time depends on the machine, so it does not limit them; the
-/// number of saves does.
+/// The devices belong to one user. The number of saves is limited, but not the time, which depends
+/// on the machine.
 pub async fn append_a_line_each(devices: &[Client]) {
     let count = devices.len();
     let policy = ConflictPolicy::default().with_deadline(Duration::from_secs(300));
@@ -261,7 +267,7 @@ pub async fn append_a_line_each(devices: &[Client]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_and_archiving_are_compare_and_swap_too() {
+async fn deleting_and_archiving_require_the_current_version() {
     let server = TestServer::start().await;
     let client = server.client().await;
     let diaries = client.diaries();
@@ -282,12 +288,12 @@ async fn deleting_and_archiving_are_compare_and_swap_too() {
         .unwrap_err();
     assert!(error.as_conflict().is_some_and(|conflict| conflict.current.is_none()), "{error:?}");
     let again = diaries.save(day(16), draft("다시"), Precondition::IfAbsent).send().await.unwrap();
-    assert!(again.version > archived, "a version never names two texts");
+    assert!(again.version > archived, "two texts never have the same version");
     server.stop().await;
 }
 
-/// A merge is saved and its response is lost. After a restart the same save is recognised by its id,
-/// and its result is the stored merge.
+/// A merge is saved and its response is lost. After a restart, the same save is recognised by its
+/// id, and its result is the stored merge.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_whose_response_was_lost_is_recognised_after_a_restart() {
     let server = TestServer::start().await;

@@ -68,7 +68,7 @@ async fn wrong_credentials_are_indistinguishable_and_throttled() {
 }
 
 #[tokio::test]
-async fn each_device_is_a_session_and_ends_alone() {
+async fn each_device_has_its_own_session() {
     let server = TestServer::start().await;
     let (phone, email) = server.sign_up().await;
     let laptop = new_client(&server.url());
@@ -90,7 +90,7 @@ async fn each_device_is_a_session_and_ends_alone() {
 }
 
 #[tokio::test]
-async fn an_expired_access_token_is_refreshed_by_itself() {
+async fn an_expired_access_token_is_renewed_automatically() {
     let clock = ManualClock::at(Timestamp::now());
     let injected = clock.clone();
     let server =
@@ -106,7 +106,7 @@ async fn an_expired_access_token_is_refreshed_by_itself() {
     server.stop().await;
 }
 
-/// Within the grace period a rotation can be repeated; later, reuse of the old token revokes the
+/// A rotation can be repeated within the grace period. Later, using the old token again revokes the
 /// session.
 #[tokio::test]
 async fn a_refresh_token_used_twice_ends_the_session() {

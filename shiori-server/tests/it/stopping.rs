@@ -1,4 +1,4 @@
-//! Graceful shutdown: waiting requests are answered, running summaries finished or requeued.
+//! Graceful shutdown: waiting requests return, and running summaries are finished or requeued.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::raw_client::RawClient;
 use crate::test_server::TestServer;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_requests_are_answered_on_shutdown() {
+async fn waiting_requests_return_on_shutdown() {
     let server = TestServer::without_worker().await;
     let client = server.client().await;
     write_week(&client, "기다림").await;
@@ -18,7 +18,7 @@ async fn waiting_requests_are_answered_on_shutdown() {
     let mut watch = Box::pin(handle.watch());
     let first = watch.next().await.unwrap().unwrap();
     assert_eq!(first.status, SummaryStatus::Queued);
-    // `stop` fails if a request was cut off, such as the stream that is still open.
+    // `stop` fails if a request is aborted, such as the open stream.
     server.stop().await;
     drop(watch);
 }
@@ -67,7 +67,7 @@ async fn a_stopping_server_finishes_or_requeues_running_summaries() {
 }
 
 #[tokio::test]
-async fn a_data_directory_is_made_for_its_owner_alone_and_survives_a_restart() {
+async fn a_data_directory_is_private_to_its_owner_and_survives_a_restart() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("not/there/yet");

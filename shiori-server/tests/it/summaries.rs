@@ -37,7 +37,7 @@ async fn a_week_is_summarised_with_seven_emotions() {
         assert_eq!(entry.emotion, Some(Emotion::Happiness));
     }
 
-    // A later save makes the reflection stale, and the status of that day only.
+    // A later save makes the reflection stale, and the status of only that day.
     let diary = client.diaries().get(day(18)).await.unwrap().unwrap();
     let over = Precondition::IfVersion(diary.version);
     client.diaries().save(day(18), draft("고쳤다"), over).send().await.unwrap();
@@ -79,7 +79,7 @@ async fn a_finished_summary_is_reused_until_a_diary_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_identical_requests_are_one_summary_and_one_run() {
+async fn ten_identical_requests_create_one_summary() {
     let server = TestServer::start().await;
     let client = server.client().await;
     write_week(&client, "같은 요청").await;
@@ -105,7 +105,7 @@ async fn ten_identical_requests_are_one_summary_and_one_run() {
 }
 
 #[tokio::test]
-async fn a_week_with_missing_days_is_refused_with_the_dates() {
+async fn an_incomplete_week_is_rejected_with_the_missing_dates() {
     let server = TestServer::start().await;
     let client = server.client().await;
     for date in [16, 17, 19, 20, 22] {
@@ -127,7 +127,7 @@ async fn a_week_with_missing_days_is_refused_with_the_dates() {
 }
 
 #[tokio::test]
-async fn a_week_of_empty_diaries_fails_clearly() {
+async fn a_week_without_text_fails_with_no_text() {
     let server = TestServer::start().await;
     let client = server.client().await;
     for date in week().dates() {
@@ -239,9 +239,9 @@ async fn invalid_weeks_and_waits_are_rejected() {
     server.stop().await;
 }
 
-/// A watcher sees every status; another process can resume waiting with the id.
+/// A watcher receives every status. Another process can resume waiting with the id.
 #[tokio::test]
-async fn a_summary_is_watched_to_its_end_and_resumed_elsewhere() {
+async fn a_summary_can_be_watched_and_awaited_by_id() {
     let server = TestServer::start().await;
     let (client, email) = server.sign_up().await;
     write_week(&client, "지켜보는 주. 조금 슬펐지만 괜찮았다.").await;
@@ -257,7 +257,7 @@ async fn a_summary_is_watched_to_its_end_and_resumed_elsewhere() {
     server.stop().await;
 }
 
-/// The newest request that covers a day decides its status, whichever weeks overlap there.
+/// If several weeks contain a day, the newest request decides its status.
 #[tokio::test]
 async fn overlapping_weeks_each_have_their_summary() {
     let server = TestServer::start().await;

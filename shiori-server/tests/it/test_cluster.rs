@@ -1,5 +1,5 @@
-//! A cluster of servers and workers with its own databases, one for each test, on the engines that
-//! `scripts/test.sh` provides.
+//! A cluster of servers and workers with its own databases. Each test has one, on the engines that
+//! `scripts/test.sh` starts.
 
 use std::{process::Stdio, time::Duration};
 
@@ -58,7 +58,7 @@ impl TestCluster {
         mongodb.database(&self.name).drop().await.unwrap();
     }
 
-    /// A server's configuration: no worker, one required day, and a short hint time-out.
+    /// The configuration of a server: no worker, one required day, and a short hint timeout.
     pub fn config(&self) -> Config {
         let nowhere = "/nonexistent/nothing-is-kept-here".into();
         let mut config = Config::with_secrets(nowhere, JWT_SECRET.into(), INTERNAL_TOKEN.into());
@@ -113,7 +113,7 @@ impl TestCluster {
             ("SHIORI_INTERNAL_TOKEN", token),
             ("SHIORI_WORKER_CONCURRENCY", "200"),
             ("SHIORI_DRAIN_SECONDS", "30"),
-            ("SHIORI_LLM_MODEL", "stand-in"),
+            ("SHIORI_LLM_MODEL", "test-model"),
             ("OPENAI_BASE_URL", llm.url()),
         ])
         .await
@@ -143,7 +143,7 @@ impl TestCluster {
         connection
     }
 
-    /// The number of requests that wait for that lock.
+    /// The number of requests that wait for the lock.
     pub async fn blocked_requests(&self) -> i64 {
         self.count(
             "SELECT COUNT(*) FROM information_schema.processlist
@@ -179,7 +179,7 @@ impl ClusterServer {
     }
 }
 
-/// Signs up a new user; returns a signed-in client for each server.
+/// Signs up a new user. Returns a signed-in client for each server.
 pub async fn sign_up_on(servers: &[&str]) -> Vec<Client> {
     let email = fresh_email();
     let mut devices = Vec::new();
@@ -194,7 +194,7 @@ pub async fn sign_up_on(servers: &[&str]) -> Vec<Client> {
     devices
 }
 
-/// Writes four diaries, and requests the summaries of `count` weeks, at most 28.
+/// Writes four diaries and requests the summaries of `count` weeks, at most 28.
 pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle> {
     for date in [day(1), day(8), day(15), day(22)] {
         let text = format!("{date}에는 산책을 했다. 바람이 시원해서 즐거웠다.");
@@ -210,7 +210,7 @@ pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle>
     handles
 }
 
-/// A Redis process for one test, which can be killed and restarted.
+/// A Redis process of one test, which can be killed and restarted.
 pub struct PrivateRedis {
     process: Option<tokio::process::Child>,
     port: u16,
@@ -235,7 +235,7 @@ impl PrivateRedis {
         self.process.take().unwrap().kill().await.unwrap();
     }
 
-    /// Starts it without data on the same port.
+    /// Restarts it without data on the same port.
     pub async fn restart(&mut self) {
         let port = self.port.to_string();
         let run = |program: &str| {
@@ -249,7 +249,7 @@ impl PrivateRedis {
         };
         let process = run("redis-server").or_else(|_| run("redis-check-rdb"));
         self.process = Some(process.expect("Redis is installed"));
-        wait_until("Redis answers", async || {
+        wait_until("Redis is available", async || {
             tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
         })
         .await;

@@ -1,4 +1,4 @@
-//! A real server on a free port with its own data directory, one for each test.
+//! A real server on a free port with its own data directory. Each test has one.
 
 use std::path::Path;
 
@@ -18,12 +18,12 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// The embedded default configuration, with cheap password hashes.
+    /// The default embedded configuration with cheap password hashes.
     pub async fn start() -> Self {
         Self::with_config(|_| {}).await
     }
 
-    /// Without a worker; the test calls the internal API itself.
+    /// Without a worker; the test calls the internal API.
     pub async fn without_worker() -> Self {
         Self::with_config(|config| config.worker = WorkerMode::None).await
     }
@@ -66,7 +66,7 @@ impl TestServer {
         self.sign_up().await.0
     }
 
-    /// Stops the server; fails if a request was cut off.
+    /// Stops the server. Fails if a request is aborted.
     pub async fn stop(self) {
         self.shutdown.cancel();
         self.server.stopped().await.unwrap();

@@ -1,4 +1,4 @@
-//! The time-outs of requests.
+//! The timeouts of requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A parameter `wait` on any other route does not change its time-out. The store is stalled by a
+/// A parameter `wait` on any other route does not change its timeout. The store is blocked by a
 /// lock on its file.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_long_poll_has_a_longer_timeout() {
@@ -43,7 +43,8 @@ async fn only_the_long_poll_has_a_longer_timeout() {
 
     let lock = Connection::open(server.data_dir().join("shiori.db")).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // After this time the next request stores the last use of its session, and waits for the lock.
+    // After this time, the next request updates `last_seen_at` of its session, and waits for the
+    // lock.
     clock.advance(Duration::from_secs(120));
     let response = raw.get("/api/diary/20260101?wait=30").await;
     assert_eq!((response.status, response.error().as_str()), (503, "unavailable"));

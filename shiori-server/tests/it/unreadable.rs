@@ -1,5 +1,5 @@
-//! Stored data that this version cannot read, or would not accept today: what depends on it fails, and
-//! nothing else.
+//! Stored data that this version cannot read or would no longer accept. Only operations that depend
+//! on it fail.
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::test_server::TestServer;
 
 const DAY: &str = "/api/diary/20260216";
 
-/// A connection to the server's file, beside its own.
+/// A second connection to the server's file.
 fn open(server: &TestServer) -> Connection {
     Connection::open(server.data_dir().join("shiori.db")).unwrap()
 }
@@ -21,7 +21,7 @@ fn save(text: &str, version: impl Into<Value>) -> Value {
     json!({"title": text, "content": {"type": "doc", "content": [paragraph]}, "version": version.into()})
 }
 
-/// The diary of a response has neither status nor emotion nor tag, and the rest of it.
+/// Checks that a diary has no summary status, emotion and entity tag, but all other fields.
 fn assert_bare(diary: &Value, title: &str, version: u64) {
     assert_eq!((&diary["title"], &diary["version"]), (&json!(title), &json!(version)), "{diary}");
     let fields = diary.as_object().unwrap();
@@ -30,7 +30,7 @@ fn assert_bare(diary: &Value, title: &str, version: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_diary_does_not_depend_on_what_the_summaries_say() {
+async fn a_diary_can_be_read_if_its_summaries_cannot() {
     let server = TestServer::without_worker().await;
     let raw = RawClient::sign_up(&server.url()).await;
     for table in ["summary", "emotion_tag"] {
@@ -68,9 +68,9 @@ async fn a_diary_does_not_depend_on_what_the_summaries_say() {
     server.stop().await;
 }
 
-/// The rules for requests are not rules for what is stored.
+/// Rules for requests do not apply to stored data.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_stored_before_a_rule_stays_readable() {
+async fn data_that_was_stored_before_a_rule_can_be_read() {
     let server = TestServer::start().await;
     let (client, email) = server.sign_up().await;
     write_week(&client, "오래 걸어서 즐거웠다").await;
@@ -88,7 +88,7 @@ async fn what_was_stored_before_a_rule_stays_readable() {
     let raw = RawClient::log_in(&server.url(), &email).await;
     let read = raw.get(DAY).await;
     assert_eq!(read.status, 200, "{}", read.text);
-    assert!(read.text.contains(content), "to the letter");
+    assert!(read.text.contains(content), "byte for byte");
     assert_eq!(read.json()["data"]["title"], title);
     let list = raw.get("/api/diary?start=20260216&end=20260216").await;
     assert_eq!(list.json()["data"][0]["title"], title);
@@ -109,8 +109,8 @@ async fn what_was_stored_before_a_rule_stays_readable() {
     server.stop().await;
 }
 
-/// A summary whose diaries cannot be read fails, with the days as its reason, and is not tried again.
-/// Others are not affected.
+/// A summary with unreadable diaries fails without a retry, and the reason contains the days. Other
+/// summaries are not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_summary_over_an_unreadable_diary_fails() {
     let server = TestServer::start().await;
@@ -134,7 +134,7 @@ async fn a_summary_over_an_unreadable_diary_fails() {
 
         open(&server).execute_batch(damage).unwrap();
         if damage.contains("title") {
-            // Neither can the week be requested then.
+            // The week cannot be requested, either.
             let error = client.summaries().request_with(week(), true).await.unwrap_err();
             assert_eq!(error.status_code(), Some(500));
             open(&server)
@@ -154,7 +154,7 @@ async fn a_summary_over_an_unreadable_diary_fails() {
         let handle = other.summaries().request(week()).await.unwrap().into_handle().unwrap();
         assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed, "{nth}");
 
-        // The day can be written anew, and the week is summarised.
+        // After the day is saved again, the week can be summarised.
         let over = Precondition::IfVersion(version);
         client.diaries().save(day(18), draft("새로 쓴 글"), over).send().await.unwrap();
     }
@@ -162,7 +162,7 @@ async fn a_summary_over_an_unreadable_diary_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_date_is_saved_although_its_save_ids_cannot_be_read() {
+async fn a_date_can_be_saved_if_its_save_ids_cannot_be_read() {
     let server = TestServer::without_worker().await;
     let raw = RawClient::sign_up(&server.url()).await;
     assert_eq!(raw.post(DAY, &save("하나", Value::Null)).await.status, 201);
@@ -177,10 +177,10 @@ async fn a_date_is_saved_although_its_save_ids_cannot_be_read() {
     server.stop().await;
 }
 
-/// Accounts of earlier versions sign in: with an address that none could take today, and with a password
-/// that was hashed as it was typed. Its hash is replaced.
+/// Accounts of earlier versions can sign in: with an address that is no longer accepted, and with a
+/// hash of the unprepared password, which is then replaced.
 #[tokio::test(flavor = "multi_thread")]
-async fn accounts_of_earlier_versions_sign_in() {
+async fn accounts_of_earlier_versions_can_sign_in() {
     use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 
     let decomposed = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}-e\u{301}1!";
@@ -206,7 +206,7 @@ async fn accounts_of_earlier_versions_sign_in() {
     assert_ne!(replaced, old);
     for password in ["한글-é1!", decomposed] {
         assert_eq!(login(password).await, 200);
-        assert_eq!(stored(), replaced, "once is enough");
+        assert_eq!(stored(), replaced, "the hash is replaced once");
     }
     server.stop().await;
 }

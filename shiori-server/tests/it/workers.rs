@@ -1,4 +1,4 @@
-//! Real workers against the real server: leases, lost responses, failing models.
+//! Real workers with the real server: leases, lost responses, failing models.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -45,7 +45,7 @@ impl TestWorker {
         self.queue.offer(handle.id(), Timestamp::now()).await.unwrap();
     }
 
-    /// Stops the worker; no hint may be left in its queue.
+    /// Stops the worker. Its queue must be empty.
     async fn stop(self) {
         self.shutdown.cancel();
         self.running.await.unwrap().unwrap();
@@ -96,7 +96,7 @@ async fn a_result_whose_response_was_lost_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_of_three_leases_under_a_living_worker_is_run_once() {
+async fn a_job_that_takes_three_leases_is_run_once_while_its_worker_sends_heartbeats() {
     let lease = Duration::from_millis(600);
     let server = server(lease).await;
     let client = server.client().await;
@@ -112,7 +112,7 @@ async fn a_job_of_three_leases_under_a_living_worker_is_run_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_lease_ends_its_own_job_and_no_other() {
+async fn a_lost_lease_ends_only_its_own_job() {
     let server = server(Duration::from_millis(600)).await;
     let client = server.client().await;
     let model = FakeModel::new(Behavior::Hang);
@@ -127,7 +127,7 @@ async fn a_lost_lease_ends_its_own_job_and_no_other() {
     let other = handles[1].poll().await.unwrap();
     assert_eq!((other.status, other.attempts), (SummaryStatus::Running, 1));
     handles[1].cancel().await.unwrap();
-    wait_until("nothing runs", async || model.open.load(Ordering::SeqCst) == 0).await;
+    wait_until("no job is running", async || model.open.load(Ordering::SeqCst) == 0).await;
     worker.stop().await;
     server.stop().await;
 }
@@ -152,7 +152,7 @@ async fn a_worker_respects_its_concurrency_and_reports_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_panics_fails_its_summary_and_nothing_else() {
+async fn a_panic_of_the_model_fails_only_its_summary() {
     let server = server(Duration::from_secs(30)).await;
     let client = server.client().await;
     let panicking = FakeModel::new(Behavior::Panic);

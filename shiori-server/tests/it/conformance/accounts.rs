@@ -47,7 +47,7 @@ pub async fn accounts_are_checked_field_by_field(server: &impl Target) {
             "at_most_1200_bytes",
         ),
         (account("a@example.com", PASSWORD, &"👨‍👩‍👧‍👦".repeat(31)), "nickname", "1_to_30_characters"),
-        // Five characters, typed as seven.
+        // Five characters in the prepared form, eight code points as sent.
         (
             account("a@example.com", "\u{1112}\u{1161}\u{11ab}e\u{301}-1a", "가"),
             "password",
@@ -61,8 +61,8 @@ pub async fn accounts_are_checked_field_by_field(server: &impl Target) {
     assert_error(&raw.post("/api/user/signup", &json!({"email": 3})).await, 422, "invalid_request");
 }
 
-/// Characters are those that people see, however they are typed.
-pub async fn nicknames_are_counted_as_they_are_seen(server: &impl Target) {
+/// The length of a nickname is counted in grapheme clusters.
+pub async fn nicknames_are_counted_in_grapheme_clusters(server: &impl Target) {
     let raw = RawClient::anonymous(&server.url());
     for nickname in [
         "👨‍👩‍👧‍👦".repeat(30),
@@ -76,8 +76,8 @@ pub async fn nicknames_are_counted_as_they_are_seen(server: &impl Target) {
     }
 }
 
-/// A password is the same whichever way a system types it.
-pub async fn a_password_is_compared_in_one_form(server: &impl Target) {
+/// Every normal form of a password is accepted.
+pub async fn a_password_is_accepted_in_every_normal_form(server: &impl Target) {
     let raw = RawClient::anonymous(&server.url());
     let composed = "한글 되는-é1!";
     let decomposed = "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}\u{3000}\u{1103}\u{116c}\u{1102}\u{1173}\u{11ab}-e\u{301}1!";
@@ -109,7 +109,7 @@ pub async fn an_email_address_has_one_account(server: &impl Target) {
     data(&raw.post("/api/user/login", &login).await, 200);
 }
 
-pub async fn a_login_gives_a_token_and_a_cookie(server: &impl Target) {
+pub async fn a_login_returns_a_token_and_a_cookie(server: &impl Target) {
     let (device, email) = Device::sign_up(server).await;
     let login = json!({"email": email, "password": Person::PASSWORD});
     let response = device.raw.post("/api/user/login", &login).await;
@@ -151,7 +151,7 @@ pub async fn wrong_credentials_are_indistinguishable_and_throttled(server: &impl
     data(&login(&email, Person::PASSWORD).await, 200);
 }
 
-pub async fn devices_are_listed_and_end_alone(server: &impl Target) {
+pub async fn sessions_of_devices_are_listed_and_revoked_separately(server: &impl Target) {
     let (phone, email) = Device::sign_up(server).await;
     server.advance(2 * MINUTE);
     let laptop = Device::log_in(server, &email).await;
@@ -164,7 +164,7 @@ pub async fn devices_are_listed_and_end_alone(server: &impl Target) {
         }
         assert!(session.get("user_agent").is_some(), "{session}");
     }
-    // Both were last seen now: this request touched the phone's session.
+    // Both have the current time: this request updated the phone's session.
     assert_eq!(sessions[0]["last_seen_at"], sessions[1]["last_seen_at"]);
     let theirs = sessions.iter().find(|session| session["current"] == false).unwrap();
     assert_eq!(sessions.iter().filter(|session| session["current"] == true).count(), 1);
@@ -207,7 +207,7 @@ pub async fn an_access_token_expires_and_is_renewed(server: &impl Target) {
     data(&raw.get("/api/diary/20260216").await, 200);
 }
 
-pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Target) {
+pub async fn a_refresh_token_rotates_and_can_be_used_once(server: &impl Target) {
     let device = Device::sign_up(server).await.0;
     let (access, first) = (&device.access, &device.cookie);
     assert_error(&device.refresh("garbage", first).await, 400, "token_decode_error");
@@ -223,11 +223,11 @@ pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Target) {
     assert_eq!(given["expires_in"], 900);
     let second = cookie(&rotated);
     assert_ne!(&second, first);
-    // It is found among other cookies.
+    // Other cookies are ignored.
     let among = format!("theme=dark; {first}; lang=ko");
     let again = device.refresh(access, &among).await;
     data(&again, 200);
-    assert_eq!(cookie(&again), second, "the lost response, asked for again");
+    assert_eq!(cookie(&again), second, "the repeated request returns the same token");
     // The old access token stays valid until it expires.
     data(&device.raw.get("/api/diary/20260216").await, 200);
 
@@ -237,7 +237,7 @@ pub async fn a_refresh_token_rotates_and_is_good_once(server: &impl Target) {
     assert_error(&device.raw.get("/api/diary/20260216").await, 401, "session_expired");
 }
 
-pub async fn a_session_ends_when_nobody_refreshes_it(server: &impl Target) {
+pub async fn a_session_that_is_not_refreshed_expires(server: &impl Target) {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let device = Device::sign_up(server).await.0;
     server.advance(29 * DAY);

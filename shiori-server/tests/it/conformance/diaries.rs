@@ -47,10 +47,7 @@ pub async fn a_diary_is_created_replaced_and_read(server: &impl Target) {
     let replaced = raw.post(DAY, &save("둘", 1)).await;
     assert_eq!(data(&replaced, 200)["version"], 2);
     for save in [created, replaced] {
-        assert!(
-            !save.headers.contains_key("etag"),
-            "a save does not return all of what a read does"
-        );
+        assert!(!save.headers.contains_key("etag"), "the save does not return the diary");
     }
 
     let read = raw.get(DAY).await;
@@ -112,7 +109,7 @@ pub async fn a_repeated_save_is_replayed(server: &impl Target) {
     data(&raw.post(DAY, &save("둘", 1)).await, 200);
     server.advance(std::time::Duration::from_secs(5));
 
-    // Title and version do not matter for a replay, nor does the current version.
+    // A replay depends only on the save id, not on the title or a version.
     first["title"] = json!("다른 글");
     first["version"] = json!(2);
     let repeated = raw.post(DAY, &first).await;
@@ -154,7 +151,7 @@ pub async fn a_repeated_save_does_not_restore_a_deleted_diary(server: &impl Targ
     assert_eq!(data(&raw.get(DAY).await, 200), nothing);
     assert_error(&raw.delete("/api/diary/20260216?version=2").await, 404, "not_found");
 
-    // Nor does it touch the diary that was written after the deletion.
+    // It does not change a diary that was saved after the deletion, either.
     let third = data(&raw.post(DAY, &save("셋", Value::Null)).await, 201);
     assert_eq!((&third["version"], &third["replayed"]), (&json!(4), &json!(false)));
     repeat().await;
@@ -165,7 +162,7 @@ pub async fn a_repeated_save_does_not_restore_a_deleted_diary(server: &impl Targ
     assert_eq!(data(&raw.get(DAY).await, 200), nothing);
 }
 
-pub async fn save_ids_are_remembered_within_their_limit(server: &impl Target) {
+pub async fn save_ids_are_recognised_up_to_the_limit(server: &impl Target) {
     let raw = signed_in(server).await;
     let named = |version: Value| {
         let mut body = save("글", version);
@@ -230,17 +227,17 @@ pub async fn invalid_diaries_are_rejected_and_not_stored(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
 }
 
-/// Control characters are refused in titles, and kept in texts: code has tabs.
-pub async fn a_title_is_one_line_and_a_text_is_any(server: &impl Target) {
+/// Control characters are rejected in titles and kept in texts, because code has tabs.
+pub async fn control_characters_are_rejected_in_titles_and_kept_in_texts(server: &impl Target) {
     let raw = signed_in(server).await;
     let body = |title: &str, content: Value| json!({"title": title, "content": content});
     for control in
         ["\0", "\u{1b}[31m", "\t", "\n", "\r", "\u{7f}", "\u{85}", "\u{9b}", "\u{2028}", "\u{2029}"]
     {
-        let refused = raw.post(DAY, &body(&format!("제{control}목"), text("글"))).await;
-        assert_error(&refused, 422, "invalid_request");
+        let rejected = raw.post(DAY, &body(&format!("제{control}목"), text("글"))).await;
+        assert_error(&rejected, 422, "invalid_request");
         let expected = json!({"field": "title", "rule": "no_control_characters"});
-        assert_eq!(refused.json()["data"], expected, "{control:?}");
+        assert_eq!(rejected.json()["data"], expected, "{control:?}");
     }
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], Value::Null);
     let any = text("fn main() {\n\tprintln!(\"\u{1b}[31m\");\r\n}\0\u{7f}\u{2028}");
@@ -248,7 +245,7 @@ pub async fn a_title_is_one_line_and_a_text_is_any(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200)["content"], any);
     data(&raw.post("/api/diary/20260217", &body("한글 é 👩‍👩‍👧‍👦 \u{202e}x", any)).await, 201);
 
-    // Within the content, what two readers could read differently is refused with its own name.
+    // Ambiguous JSON in the content is rejected with the name of the rule.
     for (content, status, error, expected) in [
         (
             r#"{"type":"doc","type":"doc"}"#,
@@ -283,8 +280,8 @@ pub async fn a_title_is_one_line_and_a_text_is_any(server: &impl Target) {
     assert_eq!(data(&raw.get(DAY).await, 200)["version"], 1);
 }
 
-/// A title is measured in characters as people see them, and in bytes.
-pub async fn titles_are_counted_as_they_are_seen(server: &impl Target) {
+/// The length of a title is limited in grapheme clusters and in bytes.
+pub async fn titles_are_counted_in_grapheme_clusters(server: &impl Target) {
     let raw = signed_in(server).await;
     let body = |title: &str, version: Value| json!({"title": title, "content": {"type": "doc"}, "version": version});
     let mut version = Value::Null;
@@ -294,17 +291,17 @@ pub async fn titles_are_counted_as_they_are_seen(server: &impl Target) {
         let saved = raw.post(DAY, &body(&longest, version)).await;
         assert!(matches!(saved.status, 200 | 201), "{character}: {}", saved.text);
         version = saved.json()["data"]["version"].clone();
-        assert_eq!(data(&raw.get(DAY).await, 200)["title"], longest, "to the letter");
-        let refused = raw.post(DAY, &body(&character.repeat(51), version.clone())).await;
-        assert_error(&refused, 400, "title_too_long");
+        assert_eq!(data(&raw.get(DAY).await, 200)["title"], longest, "byte for byte");
+        let rejected = raw.post(DAY, &body(&character.repeat(51), version.clone())).await;
+        assert_error(&rejected, 400, "title_too_long");
         assert!(
-            [json!({"limit": 50}), json!({"limit_bytes": 2000})].contains(&refused.json()["data"])
+            [json!({"limit": 50}), json!({"limit_bytes": 2000})].contains(&rejected.json()["data"])
         );
     }
     let stacked = format!("e{}", "\u{301}".repeat(1000));
-    let refused = raw.post(DAY, &body(&stacked, version)).await;
-    assert_error(&refused, 400, "title_too_long");
-    assert_eq!(refused.json()["data"], json!({"limit_bytes": 2000}));
+    let rejected = raw.post(DAY, &body(&stacked, version)).await;
+    assert_error(&rejected, 400, "title_too_long");
+    assert_eq!(rejected.json()["data"], json!({"limit_bytes": 2000}));
 }
 
 pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
@@ -322,7 +319,7 @@ pub async fn values_at_the_limits_are_accepted(server: &impl Target) {
     assert!(lost.text.contains(letter));
 }
 
-pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Target) {
+pub async fn an_unchanged_diary_returns_304(server: &impl Target) {
     let raw = signed_in(server).await;
     let get = |tags: &[&str]| {
         let request = raw.request(Method::GET, DAY);
@@ -330,7 +327,7 @@ pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Target) {
             tags.iter().fold(request, |request, tags| request.header("if-none-match", *tags)),
         )
     };
-    assert_eq!(get(&["*"]).await.status, 200, "there is none");
+    assert_eq!(get(&["*"]).await.status, 200, "the date has no diary");
     data(&raw.post(DAY, &save("글", Value::Null)).await, 201);
     let tag = raw.get(DAY).await.headers["etag"].to_str().unwrap().to_owned();
     let weak = format!("W/{tag}");
@@ -351,8 +348,8 @@ pub async fn an_unchanged_diary_is_not_sent_again(server: &impl Target) {
     }
 }
 
-/// Every change of what the response shows changes the tag; nobody else has it.
-pub async fn an_entity_tag_changes_with_everything_that_is_shown(server: &impl Target) {
+/// Every change of the response changes the tag, and different users have different tags.
+pub async fn every_change_of_a_response_changes_its_entity_tag(server: &impl Target) {
     let raw = signed_in(server).await;
     let mut tags = std::collections::BTreeSet::new();
     let mut tag = async |raw: &RawClient, what: &str| {
@@ -391,11 +388,11 @@ pub async fn an_entity_tag_changes_with_everything_that_is_shown(server: &impl T
             &other.post(DAY, &save("글", version.clone())).await,
             if version.is_null() { 201 } else { 200 },
         );
-        tag(&other, "another person's").await;
+        tag(&other, "another user's diary").await;
     }
 }
 
-/// What is personal is kept by the person's client alone, which asks again before it uses it.
+/// Personal responses may be cached only by the client, which must revalidate them.
 pub async fn personal_responses_are_revalidated(server: &impl Target) {
     let raw = signed_in(server).await;
     for path in [
@@ -444,7 +441,7 @@ pub async fn a_listing_is_ordered_and_bounded(server: &impl Target) {
     assert_eq!(missing.json()["data"], json!({"field": "end", "rule": "required"}));
 }
 
-pub async fn a_deleted_diary_is_gone_and_its_versions_are_not(server: &impl Target) {
+pub async fn a_deleted_diary_is_not_found_and_its_versions_continue(server: &impl Target) {
     let raw = signed_in(server).await;
     let delete = async |version: &str| raw.delete(&format!("{DAY}?version={version}")).await;
     assert_error(&raw.delete(DAY).await, 422, "invalid_request");
@@ -483,7 +480,11 @@ pub async fn archiving_is_a_compare_and_swap(server: &impl Target) {
     assert_error(&late, 409, "diary_conflict");
     assert_eq!(late.json()["data"]["current"]["is_archived"], true);
     data(&raw.post(DAY, &save("둘", 2)).await, 200);
-    assert_eq!(data(&raw.get(DAY).await, 200)["is_archived"], true, "a save leaves it as it is");
+    assert_eq!(
+        data(&raw.get(DAY).await, 200)["is_archived"],
+        true,
+        "a save keeps the archive state"
+    );
     assert_eq!(data(&archive(false, 3).await, 200), json!({"version": 4}));
     let diary = data(&raw.get(DAY).await, 200);
     assert_eq!((&diary["is_archived"], &diary["title"]), (&json!(false), &json!("둘")));

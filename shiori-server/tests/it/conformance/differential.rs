@@ -22,8 +22,8 @@ use crate::raw_client::{RawClient, RawResponse};
 const RUNS: u64 = 4;
 const STEPS: usize = 300;
 
-/// A request, an action of a worker, or a move of the clock. Summaries and cookies are given by
-/// their index, because their values differ between the servers.
+/// A request, an action of a worker, or an advance of the clock. Summaries and cookies are given by
+/// index, because their values differ between the servers.
 #[derive(Debug)]
 enum Step {
     Request(usize, Method, String, Option<Value>),
@@ -113,7 +113,7 @@ impl<S: Target> Driver<S> {
             }
             Step::Complete(nth) => {
                 let id = self.summary(*nth);
-                // The fake would start a queued summary by itself.
+                // Only if it is running, because the fake would start a queued summary.
                 let running = self.server.progress(id, PROGRESS).await;
                 json!(running && self.server.complete(id, "한 주").await)
             }
@@ -190,7 +190,7 @@ impl<S: Target> Driver<S> {
 
 const PROGRESS: Progress = Progress { phase: ProgressPhase::Writing, characters: 0 };
 
-/// The next random step, given the versions that were seen last.
+/// The next random step, given the latest known versions.
 fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[SaveId]) -> Step {
     // Begin with a complete week.
     let writes_week = nth < 7;
@@ -252,13 +252,13 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
         26 => [Step::Complete(summary), Step::Fail(summary)].into_iter().nth(nth % 2).unwrap(),
         27 => Step::Refresh(device, usize::from(rng.random_bool(0.1))),
         28 => Step::Request(device, Method::GET, "/api/auth/sessions".to_owned(), None),
-        // Multiples of seven seconds never hit one of the server's periods exactly.
+        // Multiples of seven seconds never equal one of the server's periods.
         _ => Step::Advance(Duration::from_secs(7 * [1, 1, 10, 30][rng.random_range(0..4)])),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_servers_answer_random_requests_identically() {
+async fn both_servers_respond_identically_to_random_requests() {
     let mut outcomes = BTreeSet::new();
     for seed in 0..RUNS {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -287,7 +287,7 @@ async fn both_servers_answer_random_requests_identically() {
         real.server.stop().await;
         fake.server.stop().await;
     }
-    // The run must have covered these outcomes.
+    // Checks that the runs have covered these outcomes.
     for outcome in [
         "request",
         "refresh",

@@ -1,4 +1,4 @@
-//! What holds for every route.
+//! Behaviour of all routes.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub async fn bodies_are_json_of_a_bounded_size(server: &impl Target) {
     data(&post("application/json; charset=utf-8", full).await, 201);
 }
 
-/// Every route with a body, and a body that it would accept.
+/// Every route with a body, and a valid body for it.
 fn bodies() -> [(&'static str, Value); 7] {
     [
         ("/api/diary/20260216", json!({"title": "글", "content": {"type": "doc"}})),
@@ -149,7 +149,7 @@ pub async fn bodies_are_parsed_strictly(server: &impl Target) {
     assert_eq!(data(&raw.get("/api/diary/20260216").await, 200)["version"], Value::Null);
 }
 
-pub async fn encoded_bodies_are_refused(server: &impl Target) {
+pub async fn encoded_bodies_are_rejected(server: &impl Target) {
     const JSON: (&str, &str) = ("content-type", "application/json");
     let raw = Device::sign_up(server).await.0.raw;
     let post = async |path: &str, body: &Value, headers: &[(&str, &str)]| {
@@ -187,7 +187,7 @@ pub async fn encoded_bodies_are_refused(server: &impl Target) {
     }
 }
 
-pub async fn request_ids_are_echoed_or_made(server: &impl Target) {
+pub async fn request_ids_are_echoed_or_generated(server: &impl Target) {
     let raw = RawClient::anonymous(&server.url());
     let id = async |sent: &str| {
         let request = raw.request(Method::GET, "/api/diary/20260216");
@@ -195,7 +195,7 @@ pub async fn request_ids_are_echoed_or_made(server: &impl Target) {
         response.headers["x-request-id"].to_str().unwrap().to_owned()
     };
     assert_eq!(id("my-id.7").await, "my-id.7");
-    for unfit in ["two words", "", &"x".repeat(129)] {
-        assert_eq!(id(unfit).await.len(), 36, "{unfit}");
+    for invalid in ["two words", "", &"x".repeat(129)] {
+        assert_eq!(id(invalid).await.len(), 36, "{invalid}");
     }
 }

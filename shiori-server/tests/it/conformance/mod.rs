@@ -29,19 +29,19 @@ pub trait Target {
 
     fn url(&self) -> String;
 
-    /// Moves the server's clock.
+    /// Advances the server's clock.
     fn advance(&self, by: Duration);
 
-    /// Claims the summary as a worker; whether the claim succeeded.
+    /// Claims the summary as a worker. Returns whether the claim succeeded.
     async fn claim(&self, id: SummaryId) -> bool;
 
-    /// Reports progress; whether the lease is still held.
+    /// Reports progress. Returns whether the lease is valid.
     async fn progress(&self, id: SummaryId, progress: Progress) -> bool;
 
-    /// Posts a result in which every day is neutral; whether the lease was still held.
+    /// Submits a result in which every day is neutral. Returns whether the lease was valid.
     async fn complete(&self, id: SummaryId, reflection: &str) -> bool;
 
-    /// Reports a permanent failure; whether the lease was still held.
+    /// Reports a permanent failure. Returns whether the lease was valid.
     async fn fail(&self, id: SummaryId, kind: FailureKind) -> bool;
 
     async fn stop(self);
@@ -75,7 +75,7 @@ impl Target for RealServer {
         let server = TestServer::with_config(move |config| {
             config.worker = WorkerMode::None;
             config.clock = std::sync::Arc::new(injected);
-            // Leases must outlive every move of the clock.
+            // Leases must not expire when the clock is advanced.
             config.summaries.lease = Duration::from_secs(365 * 24 * 60 * 60);
         })
         .await;
@@ -261,21 +261,21 @@ conformance_tests! {
         without_a_valid_token_every_route_returns_401,
         bodies_are_json_of_a_bounded_size,
         bodies_are_parsed_strictly,
-        encoded_bodies_are_refused,
-        request_ids_are_echoed_or_made,
+        encoded_bodies_are_rejected,
+        request_ids_are_echoed_or_generated,
     ],
     accounts: [
         accounts_are_checked_field_by_field,
-        nicknames_are_counted_as_they_are_seen,
-        a_password_is_compared_in_one_form,
+        nicknames_are_counted_in_grapheme_clusters,
+        a_password_is_accepted_in_every_normal_form,
         an_email_address_has_one_account,
-        a_login_gives_a_token_and_a_cookie,
+        a_login_returns_a_token_and_a_cookie,
         wrong_credentials_are_indistinguishable_and_throttled,
-        devices_are_listed_and_end_alone,
+        sessions_of_devices_are_listed_and_revoked_separately,
         a_logout_ends_the_session_at_once,
         an_access_token_expires_and_is_renewed,
-        a_refresh_token_rotates_and_is_good_once,
-        a_session_ends_when_nobody_refreshes_it,
+        a_refresh_token_rotates_and_can_be_used_once,
+        a_session_that_is_not_refreshed_expires,
     ],
     diaries: [
         a_diary_is_created_replaced_and_read,
@@ -283,23 +283,23 @@ conformance_tests! {
         of_concurrent_first_saves_one_succeeds,
         a_repeated_save_is_replayed,
         a_repeated_save_does_not_restore_a_deleted_diary,
-        save_ids_are_remembered_within_their_limit,
+        save_ids_are_recognised_up_to_the_limit,
         invalid_diaries_are_rejected_and_not_stored,
-        a_title_is_one_line_and_a_text_is_any,
-        titles_are_counted_as_they_are_seen,
+        control_characters_are_rejected_in_titles_and_kept_in_texts,
+        titles_are_counted_in_grapheme_clusters,
         values_at_the_limits_are_accepted,
-        an_unchanged_diary_is_not_sent_again,
-        an_entity_tag_changes_with_everything_that_is_shown,
+        an_unchanged_diary_returns_304,
+        every_change_of_a_response_changes_its_entity_tag,
         personal_responses_are_revalidated,
         a_listing_is_ordered_and_bounded,
-        a_deleted_diary_is_gone_and_its_versions_are_not,
+        a_deleted_diary_is_not_found_and_its_versions_continue,
         archiving_is_a_compare_and_swap,
         other_users_diaries_are_not_found,
     ],
     summaries: [
-        an_incomplete_week_is_refused_with_its_dates,
+        an_incomplete_week_is_rejected_with_the_missing_dates,
         invalid_weeks_are_rejected,
-        a_request_is_accepted_once,
+        a_repeated_request_returns_the_same_summary,
         a_summary_goes_from_queued_to_completed,
         a_finished_summary_is_reused_until_a_diary_changes,
         a_failed_summary_has_a_reason,

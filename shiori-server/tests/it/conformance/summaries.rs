@@ -50,7 +50,7 @@ async fn statuses(raw: &RawClient) -> Vec<String> {
     entries.as_array().unwrap().iter().map(status).collect()
 }
 
-pub async fn an_incomplete_week_is_refused_with_its_dates(server: &impl Target) {
+pub async fn an_incomplete_week_is_rejected_with_the_missing_dates(server: &impl Target) {
     let raw = user_with_diaries(server, [16, 17, 19, 20, 22, 23]).await.0;
     let response = request(&raw, 16).await;
     assert_error(&response, 422, "week_incomplete");
@@ -78,7 +78,7 @@ pub async fn invalid_weeks_are_rejected(server: &impl Target) {
     assert_eq!(data(&raw.get(&path).await, 200), Value::Null);
 }
 
-pub async fn a_request_is_accepted_once(server: &impl Target) {
+pub async fn a_repeated_request_returns_the_same_summary(server: &impl Target) {
     let raw = user_with_diaries(server, 16..=22).await.0;
     let response = request(&raw, 16).await;
     let receipt = data(&response, 202);
@@ -138,7 +138,7 @@ pub async fn a_summary_goes_from_queued_to_completed(server: &impl Target) {
         "truncated": [], "generated_at": completed["finished_at"], "stale": false, "engine": "fake/1"});
     assert_eq!(reflection, expected);
 
-    // A later save makes the reflection stale, and the status of that day only.
+    // A later save makes the reflection stale, and the status of only that day.
     data(&raw.post("/api/diary/20260218", &save("고쳤다", 1)).await, 200);
     assert_eq!(data(&raw.get(&path).await, 200)["stale"], true);
     let mut expected = ["completed"; 7];
@@ -222,14 +222,14 @@ pub async fn a_long_poll_returns_on_a_change_or_at_its_timeout(server: &impl Tar
     let revision = async |query: &str| {
         data(&raw.get(&format!("/api/diary/summary/{id}?{query}")).await, 200)["revision"].clone()
     };
-    assert_eq!(revision("wait=30").await, 1, "without `after` it answers at once");
-    assert_eq!(revision("after=1").await, 1, "without `wait` it answers at once");
+    assert_eq!(revision("wait=30").await, 1, "without `after` it returns immediately");
+    assert_eq!(revision("after=1").await, 1, "without `wait` it returns immediately");
     assert_eq!(revision("wait=0.05&after=1").await, 1, "unchanged at the timeout");
     let (seen, claimed) = tokio::join!(revision("wait=30&after=1"), server.claim(id));
     assert_eq!((seen, claimed), (json!(2), true));
     let (seen, taken) = tokio::join!(revision("wait=30&after=2"), server.complete(id, "끝"));
     assert_eq!((seen, taken), (json!(3), true));
-    assert_eq!(revision("wait=30&after=3").await, 3, "a final status answers at once");
+    assert_eq!(revision("wait=30&after=3").await, 3, "with a final status it returns immediately");
 }
 
 pub async fn waits_are_bounded(server: &impl Target) {
@@ -332,9 +332,9 @@ pub async fn unfinished_summaries_are_bounded(server: &impl Target) {
     for start in 0..32 {
         data(&request(start).await, 202);
     }
-    let refusal = request(32).await;
-    assert_error(&refusal, 429, "too_many_summaries");
-    assert_eq!(refusal.headers["retry-after"], "10");
+    let rejection = request(32).await;
+    assert_error(&rejection, 429, "too_many_summaries");
+    assert_eq!(rejection.headers["retry-after"], "10");
     let id = data(&request(5).await, 202)["id"].as_str().unwrap().to_owned();
     data(&raw.delete(&format!("/api/diary/summary/{id}")).await, 200);
     data(&request(32).await, 202);

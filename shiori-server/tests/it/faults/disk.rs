@@ -1,5 +1,5 @@
-//! Faults are injected into the system calls of the real process by strace, and a full disk is a
-//! small file system of its own.
+//! Disk faults: strace injects errors into the system calls of the real process, and a full disk is
+//! a small separate file system.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,14 @@ use tokio::{
 use super::{Writer, has_succeeded, readiness, start};
 use crate::{fixtures::day, process::Process};
 
-/// The files of the store in its directory.
+/// The files of the store.
 const FILES: [&str; 2] = ["shiori.db", "shiori.db-wal"];
 
-/// Tampers with the system calls of a process until it is removed.
+/// Injects faults into the system calls of a process until it is removed.
 struct Strace(Child);
 
 impl Strace {
-    /// Injects this fault into these system calls on the store's files in `dir`, or on only one of
-    /// them.
+    /// Injects this fault into these system calls on the store's files in `dir`, or on one of them.
     async fn attach(
         server: &Process,
         dir: &Path,
@@ -44,7 +43,7 @@ impl Strace {
             command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("strace is installed");
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         loop {
-            let line = log.next_line().await.unwrap().expect("strace may attach");
+            let line = log.next_line().await.unwrap().expect("strace is permitted to attach");
             assert!(!line.contains("not permitted"), "{line}");
             if line.contains("attached") {
                 break;
@@ -75,7 +74,7 @@ async fn no_save_is_acknowledged_before_it_is_on_the_disk() {
     let strace = Strace::attach(&server, dir.path(), &FILES, SYNCS, &fault).await;
     for round in 0..3 {
         let version = (round > 0).then_some(round);
-        // Saves of eight days at once, and two that compete for one day.
+        // Concurrent saves of eight days, and a second save of one of them.
         let saves = (1..=8).chain([8]).map(async |n| {
             let started = Instant::now();
             (writer.save(day(n), version, "늦은 디스크").await, started.elapsed())
@@ -93,7 +92,7 @@ async fn no_save_is_acknowledged_before_it_is_on_the_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs strace"]
-async fn nothing_is_acknowledged_while_the_disk_fails_and_everything_is_afterwards() {
+async fn saves_fail_while_the_disk_fails_and_succeed_afterwards() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(dir.path()).await;
     let writer = Writer::new(&server).await;
@@ -132,7 +131,7 @@ async fn nothing_is_acknowledged_while_the_disk_fails_and_everything_is_afterwar
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs strace"]
-async fn each_write_and_each_sync_of_a_save_may_fail() {
+async fn a_failure_of_any_write_or_sync_of_a_save_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(dir.path()).await;
     let writer = Writer::new(&server).await;
@@ -140,7 +139,7 @@ async fn each_write_and_each_sync_of_a_save_may_fail() {
     let (mut failed, mut unharmed) = (0, 0);
     for (calls, error) in [(WRITES, "ENOSPC"), (WRITES, "EIO"), (SYNCS, "EIO")] {
         for nth in 1_u32.. {
-            // As many writes as it takes to have a save that none of its calls fails in.
+            // Until a save succeeds because it has fewer than `nth` of these calls.
             let fault = format!("error={error}:when={nth}");
             let strace = Strace::attach(&server, dir.path(), &FILES, calls, &fault).await;
             let text = format!("{error} {nth} {}", "글".repeat(2000));
@@ -162,7 +161,7 @@ async fn each_write_and_each_sync_of_a_save_may_fail() {
         }
     }
     assert_eq!(unharmed, 3);
-    assert!(failed >= 3, "no call was hit");
+    assert!(failed >= 3, "the fault was not injected");
     let acknowledged = writer.read(day(1)).await;
     server.kill().await;
     let server = start(dir.path()).await;
@@ -171,15 +170,16 @@ async fn each_write_and_each_sync_of_a_save_may_fail() {
     server.terminate().await;
 }
 
-/// Copying the write-ahead log into the file fails; the log has everything, so saves go on.
+/// Copying the write-ahead log into the file fails. Saves continue, because the log contains
+/// everything.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs strace"]
-async fn a_checkpoint_that_fails_fails_no_save() {
+async fn saves_succeed_while_checkpoints_fail() {
     let dir = tempfile::tempdir().unwrap();
     let server = start(dir.path()).await;
     let writer = Writer::new(&server).await;
     let strace = Strace::attach(&server, dir.path(), &FILES[..1], WRITES, "error=ENOSPC").await;
-    // More than the 1000 pages after which a checkpoint is due.
+    // More than the 1000 pages after which a checkpoint starts.
     for version in 0..20 {
         let text = if version % 2 == 0 { "글" } else { "말" }.repeat(100_000);
         let status = writer.save(day(1), (version > 0).then_some(version), &text).await;
@@ -198,7 +198,7 @@ async fn a_checkpoint_that_fails_fails_no_save() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs unshare and the right to mount"]
-async fn a_full_disk_refuses_saves_until_there_is_room() {
+async fn saves_fail_while_the_disk_is_full_and_succeed_afterwards() {
     let dir = tempfile::tempdir().unwrap();
     let server = Process::server_on_a_small_disk(&[
         ("SHIORI_DATA_DIR", dir.path().to_str().unwrap()),
@@ -207,17 +207,17 @@ async fn a_full_disk_refuses_saves_until_there_is_room() {
     .await;
     let writer = Writer::new(&server).await;
     assert_eq!(writer.save(day(1), None, "먼저").await, Some(201));
-    // The directory as the server sees it.
+    // The directory in the mount namespace of the server.
     let inside = format!("/proc/{}/root{}", server.pid(), dir.path().display());
     let filler = Path::new(&inside).join("filler");
     let mut acknowledged = BTreeMap::from([(day(1), (1, "먼저".to_owned()))]);
     for round in 0..3 {
-        // The disk is full to the last byte.
-        let full = std::fs::write(&filler, vec![0; 64 << 20]).expect_err("it is small");
+        // Fills the disk completely.
+        let full = std::fs::write(&filler, vec![0; 64 << 20]).expect_err("the disk is full");
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         let text = format!("{round} 회 {}", "글".repeat(30_000));
-        let mut refused = 0;
-        // The log may have room left from before.
+        let mut rejected = 0;
+        // The log may still have free space.
         for n in (2..=28).cycle().take(200) {
             let version = acknowledged.get(&day(n)).map(|(version, _)| *version);
             match writer.save(day(n), version, &text).await {
@@ -226,14 +226,14 @@ async fn a_full_disk_refuses_saves_until_there_is_room() {
                 }
                 status => {
                     assert_eq!(status, Some(503));
-                    refused += 1;
+                    rejected += 1;
                 }
             }
-            if refused == 5 {
+            if rejected == 5 {
                 break;
             }
         }
-        assert_eq!(refused, 5, "it was never full");
+        assert_eq!(rejected, 5, "the disk was never full");
         assert_eq!(readiness(&server).await, 503);
         std::fs::remove_file(&filler).unwrap();
         assert_eq!(readiness(&server).await, 200);

@@ -1,4 +1,4 @@
-//! SIGKILL at any moment.
+//! SIGKILL at random moments.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,8 +9,8 @@ use shiori_sdk::Date;
 use super::{Writer, readiness, start};
 use crate::fixtures::{day, wait_until};
 
-/// Saves from many connections, SIGKILL at a random moment, and again. `SHIORI_TEST_KILLS` sets the
-/// number of rounds; 8 by default, 200 for a long run.
+/// Each round saves on many connections until SIGKILL at a random moment. `SHIORI_TEST_KILLS` sets
+/// the number of rounds: 8 by default, 200 for a long run.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_lose_no_acknowledged_save() {
     const DAYS: u8 = 16;
@@ -35,10 +35,10 @@ async fn kills_lose_no_acknowledged_save() {
             let known = acknowledged.get(&day(n)).copied().unwrap_or(0);
             let stored = writer.read(day(n)).await;
             let version = stored.as_ref().map_or(0, |(version, _)| *version);
-            // The save that was under way may have been stored; its answer was lost.
+            // The save in progress may have been stored, and its response lost.
             assert!(
                 (known..=known + 1).contains(&version),
-                "{known} acknowledged, {version} there"
+                "acknowledged {known}, stored {version}"
             );
             assert!(stored.is_none_or(|(version, stored)| stored == text(day(n), version)));
             acknowledged.insert(day(n), version);
@@ -51,7 +51,7 @@ async fn kills_lose_no_acknowledged_save() {
                 match writer.save(date, version, &text).await {
                     Some(200 | 201) => last += 1,
                     None => return (date, last),
-                    Some(status) => panic!("answered {status}"),
+                    Some(status) => panic!("unexpected status {status}"),
                 }
             }
         });
@@ -64,8 +64,8 @@ async fn kills_lose_no_acknowledged_save() {
         let saved: BTreeMap<_, _> = saved.into_iter().collect();
         acknowledged = saved;
     }
-    assert!(acknowledged.values().sum::<u64>() > u64::from(DAYS), "hardly anything was saved");
-    // The file has come through unharmed.
+    assert!(acknowledged.values().sum::<u64>() > u64::from(DAYS), "too few saves");
+    // The file is not damaged.
     let server = start(dir.path()).await;
     wait_until("the server is ready", async || readiness(&server).await == 200).await;
     server.terminate().await;

@@ -1,5 +1,6 @@
-//! The embedded store when the disk fails or is full, and when the process is killed: what was
-//! acknowledged is there, what was not is whole or absent, and nothing needs a restart.
+//! The embedded store if the disk fails or is full, or the process is killed: acknowledged saves
+//! are stored, other saves are stored completely or not at all, and the server recovers without a
+//! restart.
 
 mod disk;
 mod kills;
@@ -20,7 +21,7 @@ async fn start(dir: &Path) -> Process {
     Process::server(&[("SHIORI_DATA_DIR", dir), ("SHIORI_WORKER", "none")]).await
 }
 
-/// A person who writes diaries by hand, so that no answer is retried.
+/// A user who saves without the SDK, so that nothing is retried.
 struct Writer {
     email: String,
     raw: RawClient,
@@ -35,7 +36,7 @@ impl Writer {
         Self::returning(server, email).await
     }
 
-    /// The same person at a server that was started again.
+    /// The same user after a restart of the server.
     async fn returning(server: &Process, email: String) -> Self {
         let anonymous = RawClient::anonymous(server.url());
         let login = json!({"email": email, "password": PASSWORD});
@@ -45,7 +46,7 @@ impl Writer {
         Self { email, raw: RawClient::with_token(server.url(), &token) }
     }
 
-    /// Saves over this version; the status, or none if there was no answer.
+    /// Saves over this version. Returns the status; `None` without a response.
     async fn save(&self, date: Date, version: Option<u64>, text: &str) -> Option<u16> {
         let body = json!({
             "title": text.chars().take(20).collect::<String>(),
