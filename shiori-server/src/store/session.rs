@@ -5,14 +5,14 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::StoreError;
 
-/// The session that a request names, and the time of the request.
+/// The session in a request's token, and the time of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey {
     /// The session's user.
     pub user: UserId,
     /// The session.
     pub id: SessionId,
-    /// When it has to be live.
+    /// The time at which it must be active.
     pub now: Timestamp,
 }
 

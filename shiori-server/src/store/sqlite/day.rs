@@ -163,7 +163,7 @@ mod tests {
 
     /// One step over all tables returns the same as separate stores.
     #[tokio::test]
-    async fn one_engine_answers_like_separate_stores() {
+    async fn one_engine_returns_the_same_as_separate_stores() {
         let (store, _dir) = open_temporary().await;
         let session = sign_in(&store).await;
         let (user, now) = (session.user, NOW);
