@@ -6,6 +6,7 @@
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder("http://127.0.0.1:8080").build()?;
+//! // `client.auth().signup(email, password, nickname)` creates an account.
 //! client.auth().login("haru@example.com", "correct horse 1!").await?;
 //!
 //! // Reads, changes and saves. If another device saves in between, changes the new version instead.
@@ -18,7 +19,8 @@
 //!     })
 //!     .await?;
 //!
-//! // Returns at once; a worker writes the summary in the background.
+//! // Returns at once; a worker writes the summary in the background. It fails if a day of the week has
+//! // no diary.
 //! let summary = client.summaries().request(Week::containing(date)).await?.into_handle()?;
 //! if let Some(reflection) = summary.wait().await?.reflection {
 //!     println!("{reflection}");
