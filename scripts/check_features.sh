@@ -21,13 +21,10 @@ main() {
     without "the worker's types, queue and API client" "shiori-worker/models" \
         -p shiori-worker --no-default-features
 
-    cargo check --locked -p shiori-sdk --no-default-features
-    cargo check --locked -p shiori-sdk --no-default-features --features client
-    cargo check --locked -p shiori-sdk --no-default-features --features testing
-    cargo check --locked -p shiori-worker --no-default-features
-    cargo check --locked -p shiori-worker --no-default-features --features redis,process
-    cargo check --locked -p shiori-server --no-default-features --features distributed
-    cargo check --locked -p shiori-server --no-default-features --features embedded
+    # Each feature alone, none and all of them.
+    cargo hack check --locked --each-feature --no-dev-deps -p shiori-sdk -p shiori-worker -p shiori-server
+    # Without a crate at its side that enables more, exactly as the README builds it.
+    cargo demo
 }
 
 tls="rustls ring aws-lc-rs aws-lc-sys native-tls openssl-sys"
