@@ -76,7 +76,7 @@ version = "0.1.0"
 edition = "2024"
 
 [dependencies]
-shiori-sdk = { version = "0.1.0", default-features = false, features = ["client"] }
+shiori-sdk = { version = "*", default-features = false, features = ["client"] }
 TOML
     cat >"$dir/app/src/main.rs" <<'RUST'
 fn main() -> shiori_sdk::Result<()> {
