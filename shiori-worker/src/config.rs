@@ -15,10 +15,11 @@ use crate::{
 };
 
 /// The settings of one source. A setting that is not set has its default.
+#[allow(rustdoc::bare_urls)] // `--help` shows these texts
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Base URL of the server's internal API [default: <http://127.0.0.1:8080>]
+    /// Base URL of the server's internal API [default: http://127.0.0.1:8080]
     #[arg(long, env = "SHIORI_SERVER_URL")]
     pub server_url: Option<String>,
     /// Token that authenticates workers; the server's setting of the same name
@@ -54,7 +55,7 @@ pub struct Settings {
     /// Name of the language model [default: none; the built-in summariser is used]
     #[arg(long, env = "SHIORI_LLM_MODEL", global = true)]
     pub llm_model: Option<String>,
-    /// Base URL of the OpenAI-compatible API [default: <https://api.openai.com/v1>]
+    /// Base URL of the OpenAI-compatible API [default: https://api.openai.com/v1]
     #[arg(long, env = "OPENAI_BASE_URL", global = true)]
     pub openai_base_url: Option<String>,
     /// API key [default: none]
