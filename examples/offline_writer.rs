@@ -48,7 +48,7 @@ impl Outbox {
         Ok(paths)
     }
 
-    /// Sends the pending drafts. After a retryable error, the rest stays in the outbox.
+    /// Sends the pending drafts. After a retryable error, the remaining drafts are kept.
     async fn send(&self, diaries: &Diaries) -> Result<Vec<Saved>> {
         let mut sent = Vec::new();
         for path in self.pending()? {

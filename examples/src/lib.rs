@@ -1,6 +1,6 @@
 //! Code that the examples share: a server, a week of diaries, and text in columns.
 //!
-//! A program that uses Shiori needs none of it. It keeps the examples short.
+//! Programs that use Shiori do not need it. It keeps the examples short.
 
 mod service;
 pub mod terminal;

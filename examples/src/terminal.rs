@@ -65,7 +65,7 @@ pub fn bar(share: f64, columns: usize) -> String {
     format!("{}{}", "█".repeat(filled), "░".repeat(columns - filled))
 }
 
-/// What standard output can show.
+/// The capabilities of standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Terminal {
     interactive: bool,

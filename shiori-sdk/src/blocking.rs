@@ -225,7 +225,7 @@ blocking!(Auth => auth {
 });
 
 impl Auth {
-    /// Whether this client holds a session; see [`crate::Auth::is_signed_in`].
+    /// Whether this client has a session; see [`crate::Auth::is_signed_in`].
     pub fn is_signed_in(&self) -> bool {
         self.0.client.auth().is_signed_in()
     }

@@ -38,7 +38,7 @@ impl std::fmt::Display for EventError {
 impl std::error::Error for EventError {}
 
 impl EventReader {
-    /// A reader that refuses events of more than this many bytes.
+    /// A reader that rejects events of more than this many bytes.
     pub fn new(max_event_bytes: usize) -> Self {
         Self {
             max_event_bytes,

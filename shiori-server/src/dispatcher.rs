@@ -56,7 +56,7 @@ where
             sleep(pause).await;
         }
     };
-    // The rounds never end by themselves.
+    // Without a shutdown, the rounds never end.
     let _: Option<()> = shutdown.run_until_cancelled(rounds).await;
 }
 

@@ -98,8 +98,8 @@ impl ClientBuilder {
         Self { token_store: Some(Arc::new(store)), ..self }
     }
 
-    /// Uses this HTTP client, for example with a proxy or root certificates. It should not follow
-    /// redirects, because they would send the token to another server, and not retry by itself.
+    /// Uses this HTTP client, for example with a proxy or root certificates. It should neither
+    /// follow redirects, which would send the token to another server, nor retry requests.
     ///
     /// Not covered by semantic versioning: it changes with the major version of reqwest.
     #[cfg(feature = "unstable-reqwest")]

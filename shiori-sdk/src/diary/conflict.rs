@@ -20,7 +20,7 @@ pub enum Resolution {
 /// Decides what to save after a version conflict.
 ///
 /// The SDK may call it several times for one save, and twice for one conflict: before and after a
-/// pause. `ours` and `base` stay the same, `current` is the diary at the time of the call. It must
+/// pause. `ours` and `base` do not change; `current` is the diary at the time of the call. It must
 /// not block.
 pub trait ConflictResolver: Send + Sync {
     /// Decides on one conflict.
@@ -58,7 +58,7 @@ impl ConflictResolver for Overwrite {
     }
 }
 
-/// Merges the draft and the current diary block by block, see [`merge`].
+/// Merges the draft and the current diary block by block; see [`merge`].
 ///
 /// Without the common base, [`Save::with_base`](crate::Save::with_base), all blocks of both sides
 /// count as inserted.

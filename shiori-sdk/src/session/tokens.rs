@@ -21,7 +21,7 @@ const RENEWAL_MARGIN: Duration = Duration::from_secs(60);
 /// Upper bound of the lifetime that a response may state.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
-/// The name of the cookie that holds the refresh token.
+/// The name of the refresh token's cookie.
 pub(super) const REFRESH_COOKIE: &str = "refresh_token";
 
 #[derive(Clone)]

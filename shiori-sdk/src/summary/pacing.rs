@@ -14,8 +14,8 @@ pub(super) struct Pacing {
 }
 
 impl Pacing {
-    /// The pause after a poll: whether it returned a change, how long the server was asked to wait,
-    /// and how long the response took.
+    /// The pause after a poll, given whether it returned a change, how long the server was
+    /// requested to wait, and how long the response took.
     pub(super) fn pause(
         &mut self,
         policy: &PollingPolicy,

@@ -22,11 +22,11 @@ use crate::{
     types::{Revision, Summary},
 };
 
-/// A stream without bytes for this long is considered dead. The server sends a keep-alive at least
-/// every 15 s.
+/// A stream without bytes for this long is considered broken. The server sends a keep-alive at
+/// least every 15 s.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The largest event that is read. A summary has a few thousand bytes.
+/// Maximum size of an event. A summary has a few thousand bytes.
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// The stream ends with an error after more consecutive failures.

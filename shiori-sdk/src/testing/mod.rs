@@ -228,7 +228,7 @@ impl FakeShiori {
         }
     }
 
-    /// Steps the summaries. They do not change by themselves.
+    /// Steps the summaries. They do not change automatically.
     pub fn summaries(&self) -> SummaryClock {
         SummaryClock::new(self.shared.clone())
     }

@@ -56,7 +56,7 @@ pub(super) async fn serve(
             let shared = shared.clone();
             let service = service_fn(move |request| exchange(shared.clone(), request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            // The client sees connection errors.
+            // The client receives connection errors.
             tokio::spawn(async { drop(connection.await) });
         }
     };

@@ -57,7 +57,7 @@ impl RetryPolicy {
     }
 }
 
-/// How saves that met a version conflict are retried.
+/// How saves are retried after a version conflict.
 ///
 /// Each pause is random within a window that is measured in round trips of the rejected save, so
 /// that the pauses are longer if the server is slow or far away. The window grows with every

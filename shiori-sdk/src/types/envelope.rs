@@ -60,7 +60,7 @@ error_codes! {
     /// 415: the body is not JSON in UTF-8, or has a content coding such as gzip.
     UnsupportedMediaType = "unsupported_media_type",
     /// 422: a number in the body, such as `1e400`, is beyond the range of a 64-bit float; `data`
-    /// names the field that holds it.
+    /// names the field that contains it.
     NumberOutOfRange = "number_out_of_range",
     /// 413: the body is larger than the server accepts.
     BodyTooLarge = "body_too_large",

@@ -46,7 +46,7 @@ impl Fixture {
         save.with_base(draft("점심은 국수")).with_save_id(self.save_id)
     }
 
-    /// Saves the merge, and loses the response.
+    /// Saves the merge; its response is lost.
     async fn lose_response(&self) {
         let fake = self.fake.clone();
         let merge_and_drop = resolve_with(move |conflict: &Conflict| {

@@ -325,7 +325,7 @@ mod tests {
         for (key, at_most) in
             [(store.sessions_key(session.user), 86_400_000), (store.attempts_key(&key), 60_000)]
         {
-            let left: i64 = store.redis.query(cmd("PTTL").arg(key)).await.expect("answered");
+            let left: i64 = store.redis.query(cmd("PTTL").arg(key)).await.expect("a response");
             assert!((1..=at_most).contains(&left), "{left}");
         }
         let later = session.expires_at + Duration::from_secs(60);
@@ -333,7 +333,7 @@ mod tests {
         let rotation = store.rotate(session.user, session.id, 1, now, grace, later).await;
         assert!(matches!(rotation, Ok(RotateOutcome::Rotated(_))));
         let key = store.sessions_key(session.user);
-        let ends: i64 = store.redis.query(cmd("PEXPIRETIME").arg(key)).await.expect("answered");
+        let ends: i64 = store.redis.query(cmd("PEXPIRETIME").arg(key)).await.expect("a response");
         assert_eq!(ends, later.as_millis());
     }
 

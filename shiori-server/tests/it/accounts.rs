@@ -428,7 +428,7 @@ impl AccountServer {
 
 impl Response {
     async fn send(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("answered");
+        let response = request.send().await.expect("a response");
         let header = |name| {
             let value: Option<&HeaderValue> = response.headers().get(name);
             value.map(|value| value.to_str().expect("text").to_owned())

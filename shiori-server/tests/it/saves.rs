@@ -191,7 +191,7 @@ async fn lost_responses_neither_lose_nor_repeat_lines() {
     let server = TestServer::start().await;
     let (_, email) = server.sign_up().await;
     let proxy = Proxy::start(&server.url()).await;
-    // One save in a thousand loses three responses in a row.
+    // For one save in a thousand, three consecutive responses are lost.
     let patient = RetryPolicy::default().with_attempts(10);
     let client = Client::builder(proxy.url()).retry_policy(patient).build().unwrap();
     client.auth().login(&email, crate::fixtures::PASSWORD).await.unwrap();

@@ -39,7 +39,7 @@ pub async fn of_concurrent_creates_one_succeeds(store: Arc<dyn AccountStore>) {
         (0..32).map(|_| Account { email: email.clone(), ..new_account() }).collect();
     let tasks = rivals.iter().cloned().map(|account| {
         let store = Arc::clone(&store);
-        tokio::spawn(async move { store.create(&account).await.expect("answered") })
+        tokio::spawn(async move { store.create(&account).await.expect("a response") })
     });
     let outcomes: Vec<_> =
         join_all(tasks).await.into_iter().map(|outcome| outcome.expect("ran")).collect();
@@ -79,7 +79,7 @@ pub async fn a_password_hash_is_replaced_by_compare_and_swap(store: Arc<dyn Acco
 }
 
 pub async fn the_store_answers(store: Arc<dyn AccountStore>) {
-    store.ping().await.expect("answered");
+    store.ping().await.expect("a response");
 }
 
 fn new_account() -> Account {

@@ -264,7 +264,7 @@ pub async fn purging_deletes_only_expired_rows(store: Arc<dyn SessionStore>) {
 }
 
 pub async fn the_store_answers(store: Arc<dyn SessionStore>) {
-    store.ping().await.expect("answered");
+    store.ping().await.expect("a response");
 }
 
 /// A session that begins at this moment and expires after a day.
@@ -306,11 +306,11 @@ async fn rotate(
     store
         .rotate(session.user, session.id, presented, now, GRACE, now + LIFE)
         .await
-        .expect("answered")
+        .expect("a response")
 }
 
 async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginAttempt {
-    store.record_login_attempt(key, now, POLICY).await.expect("answered")
+    store.record_login_attempt(key, now, POLICY).await.expect("a response")
 }
 
 /// Runs the step `times` times concurrently, each in its own task.

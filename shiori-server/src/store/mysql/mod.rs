@@ -26,7 +26,7 @@ use tokio::{
 
 use super::StoreError;
 
-/// The name of the lock that migrations hold.
+/// The name of the lock of migrations.
 const MIGRATION_LOCK: &str = "shiori migrations";
 
 /// How long to wait for the migrations of another server.
@@ -279,7 +279,7 @@ mod tests {
     async fn servers_that_migrate_concurrently_wait_for_each_other() {
         let stores: Vec<_> = (0..4).map(|_| tokio::spawn(open_for_tests())).collect();
         for store in stores {
-            store.await.expect("migrated").ping().await.expect("answered");
+            store.await.expect("migrated").ping().await.expect("a response");
         }
     }
 
@@ -287,7 +287,7 @@ mod tests {
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
     async fn the_clock_of_the_database_is_read() {
         let store = open_for_tests().await;
-        let reading = store.read().await.expect("answered");
+        let reading = store.read().await.expect("a response");
         // The test database runs on this machine.
         let now = Timestamp::now().as_millis();
         assert!((reading.unix_micros / 1000).abs_diff(now) < 5_000, "{reading:?} {now}");
@@ -309,7 +309,7 @@ mod tests {
                     let moment = || Duration::from_micros(rand::random_range(0..8000));
                     let _ = timeout(moment(), store.insert(&row, 3)).await;
                     let _ = timeout(moment(), store.compare_and_swap(&row, &row, None)).await;
-                    let found = store.get(row.id).await.expect("answered");
+                    let found = store.get(row.id).await.expect("a response");
                     assert!(found.is_none_or(|found| found.id == row.id));
                 }
             })

@@ -12,7 +12,7 @@ use rusqlite::{
 
 use crate::store::StoreError;
 
-/// How long a statement waits for another process that holds the file's lock.
+/// How long a statement waits for a lock of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause before retrying a lock that SQLite does not wait for.

@@ -190,10 +190,10 @@ mod tests {
             save_id: Some(SAVE_ID.parse::<SaveId>().expect("an id")),
             now: Timestamp::from_millis(1_771_300_000_000),
         };
-        let repeated = store.save(&save).await.expect("answered");
+        let repeated = store.save(&save).await.expect("a response");
         assert!(matches!(repeated, SaveOutcome::Replayed(stored) if stored.version.get() == 3));
         (save.date, save.expected) = (day(19), None);
-        let stored = store.save(&save).await.expect("answered");
+        let stored = store.save(&save).await.expect("a response");
         assert!(matches!(stored, SaveOutcome::Saved(stored) if stored.version.get() == 4));
         store.close().await;
 

@@ -93,7 +93,7 @@ impl From<EventError> for Failure {
 }
 
 impl Answer {
-    /// An empty answer for a response with this content type.
+    /// A reader of a response with this content type.
     pub(super) fn new(content_type: &str) -> Self {
         let is_streamed = content_type.to_ascii_lowercase().contains("text/event-stream");
         let body = if is_streamed {

@@ -196,7 +196,7 @@ impl Summarizer for OpenAiSummarizer {
             return Err(Failure::circuit_open(open_for));
         }
         let internal = |message| fault(FailureKind::Internal, message);
-        // Every request in flight ends within its timeout, so this wait is bounded.
+        // Every running request ends within its timeout, so this wait is bounded.
         let slot = self.in_flight.acquire().await;
         let _slot = slot.map_err(|_| internal("the summariser was closed"))?;
 
