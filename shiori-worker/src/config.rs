@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The settings of one source. A setting that is not set has its default.
-#[allow(rustdoc::bare_urls)] // `--help` shows these texts
+#[allow(rustdoc::bare_urls, clippy::doc_markdown)] // `--help` shows these texts
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
