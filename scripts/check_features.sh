@@ -22,7 +22,7 @@ main() {
         -p shiori-worker --no-default-features
 
     # Each feature alone, none and all of them.
-    cargo hack check --locked --each-feature --no-dev-deps -p shiori-sdk -p shiori-worker -p shiori-server
+    cargo hack check --locked --each-feature -p shiori-sdk -p shiori-worker -p shiori-server
     # Without a crate at its side that enables more, exactly as the README builds it.
     cargo demo
 }
