@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{PasswordHasher, TokenKeys},
-    config::{Limits, SessionPolicy},
+    config::{Limits, Origin, SessionPolicy},
     metrics::Metrics,
     store::{AccountStore, DayStore, DiaryStore, SessionStore},
     summary::Summaries,
@@ -27,6 +27,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: TokenKeys,
     pub(crate) limits: Limits,
     pub(crate) session_policy: SessionPolicy,
+    pub(crate) cors_origins: Vec<Origin>,
     pub(crate) internal_token: shiori_worker::Secret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,

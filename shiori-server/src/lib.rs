@@ -40,7 +40,9 @@ pub mod store;
 pub mod summary;
 
 pub use auth::HashCost;
-pub use config::{Config, ConfigError, Limits, SessionPolicy, Settings, WorkerMode};
+pub use config::{
+    Config, ConfigError, InvalidOrigin, Limits, Origin, SessionPolicy, Settings, WorkerMode,
+};
 pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
 pub use shiori_worker::Secret;

@@ -189,6 +189,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         tokens: TokenKeys::new(&config.jwt_secret),
         limits: config.limits,
         session_policy: config.sessions,
+        cors_origins: config.cors_origins.clone(),
         internal_token: config.internal_token.clone(),
         clock: profile.clock.clone(),
         metrics,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hyper::{
     HeaderMap, StatusCode,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
@@ -75,11 +75,18 @@ pub(super) struct ApiError {
     code: ErrorCode,
     data: Option<Box<RawValue>>,
     retry_after: Option<Duration>,
+    /// Whether the request had an access token, which is not valid.
+    had_token: bool,
 }
 
 impl ApiError {
     pub(super) fn new(status: u16, code: ErrorCode) -> Self {
-        Self { status, code, data: None, retry_after: None }
+        Self { status, code, data: None, retry_after: None, had_token: false }
+    }
+
+    /// The access token of the request is not valid, or its session has ended.
+    pub(super) fn invalid_token(code: ErrorCode) -> Self {
+        Self { had_token: true, ..Self::new(401, code) }
     }
 
     pub(super) fn not_found() -> Self {
@@ -107,7 +114,12 @@ impl From<ApiError> for ApiResponse {
     fn from(error: ApiError) -> Self {
         let status = StatusCode::from_u16(error.status);
         let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let response = Self::envelope(status, error.data, Some(error.code));
+        let mut response = Self::envelope(status, error.data, Some(error.code));
+        if status == StatusCode::UNAUTHORIZED {
+            let error = if error.had_token { ", error=\"invalid_token\"" } else { "" };
+            let challenge = format!("Bearer realm=\"shiori\"{error}");
+            response = response.with_header(WWW_AUTHENTICATE, &challenge);
+        }
         match error.retry_after {
             Some(wait) => response.with_retry_after(wait),
             None => response,

@@ -52,19 +52,6 @@ impl Route {
         )
     }
 
-    /// Whether its responses are a user's data, which a client may cache and revalidate.
-    pub(super) fn is_personal(self) -> bool {
-        matches!(
-            self,
-            Self::Get
-                | Self::List
-                | Self::Sessions
-                | Self::Summary
-                | Self::Events
-                | Self::Reflection
-        )
-    }
-
     /// The route of a request, and the date or id in its path.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{

@@ -9,7 +9,7 @@ use http_body_util::{
 use hyper::{
     Request, Response, StatusCode,
     body::{Bytes, Frame, Incoming},
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY},
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS},
     server::conn::http1,
     service::service_fn,
 };
@@ -119,8 +119,9 @@ async fn exchange(
         Ok(Reply::Events(events)) => streamed(events, id),
         Err(error) => complete(error.into(), id),
     };
-    if route.is_some_and(Route::is_personal) {
-        let headers = response.headers_mut();
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if route.is_some() {
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
         headers.insert(VARY, HeaderValue::from_static("authorization, accept-language"));
     }

@@ -96,7 +96,7 @@ impl Sessions {
             || now.duration_since(session.rotated_at) > REFRESH_GRACE
         {
             self.sessions.remove(&id);
-            return Err(ApiError::new(401, ErrorCode::RefreshReused));
+            return Err(ApiError::invalid_token(ErrorCode::RefreshReused));
         }
         Ok(issue_tokens(&mut self.access_tokens, id, session, now))
     }
@@ -108,7 +108,8 @@ impl Sessions {
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
         let token = request.header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let caller = self.authenticate(token.unwrap_or_default(), now)?;
+        let token = token.ok_or_else(|| ApiError::new(401, ErrorCode::Unauthorized))?;
+        let caller = self.authenticate(token, now)?;
         if let Some(session) = self.sessions.get_mut(&caller.session)
             && now.duration_since(session.last_seen_at) >= LAST_SEEN_PRECISION
         {
@@ -119,7 +120,7 @@ impl Sessions {
 
     fn authenticate(&self, token: &str, now: Timestamp) -> Result<Caller, ApiError> {
         let token = self.access_tokens.get(token).filter(|token| now < token.expires_at);
-        let token = token.ok_or_else(|| ApiError::new(401, ErrorCode::Unauthorized))?;
+        let token = token.ok_or_else(|| ApiError::invalid_token(ErrorCode::Unauthorized))?;
         let session = self.sessions.get(&token.session);
         let session = session.filter(|session| now < session.expires_at);
         let session = session.ok_or_else(session_expired)?;
@@ -193,7 +194,7 @@ fn cookie(token: &str, max_age: u64) -> String {
 }
 
 fn session_expired() -> ApiError {
-    ApiError::new(401, ErrorCode::SessionExpired)
+    ApiError::invalid_token(ErrorCode::SessionExpired)
 }
 
 fn token_decode_error() -> ApiError {

@@ -1,6 +1,5 @@
 //! How clients may keep responses: entity tags and cache headers.
 
-use axum::response::Response;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{
     HeaderMap, HeaderValue,
@@ -12,12 +11,16 @@ use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
 /// Bytes of a tag's hash: two of the diaries of one client never share one.
 const TAG_BYTES: usize = 16;
 
-/// Marks the response to a read of a user's data: only the user's own client keeps it, and asks again
-/// before each use. The response depends on who asks, and in which language.
-pub(super) fn mark_personal(response: &mut Response) {
-    let headers = response.headers_mut();
+/// Marks a response with a user's data, which also an error may have: only the user's own client keeps
+/// it, and asks again before each use. It depends on who asks, and in which language.
+pub(super) fn mark_personal(headers: &mut HeaderMap) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.append(VARY, HeaderValue::from_static("authorization, accept-language"));
+}
+
+/// Marks a response that no client keeps.
+pub(super) fn mark_not_stored(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// The strong validator (RFC 9110, section 8.8) of a diary with its annotations. It is a hash, so that

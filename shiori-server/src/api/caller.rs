@@ -28,7 +28,7 @@ impl FromRequestParts<App> for Caller {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let Bearer(key) = Bearer::from_request_parts(parts, app).await?;
         let session = app.sessions.get(key.user, key.id, key.now).await?;
-        let session = session.ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+        let session = session.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
         touch(app, &session, &key).await;
         Ok(Self { user: session.user, session: session.id })
     }
@@ -44,9 +44,10 @@ impl FromRequestParts<App> for Bearer {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let now = app.clock.now();
-        let claims = bearer(&parts.headers)
-            .and_then(|token| app.tokens.verify(token, now).ok())
-            .ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
+        let token = bearer(&parts.headers);
+        let token = token.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
+        let claims = app.tokens.verify(token, now);
+        let claims = claims.map_err(|_| ApiError::invalid_token(ErrorCode::Unauthorized))?;
         Ok(Self(SessionKey { user: claims.user, id: claims.session, now }))
     }
 }
@@ -59,7 +60,7 @@ impl Bearer {
         step: impl AsyncFnOnce(SessionKey) -> Result<Option<(Session, T)>, StoreError>,
     ) -> Result<T, ApiError> {
         let read = step(self.0).await?;
-        let (session, data) = read.ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+        let (session, data) = read.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
         touch(app, &session, &self.0).await;
         Ok(data)
     }
@@ -76,7 +77,7 @@ async fn touch(app: &App, session: &Session, key: &SessionKey) {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, InvalidHeaderValue, RETRY_AFTER},
+    header::{ACCEPT, ACCEPT_ENCODING, InvalidHeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ pub(crate) struct ApiError {
     code: ErrorCode,
     data: Option<Data>,
     retry_after: Option<Duration>,
+    /// Whether the request had an access token, which is not valid.
+    had_token: bool,
 }
 
 /// Data that helps to recover. A conflict keeps its type, because a [`Value`] would not preserve
@@ -44,10 +46,19 @@ const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The Retry-After when a user has too many unfinished summaries.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
 
+/// The challenges of a 401 (RFC 6750, section 3).
+const NO_TOKEN: &str = "Bearer realm=\"shiori\"";
+const INVALID_TOKEN: &str = "Bearer realm=\"shiori\", error=\"invalid_token\"";
+
 impl ApiError {
     /// The error of this name.
     pub(crate) fn new(code: ErrorCode) -> Self {
-        Self { code, data: None, retry_after: None }
+        Self { code, data: None, retry_after: None, had_token: false }
+    }
+
+    /// The access token of the request is not valid, or its session has ended.
+    pub(crate) fn invalid_token(code: ErrorCode) -> Self {
+        Self { had_token: true, ..Self::new(code) }
     }
 
     /// A field of the request breaks its rule.
@@ -202,6 +213,12 @@ impl IntoResponse for ApiError {
             let headers = response.headers_mut();
             headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110, section 15.5.2. Requests without a token get no error code (RFC 6750,
+            // section 3.1).
+            let challenge = if self.had_token { INVALID_TOKEN } else { NO_TOKEN };
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110, section 10.2.3), rounded up, so that no retry is too early.

@@ -18,11 +18,14 @@ use crate::{app::App, store::StoreError};
 /// The time-out of each check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
+/// Whether the process runs.
+pub(super) fn liveness() -> Router<App> {
+    Router::new().route("/healthz", get(healthz))
+}
+
+/// What only operators need to see.
+pub(super) fn inspection() -> Router<App> {
+    Router::new().route("/readyz", get(readyz)).route("/metrics", get(metrics))
 }
 
 async fn healthz() -> Json<Envelope<()>> {

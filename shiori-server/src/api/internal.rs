@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use http::header::AUTHORIZATION;
 use shiori_sdk::{Date, ErrorCode, SummaryFailure, SummaryId, Week, backoff::MAX_RETRY_AFTER};
 use shiori_worker::protocol::{
     Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_ENGINE_CHARS, MAX_MESSAGE_CHARS,
@@ -17,6 +16,7 @@ use shiori_worker::protocol::{
 };
 
 use super::{
+    caller::bearer,
     error::ApiError,
     extract::{Body, IdInPath},
     reply::{Message, Reply},
@@ -48,12 +48,10 @@ pub(super) fn routes(app: &App) -> Router<App> {
 
 /// Rejects requests without the service token.
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|value| value.strip_prefix("Bearer "));
-    if token.is_some_and(|token| matches(&app.internal_token, token)) {
-        next.run(request).await
-    } else {
-        ApiError::new(ErrorCode::Unauthorized).into_response()
+    match bearer(request.headers()) {
+        Some(token) if matches(&app.internal_token, token) => next.run(request).await,
+        Some(_) => ApiError::invalid_token(ErrorCode::Unauthorized).into_response(),
+        None => ApiError::new(ErrorCode::Unauthorized).into_response(),
     }
 }
 

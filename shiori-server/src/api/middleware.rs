@@ -1,5 +1,5 @@
-//! What happens around every handler: request id, language, time limit, panics, cache headers, metrics,
-//! log line.
+//! What happens around every handler: request id, language, time limit, panics, headers of the
+//! response, metrics, log line.
 //!
 //! This is one layer with a future of its own, because axum allocates for each layer, and for each
 //! `middleware::from_fn` twice.
@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::CatchUnwind};
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, header::X_CONTENT_TYPE_OPTIONS};
 use pin_project_lite::pin_project;
 use shiori_sdk::ErrorCode;
 use tokio::{task::futures::TaskLocalFuture, time::Timeout};
@@ -26,10 +26,15 @@ use tower::{Layer, Service};
 use tracing::{Instrument, Span, instrument::Instrumented};
 use uuid::Uuid;
 
-use super::{caching::mark_personal, error::ApiError, language::Language};
+use super::{
+    caching::{mark_not_stored, mark_personal},
+    cors::Cors,
+    error::ApiError,
+    language::Language,
+};
 use crate::app::App;
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The Retry-After when a request exceeded its time limit.
 const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -39,19 +44,41 @@ const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) struct RequestLayer {
     app: App,
     time_limit: Duration,
-    is_personal: bool,
+    caching: Caching,
+    cors: Option<Cors>,
+}
+
+/// How clients may keep the responses of a route.
+#[derive(Debug, Clone, Copy)]
+enum Caching {
+    /// As their own headers say.
+    Unspecified,
+    /// They are a user's data.
+    Personal,
+    /// Not at all.
+    Never,
 }
 
 impl RequestLayer {
     /// `time_limit` is until the head of the response; a streamed body, such as that of the event
     /// stream, is not limited.
     pub(super) fn new(app: &App, time_limit: Duration) -> Self {
-        Self { app: app.clone(), time_limit, is_personal: false }
+        Self { app: app.clone(), time_limit, caching: Caching::Unspecified, cors: None }
+    }
+
+    /// The same for routes that browsers call from other origins.
+    pub(super) fn cross_origin(self, cors: Option<Cors>) -> Self {
+        Self { cors, ..self }
     }
 
     /// The same for routes that respond with a user's data.
     pub(super) fn personal(&self) -> Self {
-        Self { is_personal: true, ..self.clone() }
+        Self { caching: Caching::Personal, ..self.clone() }
+    }
+
+    /// The same for routes whose responses are not kept.
+    pub(super) fn not_stored(&self) -> Self {
+        Self { caching: Caching::Never, ..self.clone() }
     }
 }
 
@@ -63,8 +90,8 @@ impl<S> Layer<S> for RequestLayer {
     }
 }
 
-/// Sets the request id, selects the language, limits the time, responds to a panic with 500, and
-/// logs and counts the request. The log holds only method, route and id: no query, no header, no
+/// Sets the request id and the headers that all responses have, selects the language, limits the time,
+/// responds to a panic with 500, and logs and counts the request. The log holds only method, route and id: no query, no header, no
 /// body.
 #[derive(Debug, Clone)]
 pub(super) struct RequestService<S> {
@@ -99,13 +126,16 @@ where
             route = %route
         );
         let language = Language::preferred(request.headers());
+        let cors = self.layer.cors.clone();
+        let origin = cors.as_ref().and_then(|cors| cors.allowed(request.headers()));
 
         let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let handled = language.scope(handled);
         let handled = tokio::time::timeout(self.layer.time_limit, handled.instrument(span.clone()));
         let app = self.layer.app.clone();
-        let is_personal = self.layer.is_personal && matches!(method, "GET" | "HEAD");
-        let exchange = Exchange { app, is_personal, id, method, matched, language, span, started };
+        let caching = self.layer.caching;
+        let exchange =
+            Exchange { app, caching, cors, origin, id, method, matched, language, span, started };
         ResponseFuture { handled, exchange: Some(exchange) }
     }
 }
@@ -149,7 +179,10 @@ where
 /// What is known of a request before it is handled.
 struct Exchange {
     app: App,
-    is_personal: bool,
+    caching: Caching,
+    cors: Option<Cors>,
+    /// The origin of the request, if it may read the response.
+    origin: Option<HeaderValue>,
     id: HeaderValue,
     method: &'static str,
     matched: Option<MatchedPath>,
@@ -165,10 +198,17 @@ impl Exchange {
         self.app.metrics.request(self.method, route, status, took);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.span.in_scope(|| tracing::info!(status, took_us, "answered"));
-        if self.is_personal {
-            mark_personal(&mut response);
+        let headers = response.headers_mut();
+        match self.caching {
+            Caching::Unspecified => {}
+            Caching::Personal => mark_personal(headers),
+            Caching::Never => mark_not_stored(headers),
         }
-        response.headers_mut().insert(X_REQUEST_ID.clone(), self.id);
+        if let Some(cors) = self.cors {
+            cors.mark(headers, self.origin);
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(X_REQUEST_ID.clone(), self.id);
         response
     }
 }

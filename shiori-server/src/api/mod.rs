@@ -3,7 +3,9 @@
 mod account;
 mod caching;
 mod caller;
+mod cors;
 mod diary;
+mod docs;
 mod error;
 mod extract;
 mod health;
@@ -14,12 +16,13 @@ mod reply;
 mod session;
 mod summary;
 
-use axum::{Router, extract::DefaultBodyLimit, handler::Handler, routing::get};
+use axum::{Router, extract::DefaultBodyLimit, handler::Handler};
+use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use self::{error::ApiError, middleware::RequestLayer};
+use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
 use crate::app::App;
 
 #[derive(OpenApi)]
@@ -43,50 +46,55 @@ impl utoipa::Modify for BearerToken {
 /// All public routes, and the internal ones unless they have their own listener.
 pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     let request_timeout = app.limits.request_timeout;
-    let requests = RequestLayer::new(app, request_timeout);
-    let long_polls = RequestLayer::new(app, request_timeout.saturating_add(app.limits.max_wait));
+    let cors = Cors::new(&app.cors_origins);
+    let layer = |time_limit| RequestLayer::new(app, time_limit).cross_origin(cors.clone());
+    let requests = layer(request_timeout);
+    let long_polls = layer(request_timeout.saturating_add(app.limits.max_wait));
     let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
     let (routes, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+        .merge(account::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
         .route_layer((requests.personal(), body_limit))
-        .merge(account::routes().route_layer((requests.clone(), body_limit)))
         .merge(summary::long_poll_routes().route_layer((long_polls.personal(), body_limit)))
         .split_for_parts();
-    let document = openapi.to_json().unwrap_or_default();
-    let json = [(http::header::CONTENT_TYPE, "application/json")];
-    let operations =
-        health::routes().route("/api/openapi.json", get(move || async move { (json, document) }));
-    #[cfg(feature = "docs-ui")]
-    let operations = operations.merge(
-        utoipa_swagger_ui::SwaggerUi::new("/docs")
-            .config(utoipa_swagger_ui::Config::from("/api/openapi.json")),
-    );
-    let mut router = routes.merge(operations.route_layer(requests));
+    let mut operations = health::liveness();
+    if with_internal {
+        operations = operations.merge(health::inspection());
+    }
+    let mut router = routes
+        .merge(operations.route_layer(requests.not_stored()))
+        .merge(docs::routes(&openapi).route_layer(requests));
     if with_internal {
         router = router.merge(internal(app));
     }
-    with_fallbacks(router, app)
+    with_fallbacks(router, app, cors)
 }
 
-/// Only the internal routes.
+/// The routes of the internal listener.
 pub(crate) fn internal_only(app: &App) -> Router {
-    with_fallbacks(internal(app), app)
+    let requests = RequestLayer::new(app, app.limits.request_timeout);
+    let operations = health::liveness().merge(health::inspection());
+    let router = internal(app).merge(operations.route_layer(requests.not_stored()));
+    with_fallbacks(router, app, None)
 }
 
 fn internal(app: &App) -> Router<App> {
     let requests = RequestLayer::new(app, app.limits.request_timeout);
-    internal::routes(app).layer(requests)
+    internal::routes(app).layer(requests.not_stored())
 }
 
 /// Adds the responses to unknown routes and methods.
-fn with_fallbacks(router: Router<App>, app: &App) -> Router {
-    let requests = RequestLayer::new(app, app.limits.request_timeout);
+fn with_fallbacks(router: Router<App>, app: &App, cors: Option<Cors>) -> Router {
+    let requests = RequestLayer::new(app, app.limits.request_timeout).cross_origin(cors.clone());
     let not_found = || async { ApiError::new(ErrorCode::NotFound) };
-    let method_not_allowed = || async { ApiError::new(ErrorCode::MethodNotAllowed) };
+    let other_method = |method: Method, headers: HeaderMap| async move {
+        let preflight = cors.and_then(|cors| cors.preflight(&method, &headers));
+        preflight.ok_or_else(|| ApiError::new(ErrorCode::MethodNotAllowed))
+    };
     router
         .fallback(not_found.layer(requests.clone()))
-        .method_not_allowed_fallback(method_not_allowed.layer(requests))
+        .method_not_allowed_fallback(other_method.layer(requests))
         .with_state(app.clone())
 }

@@ -56,7 +56,7 @@ async fn refresh(
     let presented = refresh_cookie(&headers)
         .and_then(|token| app.tokens.verify_refresh(token).ok())
         .filter(|presented| presented.session == claims.session)
-        .ok_or_else(|| ApiError::new(ErrorCode::SessionExpired))?;
+        .ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
     let (policy, now) = (&app.session_policy, app.clock.now());
     let rotation = app
         .sessions
@@ -75,9 +75,9 @@ async fn refresh(
         }
         RotateOutcome::Reused => {
             tracing::warn!(session = %presented.session, "refresh token reused; session revoked");
-            Err(ApiError::new(ErrorCode::RefreshReused))
+            Err(ApiError::invalid_token(ErrorCode::RefreshReused))
         }
-        RotateOutcome::NotFound => Err(ApiError::new(ErrorCode::SessionExpired)),
+        RotateOutcome::NotFound => Err(ApiError::invalid_token(ErrorCode::SessionExpired)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration of a server.
 
+mod origin;
 mod settings;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -9,7 +10,10 @@ use serde::Deserialize;
 use shiori_sdk::{DocumentLimits, limits};
 use shiori_worker::{Clock, Secret, SystemClock};
 
-pub use self::settings::{ConfigError, Settings};
+pub use self::{
+    origin::{InvalidOrigin, Origin},
+    settings::{ConfigError, Settings},
+};
 use crate::{
     auth::HashCost,
     secrets::{create_private_dir, load_or_create},
@@ -37,8 +41,12 @@ pub struct Config {
     pub jwt_secret: Secret,
     /// The token of workers for the internal API.
     pub internal_token: Secret,
-    /// A separate listener for the internal API. Default: none; the public one serves it.
+    /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the public one
+    /// serves them.
     pub internal_listen: Option<SocketAddr>,
+    /// The origins whose pages may call the API from a browser. Default: none; browsers permit only
+    /// pages of the server's own origin.
+    pub cors_origins: Vec<Origin>,
     /// Where summaries are processed. Default [`WorkerMode::DEFAULT`].
     pub worker: WorkerMode,
     /// Concurrent summaries of the in-process worker. Default 16.
@@ -89,6 +97,7 @@ impl Config {
             internal_token,
             data_dir,
             internal_listen: None,
+            cors_origins: Vec::new(),
             worker: WorkerMode::DEFAULT,
             worker_concurrency: 16,
             #[cfg(feature = "embedded")]

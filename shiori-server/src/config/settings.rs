@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Deserialize;
 use shiori_worker::{Patience, Secret};
 
-use super::{Config, WorkerMode};
+use super::{Config, Origin, WorkerMode};
 
 /// The settings of flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -46,9 +46,14 @@ pub struct Settings {
     /// Token of workers for the internal API [default: generated in the data directory]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
-    /// Address of a separate listener for the internal API [default: the public listener]
+    /// Address of a separate listener for the internal API, /readyz and /metrics [default: the public
+    /// listener]
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
+    /// Origins whose pages may call the API from a browser, separated by commas, e.g.
+    /// `https://app.example.com` [default: none]
+    #[arg(long, env = "SHIORI_CORS_ORIGINS", value_delimiter = ',')]
+    pub cors_origins: Option<Vec<Origin>>,
     /// Where summaries are processed [default: in-process; with Redis, none]
     #[arg(long, env = "SHIORI_WORKER")]
     pub worker: Option<WorkerMode>,
@@ -151,6 +156,7 @@ impl Settings {
             jwt_secret: self.jwt_secret.or(others.jwt_secret),
             internal_token: self.internal_token.or(others.internal_token),
             internal_listen: self.internal_listen.or(others.internal_listen),
+            cors_origins: self.cors_origins.or(others.cors_origins),
             worker: self.worker.or(others.worker),
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             lease_seconds: self.lease_seconds.or(others.lease_seconds),
@@ -213,6 +219,7 @@ impl Settings {
         config.redis_url = self.redis_url;
         config.redis_prefix = self.redis_prefix.unwrap_or(config.redis_prefix);
         config.internal_listen = self.internal_listen;
+        config.cors_origins = self.cors_origins.unwrap_or_default();
         let elsewhere = config.redis_url.is_some();
         let usual = if elsewhere { WorkerMode::None } else { WorkerMode::DEFAULT };
         config.worker = self.worker.unwrap_or(usual);
@@ -256,7 +263,8 @@ mod tests {
         let path = dir.path().join("shiori.toml");
         fs::write(
             &path,
-            "lease_seconds = 7\nmax_attempts = 2\nllm_patience = \"20m\"\nworker = \"none\"\n",
+            "lease_seconds = 7\nmax_attempts = 2\nllm_patience = \"20m\"\nworker = \"none\"\n\
+             cors_origins = [\"https://app.example.com\", \"http://localhost:5173\"]\n",
         )
         .expect("written");
         let flags = Settings {
@@ -271,6 +279,27 @@ mod tests {
         assert_eq!(config.summaries.required_days, 7);
         assert_eq!(config.summaries.llm_patience.get(), Duration::from_secs(20 * 60));
         assert_eq!(config.worker, WorkerMode::None);
+        let origins: Vec<_> = config.cors_origins.iter().map(Origin::as_str).collect();
+        assert_eq!(origins, ["https://app.example.com", "http://localhost:5173"]);
+    }
+
+    #[test]
+    fn origins_are_separated_by_commas() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            settings: Settings,
+        }
+        let origins = |value| {
+            let parsed = <Cli as clap::Parser>::try_parse_from(["x", "--cors-origins", value]);
+            parsed.map(|cli| cli.settings.cors_origins.unwrap_or_default())
+        };
+        let found = origins("https://a.example,http://b.example:81").expect("valid");
+        let found: Vec<_> = found.iter().map(Origin::as_str).collect();
+        assert_eq!(found, ["https://a.example", "http://b.example:81"]);
+        for invalid in ["*", "null", "a.example", "https://a.example/", "https://a.example,,"] {
+            assert!(origins(invalid).is_err(), "{invalid}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Behaviour of all routes: envelopes, languages, request ids, ranges, entity tags, access.
 
+use reqwest::Method;
 use serde_json::json;
 use shiori_sdk::{Date, DateRange, Precondition};
 
 use crate::fixtures::{day, draft, write_week};
-use crate::raw_client::RawClient;
+use crate::raw_client::{RawClient, RawResponse};
 use crate::test_server::TestServer;
 
 #[tokio::test]
@@ -47,6 +48,7 @@ async fn messages_are_korean_or_english() {
         }
     };
     assert_eq!(message("en-US,en;q=0.9").await, "Sign in first.");
+    assert_eq!(message("*;q=0.5, ko;q=0").await, "Sign in first.");
     assert_eq!(message("ko").await, "로그인이 필요합니다.");
     assert_eq!(message("fr").await, "로그인이 필요합니다.");
     server.stop().await;
@@ -134,7 +136,7 @@ async fn bodies_of_workers_are_parsed_strictly() {
         assert_eq!(data["rule"], "type", "{data} {body}");
     }
     let twice = r#"{"worker_id":"a","worker_id":"b"}"#.to_owned();
-    let response = raw.send(reqwest::Method::POST, &path("claim"), Some(twice)).await;
+    let response = raw.send(Method::POST, &path("claim"), Some(twice)).await;
     assert_eq!(response.json()["data"], json!({"field": "worker_id", "rule": "unique_keys"}));
     // The same bodies as objects are valid; the summary does not exist.
     let accepted = result(json!([day]), usage);
@@ -246,9 +248,139 @@ async fn health_metrics_and_the_api_document_are_available() {
     let metrics = raw.get("/metrics").await.text;
     assert!(metrics.contains("shiori_diary_saves_total{outcome=\"saved\"} 1"), "{metrics}");
     assert!(metrics.contains("shiori_diary_saves_total{outcome=\"conflict\"} 1"), "{metrics}");
-    let openapi = raw.get("/api/openapi.json").await.json();
-    for path in ["/api/user/login", "/api/diary/{date}", "/api/diary/summary/{id}/events"] {
-        assert!(openapi["paths"][path].is_object(), "{path}");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(raw.get(path).await.headers["cache-control"], "no-store", "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn with_an_internal_listener_operators_use_that_one() {
+    let server = TestServer::with_config(|config| {
+        config.internal_listen = Some("127.0.0.1:0".parse().unwrap());
+    })
+    .await;
+    let public = RawClient::anonymous(&server.url());
+    let internal = RawClient::with_token(&server.internal_url(), &server.internal_token());
+    for (path, status) in [("/healthz", 200), ("/readyz", 404), ("/metrics", 404)] {
+        assert_eq!(public.get(path).await.status, status, "{path}");
+        assert_eq!(internal.get(path).await.status, 200, "{path}");
+    }
+    assert_eq!(internal.post("/api/internal/check", &json!({})).await.status, 200);
+    assert_eq!(public.post("/api/internal/check", &json!({})).await.status, 404);
+    assert_eq!(internal.get("/api/diary/20260216").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn no_response_is_sniffed_and_the_page_loads_nothing_foreign() {
+    let server = TestServer::start().await;
+    let raw = RawClient::anonymous(&server.url());
+    for (path, status) in [
+        ("/api/diary/20260216", 401),
+        ("/api/nowhere", 404),
+        ("/api/user/signup", 405),
+        ("/api/internal/check", 401),
+        ("/healthz", 200),
+        ("/readyz", 200),
+        ("/metrics", 200),
+        ("/api/openapi.json", 200),
+        ("/docs/", 200),
+        ("/docs/swagger-ui-bundle.js", 200),
+        ("/docs/nowhere", 404),
+    ] {
+        let response = raw.get(path).await;
+        assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.headers["x-content-type-options"], "nosniff", "{path}");
+        let policy = response.headers.get("content-security-policy");
+        assert_eq!(policy.is_some(), path.starts_with("/docs"), "{path}");
+        if let Some(policy) = policy {
+            let policy = policy.to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+        }
+    }
+    assert_eq!(raw.get("/api/user/signup").await.headers["allow"], "POST");
+    server.stop().await;
+}
+
+const ORIGIN: &str = "https://app.example.com";
+
+#[tokio::test]
+async fn pages_of_named_origins_may_call_the_api() {
+    let server = TestServer::with_config(|config| {
+        config.cors_origins =
+            vec!["http://localhost:5173".parse().unwrap(), ORIGIN.parse().unwrap()];
+    })
+    .await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let from = async |method: Method, path: &str, origin: Option<&str>| {
+        let request = raw.request(method, path).header("access-control-request-method", "POST");
+        RawResponse::send(match origin {
+            Some(origin) => request.header("origin", origin),
+            None => request,
+        })
+        .await
+    };
+
+    let preflight = from(Method::OPTIONS, "/api/diary/20260216", Some(ORIGIN)).await;
+    assert_eq!((preflight.status, preflight.text.as_str()), (204, ""));
+    assert_eq!(preflight.headers["access-control-allow-methods"], "GET, HEAD, POST, DELETE");
+    let allowed = preflight.headers["access-control-allow-headers"].to_str().unwrap();
+    for header in ["authorization", "content-type", "if-none-match", "x-request-id"] {
+        assert!(allowed.split(", ").any(|allowed| allowed == header), "{allowed}");
+    }
+
+    // Errors and responses without a session can be read, too.
+    for (path, status) in [
+        ("/api/diary/20260216", 200),
+        ("/api/diary/yesterday", 422),
+        ("/api/diary/summary/0190a7c4-0000-7000-8000-000000000000", 404),
+        ("/api/nowhere", 404),
+    ] {
+        let response = from(Method::GET, path, Some(ORIGIN)).await;
+        assert_eq!(response.status, status, "{path}");
+        for headers in [&response.headers, &preflight.headers] {
+            assert_eq!(headers["access-control-allow-origin"], ORIGIN, "{path}");
+            assert_eq!(headers["access-control-allow-credentials"], "true", "{path}");
+            let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+            assert_eq!(exposed, "etag, location, retry-after, www-authenticate, x-request-id");
+        }
+    }
+
+    for origin in [
+        None,
+        Some("https://evil.example"),
+        Some("http://app.example.com"),
+        Some("https://app.example.com.evil.example"),
+        Some("null"),
+    ] {
+        let preflight = from(Method::OPTIONS, "/api/diary/20260216", origin).await;
+        assert_eq!(preflight.status, 405, "{origin:?}");
+        let read = from(Method::GET, "/api/diary/20260216", origin).await;
+        assert_eq!(read.status, 200, "{origin:?}");
+        for response in [preflight, read] {
+            assert!(!response.headers.contains_key("access-control-allow-origin"), "{origin:?}");
+            let vary = response.headers.get_all("vary").iter();
+            assert!(vary.into_iter().any(|vary| vary == "origin"), "{origin:?}");
+        }
+    }
+    // Only pages of other origins need it.
+    let internal = from(Method::OPTIONS, "/api/internal/check", Some(ORIGIN)).await;
+    assert_eq!(internal.status, 401);
+    assert!(!internal.headers.contains_key("access-control-allow-origin"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn by_default_no_other_origin_may_call_the_api() {
+    let server = TestServer::start().await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    for method in [Method::OPTIONS, Method::GET] {
+        let request = raw.request(method, "/api/diary/20260216").header("origin", ORIGIN);
+        let request = request.header("access-control-request-method", "POST");
+        let response = RawResponse::send(request).await;
+        let mut names = response.headers.keys();
+        assert!(!names.any(|name| name.as_str().starts_with("access-control-")));
     }
     server.stop().await;
 }

@@ -43,6 +43,11 @@ impl TestServer {
         self.server.url()
     }
 
+    /// The base URL of the internal listener.
+    pub fn internal_url(&self) -> String {
+        format!("http://{}", self.server.internal_addr())
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.dir.path()
     }

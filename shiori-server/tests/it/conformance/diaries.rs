@@ -394,22 +394,35 @@ pub async fn every_change_of_a_response_changes_its_entity_tag(server: &impl Tar
 
 /// Personal responses may be cached only by the client, which must revalidate them.
 pub async fn personal_responses_are_revalidated(server: &impl Target) {
+    use reqwest::Method;
+
     let raw = signed_in(server).await;
-    for path in [
-        DAY,
-        "/api/diary?start=20260216&end=20260222",
-        "/api/diary/reflections?start=20260216&end=20260222",
-        "/api/auth/sessions",
-        "/api/diary/summary/0190a7c4-0000-7000-8000-000000000000",
-        "/api/diary?start=20260216",
+    let saved = save("글", Value::Null).to_string();
+    for (method, path, body, status) in [
+        (Method::GET, DAY, None, 200),
+        (Method::GET, "/api/diary?start=20260216&end=20260222", None, 200),
+        (Method::GET, "/api/diary/reflections?start=20260216&end=20260222", None, 200),
+        (Method::GET, "/api/auth/sessions", None, 200),
+        (Method::GET, "/api/diary/summary/0190a7c4-0000-7000-8000-000000000000", None, 404),
+        (Method::GET, "/api/diary?start=20260216", None, 422),
+        (Method::POST, DAY, Some(saved.clone()), 201),
+        // The conflict has the text of the diary.
+        (Method::POST, DAY, Some(saved), 409),
+        (Method::DELETE, "/api/diary/20260216?version=7", None, 409),
+        (Method::DELETE, "/api/diary/20260216?version=1", None, 200),
+        (Method::POST, "/api/diary/summary", Some("{}".to_owned()), 422),
+        (Method::POST, "/api/user/signup", Some("{}".to_owned()), 422),
     ] {
-        for response in [raw.get(path).await, RawClient::anonymous(&server.url()).get(path).await] {
+        let anonymous = RawClient::anonymous(&server.url());
+        let theirs = anonymous.send(method.clone(), path, body.clone()).await;
+        let mine = raw.send(method, path, body).await;
+        assert_eq!(mine.status, status, "{path}: {}", mine.text);
+        for response in [mine, theirs] {
             assert_eq!(response.headers["cache-control"], "private, no-cache", "{path}");
             assert_eq!(response.headers["vary"], "authorization, accept-language", "{path}");
+            assert_eq!(response.headers["x-content-type-options"], "nosniff", "{path}");
         }
     }
-    let saved = raw.post(DAY, &save("글", Value::Null)).await;
-    assert!(!saved.headers.contains_key("cache-control"), "{:?}", saved.headers);
 }
 
 pub async fn a_listing_is_ordered_and_bounded(server: &impl Target) {

@@ -144,8 +144,16 @@ impl<S: Target> Driver<S> {
             self.mask(&mut value);
             value
         };
-        let names =
-            ["location", "retry-after", "content-type", "set-cookie", "cache-control", "vary"];
+        let names = [
+            "location",
+            "retry-after",
+            "content-type",
+            "x-content-type-options",
+            "set-cookie",
+            "cache-control",
+            "vary",
+            "www-authenticate",
+        ];
         let headers = names.map(&mut header);
         let tag = response.headers.get("etag").map(|tag| self.tag(tag.to_str().unwrap()));
         json!({"status": response.status, "headers": headers, "etag": tag, "body": body})

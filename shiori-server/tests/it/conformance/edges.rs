@@ -31,9 +31,14 @@ pub async fn unknown_paths_return_404_and_other_methods_405(server: &impl Target
 }
 
 pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target) {
-    for raw in
-        [RawClient::anonymous(&server.url()), RawClient::with_token(&server.url(), "not.a.token")]
-    {
+    // RFC 6750, section 3.1: an error code only if there was a token.
+    for (raw, challenge) in [
+        (RawClient::anonymous(&server.url()), "Bearer realm=\"shiori\""),
+        (
+            RawClient::with_token(&server.url(), "not.a.token"),
+            "Bearer realm=\"shiori\", error=\"invalid_token\"",
+        ),
+    ] {
         for (method, path) in [
             (Method::DELETE, "/api/user/logout"),
             (Method::GET, "/api/auth/sessions"),
@@ -49,7 +54,9 @@ pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target)
             (Method::DELETE, "/api/diary/summary/x"),
             (Method::GET, "/api/diary/reflections"),
         ] {
-            assert_error(&raw.send(method, path, None).await, 401, "unauthorized");
+            let response = raw.send(method, path, None).await;
+            assert_error(&response, 401, "unauthorized");
+            assert_eq!(response.headers["www-authenticate"], challenge, "{path}");
         }
     }
 }

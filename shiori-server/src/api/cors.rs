@@ -1,0 +1,75 @@
+//! Requests of browsers from other origins (CORS, in the Fetch standard): named origins may call the
+//! API, all others may not.
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS,
+        ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
+        ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    },
+};
+
+use crate::config::Origin;
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
+
+/// Headers of requests beside those that need no permission.
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, if-none-match, last-event-id, traceparent, x-request-id",
+);
+
+/// Headers of responses beside those that scripts can always read.
+const RESPONSE_HEADERS: HeaderValue =
+    HeaderValue::from_static("etag, location, retry-after, www-authenticate, x-request-id");
+
+/// How long a browser keeps the response to a preflight, in seconds: the longest that Chromium does.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// The origins that may call the API.
+#[derive(Debug, Clone)]
+pub(super) struct Cors(Arc<[Origin]>);
+
+impl Cors {
+    /// `None` without origins: responses then say nothing about other origins, so that browsers
+    /// keep them from scripts.
+    pub(super) fn new(origins: &[Origin]) -> Option<Self> {
+        (!origins.is_empty()).then(|| Self(origins.into()))
+    }
+
+    /// The origin of the request, if it is one of these.
+    pub(super) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.0.iter().any(|allowed| allowed.as_str() == origin).then(|| origin.clone())
+    }
+
+    /// The response to a preflight from one of these origins; `None` if the request is none.
+    /// [`Self::mark`] adds the rest.
+    pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+        let is_preflight =
+            method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+        if !is_preflight || self.allowed(headers).is_none() {
+            return None;
+        }
+        let headers = [
+            (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+            (ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
+            (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+        ];
+        Some((StatusCode::NO_CONTENT, headers).into_response())
+    }
+
+    /// Marks a response: the origin may read it. With credentials, because the refresh token is a
+    /// cookie. Every response depends on the origin, also one to another origin or to none.
+    pub(super) fn mark(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = origin {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
+        }
+    }
+}

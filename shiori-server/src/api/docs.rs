@@ -1,0 +1,41 @@
+//! The description of the API, and the page that shows it.
+
+use axum::{Router, body::Bytes, routing::get};
+use http::header::CONTENT_TYPE;
+use utoipa::openapi::OpenApi;
+
+use crate::app::App;
+
+const DESCRIPTION: &str = "/api/openapi.json";
+
+pub(super) fn routes(description: &OpenApi) -> Router<App> {
+    let json = Bytes::from(description.to_json().unwrap_or_default());
+    let describe = move || async { ([(CONTENT_TYPE, "application/json")], json) };
+    let routes = Router::new().route(DESCRIPTION, get(describe));
+    #[cfg(feature = "docs-ui")]
+    let routes = routes.merge(page());
+    routes
+}
+
+/// The page at `/docs`. Its scripts, styles and images are in this program, and it may load no others.
+#[cfg(feature = "docs-ui")]
+fn page() -> Router<App> {
+    use axum::{middleware::map_response, response::Response};
+    use http::{HeaderValue, header::CONTENT_SECURITY_POLICY};
+    use utoipa_swagger_ui::{Config, SwaggerUi};
+
+    /// Swagger UI has its icons as `data:` URLs, and sets `style` attributes.
+    const POLICY: HeaderValue = HeaderValue::from_static(
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+         img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    );
+
+    // Without the validator, which is a service on the internet.
+    let config = Config::from(DESCRIPTION).validator_url("none");
+    let page: Router<App> = SwaggerUi::new("/docs").config(config).into();
+    page.layer(map_response(|mut response: Response| async {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
+        response
+    }))
+}
