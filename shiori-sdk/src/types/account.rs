@@ -9,7 +9,9 @@ use super::{
     text::{Size, is_control, is_invisible},
 };
 
-/// A password. `Debug` does not show it.
+/// A password.
+///
+/// `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, format = "password"))]
 #[serde(transparent)]
@@ -136,13 +138,17 @@ impl Error for WeakPassword {}
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewAccount {
-    /// The e-mail address, at most 254 characters, not case-sensitive; see
-    /// [`Email::for_new_account`](super::Email::for_new_account).
+    /// The e-mail address, at most 254 characters, not case-sensitive.
+    ///
+    /// See [`Email::for_new_account`](super::Email::for_new_account).
+    #[cfg_attr(feature = "openapi", schema(format = "email", max_length = 254))]
     pub email: String,
-    /// At least 8 characters with a letter, a digit and a special character; at most 128.
+    /// 8 to 128 characters (code points after NFC) with a letter, a digit and a special character.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "password", min_length = 8))]
     pub password: Password,
-    /// The display name: 1 to 30 characters, at least one of them visible, without control
-    /// characters.
+    /// The display name: 1 to 30 characters as users see them (extended grapheme clusters after NFC)
+    /// in at most 1200 bytes of UTF-8, at least one of them visible, without control characters.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1200))]
     pub nickname: String,
 }
 
@@ -221,7 +227,9 @@ pub struct Credentials {
     pub password: Password,
 }
 
-/// `data` of the response to a login or a refresh. `Debug` does not show the token.
+/// `data` of the response to a login or a refresh.
+///
+/// `Debug` does not show the token.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AccessToken {
@@ -237,7 +245,9 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// The body of `POST /api/auth/refresh`. `Debug` does not show the token.
+/// The body of `POST /api/auth/refresh`.
+///
+/// `Debug` does not show the token.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RefreshRequest {
@@ -251,7 +261,9 @@ impl fmt::Debug for RefreshRequest {
     }
 }
 
-/// The body of `POST /api/auth/verify`. `Debug` does not show the token.
+/// The body of `POST /api/auth/verify`.
+///
+/// `Debug` does not show the token.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerifyRequest {

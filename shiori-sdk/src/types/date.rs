@@ -5,9 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::Timestamp;
 
-/// A calendar date, written `YYYYMMDD` on the wire.
+/// A date, written `YYYYMMDD`: a real day of the Gregorian calendar in the years 1 to 9999.
 ///
-/// It is a real day of the proleptic Gregorian calendar in the years 1 to 9999:
+/// The calendar is proleptic.
 ///
 /// ```
 /// use shiori_sdk::Date;
@@ -18,7 +18,7 @@ use super::Timestamp;
 /// # Ok::<(), shiori_sdk::InvalidDate>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9]{8}$", examples("20260216")))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])$", examples("20260216")))]
 pub struct Date(civil::Date);
 
 impl Date {

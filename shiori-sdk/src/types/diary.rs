@@ -11,7 +11,7 @@ use super::{
 /// The version of one date's diary: a number that grows by one with every change. It also grows
 /// across deletions, so that two texts never have the same version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64, examples(3)))]
 #[serde(transparent)]
 pub struct Version(u64);
 
@@ -100,7 +100,9 @@ impl DiarySummaryStatus {
     }
 }
 
-/// The current version of one date's diary. `Debug` shows no text.
+/// The current version of one date's diary.
+///
+/// `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Diary {
@@ -109,6 +111,7 @@ pub struct Diary {
     /// The date.
     pub date: Date,
     /// The title.
+    #[cfg_attr(feature = "openapi", schema(value_type = Title))]
     pub title: String,
     /// The text, byte for byte as it was saved.
     pub content: Document,
@@ -118,19 +121,23 @@ pub struct Diary {
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The day's emotion according to the last completed summary; `None` if it has none or an
-    /// unknown one.
+    /// The day's emotion according to the last completed summary; null if it has none.
+    ///
+    /// `None` also if it is unknown to this version of the crate.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
-    /// date without a summary has [`DiarySummaryStatus::None`].
+    /// The status of the newest summary that covers the date. Null if the server could not read the
+    /// summaries for this response; `emotion` is then null as well.
+    ///
+    /// A date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
-    /// The entity tag of this response, for `Diaries::get_if_changed`. It is opaque and changes
-    /// with the id, version, summary status and emotion. `None` if the server could not read the
-    /// summaries.
+    /// The entity tag of the diary. It is opaque and changes with the id, version, summary status and
+    /// emotion. Absent if the server could not read the summaries.
+    ///
+    /// It is for `Diaries::get_if_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub etag: Option<String>,
 }
 
@@ -156,6 +163,7 @@ impl fmt::Debug for Diary {
 }
 
 /// `data` of the response to `GET /api/diary/{date}`: a diary, or nulls if the date has none.
+///
 /// `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -165,6 +173,7 @@ pub struct DayView {
     /// The requested date.
     pub date: Date,
     /// The title; null if the date has no diary.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Title>))]
     pub title: Option<String>,
     /// The text; null if the date has no diary.
     pub content: Option<Document>,
@@ -174,18 +183,21 @@ pub struct DayView {
     pub is_archived: bool,
     /// When this version was saved; null if the date has no diary.
     pub updated_at: Option<Timestamp>,
-    /// The day's emotion according to the last completed summary; `None` if it has none or an
-    /// unknown one.
+    /// The day's emotion according to the last completed summary; null if it has none.
+    ///
+    /// `None` also if it is unknown to this version of the crate.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
-    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
-    /// date without a summary has [`DiarySummaryStatus::None`].
+    /// The status of the newest summary that covers the date. Null if the server could not read the
+    /// summaries for this response; `emotion` is then null as well.
+    ///
+    /// A date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
     /// The value of the response's `ETag`; absent if the date has no diary or the server could not
     /// read the summaries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub etag: Option<String>,
 }
 
@@ -250,27 +262,32 @@ impl fmt::Debug for DayView {
     }
 }
 
-/// An element of a list of diaries: a diary without its content. `Debug` shows no title.
+/// An element of a list of diaries: a diary without its content.
+///
+/// `Debug` shows no title.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DiaryEntry {
     /// The date.
     pub date: Date,
     /// The title.
+    #[cfg_attr(feature = "openapi", schema(value_type = Title))]
     pub title: String,
     /// The version that the next save has to expect.
     pub version: Version,
-    /// The status of the newest summary that covers the date. `None` (`null` on the wire) if the
-    /// server could not read the summaries for this response; `emotion` is then `None` as well. A
-    /// date without a summary has [`DiarySummaryStatus::None`].
+    /// The status of the newest summary that covers the date. Null if the server could not read the
+    /// summaries for this response; `emotion` is then null as well.
+    ///
+    /// A date without a summary has [`DiarySummaryStatus::None`].
     #[serde(default)]
     pub summary_status: Option<DiarySummaryStatus>,
     /// Whether it is archived.
     pub is_archived: bool,
     /// When this version was saved.
     pub updated_at: Timestamp,
-    /// The day's emotion according to the last completed summary; `None` if it has none or an
-    /// unknown one.
+    /// The day's emotion according to the last completed summary; null if it has none.
+    ///
+    /// `None` also if it is unknown to this version of the crate.
     #[serde(default, deserialize_with = "deserialize_if_known")]
     pub emotion: Option<Emotion>,
 }
@@ -287,14 +304,18 @@ impl fmt::Debug for DiaryEntry {
     }
 }
 
-/// The body of `POST /api/diary/{date}`. `Debug` shows no text.
+/// The body of `POST /api/diary/{date}`.
+///
+/// `Debug` shows no text.
 ///
 /// A server reads the content as raw JSON (`SaveRequest<Box<RawValue>>`) and parses it under its
 /// own limits.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SaveRequest<C = Document> {
-    /// The title, at most [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) characters.
+    /// The title.
+    ///
+    /// At most [`MAX_TITLE_CHARS`](super::MAX_TITLE_CHARS) characters.
     pub title: Title,
     /// The text: a ProseMirror document, stored byte for byte.
     pub content: C,
@@ -357,9 +378,22 @@ impl fmt::Display for InvalidTitle {
 
 impl Error for InvalidTitle {}
 
-/// The title in a [`SaveRequest`]. `Debug` shows only its length.
+/// The title in a [`SaveRequest`].
+///
+/// `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, max_length = 50))]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(
+        value_type = String,
+        description = "The title of a diary: one line of at most 50 characters as users see them \
+                       (extended grapheme clusters after NFC), in at most 2000 bytes of UTF-8. It may \
+                       be empty.",
+        max_length = 2000,
+        examples("할머니 집"),
+    )
+)]
 #[serde(transparent)]
 pub struct Title(pub String);
 
@@ -402,7 +436,7 @@ pub struct ArchiveRequest {
     pub version: Version,
 }
 
-/// `data` of the response to an [`ArchiveRequest`].
+/// `data` of the response to `POST /api/diary/{date}/archive`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ArchiveReceipt {

@@ -7,9 +7,10 @@ use serde::{
 
 use super::Date;
 
-/// One of the seven emotions that a diary is tagged with.
+/// One of the seven emotions that a diary is tagged with, by their Korean names: fear, surprise,
+/// anger, sadness, neutral, happiness and disgust.
 ///
-/// On the wire they have Korean names; [`Emotion::english`] returns English ones. The enum is
+/// [`Emotion::english`] returns English names. The enum is
 /// exhaustive, because a [`Distribution`] has exactly these seven: an eighth would need a new major
 /// version of this crate. Older versions ignore unknown labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,10 +116,10 @@ impl FromStr for Emotion {
     }
 }
 
-/// The probabilities of the seven emotions. They add up to 1.
+/// The probabilities of the seven emotions by their Korean names, 0 to 1, rounded to four decimals.
+/// They add up to 1.
 ///
-/// On the wire it is an object that maps the Korean names to the probabilities. Unknown names are
-/// skipped, and the others are normalised.
+/// Unknown names are skipped, and the others are normalised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = std::collections::BTreeMap<String, f64>))]
 pub struct Distribution([f64; 7]);
@@ -226,6 +227,7 @@ pub struct DayEmotion {
     /// The emotion that the day is tagged with.
     pub label: Emotion,
     /// The probability of that emotion, 0 to 1.
+    #[cfg_attr(feature = "openapi", schema(minimum = 0, maximum = 1))]
     pub confidence: f64,
     /// The probabilities of all seven.
     pub distribution: Distribution,

@@ -4,7 +4,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The body of every response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Envelope<T> {
     /// The HTTP status.
     pub code: u16,
@@ -14,7 +13,6 @@ pub struct Envelope<T> {
     pub data: Option<T>,
     /// The stable machine name of an error; absent on success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, examples("diary_conflict")))]
     pub error: Option<ErrorCode>,
 }
 

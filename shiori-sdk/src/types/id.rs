@@ -74,7 +74,9 @@ id!(
     DiaryId, now_v7
 );
 id!(
-    /// The id of a requested summary. Serialise it to resume waiting in another process.
+    /// The id of a requested summary.
+    ///
+    /// Serialise it to resume waiting in another process.
     SummaryId, now_v7
 );
 id!(

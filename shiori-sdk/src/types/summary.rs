@@ -29,7 +29,7 @@ impl SummaryStatus {
 
 /// The revision of a summary: a number that grows with every change of its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = u64, examples(2)))]
 #[serde(transparent)]
 pub struct Revision(u64);
 
@@ -146,10 +146,13 @@ pub struct SummaryReceipt {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MissingDates {
     /// The days without a diary.
+    #[cfg_attr(feature = "openapi", schema(min_items = 1, max_items = 7))]
     pub missing_dates: Vec<Date>,
 }
 
-/// The current state of a requested summary. `Debug` shows no text.
+/// The current state of a requested summary.
+///
+/// `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Summary {
@@ -176,11 +179,15 @@ pub struct Summary {
     /// The engine that wrote the text, e.g. `extractive/1`.
     #[serde(default)]
     pub engine: Option<String>,
-    /// The emotion of each day, if completed. Days with an unknown emotion are omitted.
+    /// The emotion of each day, if completed.
+    ///
+    /// Days with an unknown emotion are omitted.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 7))]
     pub emotions: Vec<DayEmotion>,
     /// The days whose text was truncated for the language model because it was too long.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 7))]
     pub truncated: Vec<Date>,
     /// Why it failed, or why its last attempt failed.
     pub failure: Option<SummaryFailure>,
@@ -203,7 +210,9 @@ impl fmt::Debug for Summary {
     }
 }
 
-/// The newest reflection on a week. `Debug` shows no text.
+/// The newest reflection on a week.
+///
+/// `Debug` shows no text.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Reflection {
@@ -215,11 +224,15 @@ pub struct Reflection {
     pub end: Date,
     /// The text.
     pub reflection: String,
-    /// The emotion of each day. Days with an unknown emotion are omitted.
+    /// The emotion of each day.
+    ///
+    /// Days with an unknown emotion are omitted.
     #[serde(deserialize_with = "DayEmotion::deserialize_known")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 7))]
     pub emotions: Vec<DayEmotion>,
     /// The days whose text was truncated for the language model because it was too long.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(max_items = 7))]
     pub truncated: Vec<Date>,
     /// When it was written.
     pub generated_at: Timestamp,

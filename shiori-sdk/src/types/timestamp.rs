@@ -8,9 +8,9 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A UTC timestamp with millisecond precision, in RFC 3339 format on the wire.
+/// A UTC timestamp with millisecond precision, in RFC 3339 format.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, format = "date-time"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, format = "date-time", examples("2026-02-16T21:04:05.678Z")))]
 pub struct Timestamp(jiff::Timestamp);
 
 impl Timestamp {

@@ -2,11 +2,10 @@
 
 use axum::extract::State;
 use http::{StatusCode, header::SET_COOKIE};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use shiori_sdk::{
-    AccessToken, Credentials, Email, Envelope, ErrorCode, InvalidNickname, NewAccount, SessionId,
-    SignedUp, UserId, WeakPassword, check_nickname,
+    AccessToken, Credentials, Email, ErrorCode, InvalidNickname, NewAccount, SessionId, SignedUp,
+    UserId, WeakPassword, check_nickname,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -14,6 +13,7 @@ use super::{
     caller::Caller,
     error::ApiError,
     extract::{Body, UserAgent},
+    openapi::{Done, Success, errors},
     reply::{Message, Reply},
     session::{cleared_cookie, issue_tokens},
 };
@@ -27,13 +27,23 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(log_in)).routes(routes!(log_out))
 }
 
+type SignedUpResponse = Success<SignedUp>;
+type TokenResponse = Success<AccessToken>;
+
+errors!(SignUpErrors: ANY | BODY, EmailTaken);
+
 /// Create an account.
 #[utoipa::path(
-    post, path = "/api/user/signup", tag = "account", request_body = NewAccount,
+    post, path = "/api/user/signup", tag = "account",
+    request_body(content = NewAccount, example = json!({
+        "email": "haru@example.com", "password": "correct horse 1!", "nickname": "하루",
+    })),
     responses(
-        (status = 201, description = "the account is there", body = Envelope<SignedUp>),
-        (status = 409, description = "email_taken", body = Envelope<Value>),
-        (status = 422, description = "invalid_request: data names the field and its rule", body = Envelope<Value>),
+        (status = 201, description = "The account is created.", body = SignedUpResponse, example = json!({
+            "code": 201, "message": "The account is made.",
+            "data": {"user_id": "0197f3a0-5c1e-7b3a-9d52-3f6f2f1c8a01"},
+        })),
+        SignUpErrors,
     )
 )]
 async fn sign_up(
@@ -73,15 +83,25 @@ impl From<InvalidNickname> for ApiError {
     }
 }
 
+errors!(LogInErrors: ANY | BODY, BadCredentials, TooManyAttempts);
+
 /// Sign a device in.
 #[utoipa::path(
-    post, path = "/api/user/login", tag = "account", request_body = Credentials,
+    post, path = "/api/user/login", tag = "account",
+    request_body(content = Credentials, example = json!({
+        "email": "haru@example.com", "password": "correct horse 1!",
+    })),
     responses(
-        (status = 200, description = "signed in; the refresh token is in the cookie", body = Envelope<AccessToken>,
-         headers(("Set-Cookie" = String, description = "refresh_token"))),
-        (status = 401, description = "bad_credentials", body = Envelope<Value>),
-        (status = 429, description = "too_many_attempts", body = Envelope<Value>,
-         headers(("Retry-After" = u64, description = "seconds"))),
+        (status = 200, description = "Signed in. The refresh token is in the cookie.", body = TokenResponse,
+         headers(
+            ("Set-Cookie" = String, description = "`refresh_token`, for `POST /api/auth/refresh`."),
+            ("Cache-Control" = String, description = "`no-store`"),
+         ),
+         example = json!({
+            "code": 200, "message": "Signed in.",
+            "data": {"token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "expires_in": 900},
+         })),
+        LogInErrors,
     )
 )]
 async fn log_in(
@@ -141,12 +161,16 @@ fn attempts_key(email: &str) -> [u8; 32] {
     Sha256::digest(email.to_lowercase()).into()
 }
 
+errors!(LogOutErrors: ANY | AUTHENTICATED);
+
 /// Sign this device out.
 #[utoipa::path(
     delete, path = "/api/user/logout", tag = "account", security(("access_token" = [])),
     responses(
-        (status = 200, description = "the session has ended; the cookie is cleared", body = Envelope<Value>),
-        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
+        (status = 200, description = "The session has ended.", body = Done,
+         headers(("Set-Cookie" = String, description = "Deletes `refresh_token`.")),
+         example = json!({"code": 200, "message": "Signed out.", "data": null})),
+        LogOutErrors,
     )
 )]
 async fn log_out(State(app): State<App>, caller: Caller) -> Result<Reply<()>, ApiError> {

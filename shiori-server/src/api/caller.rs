@@ -60,7 +60,8 @@ impl Bearer {
         step: impl AsyncFnOnce(SessionKey) -> Result<Option<(Session, T)>, StoreError>,
     ) -> Result<T, ApiError> {
         let read = step(self.0).await?;
-        let (session, data) = read.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
+        let (session, data) =
+            read.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
         touch(app, &session, &self.0).await;
         Ok(data)
     }

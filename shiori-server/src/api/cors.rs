@@ -40,18 +40,19 @@ impl Cors {
         (!origins.is_empty()).then(|| Self(origins.into()))
     }
 
-    /// The origin of the request, if it is one of these.
-    pub(super) fn allowed(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let origin = headers.get(ORIGIN)?;
-        self.0.iter().any(|allowed| allowed.as_str() == origin).then(|| origin.clone())
+    /// What a request from another origin may do.
+    pub(super) fn check(&self, headers: &HeaderMap) -> CrossOrigin {
+        let origin = headers.get(ORIGIN);
+        let allowed = origin.filter(|origin| self.0.iter().any(|one| one.as_str() == *origin));
+        CrossOrigin(allowed.cloned())
     }
 
-    /// The response to a preflight from one of these origins; `None` if the request is none.
-    /// [`Self::mark`] adds the rest.
+    /// The response to a preflight from one of these origins; `None` if the request is none. The layer of
+    /// all requests marks it.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         let is_preflight =
             method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if !is_preflight || self.allowed(headers).is_none() {
+        if !is_preflight || self.check(headers).0.is_none() {
             return None;
         }
         let headers = [
@@ -61,12 +62,17 @@ impl Cors {
         ];
         Some((StatusCode::NO_CONTENT, headers).into_response())
     }
+}
 
+/// The origin of a request, if it may read the response.
+pub(super) struct CrossOrigin(Option<HeaderValue>);
+
+impl CrossOrigin {
     /// Marks a response: the origin may read it. With credentials, because the refresh token is a
     /// cookie. Every response depends on the origin, also one to another origin or to none.
-    pub(super) fn mark(&self, headers: &mut HeaderMap, origin: Option<HeaderValue>) {
+    pub(super) fn mark(self, headers: &mut HeaderMap) {
         headers.append(VARY, HeaderValue::from_static("origin"));
-        if let Some(origin) = origin {
+        if let Self(Some(origin)) = self {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
             headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);

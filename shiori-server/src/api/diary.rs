@@ -6,19 +6,19 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use shiori_sdk::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, Document,
-    Envelope, ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId, Version, check_title,
-    limits,
+    ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId, Version, check_title, limits,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caching::{etag, is_known},
     caller::{Bearer, Caller},
-    error::ApiError,
+    error::{ApiError, TitleLimit},
     extract::{Body, DateInPath, Params, RangeInQuery},
+    openapi::{Done, List, Success, errors},
     reply::{Message, Reply},
 };
 use crate::{
@@ -36,18 +36,43 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(archive_diary))
 }
 
-/// Save a day's diary: a compare-and-swap on its version.
+type SaveResponse = Success<SaveReceipt>;
+type DayResponse = Success<DayView>;
+type DiariesResponse = List<DiaryEntry>;
+type ArchiveResponse = Success<ArchiveReceipt>;
+
+errors!(SaveErrors: ANY | AUTHENTICATED | BODY, TitleTooLong, DiaryConflict, InvalidDate, InvalidDocument, DocumentTooDeep, DocumentTooLarge);
+
+/// Save a day's diary.
+///
+/// The save names the version that it replaces; null if there is no diary yet. Of all concurrent saves of
+/// one version exactly one succeeds. A repetition with the same `save_id` receives its first response.
 #[utoipa::path(
     post, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
-    params(("date" = Date, Path)), request_body = SaveRequest,
+    params(("date" = Date, Path, description = "The day.", example = "20260216")),
+    request_body(content = SaveRequest, example = json!({
+        "title": "할머니 집",
+        "content": {"type": "doc", "content": [
+            {"type": "paragraph", "content": [{"type": "text", "text": "감나무에 인사했다."}]},
+        ]},
+        "version": null,
+    })),
     responses(
-        (status = 200, description = "saved over the version that was named", body = Envelope<SaveReceipt>),
-        (status = 201, description = "saved; there was none yet", body = Envelope<SaveReceipt>),
-        (status = 400, description = "title_too_long"),
-        (status = 409, description = "diary_conflict: another save was first", body = Envelope<ConflictBody>),
-        (status = 413, description = "body_too_large"),
-        (status = 415, description = "unsupported_media_type: not JSON in UTF-8, or encoded"),
-        (status = 422, description = "invalid_date, invalid_request, number_out_of_range, invalid_document, document_too_deep or document_too_large"),
+        (status = 201, description = "Saved. There was no diary yet.", body = SaveResponse, example = json!({
+            "code": 201, "message": "The diary is saved.",
+            "data": {
+                "id": "0197f3a1-0000-7000-8000-000000000001", "version": 1,
+                "updated_at": "2026-02-16T21:04:05.678Z", "replayed": false,
+            },
+        })),
+        (status = 200, description = "Saved over the version that was named.", body = SaveResponse, example = json!({
+            "code": 200, "message": "The diary is saved.",
+            "data": {
+                "id": "0197f3a1-0000-7000-8000-000000000001", "version": 2,
+                "updated_at": "2026-02-16T21:10:00.000Z", "replayed": false,
+            },
+        })),
+        SaveErrors,
     )
 )]
 async fn save_diary(
@@ -59,11 +84,11 @@ async fn save_diary(
     let limit = app.limits.title_chars;
     check_title(&body.title.0, limit).map_err(|error| match error {
         InvalidTitle::TooManyCharacters => {
-            ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit": limit }))
+            ApiError::new(ErrorCode::TitleTooLong).with_data(&TitleLimit::Limit(limit))
         }
         InvalidTitle::TooManyBytes => {
             let limit = limit.saturating_mul(limits::MAX_BYTES_PER_CHAR);
-            ApiError::new(ErrorCode::TitleTooLong).with_data(&json!({ "limit_bytes": limit }))
+            ApiError::new(ErrorCode::TitleTooLong).with_data(&TitleLimit::LimitBytes(limit))
         }
         _ => ApiError::invalid_field("title", "no_control_characters"),
     })?;
@@ -97,16 +122,37 @@ async fn save_diary(
     Ok(Reply::ok(message, receipt).with_status(status))
 }
 
-/// A day's diary. While the store of the summaries does not answer, `summary_status` and `emotion` are
-/// null, and there is no `ETag`.
+errors!(GetErrors: ANY | AUTHENTICATED, InvalidDate);
+
+/// A day's diary.
+///
+/// While the server cannot read the summaries, `summary_status` and `emotion` are null, and there is no
+/// `ETag`.
 #[utoipa::path(
     get, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
-    params(("date" = Date, Path), ("If-None-Match" = Option<String>, Header)),
+    params(
+        ("date" = Date, Path, description = "The day.", example = "20260216"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags of diaries that the client has (RFC 9110, section 13.1.2)."),
+    ),
     responses(
-        (status = 200, description = "the diary, or nulls where there is none", body = Envelope<DayView>,
-         headers(("ETag" = String, description = "opaque; changes with version, summary status and emotion"))),
-        (status = 304, description = "nothing of it has changed"),
-        (status = 422, description = "invalid_date"),
+        (status = 200, description = "The diary, or nulls if there is none.", body = DayResponse,
+         headers(
+            ("ETag" = String, description = "Opaque. Changes with version, summary status and emotion. Absent if there is no diary."),
+            ("Cache-Control" = String, description = "`private, no-cache`"),
+         ),
+         examples(
+            ("diary" = (summary = "a diary", value = json!({"code": 200, "message": "The diary is here.", "data": example()}))),
+            ("none" = (summary = "no diary", value = json!({
+                "code": 200, "message": "The diary is here.",
+                "data": {
+                    "id": null, "date": "20260217", "title": null, "content": null, "version": null,
+                    "is_archived": false, "updated_at": null, "emotion": null, "summary_status": "none",
+                },
+            }))),
+         )),
+        (status = 304, description = "The client has the current diary.",
+         headers(("ETag" = String, description = "That of the current diary; absent if there is none."))),
+        GetErrors,
     )
 )]
 async fn get_diary(
@@ -138,15 +184,26 @@ const NOT_ANNOTATED: Message = Message {
     en: "The diary is here; its summary status and emotion are not available now.",
 };
 
-/// The diaries of a range of dates, without their contents. While the store of the summaries does not
-/// answer, `summary_status` and `emotion` are null.
+errors!(ListErrors: ANY | AUTHENTICATED | RANGE);
+
+/// The diaries of a range of dates, without their contents.
+///
+/// While the server cannot read the summaries, `summary_status` and `emotion` are null.
 #[utoipa::path(
     get, path = "/api/diary", tag = "diary", security(("access_token" = [])),
-    params(("start" = Date, Query), ("end" = Date, Query)),
+    params(
+        ("start" = Date, Query, description = "The first day.", example = "20260216"),
+        ("end" = Date, Query, description = "The last day: at most 366 days, from the first to the last.", example = "20260222"),
+    ),
     responses(
-        (status = 200, description = "by date", body = Envelope<Vec<DiaryEntry>>),
-        (status = 400, description = "invalid_range"),
-        (status = 422, description = "invalid_date or invalid_request"),
+        (status = 200, description = "The diaries, by date. At most one for each day.", body = DiariesResponse, example = json!({
+            "code": 200, "message": "The diaries of the range.",
+            "data": [{
+                "date": "20260216", "title": "할머니 집", "version": 1, "summary_status": "none",
+                "is_archived": false, "updated_at": "2026-02-16T21:04:05.678Z", "emotion": null,
+            }],
+        })),
+        ListErrors,
     )
 )]
 async fn list_diaries(
@@ -180,15 +237,19 @@ struct VersionParam {
     version: Option<Version>,
 }
 
+errors!(DeleteErrors: ANY | AUTHENTICATED, NotFound, DiaryConflict, InvalidDate, InvalidRequest);
+
 /// Delete a day's diary.
 #[utoipa::path(
     delete, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
-    params(("date" = Date, Path), ("version" = u64, Query)),
+    params(
+        ("date" = Date, Path, description = "The day.", example = "20260216"),
+        ("version" = Version, Query, description = "The expected current version.", example = 1),
+    ),
     responses(
-        (status = 200, description = "deleted"),
-        (status = 404, description = "not_found"),
-        (status = 409, description = "diary_conflict", body = Envelope<ConflictBody>),
-        (status = 422, description = "invalid_date or invalid_request"),
+        (status = 200, description = "The diary is deleted.", body = Done,
+         example = json!({"code": 200, "message": "The diary is deleted.", "data": null})),
+        DeleteErrors,
     )
 )]
 async fn delete_diary(
@@ -210,15 +271,17 @@ async fn delete_diary(
     }
 }
 
-/// Archive a day's diary, or undo it.
+errors!(ArchiveErrors: ANY | AUTHENTICATED | BODY, NotFound, DiaryConflict, InvalidDate);
+
+/// Archive a day's diary, or restore it.
 #[utoipa::path(
     post, path = "/api/diary/{date}/archive", tag = "diary", security(("access_token" = [])),
-    params(("date" = Date, Path)), request_body = ArchiveRequest,
+    params(("date" = Date, Path, description = "The day.", example = "20260216")),
+    request_body(content = ArchiveRequest, example = json!({"archived": true, "version": 1})),
     responses(
-        (status = 200, description = "done", body = Envelope<ArchiveReceipt>),
-        (status = 404, description = "not_found"),
-        (status = 409, description = "diary_conflict", body = Envelope<ConflictBody>),
-        (status = 422, description = "invalid_date or invalid_request"),
+        (status = 200, description = "The archive state is as requested.", body = ArchiveResponse,
+         example = json!({"code": 200, "message": "The archive state is changed.", "data": {"version": 2}})),
+        ArchiveErrors,
     )
 )]
 async fn archive_diary(
@@ -240,6 +303,24 @@ async fn archive_diary(
             Err(conflict(&app, caller.user, date, Some(current)).await)
         }
     }
+}
+
+/// A diary, for the description of the API.
+pub(super) fn example() -> Value {
+    json!({
+        "id": "0197f3a1-0000-7000-8000-000000000001",
+        "date": "20260216",
+        "title": "할머니 집",
+        "content": {"type": "doc", "content": [
+            {"type": "paragraph", "content": [{"type": "text", "text": "감나무에 인사했다."}]},
+        ]},
+        "version": 1,
+        "is_archived": false,
+        "updated_at": "2026-02-16T21:04:05.678Z",
+        "emotion": "행복",
+        "summary_status": "completed",
+        "etag": "\"jgCrgw4pH6pSpnuNOQ0QSQ\"",
+    })
 }
 
 /// 409 with the current diary.

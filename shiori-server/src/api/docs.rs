@@ -2,14 +2,14 @@
 
 use axum::{Router, body::Bytes, routing::get};
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::OpenApi;
 
+use super::openapi::description;
 use crate::app::App;
 
 const DESCRIPTION: &str = "/api/openapi.json";
 
-pub(super) fn routes(description: &OpenApi) -> Router<App> {
-    let json = Bytes::from(description.to_json().unwrap_or_default());
+pub(super) fn routes() -> Router<App> {
+    let json = Bytes::from(description().to_pretty_json().unwrap_or_default());
     let describe = move || async { ([(CONTENT_TYPE, "application/json")], json) };
     let routes = Router::new().route(DESCRIPTION, get(describe));
     #[cfg(feature = "docs-ui")]
@@ -24,9 +24,9 @@ fn page() -> Router<App> {
     use http::{HeaderValue, header::CONTENT_SECURITY_POLICY};
     use utoipa_swagger_ui::{Config, SwaggerUi};
 
-    /// Swagger UI has its icons as `data:` URLs, and sets `style` attributes.
+    /// Swagger UI has its icons as `data:` URLs.
     const POLICY: HeaderValue = HeaderValue::from_static(
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; \
          img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
          frame-ancestors 'none'",
     );

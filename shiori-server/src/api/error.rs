@@ -11,8 +11,9 @@ use http::{
     header::{ACCEPT, ACCEPT_ENCODING, InvalidHeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use shiori_sdk::{ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates};
+use utoipa::ToSchema;
 
 use super::reply::Message;
 use crate::{
@@ -40,6 +41,40 @@ enum Data {
     Conflict(Box<ConflictBody>),
 }
 
+/// `data` of `invalid_request`: a field breaks a rule.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FieldFault {
+    /// The path of the field in the body, or the name of a parameter; `.` is the whole body, and `?`
+    /// an unknown place.
+    field: String,
+    /// The rule, e.g. `type`, `json`, `unique_keys` or `a_digit`.
+    rule: String,
+}
+
+/// `data` of `number_out_of_range`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NumberFault {
+    /// The field that holds the number.
+    pub(super) field: String,
+}
+
+/// `data` of `title_too_long`: one of the two limits.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TitleLimit {
+    /// In characters as people see them (extended grapheme clusters after NFC).
+    Limit(usize),
+    /// In bytes of UTF-8.
+    LimitBytes(usize),
+}
+
+/// `data` of `document_too_deep` and `document_too_large`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DocumentLimit {
+    /// In nodes.
+    limit: usize,
+}
+
 /// The Retry-After when a store is unavailable.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -63,7 +98,8 @@ impl ApiError {
 
     /// A field of the request breaks its rule.
     pub(crate) fn invalid_field(field: &str, rule: &str) -> Self {
-        Self::new(ErrorCode::InvalidRequest).with_data(&json!({ "field": field, "rule": rule }))
+        let (field, rule) = (field.to_owned(), rule.to_owned());
+        Self::new(ErrorCode::InvalidRequest).with_data(&FieldFault { field, rule })
     }
 
     /// The same error with data that helps to recover.
@@ -83,7 +119,7 @@ impl ApiError {
         self
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self.code {
             ErrorCode::InvalidRange | ErrorCode::TitleTooLong | ErrorCode::TokenDecodeError => {
                 StatusCode::BAD_REQUEST
@@ -116,7 +152,8 @@ impl ApiError {
         }
     }
 
-    fn message(&self) -> Message {
+    /// The message of this name.
+    pub(super) fn message(&self) -> Message {
         let (ko, en) = match self.code {
             ErrorCode::InvalidRequest => (
                 "요청의 값이 올바르지 않습니다.",
@@ -275,10 +312,10 @@ impl From<DocumentError> for ApiError {
     fn from(error: DocumentError) -> Self {
         match error {
             DocumentError::TooDeep { limit } => {
-                Self::new(ErrorCode::DocumentTooDeep).with_data(&json!({ "limit": limit }))
+                Self::new(ErrorCode::DocumentTooDeep).with_data(&DocumentLimit { limit })
             }
             DocumentError::TooManyNodes { limit } => {
-                Self::new(ErrorCode::DocumentTooLarge).with_data(&json!({ "limit": limit }))
+                Self::new(ErrorCode::DocumentTooLarge).with_data(&DocumentLimit { limit })
             }
             _ => Self::new(ErrorCode::InvalidDocument),
         }

@@ -10,13 +10,12 @@ use http::{
     request::Parts,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
 use shiori_sdk::{
     Date, DateRange, ErrorCode,
     strict_json::{self, BodyFault},
 };
 
-use super::error::ApiError;
+use super::error::{ApiError, NumberFault};
 use crate::app::App;
 
 /// A JSON body, parsed strictly.
@@ -42,9 +41,8 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
 /// Parses a body. The error names the field, never its value.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     strict_json::parse(bytes).map_err(|error| match error.kind {
-        BodyFault::NumberOutOfRange => {
-            ApiError::new(ErrorCode::NumberOutOfRange).with_data(&json!({ "field": error.field }))
-        }
+        BodyFault::NumberOutOfRange => ApiError::new(ErrorCode::NumberOutOfRange)
+            .with_data(&NumberFault { field: error.field }),
         kind => ApiError::invalid_field(&error.field, kind.rule()),
     })
 }

@@ -1,39 +1,77 @@
 //! Liveness, readiness and metrics.
 
+use std::time::Duration;
+
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
-    routing::get,
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use shiori_sdk::{Envelope, ErrorCode};
-use std::time::Duration;
 use tokio::time::timeout;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Object, OneOfBuilder, Ref, RefOr, Schema, schema::Type},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::reply::Message;
+use super::{
+    error::ApiError,
+    openapi::{Done, Success, error_with_data, errors},
+    reply::{Message, Reply},
+};
 use crate::{app::App, store::StoreError};
 
 /// The time-out of each check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whether the process runs.
-pub(super) fn liveness() -> Router<App> {
-    Router::new().route("/healthz", get(healthz))
+pub(super) fn liveness() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(healthz))
 }
 
 /// What only operators need to see.
-pub(super) fn inspection() -> Router<App> {
-    Router::new().route("/readyz", get(readyz)).route("/metrics", get(metrics))
+pub(super) fn inspection() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(readyz)).routes(routes!(metrics))
 }
 
-async fn healthz() -> Json<Envelope<()>> {
-    let message = Message { ko: "살아 있습니다.", en: "Alive." }.text();
-    Json(Envelope { code: 200, message, data: None, error: None })
+type ReadinessResponse = Success<Readiness>;
+
+errors!(OperationErrors: ANY);
+
+/// Whether the process runs.
+#[utoipa::path(
+    get, path = "/healthz", tag = "operations",
+    responses(
+        (status = 200, description = "It runs.", body = Done,
+         example = json!({"code": 200, "message": "Alive.", "data": null})),
+        OperationErrors,
+    )
+)]
+async fn healthz() -> Reply<()> {
+    Reply::done(Message { ko: "살아 있습니다.", en: "Alive." })
 }
 
-/// Checks every store and the queue.
+/// Whether the server can handle requests.
+///
+/// It checks every store and the queue.
+#[utoipa::path(
+    get, path = "/readyz", tag = "operations",
+    responses(
+        (status = 200, description = "All parts answer.", body = ReadinessResponse, example = json!({
+            "code": 200, "message": "Ready.",
+            "data": {"accounts": "ok", "sessions": "ok", "diaries": "ok", "summaries": "ok", "queue": "ok"},
+        })),
+        OperationErrors,
+        (status = 503, description = "A part does not answer, or the server stops.", body = NotReady, example = json!({
+            "code": 503, "message": "Not ready.",
+            "data": {"accounts": "ok", "sessions": "ok", "diaries": "unavailable", "summaries": "ok", "queue": "ok"},
+            "error": "unavailable",
+        })),
+    )
+)]
 async fn readyz(State(app): State<App>) -> Response {
     async fn is_available(ping: impl Future<Output = Result<(), StoreError>>) -> bool {
         matches!(timeout(CHECK_TIMEOUT, ping).await, Ok(Ok(())))
@@ -45,19 +83,17 @@ async fn readyz(State(app): State<App>) -> Response {
         is_available(app.summaries.ping()),
     );
     let queue = matches!(timeout(CHECK_TIMEOUT, app.summaries.queue_depth()).await, Ok(Ok(_)));
-    let stores = [
-        ("accounts", accounts),
-        ("sessions", sessions),
-        ("diaries", diaries),
-        ("summaries", summaries),
-        ("queue", queue),
-    ];
-    let ready = stores.iter().all(|(_, available)| *available) && !app.stopping.is_cancelled();
-    let label = |available| json!(if available { "ok" } else { "unavailable" });
-    let data: Map<String, Value> =
-        stores.into_iter().map(|(name, available)| (name.to_owned(), label(available))).collect();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let message = if ready {
+    let data = Readiness {
+        accounts: accounts.into(),
+        sessions: sessions.into(),
+        diaries: diaries.into(),
+        summaries: summaries.into(),
+        queue: queue.into(),
+    };
+    let are_available = accounts && sessions && diaries && summaries && queue;
+    let is_ready = are_available && !app.stopping.is_cancelled();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let message = if is_ready {
         Message { ko: "준비되었습니다.", en: "Ready." }
     } else {
         Message { ko: "준비되지 않았습니다.", en: "Not ready." }
@@ -66,11 +102,58 @@ async fn readyz(State(app): State<App>) -> Response {
         code: status.as_u16(),
         message: message.text(),
         data: Some(data),
-        error: (!ready).then_some(ErrorCode::Unavailable),
+        error: (!is_ready).then_some(ErrorCode::Unavailable),
     };
     (status, Json(envelope)).into_response()
 }
 
+/// The parts of a server.
+#[derive(Debug, Serialize, ToSchema)]
+struct Readiness {
+    accounts: Availability,
+    sessions: Availability,
+    diaries: Availability,
+    summaries: Availability,
+    queue: Availability,
+}
+
+/// Whether a part answers.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Availability {
+    Ok,
+    Unavailable,
+}
+
+impl From<bool> for Availability {
+    fn from(is_available: bool) -> Self {
+        if is_available { Self::Ok } else { Self::Unavailable }
+    }
+}
+
+/// Describes a 503 of `/readyz`.
+struct NotReady;
+
+impl PartialSchema for NotReady {
+    fn schema() -> RefOr<Schema> {
+        // Null if the check itself exceeded the time limit of requests.
+        let readiness = Ref::from_schema_name(Readiness::name());
+        let data = OneOfBuilder::new().item(readiness).item(Object::with_type(Type::Null));
+        error_with_data(&ErrorCode::Unavailable, data.into()).into()
+    }
+}
+
+impl ToSchema for NotReady {}
+
+/// Metrics for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operations",
+    responses(
+        (status = 200, description = "The metrics, in the OpenMetrics text format.", body = String,
+         content_type = "application/openmetrics-text", example = json!("# EOF\n")),
+        OperationErrors,
+    )
+)]
 async fn metrics(State(app): State<App>) -> Response {
     if let Ok(depth) = app.summaries.queue_depth().await {
         app.metrics.queue_depth(depth);
@@ -80,6 +163,6 @@ async fn metrics(State(app): State<App>) -> Response {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(CONTENT_TYPE, kind)], text).into_response()
         }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => ApiError::new(ErrorCode::Internal).into_response(),
     }
 }

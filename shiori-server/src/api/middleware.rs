@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use super::{
     caching::{mark_not_stored, mark_personal},
-    cors::Cors,
+    cors::{Cors, CrossOrigin},
     error::ApiError,
     language::Language,
 };
@@ -126,8 +126,7 @@ where
             route = %route
         );
         let language = Language::preferred(request.headers());
-        let cors = self.layer.cors.clone();
-        let origin = cors.as_ref().and_then(|cors| cors.allowed(request.headers()));
+        let cross_origin = self.layer.cors.as_ref().map(|cors| cors.check(request.headers()));
 
         let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         let handled = language.scope(handled);
@@ -135,7 +134,7 @@ where
         let app = self.layer.app.clone();
         let caching = self.layer.caching;
         let exchange =
-            Exchange { app, caching, cors, origin, id, method, matched, language, span, started };
+            Exchange { app, caching, cross_origin, id, method, matched, language, span, started };
         ResponseFuture { handled, exchange: Some(exchange) }
     }
 }
@@ -180,9 +179,7 @@ where
 struct Exchange {
     app: App,
     caching: Caching,
-    cors: Option<Cors>,
-    /// The origin of the request, if it may read the response.
-    origin: Option<HeaderValue>,
+    cross_origin: Option<CrossOrigin>,
     id: HeaderValue,
     method: &'static str,
     matched: Option<MatchedPath>,
@@ -204,8 +201,8 @@ impl Exchange {
             Caching::Personal => mark_personal(headers),
             Caching::Never => mark_not_stored(headers),
         }
-        if let Some(cors) = self.cors {
-            cors.mark(headers, self.origin);
+        if let Some(cross_origin) = self.cross_origin {
+            cross_origin.mark(headers);
         }
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(X_REQUEST_ID.clone(), self.id);

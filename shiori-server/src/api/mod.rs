@@ -12,6 +12,7 @@ mod health;
 mod internal;
 mod language;
 mod middleware;
+mod openapi;
 mod reply;
 mod session;
 mod summary;
@@ -19,29 +20,10 @@ mod summary;
 use axum::{Router, extract::DefaultBodyLimit, handler::Handler};
 use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
-use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
 use crate::app::App;
-
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Shiori", description = "A diary whose saves never lose text, and weekly AI summaries that never make anyone wait."),
-    modifiers(&BearerToken)
-)]
-struct Description;
-
-struct BearerToken;
-
-impl utoipa::Modify for BearerToken {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        let components = openapi.components.get_or_insert_default();
-        components.add_security_scheme("access_token", SecurityScheme::Http(scheme));
-    }
-}
 
 /// All public routes, and the internal ones unless they have their own listener.
 pub(crate) fn public(app: &App, with_internal: bool) -> Router {
@@ -51,7 +33,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     let requests = layer(request_timeout);
     let long_polls = layer(request_timeout.saturating_add(app.limits.max_wait));
     let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
-    let (routes, openapi) = OpenApiRouter::with_openapi(Description::openapi())
+    let (routes, _) = OpenApiRouter::new()
         .merge(account::routes())
         .merge(session::routes())
         .merge(diary::routes())
@@ -63,9 +45,10 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     if with_internal {
         operations = operations.merge(health::inspection());
     }
+    let (operations, _) = operations.split_for_parts();
     let mut router = routes
         .merge(operations.route_layer(requests.not_stored()))
-        .merge(docs::routes(&openapi).route_layer(requests));
+        .merge(docs::routes().route_layer(requests));
     if with_internal {
         router = router.merge(internal(app));
     }
@@ -75,7 +58,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
 /// The routes of the internal listener.
 pub(crate) fn internal_only(app: &App) -> Router {
     let requests = RequestLayer::new(app, app.limits.request_timeout);
-    let operations = health::liveness().merge(health::inspection());
+    let (operations, _) = health::liveness().merge(health::inspection()).split_for_parts();
     let router = internal(app).merge(operations.route_layer(requests.not_stored()));
     with_fallbacks(router, app, None)
 }

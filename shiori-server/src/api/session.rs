@@ -5,10 +5,8 @@ use http::{
     HeaderMap, HeaderValue,
     header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
 };
-use serde_json::Value;
 use shiori_sdk::{
-    AccessToken, Envelope, ErrorCode, RefreshRequest, SessionId, SessionInfo, Timestamp,
-    VerifyRequest,
+    AccessToken, ErrorCode, RefreshRequest, SessionId, SessionInfo, Timestamp, VerifyRequest,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -16,6 +14,7 @@ use super::{
     caller::Caller,
     error::ApiError,
     extract::{Body, IdInPath},
+    openapi::{Done, List, Success, errors},
     reply::{Message, Reply},
 };
 use crate::{
@@ -33,15 +32,32 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(end_session))
 }
 
+type TokenResponse = Success<AccessToken>;
+type SessionsResponse = List<SessionInfo>;
+
+errors!(RefreshErrors: ANY | BODY, TokenDecodeError, SessionExpired, RefreshReused);
+
 /// Renew a session's tokens.
+///
+/// The session is that of the access token, which may have expired, and of the cookie. A refresh token is
+/// good once: using an earlier one again ends the session, except within 10 seconds for a response that
+/// was lost.
 #[utoipa::path(
-    post, path = "/api/auth/refresh", tag = "session", request_body = RefreshRequest,
-    params(("refresh_token" = String, Cookie)),
+    post, path = "/api/auth/refresh", tag = "session", security(("refresh_token" = [])),
+    request_body(content = RefreshRequest, example = json!({
+        "access_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+    })),
     responses(
-        (status = 200, description = "new tokens; the refresh token is in the cookie", body = Envelope<AccessToken>,
-         headers(("Set-Cookie" = String, description = "refresh_token"))),
-        (status = 400, description = "token_decode_error", body = Envelope<Value>),
-        (status = 401, description = "session_expired, or refresh_reused: the session was ended", body = Envelope<Value>),
+        (status = 200, description = "New tokens. The refresh token is in the cookie.", body = TokenResponse,
+         headers(
+            ("Set-Cookie" = String, description = "`refresh_token`, for `POST /api/auth/refresh`."),
+            ("Cache-Control" = String, description = "`no-store`"),
+         ),
+         example = json!({
+            "code": 200, "message": "Refreshed.",
+            "data": {"token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln", "expires_in": 900},
+         })),
+        RefreshErrors,
     )
 )]
 async fn refresh(
@@ -81,12 +97,18 @@ async fn refresh(
     }
 }
 
+errors!(VerifyErrors: ANY | BODY, TokenDecodeError);
+
 /// Check an access token.
 #[utoipa::path(
-    post, path = "/api/auth/verify", tag = "session", request_body = VerifyRequest,
+    post, path = "/api/auth/verify", tag = "session",
+    request_body(content = VerifyRequest, example = json!({
+        "access_token": "eyJhbGciOiJIUzI1NiJ9.e30.c2ln",
+    })),
     responses(
-        (status = 200, description = "the token is good", body = Envelope<Value>),
-        (status = 400, description = "token_decode_error: it is not ours, has expired, or its session has ended", body = Envelope<Value>),
+        (status = 200, description = "The token is valid, and its session has not ended.", body = Done,
+         example = json!({"code": 200, "message": "The token is good.", "data": null})),
+        VerifyErrors,
     )
 )]
 async fn verify(
@@ -100,12 +122,20 @@ async fn verify(
     Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is good." }))
 }
 
-/// The caller's signed-in devices, the most recently used first.
+errors!(ListSessionsErrors: ANY | AUTHENTICATED);
+
+/// The signed-in devices, the most recently used first.
 #[utoipa::path(
     get, path = "/api/auth/sessions", tag = "session", security(("access_token" = [])),
     responses(
-        (status = 200, description = "the sessions", body = Envelope<Vec<SessionInfo>>),
-        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
+        (status = 200, description = "The sessions.", body = SessionsResponse, example = json!({
+            "code": 200, "message": "The signed-in devices.",
+            "data": [{
+                "id": "0197f3a0-6a10-7c21-8f00-1b2c3d4e5f60", "created_at": "2026-02-16T20:00:00.000Z",
+                "last_seen_at": "2026-02-16T21:04:00.000Z", "user_agent": "shiori-app/1.0", "current": true,
+            }],
+        })),
+        ListSessionsErrors,
     )
 )]
 async fn list_sessions(
@@ -126,14 +156,16 @@ async fn list_sessions(
     Ok(Reply::ok(Message { ko: "로그인된 기기 목록입니다.", en: "The signed-in devices." }, infos))
 }
 
+errors!(EndSessionErrors: ANY | AUTHENTICATED, NotFound);
+
 /// Sign a device out.
 #[utoipa::path(
     delete, path = "/api/auth/sessions/{id}", tag = "session", security(("access_token" = [])),
-    params(("id" = SessionId, Path)),
+    params(("id" = SessionId, Path, description = "The id of a session of the caller.")),
     responses(
-        (status = 200, description = "the session has ended", body = Envelope<Value>),
-        (status = 401, description = "unauthorized or session_expired", body = Envelope<Value>),
-        (status = 404, description = "not_found: the caller has no such session", body = Envelope<Value>),
+        (status = 200, description = "The session has ended.", body = Done,
+         example = json!({"code": 200, "message": "The device is signed out.", "data": null})),
+        EndSessionErrors,
     )
 )]
 async fn end_session(

@@ -12,9 +12,10 @@ use axum::{
 use futures_util::{Stream, stream};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use shiori_sdk::{
-    Date, DateRange, Envelope, ErrorCode, MissingDates, Reflection, Revision, Summary, SummaryId,
-    SummaryReceipt, SummaryRequest, UserId, Week,
+    Date, DateRange, ErrorCode, Reflection, Revision, Summary, SummaryId, SummaryReceipt,
+    SummaryRequest, UserId, Week,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,6 +23,7 @@ use super::{
     caller::Caller,
     error::ApiError,
     extract::{Body, IdInPath, Params, RangeInQuery},
+    openapi::{Done, Optional, Success, errors},
     reply::{Message, Reply},
 };
 use crate::{
@@ -45,16 +47,35 @@ pub(super) fn long_poll_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_summary))
 }
 
-/// Request a week's summary. The response never waits for a model.
+type RequestResponse = Success<SummaryReceipt>;
+type SummaryResponse = Success<Summary>;
+type ReflectionResponse = Optional<Reflection>;
+
+errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidDate, WeekIncomplete, TooManySummaries);
+
+/// Request a week's summary.
+///
+/// The response never waits for a model. An unfinished request for the same week is returned again.
 #[utoipa::path(
     post, path = "/api/diary/summary", tag = "summary", security(("access_token" = [])),
-    request_body = SummaryRequest,
+    request_body(content = SummaryRequest, example = json!({"start": "20260216", "end": "20260222"})),
     responses(
-        (status = 202, description = "on its way", body = Envelope<SummaryReceipt>),
-        (status = 200, description = "done already, and no diary has changed since", body = Envelope<SummaryReceipt>),
-        (status = 400, description = "invalid_range"),
-        (status = 422, description = "week_incomplete, invalid_date or invalid_request", body = Envelope<MissingDates>),
-        (status = 429, description = "too_many_summaries"),
+        (status = 202, description = "The summary is requested.", body = RequestResponse,
+         headers(
+            ("Location" = String, description = "The path of the summary."),
+            ("Retry-After" = u64, description = "Seconds to wait before reading it."),
+         ),
+         example = json!({
+            "code": 202, "message": "The summary is on its way.",
+            "data": {"id": "0197f3a2-0000-7000-8000-000000000001", "status": "queued", "poll_after_ms": 1000},
+         })),
+        (status = 200, description = "It is completed already, and no diary of the week has changed since.", body = RequestResponse,
+         headers(("Location" = String, description = "The path of the summary.")),
+         example = json!({
+            "code": 200, "message": "The summary is done already.",
+            "data": {"id": "0197f3a2-0000-7000-8000-000000000001", "status": "completed", "poll_after_ms": 1000},
+         })),
+        RequestSummaryErrors,
     )
 )]
 async fn request_summary(
@@ -113,18 +134,23 @@ struct WaitParams {
     after: Option<Revision>,
 }
 
-/// A summary's current state, at once or as soon as it changes.
+errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest);
+
+/// A summary's current state.
+///
+/// With `wait`, the response comes as soon as the revision is greater than `after`, or when the time is
+/// over.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(
-        ("id" = SummaryId, Path),
-        ("wait" = Option<f64>, Query, description = "seconds to wait for a revision past `after`, 0 to 30"),
-        ("after" = Option<u64>, Query, description = "the revision that is known already"),
+        ("id" = SummaryId, Path, description = "The id of a summary of the caller."),
+        ("wait" = Option<f64>, Query, minimum = 0, maximum = 30, description = "Seconds to wait for a change.", example = 5),
+        ("after" = Option<u64>, Query, description = "The revision that the client knows.", example = 1),
     ),
     responses(
-        (status = 200, description = "the summary", body = Envelope<Summary>),
-        (status = 404, description = "not_found"),
-        (status = 422, description = "invalid_request"),
+        (status = 200, description = "The summary.", body = SummaryResponse,
+         example = json!({"code": 200, "message": "The summary as it stands.", "data": example()})),
+        GetSummaryErrors,
     )
 )]
 async fn get_summary(
@@ -145,14 +171,16 @@ async fn get_summary(
     ))
 }
 
+errors!(CancelErrors: ANY | AUTHENTICATED, NotFound, SummaryFinal);
+
 /// Cancel an unfinished summary.
 #[utoipa::path(
     delete, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
-    params(("id" = SummaryId, Path)),
+    params(("id" = SummaryId, Path, description = "The id of a summary of the caller.")),
     responses(
-        (status = 200, description = "cancelled"),
-        (status = 404, description = "not_found"),
-        (status = 409, description = "summary_final"),
+        (status = 200, description = "The summary is cancelled.", body = Done,
+         example = json!({"code": 200, "message": "The summary is cancelled.", "data": null})),
+        CancelErrors,
     )
 )]
 async fn cancel_summary(
@@ -166,14 +194,22 @@ async fn cancel_summary(
     }))
 }
 
-/// A summary's changes as they happen: `status` events with a revision as their id, and `progress`
-/// events in between. The stream ends after a final status.
+errors!(WatchErrors: ANY | AUTHENTICATED, NotFound);
+
+/// A summary's changes as they happen.
+///
+/// A `status` event has the revision as its id; `progress` events are in between. The data of each event
+/// is the summary. The stream ends after a final status.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}/events", tag = "summary", security(("access_token" = [])),
-    params(("id" = SummaryId, Path), ("Last-Event-ID" = Option<u64>, Header)),
+    params(
+        ("id" = SummaryId, Path, description = "The id of a summary of the caller."),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that the client received."),
+    ),
     responses(
-        (status = 200, description = "server-sent events; each one's data is the summary", body = Summary, content_type = "text/event-stream"),
-        (status = 404, description = "not_found"),
+        (status = 200, description = "Server-sent events.", body = String, content_type = "text/event-stream",
+         example = json!(format!("event: status\nid: 4\ndata: {}\n\n", example()))),
+        WatchErrors,
     )
 )]
 async fn watch_summary(
@@ -198,6 +234,39 @@ async fn watch_summary(
     let events = Sse::new(watch.events()).keep_alive(KeepAlive::default());
     // Buffering proxies would delay the events.
     Ok(([("x-accel-buffering", "no"), ("cache-control", "no-store")], events).into_response())
+}
+
+/// A completed summary, for the description of the API.
+fn example() -> Value {
+    json!({
+        "id": "0197f3a2-0000-7000-8000-000000000001",
+        "start": "20260216",
+        "end": "20260222",
+        "status": "completed",
+        "revision": 3,
+        "attempts": 1,
+        "requested_at": "2026-02-23T09:00:00.000Z",
+        "started_at": "2026-02-23T09:00:00.100Z",
+        "finished_at": "2026-02-23T09:00:02.000Z",
+        "reflection": "조용해서 좋은 한 주였어요.",
+        "engine": "extractive/1",
+        "emotions": [example_day()],
+        "truncated": [],
+        "failure": null,
+        "progress": null,
+    })
+}
+
+/// The emotion of a day, for the description of the API.
+fn example_day() -> Value {
+    json!({
+        "date": "20260216",
+        "label": "행복",
+        "confidence": 0.7,
+        "distribution": {
+            "공포": 0.0, "놀람": 0.1, "분노": 0.0, "슬픔": 0.1, "중립": 0.1, "행복": 0.7, "혐오": 0.0,
+        },
+    })
 }
 
 /// The state of one event stream.
@@ -268,14 +337,31 @@ impl Watch {
     }
 }
 
-/// The newest reflection on a week, or null.
+errors!(ReflectionErrors: ANY | AUTHENTICATED | RANGE);
+
+/// The newest reflection on a week.
 #[utoipa::path(
     get, path = "/api/diary/reflections", tag = "summary", security(("access_token" = [])),
-    params(("start" = Date, Query), ("end" = Date, Query)),
+    params(
+        ("start" = Date, Query, description = "The week's first day.", example = "20260216"),
+        ("end" = Date, Query, description = "The week's last day, six days after the first.", example = "20260222"),
+    ),
     responses(
-        (status = 200, description = "the reflection, or null", body = Envelope<Reflection>),
-        (status = 400, description = "invalid_range"),
-        (status = 422, description = "invalid_date or invalid_request"),
+        (status = 200, description = "The reflection, or null if there is none.", body = ReflectionResponse,
+         examples(
+            ("reflection" = (summary = "a reflection", value = json!({
+                "code": 200, "message": "The reflection on the week.",
+                "data": {
+                    "summary_id": "0197f3a2-0000-7000-8000-000000000001", "start": "20260216", "end": "20260222",
+                    "reflection": "조용해서 좋은 한 주였어요.", "emotions": [example_day()], "truncated": [],
+                    "generated_at": "2026-02-23T09:00:02.000Z", "stale": false, "engine": "extractive/1",
+                },
+            }))),
+            ("none" = (summary = "no reflection", value = json!({
+                "code": 200, "message": "The reflection on the week.", "data": null,
+            }))),
+         )),
+        ReflectionErrors,
     )
 )]
 async fn get_reflection(

@@ -12,6 +12,7 @@ mod fake_model;
 mod faults;
 mod fixtures;
 mod leases;
+mod openapi;
 mod privacy;
 mod process;
 mod providers;

@@ -1,6 +1,8 @@
 //! ProseMirror/TipTap documents, kept byte for byte.
 
 mod limits;
+#[cfg(feature = "openapi")]
+mod schema;
 mod text;
 
 use std::{collections::BTreeMap, error::Error, fmt};
@@ -17,7 +19,7 @@ pub use limits::DocumentLimits;
 /// the stack. A document at the default limits needs about 200 levels.
 const MAX_JSON_NESTING: usize = 384;
 
-/// The text of a diary: a ProseMirror (TipTap) document.
+/// The text of a diary: a ProseMirror (TipTap) document, kept byte for byte.
 ///
 /// It keeps the JSON byte for byte. Unknown node types, marks and attributes pass through
 /// unchanged, and so do the order of keys and the spelling of numbers.
@@ -33,7 +35,6 @@ const MAX_JSON_NESTING: usize = 384;
 /// Two documents are equal if their JSON values are equal; the order of keys does not matter.
 /// `Debug` shows only the size.
 #[derive(Clone)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = Object))]
 pub struct Document(Box<RawValue>);
 
 impl Document {
