@@ -1,103 +1,46 @@
-//! Whether the words of a merge add up.
+//! Whether every word of a merged document is where it was written, as often as it may be, and with
+//! the marks that it was given.
 //!
-//! Changes that are merged apart from each other may still be of the same words: one side moved a
-//! sentence to the top, the other to the end, or removed it. Counting finds that.
+//! Words are told apart by their text, so where one is found is known only of those that a document
+//! has once. All are counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use super::block;
+use serde_json::value::RawValue;
 
-/// The words of the base, ours, theirs and the merged document, as numbers.
-pub(super) type Four = [Vec<u32>; 4];
+use super::{
+    block::{Canonical, Outline},
+    schema::Kind,
+};
+use crate::types::Document;
 
-/// A part of a document that is not as it was.
-pub(super) struct Part {
-    pub(super) words: Four,
-    /// Which group it is in. What is written in one part of a group belongs to the words of all of it.
-    pub(super) group: usize,
-    /// Whether an overlap is reported in it, so that words may be repeated.
-    pub(super) is_reported: bool,
-    /// Whether one side's version was taken as a whole, though both changed it.
-    pub(super) is_taken: bool,
-}
-
-/// What is wrong with words that are not where they were.
-#[derive(Default)]
-pub(super) struct Findings {
-    /// Parts that a side moved words to, or from.
-    pub(super) moved: Vec<usize>,
-    /// Parts with words that neither side could have meant to be there as often as they are, or
-    /// which one side moved away while the other wrote among them.
-    pub(super) broken: Vec<usize>,
-}
-
-/// Looks for words that a side moved from one part to another.
-///
-/// A word that each side has as often as the base, or more often, is there at least as often as on
-/// the side that has it most, and at most as often as if both had added others. The same holds for
-/// removals. Where one side added and the other removed, the numbers have to add up. Words that stayed
-/// in their part are right as the part is, unless one version of it was taken as a whole.
-pub(super) fn audit(parts: &[Part]) -> Findings {
-    let counts: Vec<_> = parts.iter().map(Counts::of).collect();
-    let mut totals: HashMap<u32, Total> = HashMap::new();
-    for (part, counts) in parts.iter().zip(&counts) {
-        for (word, counts) in &counts.0 {
-            totals.entry(*word).or_default().add(part, counts);
-        }
-    }
-    let is_moved = |side: usize, word: &u32| totals[word].is_moved[side];
-    let is_broken = |word: &u32| {
-        let total = &totals[word];
-        !total.is_reported && (total.is_taken || total.is_moved_at_all()) && !adds_up(total.counts)
+/// Whether a merge without overlaps kept what both sides wrote, moved, removed and marked.
+pub(super) fn is_balanced([base, ours, theirs, merged]: [&Document; 4]) -> bool {
+    let [Some(base), Some(ours), Some(theirs), Some(merged)] =
+        [base, ours, theirs, merged].map(Text::of)
+    else {
+        return true;
     };
-    // In which groups a side moved words away, and the other wrote some.
-    let mut gone: HashMap<(usize, usize), usize> = HashMap::new();
-    let mut written: HashSet<(usize, usize)> = HashSet::new();
-    for (part, counts) in parts.iter().zip(&counts) {
-        for (side, other) in [(1, 2), (2, 1)] {
-            let is_gone = |(word, count): &(&u32, &[i64; 4])| {
-                is_moved(side, word) && totals[*word].counts[0] == 1 && count[side] < count[0]
-            };
-            *gone.entry((part.group, side)).or_default() += counts.0.iter().filter(is_gone).count();
-            if counts.0.values().any(|count| count[other] > count[0]) {
-                written.insert((part.group, side));
-            }
-        }
-    }
-    let is_torn = |group: usize, side: usize| {
-        gone[&(group, side)] >= MIN_TORN && written.contains(&(group, side))
-    };
-    let mut findings = Findings::default();
-    for (i, (part, counts)) in parts.iter().zip(&counts).enumerate() {
-        let words = || counts.0.keys();
-        if words().any(|word| is_moved(1, word) || is_moved(2, word)) {
-            findings.moved.push(i);
-        }
-        let is_torn = is_torn(part.group, 1) || is_torn(part.group, 2);
-        if !part.is_reported && (is_torn || words().any(is_broken)) {
-            findings.broken.push(i);
-        }
-    }
-    findings
+    let four = [&base, &ours, &theirs, &merged];
+    are_as_many(four)
+        && are_in_order(four)
+        && are_beside(&base, &ours, &theirs, &merged)
+        && are_beside(&base, &theirs, &ours, &merged)
+        && are_marked(four)
 }
 
-/// Whether a side removed a word from one part and added it to another, given the words of base, ours
-/// and theirs in each part. Without that, and without a part that was taken as a whole, [`audit`]
-/// finds nothing.
-pub(super) fn has_moved(parts: &[[&[u32]; 3]]) -> bool {
-    [1, 2].into_iter().any(|side| {
-        let (mut removed, mut added) = (Vec::new(), Vec::new());
-        for part in parts.iter().filter(|part| part[0] != part[side]) {
-            let [mut before, mut after] = [part[0], part[side]].map(<[u32]>::to_vec);
-            before.sort_unstable();
-            after.sort_unstable();
-            removed.extend(difference(&before, &after));
-            added.extend(difference(&after, &before));
-        }
-        removed.sort_unstable();
-        added.sort_unstable();
-        block::shared(&removed, &added) > 0
-    })
+/// The words that a side moved, given those that each of its changes removed and added.
+pub(super) fn moved_words(changes: impl Iterator<Item = [Vec<u32>; 2]>) -> Vec<u32> {
+    let (mut removed, mut added) = (Vec::new(), Vec::new());
+    for [mut before, mut after] in changes {
+        before.sort_unstable();
+        after.sort_unstable();
+        removed.extend(difference(&before, &after));
+        added.extend(difference(&after, &before));
+    }
+    added.sort_unstable();
+    removed.retain(|word| added.binary_search(word).is_ok());
+    removed
 }
 
 /// The entries of an ascending list that another does not have as often.
@@ -110,57 +53,68 @@ fn difference(list: &[u32], other: &[u32]) -> Vec<u32> {
     list.iter().filter(is_missing).copied().collect()
 }
 
-/// Words that a side moved away for what the other wrote in the same part to have lost its place. A
-/// single one may be there by chance.
-const MIN_TORN: usize = 2;
+/// All words of a document in reading order.
+struct Text {
+    words: Vec<Word>,
+    places: HashMap<u32, Place>,
+}
 
-/// How often each word is in the base, ours, theirs and the merged document of a part.
-struct Counts(HashMap<u32, [i64; 4]>);
+struct Word {
+    id: u32,
+    /// The number of its block. Blocks without words are counted, too.
+    block: usize,
+    marks: u64,
+}
 
-impl Counts {
-    fn of(part: &Part) -> Self {
-        let mut counts: HashMap<u32, [i64; 4]> = HashMap::new();
-        for (which, words) in part.words.iter().enumerate() {
-            for word in words {
-                counts.entry(*word).or_default()[which] += 1;
-            }
+#[derive(Clone, Copy)]
+struct Place {
+    count: i64,
+    first: usize,
+}
+
+impl Text {
+    fn of(document: &Document) -> Option<Self> {
+        let outline: Outline<'_> = serde_json::from_str(document.as_json()).ok()?;
+        let (mut block, mut words) = (0, Vec::new());
+        let mut marks: HashMap<&str, u64> = HashMap::new();
+        outline.visit(&mut |node| {
+            block += usize::from(Kind::of(&node.r#type) != Kind::Inline);
+            let marks = node
+                .marks
+                .map_or(0, |list| *marks.entry(list.get()).or_insert_with(|| sum_of_marks(list)));
+            node.words(&mut |id| words.push(Word { id, block, marks }));
+        });
+        let mut places: HashMap<u32, Place> = HashMap::with_capacity(words.len());
+        for (first, word) in words.iter().enumerate() {
+            places.entry(word.id).or_insert(Place { count: 0, first }).count += 1;
         }
-        Self(counts)
+        Some(Self { words, places })
+    }
+
+    fn count(&self, id: u32) -> i64 {
+        self.places.get(&id).map_or(0, |place| place.count)
+    }
+
+    /// Where a word is that occurs once.
+    fn place(&self, id: u32) -> Option<usize> {
+        self.places.get(&id).filter(|place| place.count == 1).map(|place| place.first)
     }
 }
 
-/// A word in all parts.
-#[derive(Default)]
-struct Total {
-    counts: [i64; 4],
-    /// Whether ours (1) or theirs (2) has it less often than the base in one part, and more often in
-    /// another.
-    is_moved: [bool; 3],
-    is_fewer: [bool; 3],
-    is_more: [bool; 3],
-    is_reported: bool,
-    is_taken: bool,
+/// The same for all orders of the marks.
+fn sum_of_marks(list: &RawValue) -> u64 {
+    let marks: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+    marks.iter().map(|mark| Canonical::of(mark).sum()).fold(0, u64::wrapping_add)
 }
 
-impl Total {
-    fn add(&mut self, part: &Part, counts: &[i64; 4]) {
-        for (total, count) in self.counts.iter_mut().zip(counts) {
-            *total += count;
-        }
-        for side in [1, 2] {
-            self.is_fewer[side] |= counts[side] < counts[0];
-            self.is_more[side] |= counts[side] > counts[0];
-            self.is_moved[side] = self.is_fewer[side] && self.is_more[side];
-        }
-        self.is_reported |= part.is_reported;
-        self.is_taken |= part.is_taken;
-    }
-
-    fn is_moved_at_all(&self) -> bool {
-        self.is_moved[1] || self.is_moved[2]
-    }
+fn are_as_many(four: [&Text; 4]) -> bool {
+    let ids = four.iter().flat_map(|text| text.places.keys());
+    ids.into_iter().all(|id| adds_up(four.map(|text| text.count(*id))))
 }
 
+/// Whether the number of a word in the merged document follows from the other three: it is there at
+/// least as often as on the side that has it most, and at most as often as if both had added others.
+/// The same holds for removals. Where one side added and the other removed, the numbers add up.
 fn adds_up([base, ours, theirs, merged]: [i64; 4]) -> bool {
     let both = (ours + theirs - base).max(0);
     let (least, most) = if ours >= base && theirs >= base {
@@ -173,55 +127,204 @@ fn adds_up([base, ours, theirs, merged]: [i64; 4]) -> bool {
     (least..=most).contains(&merged)
 }
 
+/// Whether words that both sides kept are in the order of the side that changed it, and in one block
+/// or two as on the side that changed that.
+fn are_in_order(four: [&Text; 4]) -> bool {
+    let is_kept = |id: &u32| four.iter().all(|text| text.place(*id).is_some());
+    let [b, o, t, m] = four.map(|text| -> Vec<u32> {
+        text.words.iter().map(|word| word.id).filter(is_kept).collect()
+    });
+    if o != b && t != b && o != t {
+        return true;
+    }
+    if m != *(if o == b { &t } else { &o }) {
+        return false;
+    }
+    if o != b || t != b {
+        return true;
+    }
+    b.windows(2).all(|pair| {
+        // How many blocks the second is behind the first, if no word is between them.
+        let distances = four.map(|text| {
+            let [one, other] = [text.place(pair[0])?, text.place(pair[1])?];
+            (one + 1 == other).then(|| text.words[other].block - text.words[one].block)
+        });
+        let [Some(b), Some(o), Some(t), Some(m)] = distances else { return true };
+        // Both may have changed what is between the two.
+        o != b && t != b || (m == 0) == (if (o == 0) == (b == 0) { t == 0 } else { o == 0 })
+    })
+}
+
+/// Whether what a side wrote is between the words that it was written between.
+fn are_beside(base: &Text, side: &Text, other: &Text, merged: &Text) -> bool {
+    let is_old = |word: &Word| base.count(word.id) > 0;
+    let is_kept =
+        |word: &Word| [base, side, merged].iter().all(|text| text.place(word.id).is_some());
+    let old_blocks = OldBlocks::of(merged, is_old);
+    // The next kept word behind each word.
+    let mut after = None;
+    let mut afters: Vec<Option<&Word>> = Vec::with_capacity(side.words.len());
+    for word in side.words.iter().rev() {
+        afters.push(after);
+        after = if is_kept(word) { Some(word) } else { after };
+    }
+    let mut before: Option<&Word> = None;
+    side.words.iter().zip(afters.into_iter().rev()).all(|(word, after)| {
+        let last = before;
+        before = if is_kept(word) { Some(word) } else { last };
+        let before = last;
+        let (false, Some(place), Some(_)) =
+            (is_old(word), merged.place(word.id), side.place(word.id))
+        else {
+            return true;
+        };
+        let at = |word: &Word| merged.places[&word.id].first;
+        if let (Some(before), Some(after)) = (before, after)
+            && at(before) < at(after)
+            && !(at(before)..at(after)).contains(&place)
+        {
+            return false;
+        }
+        let is_here = |other: &&Word| other.block == word.block;
+        match (before.filter(is_here), after.filter(is_here)) {
+            (Some(before), Some(after)) => {
+                let block = |word: &Word| merged.words[at(word)].block;
+                [before, after].iter().any(|word| block(word) == merged.words[place].block)
+                    || wrote_blocks_between(other, [before, after])
+            }
+            (Some(neighbour), None) | (None, Some(neighbour)) => {
+                let (start, end) = (at(neighbour).min(place), at(neighbour).max(place));
+                old_blocks.between(start, end) == 0
+            }
+            (None, None) => true,
+        }
+    })
+}
+
+/// Whether a side has blocks of its own between two words.
+fn wrote_blocks_between(side: &Text, ends: [&Word; 2]) -> bool {
+    let [Some(start), Some(end)] = ends.map(|word| side.place(word.id)) else { return true };
+    let ends = [start, end].map(|place| side.words[place].block);
+    let between = side.words.get(start + 1..end).unwrap_or_default();
+    between.iter().any(|word| !ends.contains(&word.block))
+}
+
+/// The blocks of a text that have words, but no new ones.
+struct OldBlocks {
+    /// For each word the number of its block, counting those that have words.
+    numbers: Vec<usize>,
+    /// For each number how many blocks before it have no new word.
+    old: Vec<usize>,
+}
+
+impl OldBlocks {
+    fn of(text: &Text, is_old: impl Fn(&Word) -> bool) -> Self {
+        let (mut numbers, mut old, mut count) = (Vec::with_capacity(text.words.len()), vec![], 0);
+        for (number, block) in text.words.chunk_by(|one, next| one.block == next.block).enumerate()
+        {
+            numbers.extend(std::iter::repeat_n(number, block.len()));
+            old.push(count);
+            count += usize::from(block.iter().all(&is_old));
+        }
+        Self { numbers, old }
+    }
+
+    /// How many there are between the blocks of two words.
+    fn between(&self, start: usize, end: usize) -> usize {
+        let (start, end) = (self.numbers[start], self.numbers[end]);
+        if start == end { 0 } else { self.old[end] - self.old[start + 1] }
+    }
+}
+
+/// Whether words that both sides kept have the marks of the side that changed them.
+fn are_marked(four: [&Text; 4]) -> bool {
+    four[0].words.iter().all(|word| {
+        let places = four.map(|text| Some(text.words[text.place(word.id)?].marks));
+        let [Some(b), Some(o), Some(t), Some(m)] = places else { return true };
+        if o == b {
+            m == t
+        } else if t == b || t == o {
+            m == o
+        } else {
+            true
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn part(words: [&[u32]; 4]) -> Part {
-        let words = words.map(<[u32]>::to_vec);
-        let group = words.iter().flatten().next().map_or(0, |word| *word as usize);
-        Part { words, group, is_reported: false, is_taken: false }
-    }
-
-    #[test]
-    fn what_stays_in_its_part_is_right() {
-        let parts =
-            [part([&[1, 2], &[1, 2, 3], &[1, 4], &[1, 3, 4]]), part([&[5], &[], &[], &[5]])];
-        let findings = audit(&parts);
-        assert_eq!((findings.moved, findings.broken), (vec![], vec![]));
-    }
-
-    #[test]
-    fn what_both_moved_is_not_there_twice() {
-        let parts = || {
-            [
-                part([&[1], &[], &[], &[]]),
-                part([&[], &[1], &[], &[1]]),
-                part([&[2], &[2, 3], &[2], &[2, 3]]),
-                part([&[], &[], &[1], &[1]]),
-            ]
+    /// Paragraphs of one text node each. Words after a `*` are bold.
+    fn document(paragraphs: &[&str]) -> Document {
+        let paragraph = |text: &&str| {
+            let node = match text.strip_prefix('*') {
+                Some(text) => json!({"type": "text", "text": text, "marks": [{"type": "bold"}]}),
+                None => json!({"type": "text", "text": text}),
+            };
+            json!({"type": "paragraph", "content": [node]})
         };
-        let findings = audit(&parts());
-        assert_eq!((findings.moved, findings.broken), (vec![0, 1, 3], vec![0, 1, 3]));
-        let mut reported = parts();
-        reported[3].is_reported = true;
-        assert_eq!(audit(&reported).broken, Vec::<usize>::new());
+        let content: Vec<_> = paragraphs.iter().map(paragraph).collect();
+        Document::from_value(&json!({"type": "doc", "content": content})).expect("a document")
+    }
+
+    #[track_caller]
+    fn assert_balanced(is_so: bool, four: [&[&str]; 4]) {
+        let [base, ours, theirs, merged] = &four.map(document);
+        assert_eq!(is_balanced([base, ours, theirs, merged]), is_so);
+        assert_eq!(is_balanced([base, theirs, ours, merged]), is_so);
     }
 
     #[test]
-    fn what_one_side_moved_and_the_other_removed_is_found() {
-        let parts = [part([&[1], &[], &[], &[]]), part([&[], &[1], &[], &[1]])];
-        assert_eq!(audit(&parts).broken, [0, 1]);
-        // The same within one part, of which ours was taken.
-        let mut taken = part([&[1], &[1], &[], &[1]]);
-        taken.is_taken = true;
-        assert_eq!(audit(&[taken]).broken, [0]);
+    fn words_are_as_many_as_the_sides_wrote() {
+        assert_balanced(true, [&["a b"], &["a b c"], &["a d"], &["a d c"]]);
+        // Both inserted the same word, once or at two places.
+        assert_balanced(true, [&["a b"], &["c a b"], &["a b c"], &["c a b"]]);
+        assert_balanced(true, [&["a b"], &["c a b"], &["a b c"], &["c a b c"]]);
+        // One that is lost, one that is there twice, and one that is back.
+        assert_balanced(false, [&["a b"], &["a b c"], &["a b d"], &["a b d"]]);
+        assert_balanced(false, [&["a", "b"], &["b", "a"], &["b a"], &["b a", "a"]]);
+        assert_balanced(false, [&["a", "b"], &["b", "a"], &["b"], &["b", "a"]]);
     }
 
     #[test]
-    fn what_was_written_among_words_that_were_moved_away_is_found() {
-        let from = part([&[1, 2], &[1, 9, 2], &[], &[9]]);
-        let to = part([&[3], &[3], &[3, 1, 2], &[3, 1, 2]]);
-        assert_eq!(audit(&[from, to]).broken, [0]);
+    fn words_are_in_the_order_and_the_blocks_that_a_side_gave_them() {
+        assert_balanced(true, [&["a b", "c"], &["c", "a b"], &["a b", "c d"], &["c d", "a b"]]);
+        assert_balanced(false, [&["a b", "c"], &["c", "a b"], &["a b", "c d"], &["a b", "c d"]]);
+        assert_balanced(true, [&["a b c"], &["a", "b c"], &["a b c d"], &["a", "b c d"]]);
+        assert_balanced(false, [&["a b c"], &["a", "b c"], &["a b c d"], &["a b c d"]]);
+    }
+
+    #[test]
+    fn words_are_between_those_that_they_were_written_between() {
+        assert_balanced(true, [&["a b"], &["a x b"], &["a", "b"], &["a x", "b"]]);
+        assert_balanced(true, [&["a b"], &["a x b"], &["a", "b"], &["a", "x b"]]);
+        assert_balanced(false, [&["a b"], &["a x b"], &["a", "b"], &["a", "b x"]]);
+        assert_balanced(false, [&["a b"], &["a x b"], &["a", "b"], &["a", "x", "b"]]);
+        // A word at the end of a block may be apart from it by new blocks alone.
+        let [base, ours, theirs] = [&["a", "b"], &["a x", "b"], &["b", "a"]];
+        assert_balanced(true, [base, ours, theirs, &["b", "a x"]]);
+        assert_balanced(
+            false,
+            [&["a", "b", "c"], &["a x", "b", "c"], &["c", "b", "a"], &["x c", "b", "a"]],
+        );
+    }
+
+    #[test]
+    fn words_have_the_marks_of_the_side_that_changed_them() {
+        assert_balanced(true, [&["a", "b"], &["*a", "b"], &["b", "a"], &["b", "*a"]]);
+        assert_balanced(false, [&["a", "b"], &["*a", "b"], &["b", "a"], &["b", "a"]]);
+    }
+
+    #[test]
+    fn moved_words_are_those_that_were_removed_and_added_by_different_changes() {
+        let moved = |changes: &[[&[u32]; 2]]| {
+            moved_words(changes.iter().map(|change| change.map(<[u32]>::to_vec)))
+        };
+        assert_eq!(moved(&[[&[1, 2], &[2, 3]], [&[4], &[]]]), Vec::<u32>::new());
+        assert_eq!(moved(&[[&[1, 2], &[2]], [&[4], &[1, 4]]]), [1]);
+        assert_eq!(moved(&[[&[1, 1], &[1]], [&[], &[1]]]), [1]);
     }
 }

@@ -59,6 +59,12 @@ pub(super) enum Canonical {
 }
 
 impl Canonical {
+    pub(super) fn sum(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
     pub(super) fn of(raw: &RawValue) -> Self {
         let json = segment::normalized(raw.get());
         // An escape may spell a mark that follows a letter.
@@ -171,29 +177,13 @@ fn are_near(one: &str, other: &str) -> bool {
 const MAX_WORD_EDITS: usize = 200;
 
 /// The text of a block: its words as numbers, in reading order. Two words may rarely have the same.
-/// A node without text, such as a mention or an image, counts as a word.
+/// A node without text, such as a mention or an image, counts as a word. It is known by its `id` or
+/// `src`, if it has one, since its other attributes may be changed.
 pub(super) fn words(block: &RawValue) -> Vec<u32> {
     // Few words have less than so many bytes, with their node.
     let mut words = Vec::with_capacity(block.get().len() / 16);
-    // Half of the bits are enough.
-    let mut push = |hash: u64| words.push(u32::try_from(hash >> 32).unwrap_or_default());
     if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
-        node.visit(&mut |node| {
-            segment::split(&segment::normalized(&node.text), Unit::Word, |sort, word| {
-                if sort == Sort::Word {
-                    push(mix(word.as_bytes()));
-                }
-            });
-            if let Some(attrs) = node.attrs
-                && node.text.is_empty()
-                && node.content.is_empty()
-                && matches!(Kind::of(&node.r#type), Kind::Unknown | Kind::Inline)
-            {
-                let mut hasher = DefaultHasher::new();
-                (&node.r#type, Canonical::of(attrs)).hash(&mut hasher);
-                push(hasher.finish());
-            }
-        });
+        node.visit(&mut |node| node.words(&mut |word| words.push(word)));
     }
     words
 }
@@ -226,22 +216,50 @@ pub(super) fn shared<T: Ord>(a: &[T], b: &[T]) -> usize {
 
 /// What is read of a node for its words.
 #[derive(Deserialize)]
-struct Outline<'a> {
+pub(super) struct Outline<'a> {
     #[serde(borrow, default)]
-    r#type: Cow<'a, str>,
+    pub(super) r#type: Cow<'a, str>,
     #[serde(borrow, default)]
     text: Cow<'a, str>,
     #[serde(borrow, default)]
     attrs: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    pub(super) marks: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     content: Vec<Outline<'a>>,
 }
 
 impl Outline<'_> {
-    fn visit(&self, visitor: &mut dyn FnMut(&Self)) {
+    /// Calls the visitor with the node and all nodes in it, in reading order.
+    pub(super) fn visit<'n>(&'n self, visitor: &mut dyn FnMut(&'n Self)) {
         visitor(self);
         for node in &self.content {
             node.visit(visitor);
+        }
+    }
+
+    /// The words of the node itself, see [`words`].
+    pub(super) fn words(&self, word: &mut dyn FnMut(u32)) {
+        // Half of the bits are enough.
+        let mut push = |hash: u64| word(u32::try_from(hash >> 32).unwrap_or_default());
+        segment::split(&segment::normalized(&self.text), Unit::Word, |sort, word| {
+            if sort == Sort::Word {
+                push(mix(word.as_bytes()));
+            }
+        });
+        if let Some(attrs) = self.attrs
+            && self.text.is_empty()
+            && self.content.is_empty()
+            && matches!(Kind::of(&self.r#type), Kind::Unknown | Kind::Inline)
+        {
+            let fields = Fields::of(attrs).unwrap_or_default();
+            let name = fields.text("id").or_else(|| fields.text("src"));
+            let mut hasher = DefaultHasher::new();
+            match name {
+                Some(name) => (&self.r#type, name).hash(&mut hasher),
+                None => (&self.r#type, Canonical::of(attrs)).hash(&mut hasher),
+            }
+            push(hasher.finish());
         }
     }
 }

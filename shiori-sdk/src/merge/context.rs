@@ -20,11 +20,11 @@ pub(super) struct Context<'a> {
     pub(super) on_overlap: OnOverlap,
     pub(super) numbering: Numbering<'a>,
     pub(super) overlaps: Vec<Overlap>,
-    /// Whether something was merged for which a repetition of the merge may give another result: text
-    /// that was moved among blocks, or pieces that are equal by chance, such as blank lines.
-    pub(super) is_fragile: bool,
-    /// Whether fragile parts of the document are overlaps.
-    pub(super) reports_fragile: bool,
+    /// Whether the merge has to be checked: changes of both sides may be one change, text was moved, or
+    /// blocks are equal to others, such as blank lines.
+    pub(super) needs_check: bool,
+    /// Whether the check failed, so that all places where changes of both sides meet are overlaps.
+    pub(super) reports_shared: bool,
     /// The node whose content is being merged.
     path: Vec<Step>,
     /// Bytes that may still be looked into.
@@ -37,8 +37,8 @@ impl Context<'_> {
             on_overlap,
             numbering: Numbering::default(),
             overlaps: Vec::new(),
-            is_fragile: false,
-            reports_fragile: false,
+            needs_check: false,
+            reports_shared: false,
             path: Vec::new(),
             budget: bytes.saturating_mul(MAX_DESCENTS),
         }

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    mem,
     ops::Range,
 };
 
@@ -43,26 +42,21 @@ pub(super) fn children<'a>(
     {
         return borrowed(three[which]);
     }
-    context.is_fragile |= our.has_copies(base) || their.has_copies(base);
+    let moved = moved_words(context, base, [(&our_changes, ours), (&their_changes, theirs)]);
+    let has_copies = our.has_copies(base) || their.has_copies(base);
+    context.needs_check |= !moved.is_empty() || has_copies;
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(regions.len());
     for group in region::groups(&regions, |place| base[place].is_filler()) {
-        let hull = region::hull(group);
-        let was_fragile = mem::take(&mut context.is_fragile);
+        let is_plain = is_plain(group, three);
+        context.needs_check |= !is_plain;
         let from = parts.len();
-        let changed = group.iter().filter(|region| !matches!(region.kind, region::Kind::Kept));
-        let changed = changed.count();
-        let is_one_each =
-            |region: &Region<'_>| slices(&region.hull(), three).iter().all(|s| s.len() == 1);
-        context.is_fragile |= changed > 1 && !group.iter().all(is_one_each);
-        if changed > 1
+        let hull = region::hull(group);
+        if group.iter().filter(|region| region.is_changed()).count() > 1
             && let Some(which) = did_all(&hull, base, &our, &their)
         {
-            let side = if which == 1 { ours } else { theirs };
-            let blocks = borrowed(&side[hull[which].clone()]);
-            context.is_fragile = true;
-            let overlaps = Vec::new();
-            let (is_changed, is_taken) = (true, true);
-            parts.push(Part { hull, is_changed, is_taken, is_fragile: false, blocks, overlaps });
+            context.needs_check = true;
+            let blocks = borrowed(slices(&hull, three)[which]);
+            parts.push(Part { hull, is_shared: true, blocks, overlaps: Vec::new() });
         } else {
             for region in group {
                 let hull = region.hull();
@@ -70,28 +64,19 @@ pub(super) fn children<'a>(
                 let side = did_all(&hull, base, &our, &their);
                 let blocks = merge_region(context, parent, region, side, three);
                 let overlaps = context.overlaps.split_off(reported);
-                let is_changed = !matches!(region.kind, region::Kind::Kept);
-                context.is_fragile |= our.has_filler(&hull[0], &hull[1], base)
-                    || their.has_filler(&hull[0], &hull[2], base);
-                let is_taken = side.is_some();
-                parts.push(Part {
-                    hull,
-                    is_changed,
-                    is_taken,
-                    is_fragile: false,
-                    blocks,
-                    overlaps,
-                });
+                parts.push(Part { hull, is_shared: region.is_changed(), blocks, overlaps });
             }
         }
-        parts[from..].iter_mut().for_each(|part| part.is_fragile = context.is_fragile);
-        context.is_fragile |= was_fragile;
+        if context.reports_shared && is_plain && !has_copies && !region::is_of_both(group) {
+            for part in &mut parts[from..] {
+                let mut blocks = slices(&part.hull, three).into_iter().flatten();
+                part.is_shared &= blocks
+                    .any(|block| context.numbering.words(block).iter().any(|w| moved.contains(w)));
+            }
+        }
     }
-    if !our_changes.is_empty() && !their_changes.is_empty() {
-        audit(context, three, &mut parts);
-    }
-    if parent == Kind::Document && context.reports_fragile {
-        report_fragile(context, three, &mut parts);
+    if parent == Kind::Document && context.reports_shared {
+        report_shared(context, three, &mut parts);
     }
     let mut merged = Vec::new();
     for part in parts {
@@ -107,12 +92,20 @@ fn replayed(
     regions: &[Region<'_>],
     three: Three<'_, '_>,
 ) -> Option<usize> {
-    let mut words: HashMap<u32, [usize; 3]> = HashMap::new();
-    let is_changed = |region: &Region<'_>| !matches!(region.kind, region::Kind::Kept);
-    let first = regions.iter().position(is_changed)?;
-    let last = regions.iter().rposition(is_changed)?;
+    let first = regions.iter().position(Region::is_changed)?;
+    let last = regions.iter().rposition(Region::is_changed)?;
     let hull = region::hull(&regions[first..=last]);
-    for region in regions.iter().filter(|region| is_changed(region)) {
+    // A block that one side alone changed is not so on the other.
+    let has_own = |side: usize| {
+        let mut hulls = regions.iter().filter(|r| r.is_of(side)).map(Region::hull);
+        hulls.any(|hull| !hull[0].is_empty() && !hull[side].is_empty())
+    };
+    let orders: Vec<_> = [(1, 2), (2, 1)].into_iter().filter(|(part, _)| !has_own(*part)).collect();
+    if orders.is_empty() {
+        return None;
+    }
+    let mut words: HashMap<u32, [usize; 3]> = HashMap::new();
+    for region in regions.iter().filter(|region| region.is_changed()) {
         let slices = slices(&region.hull(), three);
         for (which, blocks) in slices.into_iter().enumerate() {
             for block in blocks {
@@ -122,7 +115,7 @@ fn replayed(
             }
         }
     }
-    [(1, 2), (2, 1)].into_iter().find_map(|(part, all)| {
+    orders.into_iter().find_map(|(part, all)| {
         if !replay::may_hold(&words, part, all) {
             return None;
         }
@@ -137,11 +130,9 @@ fn replayed(
 struct Part<'a> {
     /// Where it is in base, ours and theirs.
     hull: [Range<usize>; 3],
-    is_changed: bool,
-    /// Whether one side's version was taken as a whole, though both changed it.
-    is_taken: bool,
-    /// See [`Context::is_fragile`].
-    is_fragile: bool,
+    /// Whether changes of both sides meet in it: both changed it, or words were moved to it or from it.
+    /// Known only when such parts are reported.
+    is_shared: bool,
     blocks: Vec<Cow<'a, RawValue>>,
     overlaps: Vec<Overlap>,
 }
@@ -174,9 +165,6 @@ fn merge_region<'a>(
         _ if block::ids(o) == block::ids(t) => borrowed(t),
         region::Kind::Beside { ours: our_changes, theirs: their_changes } => {
             let [_, ours, theirs] = three;
-            // What was removed may be found to have been replaced by what the other inserted.
-            let mut changes = our_changes.iter().chain(their_changes);
-            context.is_fragile |= changes.any(|change| change.side.is_empty());
             let theirs = their_changes.iter().map(|change| (change, theirs));
             let ours = our_changes.iter().map(|change| (change, ours));
             let mut changes: Vec<_> = theirs.chain(ours).collect();
@@ -189,7 +177,6 @@ fn merge_region<'a>(
         region::Kind::Overlap { ours: our_changes, theirs: their_changes } => {
             let [_, ours, theirs] = three;
             let (our, their) = (added(ours, our_changes), added(theirs, their_changes));
-            context.is_fragile |= did_all.is_some();
             match did_all {
                 Some(1) => return borrowed(o),
                 Some(_) => return borrowed(t),
@@ -215,7 +202,7 @@ fn merge_region<'a>(
                 return inside.into_iter().map(Cow::Owned).collect();
             }
             let flowed = flow(context, [b, o, t]);
-            context.is_fragile |= flowed.is_some();
+            context.needs_check |= flowed.is_some();
             if let Some(flowed) = &flowed
                 && !flowed.overlap
             {
@@ -246,49 +233,42 @@ fn of_nodes([base, ours, theirs]: [Range<usize>; 3]) -> Overlap {
     Overlap::of(OverlapKind::Nodes, base, ours, theirs)
 }
 
-/// Reports overlaps where the words of parts that were merged apart do not add up.
-fn audit<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
-    let changed: Vec<usize> = (0..parts.len()).filter(|&i| parts[i].is_changed).collect();
-    let numbering = &mut context.numbering;
-    let words = changed.iter().map(|&i| {
-        slices(&parts[i].hull, three).map(|blocks| -> Vec<u32> {
-            blocks.iter().flat_map(|block| numbering.words(block).to_vec()).collect()
-        })
-    });
-    let words: Vec<_> = words.collect();
-    let is_taken = parts.iter().any(|part| part.is_taken);
-    let by_part: Vec<_> = words.iter().map(|three| three.each_ref().map(Vec::as_slice)).collect();
-    if !is_taken && !audit::has_moved(&by_part) {
-        return;
+/// The words that a side moved from one block to another.
+fn moved_words<'a>(
+    context: &mut Context<'a>,
+    base: &[Block<'a>],
+    sides: [(&[Change], &[Block<'a>]); 2],
+) -> HashSet<u32> {
+    if sides.iter().any(|(changes, _)| changes.is_empty()) {
+        return HashSet::new();
     }
-    let audited = changed.iter().zip(words).map(|(&i, [b, o, t])| {
-        let part = &parts[i];
-        let merged = part.blocks.iter().flat_map(|block| block::words(block)).collect();
-        audit::Part {
-            words: [b, o, t, merged],
-            group: i,
-            is_reported: !part.overlaps.is_empty(),
-            is_taken: part.is_taken,
-        }
-    });
-    let audited: Vec<_> = audited.collect();
-    let findings = audit::audit(&audited);
-    for &moved in &findings.moved {
-        parts[changed[moved]].is_fragile = true;
-        context.is_fragile = true;
-    }
-    for broken in findings.broken {
-        report_part(context, three, &mut parts[changed[broken]]);
-    }
+    let mut words = |blocks: &[Block<'a>]| -> Vec<u32> {
+        blocks.iter().flat_map(|block| context.numbering.words(block).to_vec()).collect()
+    };
+    let moved =
+        sides.iter().flat_map(|(changes, side)| {
+            audit::moved_words(changes.iter().map(|change| {
+                [words(&base[change.base.clone()]), words(&side[change.side.clone()])]
+            }))
+        });
+    moved.collect()
 }
 
-/// Reports overlaps where a repetition of the merge may give something else.
-fn report_fragile<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
-    let is_any = parts.iter().any(|part| part.is_changed && part.is_fragile);
-    for part in parts {
-        if part.is_changed && (part.is_fragile || !is_any) && part.overlaps.is_empty() {
-            report_part(context, three, part);
-        }
+/// Whether the changes in a group of regions cannot be taken for others: each is of one block, or there
+/// is one alone that no blank line or rule is a part of.
+fn is_plain(group: &[Region<'_>], three: Three<'_, '_>) -> bool {
+    let changed: Vec<_> = group.iter().filter(|region| region.is_changed()).collect();
+    let is_of_one_block =
+        |region: &&Region<'_>| slices(&region.hull(), three).iter().all(|blocks| blocks.len() == 1);
+    let is_alone = matches!(changed[..], [region] if region.kind.is_plain());
+    let blocks = changed.iter().flat_map(|region| slices(&region.hull(), three));
+    !blocks.flatten().any(Piece::is_filler) && (is_alone || changed.iter().all(is_of_one_block))
+}
+
+/// Reports overlaps where changes of both sides meet.
+fn report_shared<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
+    for part in parts.iter_mut().filter(|part| part.is_shared && part.overlaps.is_empty()) {
+        report_part(context, three, part);
     }
 }
 
@@ -331,12 +311,6 @@ impl<'m, 'a> Edits<'m, 'a> {
         }
         ids.extend(base.iter().map(Piece::id));
         added.any(|place| !ids.insert(self.side[place].id()))
-    }
-
-    /// Whether blank lines or rules were removed or added.
-    fn has_filler(&self, removed: &Range<usize>, added: &Range<usize>, base: &[Block<'_>]) -> bool {
-        removed.clone().any(|place| self.is_removed[place] && base[place].is_filler())
-            || self.added(added).any(Block::is_filler)
     }
 
     fn added(&self, range: &Range<usize>) -> impl Iterator<Item = &'m Block<'a>> {
@@ -440,7 +414,7 @@ fn node<'a>(context: &mut Context<'a>, parent: Kind, three: [&'a RawValue; 3]) -
         let unit = if kind == Kind::Code { Unit::Line } else { Unit::Word };
         text::merge(context, contents, unit, !parent.takes_twice(kind))?
     } else if kind == Kind::Table {
-        context.is_fragile = true;
+        context.needs_check = true;
         table::merge(context, contents, &mut |context, steps, cells| cell(context, steps, cells))?
     } else {
         let b = context.numbering.blocks(&b.content, &[]);

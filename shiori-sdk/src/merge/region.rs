@@ -119,6 +119,15 @@ impl Region<'_> {
     pub(super) fn hull(&self) -> [Range<usize>; 3] {
         [self.base.clone(), self.ours.clone(), self.theirs.clone()]
     }
+
+    pub(super) fn is_changed(&self) -> bool {
+        !matches!(self.kind, Kind::Kept)
+    }
+
+    /// Whether ours (1) or theirs (2) alone changed it.
+    pub(super) fn is_of(&self, side: usize) -> bool {
+        matches!((side, self.kind), (1, Kind::Ours) | (2, Kind::Theirs))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +189,11 @@ pub(super) fn groups<'r, 'c>(
     regions.chunk_by(|one, next| !is_anchor(one) && !is_anchor(next)).collect()
 }
 
+/// Whether both sides changed something in a group.
+pub(super) fn is_of_both(group: &[Region<'_>]) -> bool {
+    [1, 2].into_iter().all(|side| group.iter().any(|r| r.is_changed() && !r.is_of(3 - side)))
+}
+
 /// The ranges of a group in the three lists.
 pub(super) fn hull(group: &[Region<'_>]) -> [Range<usize>; 3] {
     let (Some(first), Some(last)) = (group.first(), group.last()) else {
@@ -209,6 +223,18 @@ impl Side<'_> {
 }
 
 impl<'a> Kind<'a> {
+    /// Whether no change in it can be a part of another. What one side removed may have been replaced by
+    /// what the other inserted.
+    pub(super) fn is_plain(&self) -> bool {
+        match self {
+            Self::Kept | Self::Ours | Self::Theirs => true,
+            Self::Beside { ours, theirs } => {
+                ours.iter().chain(*theirs).all(|change| !change.side.is_empty())
+            }
+            Self::Overlap { .. } => false,
+        }
+    }
+
     /// The changes of each side that the region takes, given those that are left.
     fn changes(&self, ours: &'a [Change], theirs: &'a [Change]) -> (&'a [Change], &'a [Change]) {
         match self {

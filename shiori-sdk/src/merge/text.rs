@@ -1,6 +1,6 @@
 //! Merging what both sides wrote in one paragraph, heading or block of code.
 
-use std::{borrow::Cow, collections::HashSet, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -9,19 +9,20 @@ use super::{
     audit,
     block::{self, Piece},
     context::Context,
+    insertion::{both, edits_removed, is_text},
     mark::Marks,
     overlap::{OnOverlap, Overlap, OverlapKind},
     region::{self, Change, Kind, Region},
-    segment::{self, Sort, Unit},
+    segment::{Sort, Unit},
     token::{Content, Inline, Part, Side, Token, Words, words},
 };
 
 /// Tokens of a text that is looked into.
 pub(super) const MAX_TOKENS: usize = 100_000;
 
-/// Merges inline content. `None` when it is huge, when both sides moved the same words, or when they
-/// rewrote so much of it that both versions are easier to read one after the other. The last does
-/// not count where `is_single`, since there is no room for both.
+/// Merges inline content. `None` when it is huge, or when both sides rewrote so much of it that both
+/// versions are easier to read one after the other. The latter does not count where `is_single`,
+/// since there is no room for both.
 pub(super) fn merge<'a>(
     context: &mut Context<'a>,
     three: [&[&'a RawValue]; 3],
@@ -54,7 +55,7 @@ pub(super) struct Combined<'a, 'n> {
     pub(super) is_unreadable: bool,
 }
 
-/// Merges three streams of text. `None` when they are huge, or both sides moved the same words.
+/// Merges three streams of text. `None` when they are huge.
 pub(super) fn combine<'a, 'n>(
     context: &mut Context<'a>,
     marks: Marks<'a>,
@@ -80,37 +81,53 @@ pub(super) fn combine<'a, 'n>(
             || (words(&t.tokens) == 0 && has_new(o, &our_changes)));
 
     let regions = region::regions(b.tokens.len(), &our_changes, &their_changes);
+    let groups = region::groups(&regions, |place| b.tokens[place].is_filler());
+    context.needs_check |= has_moved(b, o, &our_changes)
+        || has_moved(b, t, &their_changes)
+        || groups.iter().any(|group| is_entangled(group))
+        || [o, t].into_iter().any(|side| is_remarked(b, side));
     let mut composer = Composer {
         sides: [b, o, t],
-        reported: context.overlaps.len(),
         context,
         marks,
         unit,
         tokens: Vec::new(),
         kept: 0,
         disputed: 0,
-        parts: Vec::new(),
-        group: 0,
     };
-    for group in region::groups(&regions, |place| b.tokens[place].is_filler()) {
+    for group in groups {
         composer.group(group);
-    }
-    let parts = &composer.parts;
-    let by_part: Vec<_> =
-        parts.iter().map(|part| [0, 1, 2].map(|which| part.words[which].as_slice())).collect();
-    let is_taken = parts.iter().any(|part| part.is_taken);
-    let findings = if is_taken || audit::has_moved(&by_part) {
-        audit::audit(parts)
-    } else {
-        audit::Findings::default()
-    };
-    composer.context.is_fragile |= !findings.moved.is_empty();
-    if !findings.broken.is_empty() {
-        return None;
     }
     let Composer { tokens, marks, kept, disputed, .. } = composer;
     let is_unreadable = is_emptied || disputed > 0 && disputed >= kept;
     Some(Combined { tokens, marks, kept, is_unreadable })
+}
+
+/// Whether a side moved words.
+fn has_moved(base: &Side<'_>, side: &Side<'_>, changes: &[Change]) -> bool {
+    let ids = |tokens: &[Token<'_>]| -> Vec<u32> {
+        tokens.iter().filter(|token| token.is_word()).map(Piece::id).collect()
+    };
+    let changes = changes.iter().map(|change| {
+        [ids(&base.tokens[change.base.clone()]), ids(&side.tokens[change.side.clone()])]
+    });
+    !audit::moved_words(changes).is_empty()
+}
+
+/// Whether changes in a group of regions may be parts of one.
+fn is_entangled(group: &[Region<'_>]) -> bool {
+    let mut changed = group.iter().filter(|region| region.is_changed());
+    changed.next().is_some_and(|region| !region.kind.is_plain()) || changed.next().is_some()
+}
+
+/// Whether a side changed the marks of words that it kept, or inserted line breaks. They are equal to
+/// each other, so one may be taken for another.
+fn is_remarked(base: &Side<'_>, side: &Side<'_>) -> bool {
+    let is_break = |token: &Token<'_>| token.sort == Sort::White && token.text.is_empty();
+    side.tokens.iter().any(|token| match token.at[0].checked_sub(1) {
+        Some(place) => token.marks != base.tokens[place].marks,
+        None => is_break(token),
+    })
 }
 
 /// Notes where a side has the tokens of the base that it left alone, and the other way round.
@@ -138,15 +155,10 @@ struct Composer<'m, 'a, 'n> {
     /// Base, ours and theirs.
     sides: [&'m Side<'n>; 3],
     tokens: Vec<Token<'n>>,
-    /// Overlaps that were reported before those of the region at hand.
-    reported: usize,
     /// Words that all three have.
     kept: usize,
     /// Words that both sides changed.
     disputed: usize,
-    parts: Vec<audit::Part>,
-    /// Groups of regions so far.
-    group: usize,
 }
 
 /// How a region that both sides changed is resolved.
@@ -160,27 +172,12 @@ enum Verdict {
 impl<'n> Composer<'_, '_, 'n> {
     fn group(&mut self, group: &[Region<'_>]) {
         let hull = region::hull(group);
-        let changed = group.iter().filter(|region| !matches!(region.kind, Kind::Kept)).count();
-        let from = self.tokens.len();
-        self.group += 1;
-        self.context.is_fragile |= changed > 1;
+        let changed = group.iter().filter(|region| region.is_changed()).count();
         match self.verdict(&hull) {
-            Verdict::Ours if changed > 1 => {
-                self.group_of(&hull, 1);
-                self.account(&hull, from, true);
-            }
-            Verdict::Theirs if changed > 1 => {
-                self.group_of(&hull, 2);
-                self.account(&hull, from, true);
-            }
+            Verdict::Ours if changed > 1 => self.one(&hull, 1),
+            Verdict::Theirs if changed > 1 => self.one(&hull, 2),
             _ => self.join(group.to_vec()).iter().for_each(|region| self.region(region)),
         }
-    }
-
-    /// A group of regions in which one side did all that the other did, and more.
-    fn group_of(&mut self, hull: &[Range<usize>; 3], which: usize) {
-        self.context.is_fragile = true;
-        self.one(hull, which);
     }
 
     fn region(&mut self, region: &Region<'_>) {
@@ -191,8 +188,6 @@ impl<'n> Composer<'_, '_, 'n> {
             self.both_kept(region);
             return;
         }
-        let from = self.tokens.len();
-        let mut is_taken = false;
         let hull = [region.base.clone(), region.ours.clone(), region.theirs.clone()];
         match region.kind {
             Kind::Ours => {
@@ -207,10 +202,8 @@ impl<'n> Composer<'_, '_, 'n> {
             _ if block::ids(ours) == block::ids(theirs) => self.both_kept(region),
             Kind::Beside { ours, theirs } => self.changed(ours, theirs),
             Kind::Kept | Kind::Overlap { .. } => match self.verdict(&hull) {
-                verdict @ (Verdict::Ours | Verdict::Theirs) => {
-                    is_taken = true;
-                    self.group_of(&hull, if matches!(verdict, Verdict::Ours) { 1 } else { 2 });
-                }
+                Verdict::Ours => self.one(&hull, 1),
+                Verdict::Theirs => self.one(&hull, 2),
                 Verdict::Disputed => {
                     let base = &b.tokens[region.base.clone()];
                     self.disputed += words(base).max(words(ours)).max(words(theirs));
@@ -228,24 +221,6 @@ impl<'n> Composer<'_, '_, 'n> {
                 }
             },
         }
-        self.account(&hull, from, is_taken);
-    }
-
-    /// Notes the words of a part that was changed, and those that it became.
-    fn account(&mut self, [base, ours, theirs]: &[Range<usize>; 3], from: usize, is_taken: bool) {
-        let [b, o, t] = self.sides;
-        let word_ids = |tokens: &[Token<'_>]| -> Vec<u32> {
-            tokens.iter().filter(|token| token.is_word()).map(Piece::id).collect()
-        };
-        let (ours, theirs) = (&o.tokens[ours.clone()], &t.tokens[theirs.clone()]);
-        let (base, merged) = (&b.tokens[base.clone()], &self.tokens[from..]);
-        self.parts.push(audit::Part {
-            words: [base, ours, theirs, merged].map(word_ids),
-            group: self.group,
-            is_reported: self.context.overlaps.len() > self.reported,
-            is_taken,
-        });
-        self.reported = self.context.overlaps.len();
     }
 
     /// Joins overlaps that only fillers separate, so that a phrase is kept in one piece.
@@ -361,7 +336,6 @@ impl<'n> Composer<'_, '_, 'n> {
         let before = base.map(|base| &b.tokens[base]);
         let three = [before.map_or(0, |base| base.marks), our.marks, their.marks];
         let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
-        self.context.is_fragile |= before.is_some() && three[0] != marks;
         // Where only the spelling was changed, the new one is taken.
         let is_spelt_by_us = before.is_some_and(|base| base.text == their.text);
         let (letter, other) = if is_spelt_by_us { (our, their) } else { (their, our) };
@@ -400,9 +374,6 @@ impl<'n> Composer<'_, '_, 'n> {
         let [b, o, t] = self.sides;
         let (side, other, which) = if is_ours { (o, t, 2) } else { (t, o, 1) };
         let mut tokens = side.tokens[change.side.clone()].to_vec();
-        // Line breaks are like any other.
-        let is_break = |token: &Token<'_>| token.sort == Sort::White && token.text.is_empty();
-        self.context.is_fragile |= tokens.iter().any(is_break);
         let replaced = &b.tokens[change.base.clone()];
         let mut marks = replaced.iter().filter(|base| base.is_word()).map(|base| {
             let place = base.at[which].checked_sub(1)?;
@@ -413,7 +384,6 @@ impl<'n> Composer<'_, '_, 'n> {
             && before != after
             && marks.all(|marks| marks == first)
         {
-            self.context.is_fragile = true;
             let mut overlap = false;
             for token in &mut tokens {
                 let three = if is_ours {
@@ -458,76 +428,6 @@ impl<'n> Composer<'_, '_, 'n> {
             self.context.overlaps.pop();
         }
     }
-}
-
-/// Whether lines that one side removed are among those of the other, only edited.
-fn edits_removed(base: &[Token<'_>], part: usize, all: &[Token<'_>], added: &[Token<'_>]) -> bool {
-    let words = |lines: &mut dyn Iterator<Item = &Token<'_>>| {
-        let mut words = HashSet::new();
-        for line in lines {
-            segment::split(line.text, Unit::Word, |sort, text| {
-                if sort == Sort::Word {
-                    words.insert(segment::normalized(text).into_owned());
-                }
-            });
-        }
-        words
-    };
-    let removed = words(&mut base.iter().filter(|line| line.at[part] == 0));
-    let added = words(&mut added.iter());
-    words(&mut all.iter()).iter().any(|word| removed.contains(word) && !added.contains(word))
-}
-
-/// Whether it is more than what is between words.
-fn is_text(token: &Token<'_>) -> bool {
-    matches!(token.sort, Sort::Word | Sort::Break)
-}
-
-/// Whether the one holds all that the other does, in its order. White space is not compared, unless
-/// there is nothing else.
-fn contains(all: &[Token<'_>], part: &[Token<'_>]) -> bool {
-    let is_in = |is_compared: &dyn Fn(&Token<'_>) -> bool| {
-        let mut rest = all.iter();
-        part.iter().filter(|token| is_compared(token)).all(|token| rest.any(|t| t.id == token.id))
-    };
-    if part.iter().all(|token| token.sort == Sort::White) {
-        is_in(&|_| true)
-    } else {
-        is_in(&|token| token.sort != Sort::White)
-    }
-}
-
-/// Both in a row; once, when the one contains the other. Of what was written at one place, that which
-/// goes with the text before it comes first, and new blocks come last.
-fn both<'n>(
-    mut first: Vec<Token<'n>>,
-    mut second: Vec<Token<'n>>,
-    at_one_place: bool,
-) -> Vec<Token<'n>> {
-    if contains(&first, &second) {
-        return first;
-    }
-    if contains(&second, &first) {
-        return second;
-    }
-    let rank = |tokens: &[Token<'_>]| match tokens.first().map(|token| token.sort) {
-        Some(Sort::Break) => 2,
-        Some(Sort::White) => 1,
-        _ => 0,
-    };
-    if at_one_place && rank(&second) < rank(&first) {
-        (first, second) = (second, first);
-    }
-    // What each wrote before its first new block goes with the text before.
-    let head = |tokens: &[Token<'_>]| tokens.iter().position(|token| token.sort == Sort::Break);
-    if let (true, Some(first_head), Some(second_head)) = (at_one_place, head(&first), head(&second))
-    {
-        let (first_tail, second_tail) =
-            (first.split_off(first_head), second.split_off(second_head));
-        return [first, second, first_tail, second_tail].concat();
-    }
-    first.extend(second);
-    first
 }
 
 /// The nodes of merged text: neighbours with the same marks are one. What became again what one of

@@ -62,15 +62,15 @@ impl Text {
                     words.push(Word { text: word, block, marks: marks.clone() });
                 }
             };
+            let is_inline = matches!(node["type"].as_str(), Some("text" | "mention" | "hardBreak"));
+            if !is_inline {
+                *block += 1;
+            }
             if let Some(text) = node["text"].as_str() {
                 text.split_whitespace().for_each(|word| push(word, &node["marks"], *block));
             }
             if let Some(id) = node["attrs"]["id"].as_str().or(node["attrs"]["src"].as_str()) {
                 push(id, &Value::Null, *block);
-            }
-            let is_inline = matches!(node["type"].as_str(), Some("text" | "mention" | "hardBreak"));
-            if !is_inline {
-                *block += 1;
             }
             for child in node["content"].as_array().into_iter().flatten() {
                 visit(child, block, words);

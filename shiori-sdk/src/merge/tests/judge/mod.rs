@@ -7,6 +7,7 @@
 //! SHIORI_MERGE_TRIPLES=100000 cargo test --release -p shiori-sdk --no-default-features --lib judge -- --nocapture
 //! ```
 //!
+//! `SHIORI_MERGE_HABIT=Moves` judges one habit alone, `SHIORI_MERGE_SEED=9230` starts at that triple.
 //! With `SHIORI_MERGE_NDJSON=FILE`, the judged documents are written there, for
 //! `tools/editor-judge`.
 
@@ -88,6 +89,44 @@ fn judge(triple: &Triple) -> Judged {
     Judged { merged: value, resolved, overlaps: merged.overlaps.len(), faults }
 }
 
+/// Triples that an earlier merge got wrong: a word was in another place, was back, or had other marks;
+/// or the same merge again gave another document or an overlap.
+#[test]
+fn triples_that_were_merged_wrongly_are_judged() {
+    for (habit, seed) in [
+        // Words of a table that one side moved to another cell, and the other removed.
+        (Habit::Moves, 9230),
+        (Habit::Moves, 13602),
+        (Habit::Moves, 16153),
+        (Habit::Everything, 19336),
+        // A block that one side moved while the other changed it.
+        (Habit::Moves, 9820),
+        // What was written beside words that the other side moved to another block.
+        (Habit::Enter, 11399),
+        (Habit::Lists, 18062),
+        (Habit::Everything, 3546),
+        // Marks of words that the other side moved.
+        (Habit::Everything, 6320),
+        (Habit::Everything, 19402),
+        // Two edits of one side, taken for the edit of the other.
+        (Habit::Moves, 55792),
+        (Habit::Everything, 83530),
+        (Habit::Tables, 43207),
+        // A blank line beside a line of code that the other side removed.
+        (Habit::Everything, 37063),
+        (Habit::Everything, 60730),
+        // Columns and blank lines that were removed or inserted beside changes of the other side.
+        (Habit::Tables, 3573),
+        (Habit::Tables, 8373),
+        (Habit::Enter, 12680),
+        (Habit::Blocks, 4493),
+        (Habit::Blocks, 10247),
+    ] {
+        let faults = judge(&writer::triple(habit, seed)).faults;
+        assert_eq!(faults, [], "{habit:?} {seed}");
+    }
+}
+
 #[test]
 #[allow(clippy::print_stdout)] // The table is the result of a long run.
 fn edits_of_every_habit_are_judged() {
@@ -116,7 +155,7 @@ fn edits_of_every_habit_are_judged() {
             for (fault, what) in &judged.faults {
                 let count = &mut counts[*fault as usize];
                 *count += 1;
-                is_clean &= *fault == Fault::RepeatedOverlap;
+                is_clean = false;
                 let Triple { base, ours, theirs } = &triple;
                 let example = format!(
                     "{habit:?} {seed} {fault:?}: {what}\n  base   {}\n  ours   {}\n  theirs {}\n  merged {}\n",
