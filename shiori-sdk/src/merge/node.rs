@@ -38,8 +38,10 @@ pub(super) fn children<'a>(
     let (our, their) =
         (Edits::of(base, &our_changes, ours), Edits::of(base, &their_changes, theirs));
     if parent == Kind::Document
+        && !context.reports_shared
         && let Some(which) = replayed(context, &regions, three)
     {
+        context.needs_check = true;
         return borrowed(three[which]);
     }
     let moved = moved_words(context, base, [(&our_changes, ours), (&their_changes, theirs)]);
