@@ -82,7 +82,9 @@
 //! difference to the last, and so are texts that are 100 edits of their common words apart. Nodes
 //! are merged inside down to a depth of 64, up to 1,000 fields and 100,000 units of text each, as
 //! long as that reads the documents at most 8 times; beyond that, what both changed overlaps as a
-//! whole. The result may exceed [`DocumentLimits`](crate::DocumentLimits); a server rejects it then.
+//! whole. A check costs up to ten more merges.
+//!
+//! The result may exceed [`DocumentLimits`](crate::DocumentLimits); a server rejects it then.
 
 mod audit;
 mod block;
