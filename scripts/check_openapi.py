@@ -181,7 +181,7 @@ def wait_until_ready(process, log):
 
 
 def run(command, **options):
-    if (code := subprocess.run(command, **options).returncode) != 0:
+    if (code := subprocess.run(command, check=False, **options).returncode) != 0:
         sys.exit(f"error: {pathlib.Path(command[0]).name} failed with {code}")
 
 

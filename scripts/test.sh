@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 main() {
     need_rust
     command -v python3 >/dev/null || missing+=(python3 python3-pip)
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
     command -v strace >/dev/null || missing+=(strace) # It injects disk faults.
     install_missing
@@ -32,6 +33,9 @@ main() {
 
     say "compose.yaml and the image"
     python3 scripts/check_image.py "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
+
+    say "the description of the API, and the responses to random requests"
+    python3 scripts/check_openapi.py fuzz "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
 
     # Without `-p`, they are built with the features of the tests, so that the build is shared.
     example quickstart

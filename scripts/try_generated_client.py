@@ -20,8 +20,8 @@ from shiori_api.models import (
     EmailTakenError,
     InvalidRequestError,
     NewAccount,
-    SaveRequest,
     SaveReceiptResponse,
+    SaveRequest,
     SummaryRequest,
     WeekIncompleteError,
 )

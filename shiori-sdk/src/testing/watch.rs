@@ -25,6 +25,9 @@ pub(super) async fn long_poll(
     let id = request.id()?;
     let wait = request.query_parameter::<f64>("wait")?.unwrap_or_default();
     let after = Revision::new(request.query_parameter("after")?.unwrap_or_default());
+    if i64::try_from(after.get()).is_err() {
+        return Err(ApiError::invalid_field("after", "type"));
+    }
     let wait = Duration::try_from_secs_f64(wait).ok().filter(|wait| *wait <= MAX_LONG_POLL);
     let wait = wait.ok_or_else(|| ApiError::invalid_field("wait", "0 to 30 seconds"))?;
     let deadline = Instant::now() + wait;

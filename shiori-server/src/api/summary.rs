@@ -17,6 +17,7 @@ use shiori_sdk::{
     Date, DateRange, ErrorCode, Reflection, Revision, Summary, SummaryId, SummaryReceipt,
     SummaryRequest, UserId, Week,
 };
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -164,6 +165,9 @@ async fn get_summary(
         .filter(|wait| *wait <= app.limits.max_wait)
         .ok_or_else(|| ApiError::invalid_field("wait", "0 to 30 seconds"))?;
     let after = after.unwrap_or(Revision::new(0));
+    if i64::try_from(after.get()).is_err() {
+        return Err(ApiError::invalid_field("after", "type"));
+    }
     let summary = app.summaries.wait(caller.user, id, after, wait).await?;
     Ok(Reply::ok(
         Message { ko: "요약의 현재 상태입니다.", en: "The summary as it stands." },
@@ -207,8 +211,8 @@ errors!(WatchErrors: ANY | AUTHENTICATED, NotFound);
         ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that the client received."),
     ),
     responses(
-        (status = 200, description = "Server-sent events.", body = String, content_type = "text/event-stream",
-         example = json!(format!("event: status\nid: 4\ndata: {}\n\n", example()))),
+        (status = 200, description = "Server-sent events.", body = SummaryEvent, content_type = "text/event-stream",
+         example = json!({"event": "status", "id": "3", "data": example().to_string()})),
         WatchErrors,
     )
 )]
@@ -234,6 +238,28 @@ async fn watch_summary(
     let events = Sse::new(watch.events()).keep_alive(KeepAlive::default());
     // Buffering proxies would delay the events.
     Ok(([("x-accel-buffering", "no"), ("cache-control", "no-store")], events).into_response())
+}
+
+/// Describes an event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct SummaryEvent {
+    event: SummaryEventName,
+    /// The revision of the summary.
+    #[schema(pattern = "^[0-9]+$")]
+    id: String,
+    /// The summary as JSON: an object of the schema `Summary`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+}
+
+/// The name of an event: whether the status has changed, or only the progress.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum SummaryEventName {
+    Status,
+    Progress,
 }
 
 /// A completed summary, for the description of the API.

@@ -235,7 +235,16 @@ pub async fn a_long_poll_returns_on_a_change_or_at_its_timeout(server: &impl Tar
 pub async fn waits_are_bounded(server: &impl Target) {
     let raw = user_with_diaries(server, []).await.0;
     let id = SummaryId::new();
-    for query in ["wait=31", "wait=-1", "wait=NaN", "wait=1e99", "wait=soon", "after=first"] {
+    for query in [
+        "wait=31",
+        "wait=-1",
+        "wait=NaN",
+        "wait=1e99",
+        "wait=soon",
+        "after=first",
+        "after=-1",
+        "after=9223372036854775808",
+    ] {
         let response = raw.get(&format!("/api/diary/summary/{id}?{query}")).await;
         assert_error(&response, 422, "invalid_request");
     }
