@@ -11,14 +11,14 @@ use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
 /// Bytes of a tag's hash: two of the diaries of one client never share one.
 const TAG_BYTES: usize = 16;
 
-/// Marks a response with a user's data, which also an error may have: only the user's own client keeps
-/// it, and asks again before each use. It depends on who asks, and in which language.
+/// Marks a response of a user's route, whose errors may contain the user's data, too: only the user's
+/// own client caches it, and revalidates it before each use. It depends on the user and the language.
 pub(super) fn mark_personal(headers: &mut HeaderMap) {
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("private, no-cache"));
     headers.append(VARY, HeaderValue::from_static("authorization, accept-language"));
 }
 
-/// Marks a response that no client keeps.
+/// Marks a response that must not be stored.
 pub(super) fn mark_not_stored(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

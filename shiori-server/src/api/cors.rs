@@ -26,7 +26,7 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 const RESPONSE_HEADERS: HeaderValue =
     HeaderValue::from_static("etag, location, retry-after, www-authenticate, x-request-id");
 
-/// How long a browser keeps the response to a preflight, in seconds: the longest that Chromium does.
+/// How long browsers cache the response to a preflight, in seconds. Chromium's limit is two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// The origins that may call the API.
@@ -34,21 +34,21 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 pub(super) struct Cors(Arc<[Origin]>);
 
 impl Cors {
-    /// `None` without origins: responses then say nothing about other origins, so that browsers
-    /// keep them from scripts.
+    /// `None` without origins. Responses then have no header for other origins, so that browsers do
+    /// not let their scripts read them.
     pub(super) fn new(origins: &[Origin]) -> Option<Self> {
         (!origins.is_empty()).then(|| Self(origins.into()))
     }
 
-    /// What a request from another origin may do.
+    /// Whether the origin of a request may read the response.
     pub(super) fn check(&self, headers: &HeaderMap) -> CrossOrigin {
         let origin = headers.get(ORIGIN);
         let allowed = origin.filter(|origin| self.0.iter().any(|one| one.as_str() == *origin));
         CrossOrigin(allowed.cloned())
     }
 
-    /// The response to a preflight from one of these origins; `None` if the request is none. The layer of
-    /// all requests marks it.
+    /// The response to a preflight from one of these origins; `None` for other requests. The layer of
+    /// all requests adds the other headers.
     pub(super) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
         let is_preflight =
             method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
@@ -68,8 +68,8 @@ impl Cors {
 pub(super) struct CrossOrigin(Option<HeaderValue>);
 
 impl CrossOrigin {
-    /// Marks a response: the origin may read it. With credentials, because the refresh token is a
-    /// cookie. Every response depends on the origin, also one to another origin or to none.
+    /// Permits the origin to read a response, with credentials, because the refresh token is a
+    /// cookie. `Vary` is also for other origins and for none, because their responses differ.
     pub(super) fn mark(self, headers: &mut HeaderMap) {
         headers.append(VARY, HeaderValue::from_static("origin"));
         if let Self(Some(origin)) = self {

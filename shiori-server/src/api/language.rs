@@ -33,8 +33,8 @@ impl Language {
         LANGUAGE.sync_scope(self, f)
     }
 
-    /// The language that the headers prefer (RFC 9110, section 12.5.4). Where they rate both the same,
-    /// the one that they name first; where they accept neither, Korean.
+    /// The language that the headers prefer (RFC 9110, section 12.5.4). With equal weights it is the
+    /// first in the header; if neither is acceptable, it is Korean.
     pub(crate) fn preferred(headers: &HeaderMap) -> Self {
         let lines = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|line| line.to_str().ok());
         let ranges = lines.flat_map(|line| line.split(',')).take(MAX_RANGES);
@@ -45,7 +45,7 @@ impl Language {
                 tag.split_once('-').map_or((tag, false), |(primary, _)| (primary, true));
             let rating = Some(Rating { weight, position: Reverse(position) });
             let slot = match primary {
-                // Refusing a dialect does not refuse the language.
+                // A weight of zero for a dialect does not exclude the language.
                 _ if is_narrower && weight == 0 => continue,
                 tag if tag.eq_ignore_ascii_case("ko") => &mut korean,
                 tag if tag.eq_ignore_ascii_case("en") => &mut english,
@@ -54,10 +54,10 @@ impl Language {
             };
             *slot = rating.max(*slot);
         }
-        // The asterisk is every language that the header does not name.
+        // The asterisk matches every language that is not in the header.
         let (korean, english) = (korean.or(any), english.or(any));
-        let is_refused = |rating: Option<Rating>| rating.is_some_and(|rating| rating.weight == 0);
-        match (is_refused(korean), is_refused(english)) {
+        let is_excluded = |rating: Option<Rating>| rating.is_some_and(|rating| rating.weight == 0);
+        match (is_excluded(korean), is_excluded(english)) {
             (true, false) => Self::English,
             (false, false) if english > korean => Self::English,
             _ => Self::Korean,
@@ -123,7 +123,7 @@ mod tests {
             ("en-US,en;q=0.9,ko-KR;q=0.8,ko;q=0.7", Language::English),
             ("ko;q=0.9, en;q=0.901", Language::English),
             ("ko ; Q=0.2 , en ; q=0.3", Language::English),
-            // Rated the same: the first one.
+            // With equal weights, the first one.
             ("en, ko", Language::English),
             ("ko, en", Language::Korean),
             ("*;q=0.5, en;q=0.5", Language::Korean),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_asterisk_is_every_language_that_is_not_named() {
+    fn an_asterisk_matches_every_other_language() {
         for (header, language) in [
             ("*;q=0.5, ko;q=0", Language::English),
             ("ko;q=0, *", Language::English),
@@ -150,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_of_zero_refuses_a_language() {
+    fn a_weight_of_zero_excludes_a_language() {
         for (header, language) in [
             ("ko;q=0", Language::English),
             ("ko;q=0.000, fr", Language::English),
             ("en;q=0", Language::Korean),
             ("ko;q=0, en;q=0", Language::Korean),
             ("*;q=0", Language::Korean),
-            // Of a dialect, it says nothing about the language.
+            // A weight of zero for a dialect does not exclude the language.
             ("ko-KP;q=0", Language::Korean),
             ("ko-KP;q=0, ko", Language::Korean),
         ] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_with_a_malformed_weight_does_not_count() {
+    fn a_range_with_a_malformed_weight_is_ignored() {
         for weight in ["q=NaN", "q=1.001", "q=2", "q=-1", "q=0.1234", "q=", "q=.5", "q", "level=1"]
         {
             let header = format!("en;{weight}, ko;q=0.001");

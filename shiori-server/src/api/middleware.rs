@@ -48,10 +48,10 @@ pub(super) struct RequestLayer {
     cors: Option<Cors>,
 }
 
-/// How clients may keep the responses of a route.
+/// How clients may cache the responses of a route.
 #[derive(Debug, Clone, Copy)]
 enum Caching {
-    /// As their own headers say.
+    /// According to the headers of each response.
     Unspecified,
     /// They are a user's data.
     Personal,
@@ -76,7 +76,7 @@ impl RequestLayer {
         Self { caching: Caching::Personal, ..self.clone() }
     }
 
-    /// The same for routes whose responses are not kept.
+    /// The same for routes whose responses must not be stored.
     pub(super) fn not_stored(&self) -> Self {
         Self { caching: Caching::Never, ..self.clone() }
     }

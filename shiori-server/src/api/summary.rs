@@ -240,7 +240,7 @@ async fn watch_summary(
     Ok(([("x-accel-buffering", "no"), ("cache-control", "no-store")], events).into_response())
 }
 
-/// Describes an event of the stream.
+/// An event of the stream.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct SummaryEvent {

@@ -19,7 +19,7 @@ impl Origin {
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
-    /// Parses an origin. Neither `*` nor `null` is one: both are any page.
+    /// Parses an origin. `*` and `null` are rejected, because they match any page.
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         Self::try_from(text.to_owned())
     }
@@ -36,7 +36,7 @@ impl TryFrom<String> for Origin {
             "https" => 443,
             _ => return Err(InvalidOrigin),
         };
-        // Nothing but scheme, host and port: the text of these three is the whole text.
+        // The text must consist of scheme, host and port.
         let port = uri.port_u16().filter(|port| *port != default_port);
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let host = authority.host().to_ascii_lowercase();

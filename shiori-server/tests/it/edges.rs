@@ -273,7 +273,7 @@ async fn with_an_internal_listener_operators_use_that_one() {
 }
 
 #[tokio::test]
-async fn no_response_is_sniffed_and_the_page_loads_nothing_foreign() {
+async fn responses_forbid_sniffing_and_the_page_foreign_content() {
     let server = TestServer::start().await;
     let raw = RawClient::anonymous(&server.url());
     for (path, status) in [
@@ -364,7 +364,7 @@ async fn pages_of_named_origins_may_call_the_api() {
             assert!(vary.into_iter().any(|vary| vary == "origin"), "{origin:?}");
         }
     }
-    // Only pages of other origins need it.
+    // The internal API is not for browsers.
     let internal = from(Method::OPTIONS, "/api/internal/check", Some(ORIGIN)).await;
     assert_eq!(internal.status, 401);
     assert!(!internal.headers.contains_key("access-control-allow-origin"));

@@ -134,7 +134,7 @@ async fn every_reference_has_its_target_and_every_schema_is_used() {
     }
 }
 
-/// What "Try it out" sends succeeds: for a user with a diary on each day of the example's week, and
+/// The requests of "Try it out" succeed for a user with a diary on each day of the example's week, and
 /// with the user's own ids and tokens.
 #[tokio::test]
 async fn every_example_request_succeeds() {
