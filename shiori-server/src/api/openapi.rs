@@ -415,9 +415,9 @@ fn message(code: &ErrorCode) -> &'static str {
 /// `diary_conflict` has the schema `DiaryConflictError`.
 fn schema_name(code: &ErrorCode) -> String {
     let words = code.as_str().trim_end_matches("_error").split('_');
-    let capitalised = words.map(|word| {
-        let (first, rest) = word.split_at(1);
-        first.to_ascii_uppercase() + rest
+    let capitalised = words.flat_map(|word| {
+        let letters = word.char_indices();
+        letters.map(|(at, letter)| if at == 0 { letter.to_ascii_uppercase() } else { letter })
     });
     capitalised.collect::<String>() + "Error"
 }

@@ -225,6 +225,8 @@ async fn the_internal_api_requires_its_token() {
                     "{path}"
                 );
                 assert!(response.json()["data"].is_null());
+                assert!(response.headers.contains_key("www-authenticate"), "{path}");
+                assert_eq!(response.headers["cache-control"], "no-store", "{path}");
             }
         }
     }

@@ -138,6 +138,7 @@ pub async fn wrong_credentials_are_indistinguishable_and_throttled(server: &impl
     };
     let wrong = login(&email, "wrong-pass-1").await;
     assert_error(&wrong, 401, "bad_credentials");
+    assert_eq!(wrong.headers["www-authenticate"], "Bearer realm=\"shiori\"");
     assert_eq!(wrong.json(), login("nobody@example.com", "wrong-pass-1").await.json());
     assert_eq!(wrong.json(), login("nowhere", "wrong-pass-1").await.json());
     for _ in 1..10 {
