@@ -208,7 +208,7 @@ errors!(WatchErrors: ANY | AUTHENTICATED, NotFound);
     get, path = "/api/diary/summary/{id}/events", tag = "summary", security(("access_token" = [])),
     params(
         ("id" = SummaryId, Path, description = "The id of a summary of the caller."),
-        ("Last-Event-ID" = Option<u64>, Header, description = "The id of the last event that the client received."),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; an unknown one is ignored."),
     ),
     responses(
         (status = 200, description = "Server-sent events.", body = SummaryEvent, content_type = "text/event-stream",
