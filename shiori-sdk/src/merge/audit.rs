@@ -1,8 +1,7 @@
-//! Whether every word of a merged document is where it was written, as often as it may be, and with
-//! the marks that it was given.
+//! Checks the words of a merged document: their number, their place and their marks.
 //!
-//! Words are told apart by their text, so where one is found is known only of those that a document
-//! has once. All are counted.
+//! Words are identified by their text, so the place is only checked for words that occur once in a
+//! document. The number is checked for all words.
 
 use std::collections::HashMap;
 
@@ -14,7 +13,8 @@ use super::{
 };
 use crate::types::Document;
 
-/// Whether a merge without overlaps kept what both sides wrote, moved, removed and marked.
+/// Whether a merge without overlaps contains the insertions, moves, removals and marks of both
+/// sides.
 pub(super) fn is_balanced([base, ours, theirs, merged]: [&Document; 4]) -> bool {
     let [Some(base), Some(ours), Some(theirs), Some(merged)] =
         [base, ours, theirs, merged].map(Text::of)
@@ -43,7 +43,7 @@ pub(super) fn moved_words(changes: impl Iterator<Item = [Vec<u32>; 2]>) -> Vec<u
     removed
 }
 
-/// The entries of an ascending list that another does not have as often.
+/// The multiset difference of two ascending lists.
 fn difference(list: &[u32], other: &[u32]) -> Vec<u32> {
     let mut rest = other.iter().peekable();
     let is_missing = |entry: &&u32| {
@@ -95,13 +95,13 @@ impl Text {
         self.places.get(&id).map_or(0, |place| place.count)
     }
 
-    /// Where a word is that occurs once.
+    /// The position of a word, if it occurs once.
     fn place(&self, id: u32) -> Option<usize> {
         self.places.get(&id).filter(|place| place.count == 1).map(|place| place.first)
     }
 }
 
-/// The same for all orders of the marks.
+/// A checksum of marks that does not depend on their order.
 fn sum_of_marks(list: &RawValue) -> u64 {
     let marks: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
     marks.iter().map(|mark| Canonical::of(mark).sum()).fold(0, u64::wrapping_add)
@@ -112,8 +112,8 @@ fn are_as_many(four: [&Text; 4]) -> bool {
     ids.into_iter().all(|id| adds_up(four.map(|text| text.count(*id))))
 }
 
-/// Whether the number of a word in the merged document follows from the other three. Of words that
-/// both added, or both removed, some or all may be the same.
+/// Whether a word occurs as often in the merged document as the other three permit. If both sides
+/// added or removed occurrences, some or all of them may be the same.
 fn adds_up([base, ours, theirs, merged]: [i64; 4]) -> bool {
     let all_different = (ours + theirs - base).max(0);
     let (least, most) = if ours <= base && theirs <= base {
@@ -121,15 +121,15 @@ fn adds_up([base, ours, theirs, merged]: [i64; 4]) -> bool {
     } else if ours >= base && theirs >= base {
         (ours.max(theirs), all_different)
     } else {
-        // One side added some, the other removed some. If the former contains that already, its number
-        // is right.
+        // One side added occurrences, the other removed some. If the former side already contains
+        // the removals, its number is correct.
         (all_different, ours.max(theirs))
     };
     (least..=most).contains(&merged)
 }
 
-/// Whether words that both sides kept are in the order of the side that changed it, and in one block
-/// or two as on the side that changed that.
+/// Whether the words that both sides kept are in the order of the side that changed the order, and
+/// divided into blocks as on the side that changed the division.
 fn are_in_order(four: [&Text; 4]) -> bool {
     let is_kept = |id: &u32| four.iter().all(|text| text.place(*id).is_some());
     let [b, o, t, m] = four.map(|text| -> Vec<u32> {
@@ -145,24 +145,24 @@ fn are_in_order(four: [&Text; 4]) -> bool {
         return true;
     }
     b.windows(2).all(|pair| {
-        // How many blocks the second is behind the first, if no word is between them.
+        // The number of blocks from the first to the second, if no word is between them.
         let distances = four.map(|text| {
             let [one, other] = [text.place(pair[0])?, text.place(pair[1])?];
             (one + 1 == other).then(|| text.words[other].block - text.words[one].block)
         });
         let [Some(b), Some(o), Some(t), Some(m)] = distances else { return true };
-        // Both may have changed what is between the two.
+        // If both sides changed the distance, any result is accepted.
         o != b && t != b || (m == 0) == (if (o == 0) == (b == 0) { t == 0 } else { o == 0 })
     })
 }
 
-/// Whether what a side wrote is between the words that it was written between.
+/// Whether inserted words are between the words that they were inserted between.
 fn are_beside(base: &Text, side: &Text, other: &Text, merged: &Text) -> bool {
     let is_old = |word: &Word| base.count(word.id) > 0;
     let is_kept =
         |word: &Word| [base, side, merged].iter().all(|text| text.place(word.id).is_some());
     let old_blocks = OldBlocks::of(merged, is_old);
-    // The next kept word behind each word.
+    // The next kept word after each word.
     let mut after = None;
     let mut afters: Vec<Option<&Word>> = Vec::with_capacity(side.words.len());
     for word in side.words.iter().rev() {
@@ -202,7 +202,7 @@ fn are_beside(base: &Text, side: &Text, other: &Text, merged: &Text) -> bool {
     })
 }
 
-/// Whether a side has blocks of its own between two words.
+/// Whether a side inserted blocks between two words.
 fn wrote_blocks_between(side: &Text, ends: [&Word; 2]) -> bool {
     let [Some(start), Some(end)] = ends.map(|word| side.place(word.id)) else { return true };
     let ends = [start, end].map(|place| side.words[place].block);
@@ -210,11 +210,11 @@ fn wrote_blocks_between(side: &Text, ends: [&Word; 2]) -> bool {
     between.iter().any(|word| !ends.contains(&word.block))
 }
 
-/// The blocks of a text that have words, but no new ones.
+/// The blocks of a text with words, none of which are new.
 struct OldBlocks {
-    /// For each word the number of its block, counting those that have words.
+    /// For each word, the number of its block among the blocks with words.
     numbers: Vec<usize>,
-    /// For each number how many blocks before it have no new word.
+    /// For each number, the number of blocks before it that have no new word.
     old: Vec<usize>,
 }
 
@@ -230,7 +230,7 @@ impl OldBlocks {
         Self { numbers, old }
     }
 
-    /// How many there are between the blocks of two words.
+    /// The number of such blocks between the blocks of two words.
     fn between(&self, start: usize, end: usize) -> usize {
         let (start, end) = (self.numbers[start], self.numbers[end]);
         if start == end { 0 } else { self.old[end] - self.old[start + 1] }
@@ -279,22 +279,23 @@ mod tests {
     }
 
     #[test]
-    fn words_are_as_many_as_the_sides_wrote() {
+    fn the_number_of_a_word_follows_from_both_sides() {
         assert_balanced(true, [&["a b"], &["a b c"], &["a d"], &["a d c"]]);
         // Both inserted the same word, once or at two places.
         assert_balanced(true, [&["a b"], &["c a b"], &["a b c"], &["c a b"]]);
         assert_balanced(true, [&["a b"], &["c a b"], &["a b c"], &["c a b c"]]);
-        // One side removed the word, the other wrote it twice more; and the same merge again.
+        // One side removed the word, the other added it twice. The second line is the same merge
+        // repeated.
         assert_balanced(true, [&["a"], &[], &["a a a"], &["a a"]]);
         assert_balanced(true, [&["a"], &[], &["a a"], &["a a"]]);
-        // One that is lost, one that is there twice, and one that is back.
+        // A word is lost, one occurs twice, and one is restored.
         assert_balanced(false, [&["a b"], &["a b c"], &["a b d"], &["a b d"]]);
         assert_balanced(false, [&["a", "b"], &["b", "a"], &["b a"], &["b a", "a"]]);
         assert_balanced(false, [&["a", "b"], &["b", "a"], &["b"], &["b", "a"]]);
     }
 
     #[test]
-    fn words_are_in_the_order_and_the_blocks_that_a_side_gave_them() {
+    fn words_have_the_order_and_blocks_of_the_side_that_changed_them() {
         assert_balanced(true, [&["a b", "c"], &["c", "a b"], &["a b", "c d"], &["c d", "a b"]]);
         assert_balanced(false, [&["a b", "c"], &["c", "a b"], &["a b", "c d"], &["a b", "c d"]]);
         assert_balanced(true, [&["a b c"], &["a", "b c"], &["a b c d"], &["a", "b c d"]]);
@@ -302,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn words_are_between_those_that_they_were_written_between() {
+    fn inserted_words_stay_between_the_same_words() {
         assert_balanced(true, [&["a b"], &["a x b"], &["a", "b"], &["a x", "b"]]);
         assert_balanced(true, [&["a b"], &["a x b"], &["a", "b"], &["a", "x b"]]);
         assert_balanced(false, [&["a b"], &["a x b"], &["a", "b"], &["a", "b x"]]);
         assert_balanced(false, [&["a b"], &["a x b"], &["a", "b"], &["a", "x", "b"]]);
-        // A word at the end of a block may be apart from it by new blocks alone.
+        // Only new blocks may separate a word at the end of a block from that block.
         let [base, ours, theirs] = [&["a", "b"], &["a x", "b"], &["b", "a"]];
         assert_balanced(true, [base, ours, theirs, &["b", "a x"]]);
         assert_balanced(

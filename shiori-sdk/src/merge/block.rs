@@ -19,19 +19,19 @@ use super::{
 };
 use crate::types::Document;
 
-/// A member of the lists that are compared.
+/// An element of the lists that are compared.
 pub(super) trait Piece {
-    /// Edits beyond which two lists of them are taken to have nothing in common.
+    /// The number of edits beyond which two lists are treated as having nothing in common.
     const MAX_EDITS: usize;
 
-    /// Pieces with the same number are equal.
+    /// A number that equal pieces share.
     fn id(&self) -> u32;
 
-    /// Whether it belongs to its neighbours, such as an empty paragraph: two equal ones need not be
-    /// the same one.
+    /// Whether it only separates its neighbours, such as an empty paragraph. Equal fillers need not
+    /// correspond to each other.
     fn is_filler(&self) -> bool;
 
-    /// Whether as many pieces in place of as many are each in the place of one.
+    /// Whether a replacement by the same number of pieces replaces them one by one.
     fn are_in_place(_: &[Self]) -> bool
     where
         Self: Sized,
@@ -39,8 +39,8 @@ pub(super) trait Piece {
         true
     }
 
-    /// Stretches of two lists with nothing in common that became each other by edits, ascending in
-    /// both.
+    /// Pairs of ranges of two lists with nothing in common, each an edited version of the other,
+    /// ascending in both.
     fn links(_: &[Self], _: &[Self]) -> Vec<(Range<usize>, Range<usize>)>
     where
         Self: Sized,
@@ -49,12 +49,12 @@ pub(super) trait Piece {
     }
 }
 
-/// A part of a document as far as equality goes: whatever the order of keys, the spelling of
-/// numbers and the Unicode normalization of text.
+/// A part of a document in a form that is the same for equal values: it does not depend on the
+/// order of keys, the spelling of numbers or the Unicode normalization of text.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) enum Canonical {
     Value(Value),
-    /// What no tree can hold is equal by letter alone.
+    /// A value that cannot be parsed into a tree is equal only to the same bytes.
     Letter(String),
 }
 
@@ -67,7 +67,7 @@ impl Canonical {
 
     pub(super) fn of(raw: &RawValue) -> Self {
         let json = segment::normalized(raw.get());
-        // An escape may spell a mark that follows a letter.
+        // An escape may represent a combining mark, so text with escapes is parsed first.
         let value =
             Document::value_of(&json).map(|value| match segment::normalized(&value.to_string()) {
                 Cow::Owned(json) => Document::value_of(&json).unwrap_or(value),
@@ -77,7 +77,7 @@ impl Canonical {
     }
 }
 
-/// A block, to the letter.
+/// A block, byte for byte.
 #[derive(Clone, Copy)]
 pub(super) struct Block<'a> {
     id: u32,
@@ -97,11 +97,11 @@ impl Piece for Block<'_> {
         self.is_filler
     }
 
-    /// Blocks are linked by words that they share in the same order: by one that is in no other
-    /// block, or by half of the words of the shorter. A block that was split is linked to each of
-    /// its parts.
+    /// Blocks are linked if they share words in the same order: one word that no other block
+    /// contains, or half of the words of the shorter block. A block that was split is linked to
+    /// each of its parts.
     fn links(a: &[Self], b: &[Self]) -> Vec<(Range<usize>, Range<usize>)> {
-        // What is alone on both sides needs no choice, nor what was edited in place.
+        // A single block on both sides needs no search, and neither do blocks edited in place.
         let is_edited = |(a, b): (&Self, &Self)| are_near(a.raw.get(), b.raw.get());
         if a.len().saturating_mul(b.len()) < 2
             || a.len() == b.len() && a.iter().zip(b).all(is_edited)
@@ -134,7 +134,7 @@ struct Linked {
     words: Vec<u32>,
     /// The block of each word.
     blocks: Vec<usize>,
-    /// How many words each block has.
+    /// The number of words of each block.
     lengths: Vec<usize>,
     counts: HashMap<u32, usize>,
 }
@@ -164,7 +164,7 @@ impl Linked {
     }
 }
 
-/// Whether two blocks begin and end alike, and differ in less than a quarter in between.
+/// Whether two blocks have the same beginning and end, and less than a quarter differs in between.
 fn are_near(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let (shorter, longer) = (one.len().min(other.len()), one.len().max(other.len()));
@@ -173,14 +173,15 @@ fn are_near(one: &str, other: &str) -> bool {
     4 * (start + end).min(shorter) > 3 * longer
 }
 
-/// Edits beyond which the words of two lists of blocks are taken to have nothing in common.
+/// The number of edits beyond which the words of two lists of blocks are treated as having nothing
+/// in common.
 const MAX_WORD_EDITS: usize = 200;
 
-/// The text of a block: its words as numbers, in reading order. Two words may rarely have the same.
-/// A node without text, such as a mention or an image, counts as a word. It is known by its `id` or
-/// `src`, if it has one, since its other attributes may be changed.
+/// The text of a block: its words as numbers, in reading order. Different words rarely share a
+/// number. A node without text, such as a mention or an image, counts as a word. Its number depends
+/// only on its `id` or `src`, if it has one, because other attributes may be changed.
 pub(super) fn words(block: &RawValue) -> Vec<u32> {
-    // Few words have less than so many bytes, with their node.
+    // Including their node, few words take fewer than 16 bytes.
     let mut words = Vec::with_capacity(block.get().len() / 16);
     if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
         node.visit(&mut |node| node.words(&mut |word| words.push(word)));
@@ -203,7 +204,7 @@ pub(super) fn resembles(one: &RawValue, other: &RawValue) -> bool {
     longer > 0 && 2 * shared(&one, &other) >= longer
 }
 
-/// How many entries two ascending lists share.
+/// The number of entries that two ascending lists share.
 pub(super) fn shared<T: Ord>(a: &[T], b: &[T]) -> usize {
     let (mut i, mut j, mut shared) = (0, 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
@@ -214,7 +215,7 @@ pub(super) fn shared<T: Ord>(a: &[T], b: &[T]) -> usize {
     shared
 }
 
-/// What is read of a node for its words.
+/// The fields of a node that are read for its words.
 #[derive(Deserialize)]
 pub(super) struct Outline<'a> {
     #[serde(borrow, default)]
@@ -240,7 +241,7 @@ impl Outline<'_> {
 
     /// The words of the node itself, see [`words`].
     pub(super) fn words(&self, word: &mut dyn FnMut(u32)) {
-        // Half of the bits are enough.
+        // 32 bits are enough.
         let mut push = |hash: u64| word(u32::try_from(hash >> 32).unwrap_or_default());
         segment::split(&segment::normalized(&self.text), Unit::Word, |sort, word| {
             if sort == Sort::Word {
@@ -264,25 +265,25 @@ impl Outline<'_> {
     }
 }
 
-/// Numbers blocks by their canonical form. Few are ever parsed for it: most are equal to the
-/// letter, or differ in what no spelling changes.
+/// Numbers blocks by their canonical form. Few blocks are parsed for it: most have the same bytes,
+/// or differ in a checksum that does not depend on the spelling.
 #[derive(Default)]
 pub(super) struct Numbering<'a> {
-    /// The first block of each sum, and whether it is among those by value.
+    /// The first block of each checksum, and whether `by_value` contains it.
     by_sum: HashMap<u64, (Block<'a>, bool)>,
-    /// Those that share their sum with others.
+    /// Blocks that share their checksum with others.
     by_value: HashMap<Canonical, Block<'a>>,
-    /// The words of each block that were asked for.
+    /// The words of blocks, by the block's number, as far as they were requested.
     words: HashMap<u32, Rc<[u32]>>,
     next: u32,
 }
 
 impl<'a> Numbering<'a> {
-    /// Numbers a list, given one that it was likely made from.
+    /// Numbers the blocks of a list, given a list that it was probably derived from.
     pub(super) fn blocks(&mut self, list: &[&'a RawValue], from: &[Block<'a>]) -> Vec<Block<'a>> {
         let mut at = 0;
         let mut number = |&raw: &&'a RawValue| {
-            // An unchanged block is at most a few blocks ahead.
+            // An unchanged block is usually at most a few blocks ahead.
             let near = from.iter().enumerate().skip(at).take(4);
             let mut equal = near.filter(|(_, block)| block.raw.get() == raw.get());
             let Some((i, block)) = equal.next() else { return self.block(raw) };
@@ -322,8 +323,9 @@ impl<'a> Numbering<'a> {
     }
 }
 
-/// The same for all letters of one value: no order of keys, white space or spelling of a number
-/// changes it. Escapes would, so what has any is first spelled as this crate does.
+/// A checksum that is the same for all spellings of one value: it does not depend on the order of
+/// keys, white space or the spelling of numbers. Escapes would change it, so a value with escapes
+/// is serialised again first.
 fn sum(raw: &RawValue) -> u64 {
     let json = raw.get();
     if json.contains('\\') {
@@ -337,7 +339,8 @@ fn sum(raw: &RawValue) -> u64 {
 }
 
 fn sum_of(json: &str) -> u64 {
-    // Every second part is a string, but for an escape, which does not change how many there are.
+    // Every second part is a string. Escaped quotes shift this, but equally for equal values, which
+    // are serialised in the same way.
     let parts = json.split('"').enumerate().map(|(i, part)| match i % 2 {
         0 => part.bytes().filter(|&b| b > b'9' && b != b'e' && b != b'E').map(u64::from).sum(),
         _ => mix(part.as_bytes()),
@@ -345,7 +348,7 @@ fn sum_of(json: &str) -> u64 {
     parts.fold(0, u64::wrapping_add)
 }
 
-/// A quick hash. What shares one by chance is only compared more closely.
+/// A fast hash. Values with the same hash are compared in full.
 fn mix(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(0, |sum: u64, chunk| {
         let mut word = [0; 8];
@@ -374,11 +377,11 @@ pub(super) fn ids<P: Piece>(pieces: &[P]) -> Vec<u32> {
     pieces.iter().map(Piece::id).collect()
 }
 
-/// The places of what two lists have in common, ascending in both: what they begin and end with, and
-/// pieces that are no fillers in between. A blank line is like any other, and would lead the search
-/// astray.
+/// The positions of the common pieces of two lists, ascending in both: the common beginning and
+/// end, and in between the pieces that are not fillers. Blank lines are equal to each other
+/// wherever they are, so matching them would give misleading results.
 pub(super) fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
-    // Most is as it was.
+    // Most pieces are unchanged.
     let is_equal = |(a, b): &(&P, &P)| a.id() == b.id();
     let start = a.iter().zip(b).take_while(is_equal).count();
     let end = a[start..].iter().rev().zip(b[start..].iter().rev()).take_while(is_equal).count();
@@ -391,7 +394,7 @@ pub(super) fn anchors<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
     anchors
 }
 
-/// The places of the fillers that two lists have in common.
+/// The positions of the fillers that two lists have in common.
 pub(super) fn matching_fillers<P: Piece>(a: &[P], b: &[P]) -> Vec<(usize, usize)> {
     matching(a, b, Piece::is_filler)
 }
@@ -406,13 +409,13 @@ fn matching<P: Piece>(a: &[P], b: &[P], is_wanted: impl Fn(&P) -> bool) -> Vec<(
     diff::matches(&ids(a, u32::MAX), &ids(b, u32::MAX - 1), P::MAX_EDITS)
 }
 
-/// All of both lists, each in its own order, the first before the second where they differ. What
-/// they share comes once: a block that is `n` times in the one and `m` times in the other is
+/// The union of two lists, each in its own order, the first before the second where they differ.
+/// Shared blocks occur once: a block that is `n` times in the one and `m` times in the other is
 /// `max(n, m)` times in the union. Fillers are not shared: they stay with their neighbours.
 pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<'a>> {
     let matches = matching(first, second, |block| !block.is_filler);
 
-    // What both hold in a different order.
+    // Blocks that both contain in a different order.
     let mut moved: HashMap<u32, usize> = HashMap::new();
     for block in first.iter().filter(|block| !block.is_filler) {
         *moved.entry(block.id).or_default() += 1;
@@ -430,8 +433,7 @@ pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<
     for (i_end, j_end) in matches.into_iter().chain([(first.len(), second.len())]) {
         let left = &first[i..i_end];
         let right: Vec<_> = second[j..j_end].iter().filter(|b| !is_moved(b)).copied().collect();
-        // No more than fillers can be equal here; where one side has the other's and more, its
-        // own are enough.
+        // Only fillers can be equal here. If one begins or ends with the other, it is used alone.
         if begins_or_ends_with(left, &right) {
             union.extend_from_slice(left);
         } else {

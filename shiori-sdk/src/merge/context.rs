@@ -1,4 +1,4 @@
-//! What every level of a merge shares: its settings, its bounds and the overlaps found so far.
+//! The state that all levels of a merge share: settings, bounds and the overlaps found so far.
 
 use serde_json::value::RawValue;
 
@@ -7,27 +7,28 @@ use super::{
     overlap::{OnOverlap, Overlap, Step},
 };
 
-/// Nodes that may nest, the document counted, for the innermost to be looked into: it bounds the
-/// stack. It is what a document may have by default.
+/// The maximum depth of nodes that are merged inside, including the document. It bounds the stack,
+/// and equals the default limit of a document's depth.
 const MAX_DEPTH: usize = 64;
 
-/// How often the text of a document may be gone through again, one level deeper each time. Only
-/// a document that nests everything it has within one block, again and again, comes near it.
+/// How often the text of a document may be read again, one level deeper each time. Only a document
+/// that nests all of its content in one block at each level reaches it.
 const MAX_DESCENTS: usize = 8;
 
-/// What is shared by all levels of one merge.
+/// The state that all levels of one merge share.
 pub(super) struct Context<'a> {
     pub(super) on_overlap: OnOverlap,
     pub(super) numbering: Numbering<'a>,
     pub(super) overlaps: Vec<Overlap>,
-    /// Whether the merge has to be checked: changes of both sides may be one change, text was moved, or
-    /// blocks are equal to others, such as blank lines.
+    /// Whether the merge must be checked: changes of both sides may be parts of one change, text
+    /// was moved, or blocks are equal to others, such as blank lines.
     pub(super) needs_check: bool,
-    /// Whether the check failed, so that all places where changes of both sides meet are overlaps.
+    /// Whether the check failed, so that all places where changes of both sides may affect each
+    /// other are overlaps.
     pub(super) reports_shared: bool,
     /// The node whose content is being merged.
     path: Vec<Step>,
-    /// Bytes that may still be looked into.
+    /// The number of bytes that may still be read.
     budget: usize,
 }
 
@@ -49,8 +50,8 @@ impl Context<'_> {
         self.overlaps.push(Overlap { path: self.path.clone(), ..overlap });
     }
 
-    /// Runs `merge` for the content of a node, and forgets what it reported when it returns `None`.
-    /// `None`, too, when the node is too deep or the documents were gone through too often.
+    /// Runs `merge` for the content of a node, and discards the overlaps that it reported if it
+    /// returns `None`. Also `None` if the node is too deep or the documents were read too often.
     pub(super) fn descend<T>(
         &mut self,
         step: Step,
@@ -71,7 +72,7 @@ impl Context<'_> {
         merged
     }
 
-    /// Notes that parts of the documents are gone through; `None` when that was too often.
+    /// Accounts for reading parts of the documents; `None` if they were read too often.
     pub(super) fn spend<'r>(
         &mut self,
         parts: impl IntoIterator<Item = &'r RawValue>,

@@ -1,20 +1,20 @@
-//! What two lists have in common, in order, within a bound on work.
+//! The longest common subsequence of two lists, with bounded work.
 
-/// The places of a longest common subsequence, ascending in both lists. The same lists always
-/// give the same places.
+/// The positions of a longest common subsequence, ascending in both lists. The same lists always
+/// give the same positions.
 ///
-/// Beyond `max_edits` among the entries that *both* lists hold, the middle of the lists is taken to
-/// have nothing in common. It bounds the work to about `max_edits * (n + m)` steps and the memory
-/// to `max_edits²/2` words. New and removed entries do not count towards it: only reordering does,
-/// and the repetition of entries such as blank lines.
+/// Beyond `max_edits` edits among the entries that *both* lists contain, the middle of the lists is
+/// treated as having nothing in common. This bounds the work to about `max_edits * (n + m)` steps
+/// and the memory to `max_edits²/2` words. New and removed entries do not count as edits: only
+/// reordering does, and the repetition of entries such as blank lines.
 pub(super) fn matches(a: &[u32], b: &[u32], max_edits: usize) -> Vec<(usize, usize)> {
     let prefix = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let (a_rest, b_rest) = (&a[prefix..], &b[prefix..]);
     let suffix = a_rest.iter().rev().zip(b_rest.iter().rev()).take_while(|(a, b)| a == b).count();
     let (a_mid, b_mid) = (&a_rest[..a_rest.len() - suffix], &b_rest[..b_rest.len() - suffix]);
 
-    // Entries that only one list holds match nothing; without them the search is short even when
-    // a document was rewritten from end to end.
+    // Entries that only one list contains match nothing. Without them the search is short even if
+    // the whole document was rewritten.
     let (a_at, b_at) = (shared(a_mid, b_mid), shared(b_mid, a_mid));
     let pick = |list: &[u32], at: &[usize]| at.iter().map(|&i| list[i]).collect::<Vec<_>>();
     let middle = shortest_edit(&pick(a_mid, &a_at), &pick(b_mid, &b_at), max_edits);
@@ -26,7 +26,7 @@ pub(super) fn matches(a: &[u32], b: &[u32], max_edits: usize) -> Vec<(usize, usi
     matches
 }
 
-/// Where `list` holds entries of `other`.
+/// The positions in `list` of entries that `other` contains.
 fn shared(list: &[u32], other: &[u32]) -> Vec<usize> {
     let mut sorted = other.to_vec();
     sorted.sort_unstable();
@@ -34,10 +34,10 @@ fn shared(list: &[u32], other: &[u32]) -> Vec<usize> {
 }
 
 /// The greedy algorithm of E. Myers, "An O(ND) Difference Algorithm and Its Variations" (1986);
-/// `None` when the lists are more than `max_edits` apart.
+/// `None` if the lists are more than `max_edits` apart.
 ///
-/// Round `d` has `d + 1` diagonals; the `i`-th of them is `x - y = 2i - d`, and holds the furthest
-/// `x` that `d` edits reach on it.
+/// Round `d` has `d + 1` diagonals. The `i`-th of them is `x - y = 2i - d`; its entry is the
+/// furthest `x` that `d` edits reach on it.
 fn shortest_edit(a: &[u32], b: &[u32], max_edits: usize) -> Option<Vec<(usize, usize)>> {
     let mut rounds: Vec<Vec<usize>> = Vec::new();
     for d in 0..=max_edits.min(a.len() + b.len()) {
@@ -69,7 +69,7 @@ fn step(last: &[usize], i: usize) -> (usize, usize) {
     }
 }
 
-/// Walks from the end of the last round back to the start, and gathers the matches on the way.
+/// Follows the path from the end of the last round back to the start, and collects its matches.
 fn trace(rounds: &[Vec<usize>], mut i: usize) -> Vec<(usize, usize)> {
     let mut matches = Vec::new();
     for d in (0..rounds.len()).rev() {
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// The textbook's table, to compare with.
+    /// The length by dynamic programming, for comparison.
     fn longest(a: &[u32], b: &[u32]) -> usize {
         let mut row = vec![0; b.len() + 1];
         for x in a {
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_longest_common_subsequence(
+        fn matches_are_a_longest_common_subsequence(
             a in prop::collection::vec(0_u32..6, 0..40),
             b in prop::collection::vec(0_u32..6, 0..40),
         ) {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_does_not_count_towards_the_bound() {
+    fn new_entries_do_not_count_towards_the_bound() {
         let a: Vec<u32> = (0..10_000).collect();
         let b: Vec<u32> = (0..10_000).map(|i| if i % 100 == 50 { i } else { i + 10_000 }).collect();
         let matches = matches(&a, &b, 1_000);

@@ -12,15 +12,16 @@ use super::{block::Canonical, overlap::OnOverlap};
 
 type Value<'a> = Cow<'a, RawValue>;
 
-/// Fields of an object, and marks of a node, that are looked into: each is compared with each.
+/// The maximum number of fields of an object, and of marks of a node, that are merged: all pairs of
+/// them are compared.
 pub(super) const MAX_MEMBERS: usize = 1_000;
 
-/// The fields of a JSON object in their order, each to the letter.
+/// The fields of a JSON object in their order, each value byte for byte.
 #[derive(Default, Clone)]
 pub(super) struct Fields<'a>(pub(super) Vec<(Cow<'a, str>, Value<'a>)>);
 
 impl<'a> Fields<'a> {
-    /// `None` when it is no object, or one that names a field twice or has absurdly many.
+    /// `None` if it is not an object, has a duplicate field or more than [`MAX_MEMBERS`].
     pub(super) fn of(raw: &'a RawValue) -> Option<Self> {
         serde_json::from_str(raw.get()).ok()
     }
@@ -29,13 +30,13 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// A field that is a string.
+    /// The value of a field that is a string.
     pub(super) fn text(&self, key: &str) -> Option<Cow<'a, str>> {
         let Cow::Borrowed(raw) = self.get(key)? else { return None };
         serde_json::from_str(raw.get()).ok().map(|Text(text)| text)
     }
 
-    /// Adds the content of the node that these are the other fields of.
+    /// Adds the content of the node whose other fields these are.
     pub(super) fn insert_content(&mut self, at: Option<usize>, content: &[Value<'_>]) {
         let content = to_raw_value(content).expect("a list of JSON values serialises");
         let at = at.unwrap_or(usize::MAX).min(self.0.len());
@@ -49,10 +50,10 @@ impl<'a, 'de: 'a> Deserialize<'de> for Fields<'a> {
     }
 }
 
-/// A node taken apart.
+/// A node, divided into its content and its other fields.
 #[derive(Default)]
 pub(super) struct Node<'a> {
-    /// All but the content.
+    /// All fields but the content.
     pub(super) fields: Fields<'a>,
     pub(super) content: Vec<&'a RawValue>,
     /// The position of the content among the fields, if it has any.
@@ -60,7 +61,7 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// `None` when [`Fields::of`] would be, or the content is no list.
+    /// `None` if [`Fields::of`] is `None`, or the content is not a list.
     pub(super) fn of(json: &'a str) -> Option<Self> {
         let mut node = Self::default();
         let mut deserializer = serde_json::Deserializer::from_str(json);
@@ -69,7 +70,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Reads an object, and the content of a node apart from its other fields.
+/// Deserialises an object, and the content of a node separately from its other fields.
 struct Object<'n, 'de> {
     node: Option<&'n mut Node<'de>>,
 }
@@ -94,12 +95,12 @@ impl<'de> Visitor<'de> for Object<'_, 'de> {
             }
         }
         if fields.0.len() > MAX_MEMBERS {
-            return Err(A::Error::custom("more fields than are looked into"));
+            return Err(A::Error::custom("too many fields"));
         }
         let mut keys: Vec<&str> = fields.0.iter().map(|(key, _)| &**key).collect();
         keys.sort_unstable();
         is_twice |= keys.windows(2).any(|pair| pair[0] == pair[1]);
-        if is_twice { Err(A::Error::custom("a field is named twice")) } else { Ok(fields) }
+        if is_twice { Err(A::Error::custom("duplicate field")) } else { Ok(fields) }
     }
 }
 
@@ -109,23 +110,23 @@ impl Serialize for Fields<'_> {
     }
 }
 
-/// A JSON string, borrowed unless it is spelled with an escape.
+/// A JSON string, borrowed unless it contains an escape.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Fields after a merge.
 #[derive(Default)]
 pub(super) struct Merged<'a> {
-    /// Those of ours in their order, then what only theirs has.
+    /// The fields of ours in their order, then those that only theirs has.
     pub(super) fields: Fields<'a>,
-    /// Whether both sides changed one of them, and to different values.
+    /// Whether both sides changed one of them to different values.
     pub(super) overlap: bool,
     /// Whether such a value may hold text, being more than a number, `true`, `false` or `null`.
     pub(super) loses_text: bool,
 }
 
-/// Merges field by field, and `attrs` attribute by attribute. Where both sides changed one to
-/// different values it cannot hold both: ours is taken, unless the caller asks for theirs.
+/// Merges field by field, and `attrs` attribute by attribute. If both sides changed a field to
+/// different values, ours is used, or theirs with [`OnOverlap::Theirs`].
 pub(super) fn merge<'a>(
     base: &Fields<'a>,
     ours: &Fields<'a>,
@@ -159,14 +160,14 @@ fn may_hold_text(value: &RawValue) -> bool {
     value.get().starts_with(['"', '[', '{'])
 }
 
-/// What a field became.
+/// The result of merging a field.
 enum Picked<'m, 'a> {
-    /// At most one side changed its value, or both did alike.
+    /// At most one side changed its value, or both changed it to the same value.
     Agreed(Option<&'m Value<'a>>),
     Disagreed,
 }
 
-/// Where a side changed no more than the letter of a field, that is kept too.
+/// If a side changed only the spelling of a value, its spelling is used.
 fn pick<'m, 'a>([base, ours, theirs]: [Option<&'m Value<'a>>; 3]) -> Picked<'m, 'a> {
     let [b, o, t] = [base, ours, theirs].map(|raw| raw.map(|raw| raw.get()));
     if o == b {
@@ -194,7 +195,7 @@ fn merge_attributes<'a>(
     if key != "attrs" {
         return None;
     }
-    // What was read from a document is borrowed.
+    // Values that were read from a document are borrowed.
     let object = |raw: &Value<'a>| match raw {
         Cow::Borrowed(raw) => Fields::of(raw),
         Cow::Owned(_) => None,

@@ -1,9 +1,10 @@
-//! Merging blocks whose text was moved from one to the other: a paragraph was split or joined, an
-//! item of a list sunk or lifted, a block wrapped.
+//! Merging blocks whose text was moved from one to another: a paragraph was split or joined, a list
+//! item was sunk or lifted, a block was wrapped.
 //!
-//! The text of all of them is one stream, in which each block has a start. A start that one side
-//! inserted splits a block, one that it removed joins two, wherever in the stream the other side
-//! wrote. The nodes around a block, such as its list and item, are properties of its start.
+//! The text of all of them is one stream, in which a start token marks the beginning of each block.
+//! A start token that one side inserted splits a block, and one that it removed joins two blocks,
+//! wherever in the stream the other side made changes. The nodes around a block, such as its list
+//! and list item, are properties of its start token.
 
 use std::borrow::Cow;
 
@@ -21,18 +22,19 @@ use super::{
     token::{self, Content, Inline, Part, Side, Token, Words},
 };
 
-/// Nodes around a block that are looked into.
+/// The maximum number of nodes around a block.
 const MAX_WRAPPERS: usize = 32;
 
-/// What blocks became that were merged as one stream.
+/// The result of merging blocks as one stream.
 pub(super) struct Flowed {
     pub(super) blocks: Vec<Box<RawValue>>,
     /// Whether both sides changed the same words, marks or attributes.
     pub(super) overlap: bool,
 }
 
-/// Merges runs of neighbouring blocks. `None` when they do not have the shape for it, both sides
-/// changed the same nodes around a block, or the text is better kept in both versions.
+/// Merges runs of neighbouring blocks. `None` if they do not have a suitable structure, if both
+/// sides changed the same nodes around a block, or if keeping both versions gives a more readable
+/// text.
 pub(super) fn merge<'a>(context: &mut Context<'a>, three: [&[Block<'a>]; 3]) -> Option<Flowed> {
     let mut marks = Marks::new();
     let mut read = |blocks: &[Block<'a>]| Run::of(blocks, &mut context.numbering, &mut marks);
@@ -47,7 +49,7 @@ pub(super) fn merge<'a>(context: &mut Context<'a>, three: [&[Block<'a>]; 3]) -> 
     let overlap = context.overlaps.len() > reported;
     context.overlaps.truncate(reported);
     let merged = merged.filter(|merged| !merged.is_unreadable)?;
-    // Blocks that were all rewritten are others.
+    // If all words were rewritten, the blocks do not correspond to each other.
     if merged.kept == 0 && three[0].len() > 1 {
         return None;
     }
@@ -85,7 +87,7 @@ fn starts(side: &Side<'_>) -> Vec<usize> {
     (0..side.tokens.len()).filter(|&i| is_start(&side.tokens[i])).collect()
 }
 
-/// The blocks of one side that hold text, or are something else, without the nodes around them.
+/// The innermost blocks of one side, with text or without, and the nodes around them.
 #[derive(Default)]
 struct Run<'a> {
     leaves: Vec<Leaf<'a>>,
@@ -94,7 +96,7 @@ struct Run<'a> {
 }
 
 struct Leaf<'a> {
-    /// The nodes around it, from the outside in, by their place among the wrappers.
+    /// The nodes around it, from the outermost to the innermost, as indices of the wrappers.
     path: Vec<usize>,
     raw: &'a RawValue,
     body: Body<'a>,
@@ -106,7 +108,7 @@ enum Body<'a> {
         content_at: Option<usize>,
         content: Vec<Inline<'a>>,
     },
-    /// Anything but text, by its number.
+    /// Anything other than text, by its number.
     Atom(u32),
 }
 
@@ -173,11 +175,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Which nodes around blocks are the same in the three documents.
+/// The nodes around blocks that correspond to each other in the three documents.
 struct Wrappers {
-    /// For each wrapper of base, ours and theirs the number that equal ones share.
+    /// For each wrapper of base, ours and theirs, the number that corresponding wrappers share.
     numbers: [Vec<usize>; 3],
-    /// For each number its wrapper in base, ours and theirs.
+    /// For each number, its wrapper in base, ours and theirs.
     places: Vec<[Option<usize>; 3]>,
 }
 
@@ -212,7 +214,7 @@ impl Wrappers {
             }
             numbers[which] = to_base;
         }
-        // Both may have wrapped the same in the same way, or inserted the same.
+        // Both sides may have wrapped the same block in the same way, or inserted the same block.
         for token in tokens {
             let leaf = |side: usize| leaf_at(&starts[side], token.at[side]);
             let (Some(ours), Some(theirs)) = (leaf(1), leaf(2)) else { continue };
@@ -253,7 +255,7 @@ impl Wrappers {
     }
 }
 
-/// Which leaf starts at a place counted from 1.
+/// The leaf that starts at a position counted from 1.
 fn leaf_at(starts: &[usize], at: usize) -> Option<usize> {
     starts.binary_search(&at.checked_sub(1)?).ok()
 }
@@ -269,7 +271,7 @@ struct Tree<'m, 'a, 'n> {
     marks: &'m Marks<'a>,
     open: Vec<Open<'a>>,
     done: Vec<Box<RawValue>>,
-    /// The leaf of each side that was added last, if it is in that side.
+    /// For each side, its position of the leaf that was added last, if that side contains it.
     last: [Option<usize>; 3],
     last_path: Vec<usize>,
     overlap: bool,
@@ -303,7 +305,7 @@ impl<'a> Tree<'_, 'a, '_> {
         };
         let path = inherited.as_ref().unwrap_or(path);
 
-        // The nodes that are open already.
+        // The open nodes that also contain this block.
         let same = self.open.iter().zip(path).take_while(|(open, number)| open.number == **number);
         let mut kept = same.count();
         for side in [0, 1, 2] {
@@ -332,8 +334,9 @@ impl<'a> Tree<'_, 'a, '_> {
         Some(())
     }
 
-    /// The nodes around a block that one side alone inserted: where it was in the same ones as the
-    /// block before it, and the other side moved that one into others, it is moved, too.
+    /// The nodes around a block that only one side inserted. If that side has it in the same nodes
+    /// as the block before it, and the other side moved that block into other nodes, the inserted
+    /// block is moved into them, too.
     fn inherited(
         &self,
         leaves: &[Option<usize>; 3],
@@ -378,7 +381,7 @@ impl<'a> Tree<'_, 'a, '_> {
         Some(())
     }
 
-    /// The fields of what at least one side has.
+    /// The merged fields of a node that at least one side contains.
     fn fields(&mut self, [base, ours, theirs]: [Option<&Fields<'a>>; 3]) -> Option<Fields<'a>> {
         let empty = Fields::default();
         let (Some(ours), Some(theirs)) = (ours, theirs) else {
@@ -389,7 +392,7 @@ impl<'a> Tree<'_, 'a, '_> {
         (!merged.loses_text).then_some(merged.fields)
     }
 
-    /// Closes the innermost nodes until only so many are open.
+    /// Closes the innermost nodes until `kept` of them are open.
     fn close(&mut self, kept: usize) -> Option<()> {
         while self.open.len() > kept {
             let Open { kind, mut fields, content_at, content, kinds, .. } = self.open.pop()?;
@@ -413,7 +416,7 @@ impl<'a> Tree<'_, 'a, '_> {
         }
     }
 
-    /// A block with what is in it.
+    /// A block with its content.
     fn leaf(
         &mut self,
         leaves: [Option<&Leaf<'a>>; 3],
@@ -463,7 +466,7 @@ impl<'a> Tree<'_, 'a, '_> {
         Some((to_raw_value(&fields).ok()?, kind))
     }
 
-    /// Whether the block is, to the letter, what one document has.
+    /// Whether the block is the same, byte for byte, as a block of one of the documents.
     fn is_whole(
         &self,
         side: usize,

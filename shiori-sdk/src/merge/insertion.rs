@@ -1,4 +1,4 @@
-//! Comparing and joining what two sides wrote at one place of a text.
+//! Comparing and joining the insertions of two sides at one place of a text.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use super::{
     token::Token,
 };
 
-/// Whether lines that one side removed are among those of the other, only edited.
+/// Whether the other side's lines contain edited versions of the lines that one side removed.
 pub(super) fn edits_removed(
     base: &[Token<'_>],
     part: usize,
@@ -30,13 +30,13 @@ pub(super) fn edits_removed(
     words(&mut all.iter()).iter().any(|word| removed.contains(word) && !added.contains(word))
 }
 
-/// Whether it is more than what is between words.
+/// Whether it is a word or the start of a block.
 pub(super) fn is_text(token: &Token<'_>) -> bool {
     matches!(token.sort, Sort::Word | Sort::Break)
 }
 
-/// Whether the one holds all that the other does, in its order. White space is not compared, unless
-/// there is nothing else.
+/// Whether `all` contains the tokens of `part` in order. White space is compared only if there is
+/// nothing else.
 fn contains(all: &[Token<'_>], part: &[Token<'_>]) -> bool {
     let is_in = |is_compared: &dyn Fn(&Token<'_>) -> bool| {
         let mut rest = all.iter();
@@ -49,8 +49,8 @@ fn contains(all: &[Token<'_>], part: &[Token<'_>]) -> bool {
     }
 }
 
-/// Both in a row; once, when the one contains the other. Of what was written at one place, that which
-/// goes with the text before it comes first, and new blocks come last.
+/// Both, one after the other; only the longer if it contains the other. Of insertions at one place,
+/// text that continues the block before it comes first, and new blocks come last.
 pub(super) fn both<'n>(
     mut first: Vec<Token<'n>>,
     mut second: Vec<Token<'n>>,
@@ -70,7 +70,7 @@ pub(super) fn both<'n>(
     if at_one_place && rank(&second) < rank(&first) {
         (first, second) = (second, first);
     }
-    // What each wrote before its first new block goes with the text before.
+    // The text before the first new block of an insertion continues the block before it.
     let head = |tokens: &[Token<'_>]| tokens.iter().position(|token| token.sort == Sort::Break);
     if let (true, Some(first_head), Some(second_head)) = (at_one_place, head(&first), head(&second))
     {

@@ -1,4 +1,4 @@
-//! The marks of text: bold, links, and any other.
+//! The marks of text, such as bold and links.
 
 use std::{
     borrow::Cow,
@@ -13,13 +13,13 @@ use super::{
     overlap::OnOverlap,
 };
 
-/// The lists of marks that occur, each with a number; equal lists have the same. That of no marks
-/// is 0.
+/// The lists of marks that occur, each with a number. Equal lists share a number; the empty list
+/// has number 0.
 pub(super) struct Marks<'a> {
     lists: Vec<List<'a>>,
     by_ids: HashMap<Vec<u32>, usize>,
     by_letter: HashMap<&'a str, usize>,
-    /// What was merged before: most words of a text have the same marks.
+    /// Earlier results: most words of a text have the same marks.
     merged: HashMap<[usize; 3], (usize, bool)>,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Marks<'a> {
         marks
     }
 
-    /// The number of a node's marks; `None` when they are no list, or absurdly many.
+    /// The number of a node's marks; `None` if they are not a list, or more than [`MAX_MEMBERS`].
     pub(super) fn of(&mut self, raw: &'a RawValue, numbering: &mut Numbering<'a>) -> Option<usize> {
         if let Some(&number) = self.by_letter.get(raw.get()) {
             return Some(number);
@@ -59,9 +59,9 @@ impl<'a> Marks<'a> {
         &self.lists[number].json
     }
 
-    /// What became of marks that both sides may have changed, and whether it could not hold both:
-    /// they set the same mark, such as a link, to different values, or marks that exclude each
-    /// other. Ours is taken then, unless the caller asks for theirs.
+    /// Merges marks. The second result is whether the sides conflict: they set the same mark, such
+    /// as a link, to different values, or set marks that exclude each other. Ours is used then, or
+    /// theirs with [`OnOverlap::Theirs`].
     pub(super) fn merge(
         &mut self,
         [base, ours, theirs]: [usize; 3],
@@ -78,7 +78,7 @@ impl<'a> Marks<'a> {
         }
         let [b, o, t] = [base, ours, theirs].map(|number| &self.lists[number].marks);
         let has = |marks: &[Block<'_>], mark: &Block<'_>| marks.iter().any(|m| m.id() == mark.id());
-        // A mark is kept when neither removed it.
+        // A mark is kept if neither side removed it.
         let from_theirs = t.iter().filter(|mark| !has(b, mark) || has(o, mark));
         let from_ours = o.iter().filter(|mark| !has(b, mark) && !has(t, mark));
         let marks: Vec<_> = from_theirs.chain(from_ours).copied().collect();
@@ -96,8 +96,8 @@ impl<'a> Marks<'a> {
         merged
     }
 
-    /// Whether an editor takes these marks on one word. Inline code excludes other marks in
-    /// editors, unless one of the documents has them together.
+    /// Whether an editor accepts these marks on one word. Editors exclude other marks on inline
+    /// code, unless one of the documents combines them.
     fn can_be_one(&self, marks: &[Block<'_>]) -> bool {
         let is_code_with_others = |marks: &[Block<'_>]| {
             marks.len() > 1 && marks.iter().any(|mark| kind(mark.raw) == "code")
@@ -124,7 +124,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// The type of a mark, or its letter when it has none.
+/// The type of a mark, or its JSON text if it has none.
 fn kind(mark: &RawValue) -> Cow<'_, str> {
     let kind = Fields::of(mark).and_then(|fields| fields.text("type"));
     kind.unwrap_or(Cow::Borrowed(mark.get()))

@@ -1,7 +1,8 @@
-//! Three-way merge of documents: what two devices wrote at once becomes one text.
+//! Three-way merge of documents: combines the concurrent changes of two devices into one document.
 //!
-//! A merge needs the document that both sides started from. It takes from each side what that side
-//! changed: blocks (paragraphs, headings, lists, …), items of lists, and words within a paragraph:
+//! A merge needs the base, the document that both sides started from. It applies the changes of
+//! both sides to it: to blocks (paragraphs, headings, lists, …), list items, and words within a
+//! paragraph:
 //!
 //! ```
 //! use shiori_sdk::{Document, merge::merge3};
@@ -10,7 +11,7 @@
 //! let phone = Document::from_text("아침에 비가 왔다. 그런데 우산이 없었다.\n버스를 기다렸다.");
 //! let laptop = Document::from_text("아침에 큰비가 왔다. 우산이 없었다.\n떡볶이를 먹었다.");
 //!
-//! // The laptop saved first, so to the phone the laptop's document is `theirs`.
+//! // The laptop saved first, so on the phone the laptop's document is `theirs`.
 //! let merged = merge3(&base, &phone, &laptop);
 //! assert!(merged.overlaps.is_empty());
 //! assert_eq!(
@@ -21,68 +22,74 @@
 //!
 //! # What is equal, and what is kept
 //!
-//! Blocks are equal when their JSON values are, whatever the order of keys, and texts when they are
-//! canonically equivalent (Unicode NFC). What is kept is kept to the letter, so node types, marks
-//! and attributes that this crate does not know survive. If one side changed only the spelling, its
-//! spelling is used.
+//! Blocks are equal if their JSON values are equal, whatever the order of keys; texts are equal if
+//! they are canonically equivalent (Unicode NFC). Content that is kept is kept byte for byte,
+//! including unknown node types, marks and attributes. If one side changed only the spelling of a
+//! value, its spelling is used.
 //!
 //! # What both sides changed
 //!
-//! A block of the same type on all sides is merged inside. (A paragraph may become a heading, a
-//! bullet list an ordered one, or a table cell a header.)
+//! If both sides changed one block and its type is the same in all three documents, its content is
+//! merged. (These types count as the same: paragraph and heading, bullet list and ordered list,
+//! table cell and table header.)
 //!
-//! - *Attributes and other fields* one by one: a task is ticked while its text is edited.
-//! - *Nodes that contain blocks*, such as lists, items, quotes and unknown nodes: their children, as
-//!   the blocks of the document. If both sides together removed all children, the node is removed,
-//!   or keeps an empty paragraph if its parent needs it.
-//! - *Tables* by rows and columns, then by cells. A table with merged cells is merged only if both
-//!   sides left its shape as it was.
-//! - *Text* by words. White space, punctuation and inline nodes such as a mention are units of their
-//!   own. Scripts without spaces are segmented by UAX #29. *Code* is merged by lines.
-//! - *Marks*, such as bold or a link, independently of the words. A side that rewrote words takes the
-//!   marks that the other side gave to all of them, or took from all of them.
-//! - *Text that was moved among blocks*: a paragraph that was split or joined, an item that was sunk
-//!   or lifted, a block that was wrapped. The text of neighbouring blocks is merged as one, so an
-//!   edit of the other side goes to the block that has the words now.
+//! - *Attributes and other fields* are merged one by one: one side may tick a task while the other
+//!   edits its text.
+//! - *Nodes that contain blocks*, such as lists, list items, quotes and unknown nodes: their
+//!   children are merged like the blocks of the document. If both sides together removed all
+//!   children, the node is removed, or keeps an empty paragraph if its parent requires the node.
+//! - *Tables* are merged by rows and columns, then by cells. A table with merged cells is merged
+//!   only if neither side changed its shape.
+//! - *Text* is merged by words. White space, punctuation and inline nodes such as a mention are
+//!   separate units. Scripts without spaces are segmented by UAX #29. *Code* is merged by lines.
+//! - *Marks*, such as bold or a link, are merged independently of the words. If one side rewrote
+//!   words, and the other side added a mark to all of them or removed it from all of them, the new
+//!   words get that change.
+//! - *Text that was moved among blocks*, because a paragraph was split or joined, a list item was
+//!   sunk or lifted, or a block was wrapped: the text of neighbouring blocks is merged as one, so
+//!   an edit by the other side is applied in the block that contains the words now.
 //!
-//! Both sides may do so at one place:
+//! Both sides may change the same place:
 //!
 //! - *Both inserted*: both insertions are kept, theirs first, because it was saved first. This is not
 //!   an overlap. A space separates words that would run together.
 //! - *Both inserted the same*: it is kept once. A merge cannot distinguish two users who wrote the
-//!   same line from one whose save was repeated after a lost response. What one side inserted twice
-//!   stays twice. An insertion that contains the other one in order replaces it.
-//! - *Both changed or removed the same blocks, words or attributes*, and differently: an [`Overlap`]
-//!   with its place, resolved as [`OnOverlap`] requests. [`merge3`] keeps both. If most words of a
-//!   block overlap, the result would be unreadable, so the block overlaps as a whole and is kept
-//!   twice. Of two values of an attribute, or two marks that exclude each other, ours is kept.
-//! - *Both moved the same text*, to different places: an overlap, because it would be there twice.
+//!   same line from one user whose save was repeated after a lost response. Content that one side
+//!   inserted twice is kept twice. If one insertion contains the other one in order, only the
+//!   longer one is kept.
+//! - *Both changed or removed the same blocks, words or attributes*, in different ways: an
+//!   [`Overlap`] is reported and resolved as [`OnOverlap`] specifies. [`merge3`] keeps both
+//!   versions. If most words of a block overlap, the result would be unreadable, so the block
+//!   overlaps as a whole and both versions of it are kept. Of two values of an attribute, or two
+//!   marks that exclude each other, ours is kept.
+//! - *Both moved the same text*, to different places: an overlap, because the result contains the
+//!   text twice.
 //!
-//! A change of one side is never an overlap alone, even next to an insertion of the other. A mark on
-//! a word that the other side removed is removed with the word.
+//! A change that only one side made is never an overlap, even next to an insertion by the other
+//! side. A mark on a word that the other side removed is removed with the word.
 //!
 //! # What a merge guarantees
 //!
 //! If the usual editors (ProseMirror, TipTap) accept the three documents, they accept the result. A
 //! merge without overlaps
 //!
-//! - repeats no text, and loses no text that a side inserted,
-//! - leaves text where it was written, with its marks, and restores nothing that a side removed,
-//! - changes nothing when a side is merged into its result again.
+//! - repeats no text and loses no text that a side inserted,
+//! - keeps text with its marks where it was written, and restores nothing that a side removed,
+//! - is stable: merging a side into the result again changes nothing.
 //!
-//! Where changes of both sides may affect each other, the result is checked for this. If it does not
-//! pass, these places are overlaps. The check identifies a word by its text: every word is counted, and
-//! the place of those that a document has once is compared.
+//! If changes of both sides may affect each other, the result is checked for these properties. If
+//! the check fails, the places of these changes are overlaps. The check identifies words by their
+//! text: it counts all words, and compares the places of words that occur once in a document.
 //!
 //! # Bounds
 //!
 //! A merge has no I/O and never fails, and the same documents give the same result. Its work is
-//! proportional to the size of the documents times a bounded number of edits. Blocks that are more
-//! than 1,000 edits apart, not counting new and removed ones, are taken to be changed from the first
-//! difference to the last, and so are texts that are 100 edits of their common words apart. Nodes
-//! are merged inside down to a depth of 64, up to 1,000 fields and 100,000 units of text each, as
-//! long as that reads the documents at most 8 times; beyond that, what both changed overlaps as a
-//! whole. A check costs up to ten more merges.
+//! proportional to the size of the documents times a bounded number of edits. Lists of blocks that
+//! are more than 1,000 edits apart, not counting new and removed blocks, are treated as changed
+//! from the first difference to the last; so are texts that are more than 100 edits of their common
+//! words apart. The content of nodes is merged down to a depth of 64, up to 1,000 fields and
+//! 100,000 units of text each, as long as that reads the documents at most 8 times. Beyond these
+//! bounds, nodes that both sides changed overlap as a whole. A check takes up to ten more merges.
 //!
 //! The result may exceed [`DocumentLimits`](crate::DocumentLimits); a server rejects it then.
 
@@ -115,15 +122,16 @@ use context::Context;
 use field::Node;
 use schema::Kind;
 
-/// Merges what two sides made of `base`, and keeps both where they overlap: `theirs`, which was
-/// saved first, before `ours`.
+/// Merges the changes that two sides made to `base`. Where they overlap, both versions are kept:
+/// `theirs`, which was saved first, before `ours`.
 ///
 /// No word that either side added or changed is lost.
 pub fn merge3(base: &Document, ours: &Document, theirs: &Document) -> Merged {
     merge3_with(base, ours, theirs, OnOverlap::KeepBoth)
 }
 
-/// Merges what two sides made of `base`, and resolves overlaps as the caller asks.
+/// Merges the changes that two sides made to `base`, and resolves overlaps as `on_overlap`
+/// specifies.
 ///
 /// ```
 /// use shiori_sdk::{Document, merge::{OnOverlap, OverlapKind, merge3_with}};
@@ -139,7 +147,7 @@ pub fn merge3(base: &Document, ours: &Document, theirs: &Document) -> Merged {
 /// assert_eq!(merge(OnOverlap::Ours).document, ours);
 /// assert_eq!(merge(OnOverlap::Theirs).document, theirs);
 ///
-/// // With more words around it, it is the one word that overlaps.
+/// // With more words around it, only the one word overlaps.
 /// let [base, ours, theirs] = ["국수", "칼국수", "김밥"]
 ///     .map(|dish| Document::from_text(&format!("점심은 회사 앞에서 {dish} 먹었다.")));
 /// let both = merge3_with(&base, &ours, &theirs, OnOverlap::KeepBoth);
@@ -162,9 +170,9 @@ pub fn merge3_with(
     merge_once([base, ours, theirs], on_overlap, true).0
 }
 
-/// Whether the words of a merge are where they were written, and merging either side into the result
-/// again gives the same document. The latter happens when a save is repeated after a lost response.
-/// Both hold for the two orders of the sides.
+/// Whether the words of a merge are where they were written, and merging either side into the
+/// result again gives the same document, for both orders of the sides. A save that is repeated
+/// after a lost response causes such a merge.
 fn is_sound([base, ours, theirs]: [&Document; 3], merged: &Merged) -> bool {
     let is_sound = |ours, theirs, document: &Document| {
         audit::is_balanced([base, ours, theirs, document])
@@ -178,7 +186,7 @@ fn is_sound([base, ours, theirs]: [&Document; 3], merged: &Merged) -> bool {
     }
 }
 
-/// Whether the merge of the three is the document.
+/// Whether merging the three documents gives `document`.
 fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> bool {
     if let Some(again) = unmerged(base, ours, theirs) {
         return again == document;
@@ -187,8 +195,8 @@ fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> boo
     again.overlaps.is_empty() && again.document == *document
 }
 
-/// Merges without checking the result. The second result is whether it has to be checked. With
-/// `reports_shared`, all places where changes of both sides meet are overlaps.
+/// Merges without checking the result. The second result is whether a check is needed. With
+/// `reports_shared`, all places where changes of both sides may affect each other are overlaps.
 fn merge_once(
     [base, ours, theirs]: [&Document; 3],
     on_overlap: OnOverlap,
@@ -199,7 +207,8 @@ fn merge_once(
     context.reports_shared = reports_shared;
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
-        // What has not the shape of a document cannot be taken apart: it overlaps as a whole.
+        // A value without the structure of a document cannot be merged by parts, so it overlaps as
+        // a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
         let overlaps = vec![Overlap::BESIDE_BLOCKS];
         return (Merged { document: document.clone(), overlaps }, false);
@@ -213,7 +222,7 @@ fn merge_once(
     let [ours, theirs] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &base));
     let mut blocks = node::children(&mut context, Kind::Document, [&base, &ours, &theirs]);
     let contents = [&b.content, &o.content, &t.content];
-    // Both sides together may have removed all blocks, and an editor needs one.
+    // Both sides together may have removed all blocks, but an editor requires one.
     if blocks.is_empty() && contents.iter().all(|content| !content.is_empty()) {
         blocks.push(Cow::Owned(schema::empty_paragraph()));
     }
@@ -229,18 +238,18 @@ fn merge_once(
     (Merged { document, overlaps: context.overlaps }, context.needs_check)
 }
 
-/// What [`merge3`] makes of three documents.
+/// The result of [`merge3`] and [`merge3_with`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Merged {
-    /// The merged document. After [`OnOverlap::Fail`] it is of use only when `overlaps` is empty.
+    /// The merged document. With [`OnOverlap::Fail`] it is meaningful only if `overlaps` is empty.
     pub document: Document,
-    /// Where both sides changed the same, in the order of the document. They do not
-    /// depend on [`OnOverlap`].
+    /// The places that both sides changed, in the order of the document. They do not depend on
+    /// [`OnOverlap`].
     pub overlaps: Vec<Overlap>,
 }
 
-/// Where one side has no change at all, what the other made of the document, to the letter.
+/// If one side changed nothing, the other side's document, byte for byte.
 fn unmerged<'a>(
     base: &'a Document,
     ours: &'a Document,

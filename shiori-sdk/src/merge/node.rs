@@ -1,4 +1,4 @@
-//! Merging the children of a node, and what both sides changed inside one of them.
+//! Merging the children of a node, and the content of a child that both sides changed.
 
 use std::{
     borrow::Cow,
@@ -88,7 +88,7 @@ pub(super) fn children<'a>(
     merged
 }
 
-/// The side, ours (1) or theirs (2), that the other was merged into already.
+/// The side, ours (1) or theirs (2), that already contains the changes of the other side.
 fn replayed(
     context: &mut Context<'_>,
     regions: &[Region<'_>],
@@ -97,7 +97,7 @@ fn replayed(
     let first = regions.iter().position(Region::is_changed)?;
     let last = regions.iter().rposition(Region::is_changed)?;
     let hull = region::hull(&regions[first..=last]);
-    // A block that one side alone changed is not so on the other.
+    // If only one side changed a block, the other side does not contain the change.
     let has_own = |side: usize| {
         let mut hulls = regions.iter().filter(|r| r.is_of(side)).map(Region::hull);
         hulls.any(|hull| !hull[0].is_empty() && !hull[side].is_empty())
@@ -128,12 +128,12 @@ fn replayed(
     })
 }
 
-/// What a part of the children became.
+/// The result of merging a part of the children.
 struct Part<'a> {
-    /// Where it is in base, ours and theirs.
+    /// Its ranges in base, ours and theirs.
     hull: [Range<usize>; 3],
-    /// Whether changes of both sides meet in it: both changed it, or words were moved to it or from it.
-    /// Known only when such parts are reported.
+    /// Whether changes of both sides may affect each other in it: both changed it, or words were
+    /// moved into it or out of it. Only set if such parts are reported.
     is_shared: bool,
     blocks: Vec<Cow<'a, RawValue>>,
     overlaps: Vec<Overlap>,
@@ -190,7 +190,7 @@ fn merge_region<'a>(
                 && parent.takes_twice(Kind::of_node(b.raw))
                 && are_different_texts(o, t)
             {
-                // What both wrote into an empty paragraph is what both inserted there.
+                // Text that both wrote into an empty paragraph counts as inserted by both.
                 return borrowed(&both);
             }
             let step = Step {
@@ -221,7 +221,7 @@ fn merge_region<'a>(
     }
 }
 
-/// Whether both hold text, and neither all that the other does.
+/// Whether both contain text, and neither contains all of the other's text.
 fn are_different_texts(one: &Block<'_>, other: &Block<'_>) -> bool {
     let (one, other) = (block::words(one.raw), block::words(other.raw));
     let holds = |all: &[u32], part: &[u32]| {
@@ -256,8 +256,8 @@ fn moved_words<'a>(
     moved.collect()
 }
 
-/// Whether the changes in a group of regions cannot be taken for others: each is of one block, or there
-/// is one alone that no blank line or rule is a part of.
+/// Whether the changes in a group of regions are unambiguous: none of them contains a blank line or
+/// rule, and each concerns one block or it is the only one.
 fn is_plain(group: &[Region<'_>], three: Three<'_, '_>) -> bool {
     let changed: Vec<_> = group.iter().filter(|region| region.is_changed()).collect();
     let is_of_one_block =
@@ -267,14 +267,14 @@ fn is_plain(group: &[Region<'_>], three: Three<'_, '_>) -> bool {
     !blocks.flatten().any(Piece::is_filler) && (is_alone || changed.iter().all(is_of_one_block))
 }
 
-/// Reports overlaps where changes of both sides meet.
+/// Reports overlaps for parts in which changes of both sides may affect each other.
 fn report_shared<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, parts: &mut [Part<'a>]) {
     for part in parts.iter_mut().filter(|part| part.is_shared && part.overlaps.is_empty()) {
         report_part(context, three, part);
     }
 }
 
-/// Makes a part an overlap, which was merged without one.
+/// Turns a part that was merged without an overlap into an overlap.
 fn report_part<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, part: &mut Part<'a>) {
     let reported = context.overlaps.len();
     context.report(of_nodes(part.hull.clone()));
@@ -287,7 +287,7 @@ fn report_part<'a>(context: &mut Context<'a>, three: Three<'_, 'a>, part: &mut P
     part.blocks = borrowed(slices(&part.hull, three)[which]);
 }
 
-/// Which blocks of the base a side removed or changed, and which of its own it put there.
+/// The blocks of the base that a side removed or changed, and the blocks that it inserted instead.
 struct Edits<'m, 'a> {
     side: &'m [Block<'a>],
     is_removed: Vec<bool>,
@@ -304,7 +304,7 @@ impl<'m, 'a> Edits<'m, 'a> {
         Self { side, is_removed, is_added }
     }
 
-    /// Whether a block was added that is there already.
+    /// Whether a block was added that the base already contains.
     fn has_copies(&self, base: &[Block<'_>]) -> bool {
         let mut ids: HashSet<u32> = HashSet::new();
         let mut added = (0..self.side.len()).filter(|&place| self.is_added[place]).peekable();
@@ -320,9 +320,8 @@ impl<'m, 'a> Edits<'m, 'a> {
     }
 }
 
-/// The side, ours (1) or theirs (2), that removed all that the other removed, and put in its place all
-/// that the other put there: the other was merged into it before. A block that one side removed and
-/// the other changed is no such case.
+/// The side, ours (1) or theirs (2), that made all changes that the other side made: the other side
+/// was merged into it before. A block that one side removed and the other changed does not count.
 fn did_all(
     [base_range, our_range, their_range]: &[Range<usize>; 3],
     base: &[Block<'_>],
@@ -364,20 +363,20 @@ fn did_all(
 /// Merges blocks whose text was moved among them.
 fn flow<'a>(context: &mut Context<'a>, three: Three<'_, 'a>) -> Option<flow::Flowed> {
     let is_text = |blocks: &[Block<'_>]| matches!(blocks, [block] if Kind::of_node(block.raw).is_text_block());
-    // What is in one block of text on all sides was not moved.
+    // Text that is in a single block on all sides was not moved among blocks.
     if three.iter().any(|blocks| blocks.is_empty()) || three.iter().all(|blocks| is_text(blocks)) {
         return None;
     }
     context.spend(three.iter().flat_map(|blocks| blocks.iter()).map(|block| block.raw))?;
     let flowed = flow::merge(context, three)?;
-    // Either order of the sides must be possible, since where both wrote, the order matters.
+    // The order matters where both sides inserted text, so both orders must be possible.
     let [base, ours, theirs] = three;
     let turned = flow::merge(context, [base, theirs, ours])?;
     (turned.overlap == flowed.overlap).then_some(flowed)
 }
 
-/// Merges what both sides made of one node. `None` when the two versions are better kept apart;
-/// then it has reported nothing.
+/// Merges both versions of one node. `None` if the two versions are better kept as they are; then
+/// no overlap was reported.
 fn inside<'a>(
     context: &mut Context<'a>,
     parent: Kind,
@@ -388,8 +387,7 @@ fn inside<'a>(
     context.descend(step, three, |context| node(context, parent, three))
 }
 
-/// What is left of a node that both sides changed; nothing when together they removed all that was
-/// in it.
+/// The merged node; `None` if together both sides removed its whole content.
 type Inside = Option<Box<RawValue>>;
 
 fn node<'a>(context: &mut Context<'a>, parent: Kind, three: [&'a RawValue; 3]) -> Option<Inside> {
@@ -448,8 +446,8 @@ fn cell<'a>(
     context.descend(row, raw, |context| inside(context, Kind::Row, cell, three)?)
 }
 
-/// Whether one may be turned into the other while it stays the same block with the same kind of
-/// content.
+/// Whether the types differ only in a way that keeps the kind of content, so that a change from one
+/// to the other does not make a new block.
 fn alike(one: &str, other: &str) -> bool {
     const ALIKE: [[&str; 2]; 5] = [
         ["paragraph", "heading"],
@@ -461,13 +459,14 @@ fn alike(one: &str, other: &str) -> bool {
     one == other || ALIKE.iter().any(|names| names.contains(&one) && names.contains(&other))
 }
 
-/// What a side put in the place of the blocks that it changed. A block that it left alone is not
-/// among them: in an overlap the other side changed or removed that one.
+/// The blocks that a side inserted in place of those that it changed, without the blocks that it
+/// did not change: in an overlap the other side changed or removed those.
 fn added<'a>(side: &[Block<'a>], changes: &[Change]) -> Vec<Block<'a>> {
     changes.iter().flat_map(|change| &side[change.side.clone()]).copied().collect()
 }
 
-/// The text of a block whose value neither side changed: that of the side that changed the letter.
+/// The JSON text of a block whose value neither side changed: that of the side that changed the
+/// spelling.
 fn letter<'a>(base: &Block<'a>, ours: &Block<'a>, theirs: &Block<'a>) -> &'a RawValue {
     if theirs.raw.get() == base.raw.get() { ours.raw } else { theirs.raw }
 }

@@ -1,4 +1,4 @@
-//! Overlaps: places that both sides changed, and what a merge does there.
+//! Overlaps: places that both sides changed, and how a merge resolves them.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Overlap {
-    /// What both sides changed.
+    /// The kind of content that both sides changed.
     pub kind: OverlapKind,
-    /// The nodes around it, from a top-level block inwards. Empty for the document itself: the
-    /// ranges are of top-level blocks then.
+    /// The nodes around it, from a top-level block inwards. If it is empty, the node is the
+    /// document itself, and the ranges are ranges of top-level blocks.
     pub path: Vec<Step>,
     /// The range in the base.
     pub base: Range<usize>,
@@ -23,22 +23,23 @@ pub struct Overlap {
     pub theirs: Range<usize>,
 }
 
-/// What both sides changed.
+/// The kind of content that both sides changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OverlapKind {
-    /// Whole nodes. The ranges are of the children of the node at the path.
+    /// Whole nodes. The ranges are ranges of the children of the node at the path.
     Nodes,
-    /// Words of a text block, or lines of code. The ranges are of offsets in the node at the path as
-    /// editors count them: UTF-16 code units of text, and one for each node that is no text.
+    /// Words of a text block, or lines of code. The ranges are ranges of offsets in the node at the
+    /// path as editors count them: UTF-16 code units of text, and one for each node that is not
+    /// text.
     Text,
-    /// A mark of the same words, such as a link with two different targets. The ranges are as those of
-    /// [`Text`](Self::Text). The words cannot hold both, so they have ours, and theirs under
+    /// A mark of the same words, such as a link with two different targets. The ranges are as for
+    /// [`Text`](Self::Text). The words cannot have both marks, so they have ours, or theirs with
     /// [`OnOverlap::Theirs`].
     Marks,
     /// Fields of the node at the path: both set the same attribute to different values, or one of
-    /// three documents has not even the shape of a document. All ranges are empty. The node cannot
-    /// hold both, so it has ours, and theirs under [`OnOverlap::Theirs`].
+    /// the three documents does not have the structure of a document. All ranges are empty. The
+    /// node cannot have both values, so it has ours, or theirs with [`OnOverlap::Theirs`].
     Fields,
 }
 
@@ -46,11 +47,11 @@ pub enum OverlapKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Step {
-    /// Which child it is in the base, counted from 0.
+    /// The index of the child in the base, counted from 0.
     pub base: usize,
-    /// Which it is in ours.
+    /// The index in ours.
     pub ours: usize,
-    /// Which it is in theirs.
+    /// The index in theirs.
     pub theirs: usize,
 }
 
@@ -68,18 +69,18 @@ impl Overlap {
     }
 }
 
-/// What a merge does where both sides changed the same blocks or words.
+/// How a merge resolves overlaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnOverlap {
-    /// The merge is not wanted: the caller looks at [`Merged::overlaps`](super::Merged::overlaps) and does not use the
-    /// document.
+    /// Overlaps are not resolved: the caller checks [`Merged::overlaps`](super::Merged::overlaps),
+    /// and uses the document only if there are none.
     Fail,
-    /// What theirs made of the blocks comes first, then what ours did, without repeating what both
-    /// share. Where one side removed a block that the other changed, the changed block stays. The
-    /// same holds for words.
+    /// Keeps both versions of the blocks or words: theirs first, then ours, with the content that
+    /// both share only once. If one side removed what the other changed, the changed version is
+    /// kept.
     KeepBoth,
-    /// Ours wins at that place; what theirs did elsewhere is kept.
+    /// Uses ours at the overlap. The changes of theirs elsewhere are kept.
     Ours,
-    /// Theirs wins at that place; what ours did elsewhere is kept.
+    /// Uses theirs at the overlap. The changes of ours elsewhere are kept.
     Theirs,
 }

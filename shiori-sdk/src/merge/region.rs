@@ -1,4 +1,4 @@
-//! Where two sides changed a list, and where their changes meet.
+//! The changes of two sides to a list, and the regions in which they touch.
 
 use std::ops::Range;
 
@@ -17,10 +17,10 @@ impl Change {
     }
 }
 
-/// What one side changed, in order and as finely as can be known: pieces that resemble each other
-/// are one change, as many pieces in place of as many are a change of each, and pieces that were
-/// removed were removed one by one. So a piece that the other side changed or inserted among them
-/// meets no more than its own neighbours.
+/// The changes of one side, in order and as fine-grained as possible: a piece and the edited
+/// version of it are one change, a replacement by the same number of pieces is one change for each,
+/// and each removed piece is a change. So a change that the other side made among them touches only
+/// its direct neighbours.
 pub(super) fn changes<P: Piece>(base: &[P], side: &[P]) -> Vec<Change> {
     let mut changes = Vec::new();
     let (mut b, mut s) = (0, 0);
@@ -41,9 +41,9 @@ pub(super) fn changes<P: Piece>(base: &[P], side: &[P]) -> Vec<Change> {
     changes
 }
 
-/// Moves what was inserted or removed before as many equal pieces as possible. Where it may be any
-/// of several in a row, it is the first: so equal changes are found at the same place, and a new
-/// block of text comes with the start before it.
+/// Moves insertions and removals before as many equal pieces as possible. If several equal pieces
+/// in a row may be the inserted or removed one, the first is used: so equal changes of both sides
+/// have the same position, and an inserted block of text includes the start token before it.
 fn slide<P: Piece>(changes: &mut [Change], base: &[P], side: &[P]) {
     let (mut i, mut end) = (0, 0);
     while i < changes.len() {
@@ -76,7 +76,7 @@ fn slide<P: Piece>(changes: &mut [Change], base: &[P], side: &[P]) {
     }
 }
 
-/// The changes where base and side have no more than fillers in common.
+/// The changes in ranges where base and side have at most fillers in common.
 fn around_fillers<P: Piece>(
     changes: &mut Vec<Change>,
     [base, side]: [&[P]; 2],
@@ -93,7 +93,7 @@ fn around_fillers<P: Piece>(
     }
 }
 
-/// The changes where base and side have nothing in common.
+/// The changes in ranges where base and side have nothing in common.
 fn between(changes: &mut Vec<Change>, base: Range<usize>, side: Range<usize>, is_in_place: bool) {
     if side.is_empty() {
         changes.extend(base.map(|b| Change { base: b..b + 1, side: side.clone() }));
@@ -105,7 +105,7 @@ fn between(changes: &mut Vec<Change>, base: Range<usize>, side: Range<usize>, is
     }
 }
 
-/// A stretch of the base with its counterparts.
+/// A range of the base with the corresponding ranges of both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Region<'a> {
     pub(super) base: Range<usize>,
@@ -124,7 +124,7 @@ impl Region<'_> {
         !matches!(self.kind, Kind::Kept)
     }
 
-    /// Whether ours (1) or theirs (2) alone changed it.
+    /// Whether only ours (1) or theirs (2) changed it.
     pub(super) fn is_of(&self, side: usize) -> bool {
         matches!((side, self.kind), (1, Kind::Ours) | (2, Kind::Theirs))
     }
@@ -132,20 +132,20 @@ impl Region<'_> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
-    /// Both sides left it as it was.
+    /// Neither side changed it.
     Kept,
-    /// Our side alone changed it.
+    /// Only our side changed it.
     Ours,
-    /// Their side alone changed it.
+    /// Only their side changed it.
     Theirs,
-    /// Both sides inserted at one place, or one inserted right beside what the other changed:
-    /// there is room for both.
+    /// Both sides inserted at one place, or one inserted directly beside a change of the other:
+    /// both changes can be kept.
     Beside { ours: &'a [Change], theirs: &'a [Change] },
     /// Both sides changed the same pieces.
     Overlap { ours: &'a [Change], theirs: &'a [Change] },
 }
 
-/// Parts the base into regions, from its start to its end.
+/// Divides the base into regions, from its start to its end.
 pub(super) fn regions<'a>(
     base_len: usize,
     ours: &'a [Change],
@@ -177,8 +177,8 @@ pub(super) fn regions<'a>(
     }
 }
 
-/// Groups of regions that are parted by kept pieces other than fillers: what changed within one may be
-/// a single change, even if the pieces that are equal by chance part it.
+/// Groups of regions, separated by kept pieces that are not fillers. The changes within a group may
+/// be a single change that fillers, which are equal by chance, divide.
 pub(super) fn groups<'r, 'c>(
     regions: &'r [Region<'c>],
     is_filler: impl Fn(usize) -> bool,
@@ -189,7 +189,7 @@ pub(super) fn groups<'r, 'c>(
     regions.chunk_by(|one, next| !is_anchor(one) && !is_anchor(next)).collect()
 }
 
-/// Whether both sides changed something in a group.
+/// Whether both sides made changes in a group.
 pub(super) fn is_of_both(group: &[Region<'_>]) -> bool {
     [1, 2].into_iter().all(|side| group.iter().any(|r| r.is_changed() && !r.is_of(3 - side)))
 }
@@ -203,15 +203,15 @@ pub(super) fn hull(group: &[Region<'_>]) -> [Range<usize>; 3] {
     [0, 1, 2].map(|which| first[which].start..last[which].end)
 }
 
-/// One side of the merge, up to where it has been read.
+/// A position in one side of the merge.
 struct Side<'a> {
     rest: &'a [Change],
     at: usize,
 }
 
 impl Side<'_> {
-    /// Moves past `base_len` pieces of the base and these next changes, which lie within them.
-    /// Returns the range of the side that was passed.
+    /// Advances by `base_len` pieces of the base, which contain the given changes. Returns the
+    /// corresponding range of the side.
     fn advance(&mut self, base_len: usize, changes: &[Change]) -> Range<usize> {
         let start = self.at;
         let removed: usize = changes.iter().map(|change| change.base.len()).sum();
@@ -223,8 +223,8 @@ impl Side<'_> {
 }
 
 impl<'a> Kind<'a> {
-    /// Whether no change in it can be a part of another. What one side removed may have been replaced by
-    /// what the other inserted.
+    /// Whether its changes are certainly separate. A removal by one side may belong to an insertion
+    /// by the other.
     pub(super) fn is_plain(&self) -> bool {
         match self {
             Self::Kept | Self::Ours | Self::Theirs => true,
@@ -235,7 +235,7 @@ impl<'a> Kind<'a> {
         }
     }
 
-    /// The changes of each side that the region takes, given those that are left.
+    /// The changes of each side that belong to the region, given the remaining ones.
     fn changes(&self, ours: &'a [Change], theirs: &'a [Change]) -> (&'a [Change], &'a [Change]) {
         match self {
             Self::Kept => (&[], &[]),
@@ -268,7 +268,8 @@ fn next_change<'a>(ours: &'a [Change], theirs: &'a [Change]) -> Option<(usize, K
             break;
         }
     }
-    // What one side inserted right behind what the other replaced by more may be a part of that.
+    // An insertion directly after a range that the other side replaced by a longer one may be a
+    // part of that replacement.
     let grows = |changes: &[Change]| {
         changes.iter().any(|change| change.side.len() > change.base.len().max(1))
     };
@@ -287,12 +288,12 @@ fn next_change<'a>(ours: &'a [Change], theirs: &'a [Change]) -> Option<(usize, K
     let (next, other) =
         if ours_first { (ours.get(1), &theirs[0]) } else { (theirs.get(1), &ours[0]) };
     let touches = other.base.start == end && (first.is_insertion() || other.is_insertion());
-    // A change that is part of an overlap further on is left to it.
+    // A change that belongs to a later overlap is left to it.
     let is_free = next.is_none_or(|next| other.base.end <= next.base.start);
     if !(touches && is_free) {
         return Some((end, if ours_first { Kind::Ours } else { Kind::Theirs }));
     }
-    // One side may have inserted both before and after what the other changed.
+    // One side may have inserted both before and after a change of the other.
     let end = other.base.end;
     let both = 1 + usize::from(next.is_some_and(|next| next.base == (end..end)));
     let (o, t) = if ours_first { (both, 1) } else { (1, both) };

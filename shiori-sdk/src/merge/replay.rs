@@ -1,8 +1,8 @@
-//! Whether one side holds all that the other changed already.
+//! Checks whether one side already contains all changes of the other.
 //!
-//! It does when a save is made again whose first answer was lost: then theirs is what ours was merged
-//! into, and there is nothing left to merge. Both are compared as streams in which each word, each
-//! mark of a word, each node and each of its attributes is a sign of its own.
+//! This happens if a save is repeated because its first response was lost: then ours was already
+//! merged into theirs, and nothing remains to be merged. Both are compared as streams of signs:
+//! each word, each mark of a word, each node and each of its attributes is a separate sign.
 
 use std::{
     borrow::Cow,
@@ -21,18 +21,18 @@ use super::{
     segment::{self, Sort, Unit},
 };
 
-/// Nodes that may nest for the inner ones to be compared by parts.
+/// The maximum depth of nodes that are compared by parts.
 const MAX_DEPTH: usize = 32;
 
-/// Whether `all` holds what `part` changed in the base: what it inserted is there, and what it
-/// removed is not.
+/// Whether `all` contains the changes of `part` to the base: all of its insertions, and nothing
+/// that it removed.
 pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
     let mut signs = Signs::default();
     let [base, part, all] = [base, part, all].map(|blocks| signs.of_blocks(blocks));
     let changed = region::changes(&base, &part);
     let since = region::changes(&part, &all);
 
-    // Of words that changed places, either may be found to be the one that was moved.
+    // If two words changed places, the comparison may find either of them to be the moved one.
     if has_moved(&changed, &base, &part) && has_moved(&since, &part, &all) {
         return false;
     }
@@ -42,14 +42,15 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
     }
     for change in &since {
         is_gone[change.base.clone()].fill(true);
-        // No other edit can be in the middle of an insertion of the part.
+        // An insertion of `part` must not be interrupted by another edit.
         let Range { start, end } = change.base;
         let is_within = start > 0 && end < part.len() && is_new[start - 1] && is_new[end];
         if is_within && all[change.side.clone()].iter().any(|sign| sign.sort != Sort::White) {
             return false;
         }
     }
-    // Of equal signs in a row, any may be found to be the new one, so they are counted, too.
+    // Of equal signs in a row, the comparison may find any to be the new one, so they are counted,
+    // too.
     let (in_part, in_all) = (counts(&part), counts(&all));
     let is_there = |place: usize| {
         let id = &part[place].id;
@@ -73,11 +74,11 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
         }
         let is_structure = |sign: &Sign| sign.sort == Sort::Break;
         if removed.iter().any(is_structure) {
-            // An empty paragraph may be what is left of a node that is gone.
+            // An empty paragraph may remain of a node that was removed.
             let is_left = |sign: &Sign| sign.is_blank && removed.iter().all(|r| r.id != sign.id);
             return added.iter().any(|sign| is_structure(sign) && !is_left(sign));
         }
-        // A mark or an attribute was removed of what may have been moved elsewhere.
+        // The node or word whose mark or attribute was removed may have been moved elsewhere.
         let owner = |sign: &Sign| matches!(sign.sort, Sort::Word | Sort::Break);
         if part[..change.side.start].iter().rposition(owner).is_some_and(|place| is_gone[place]) {
             return true;
@@ -108,8 +109,9 @@ fn has_moved(changes: &[Change], before: &[Sign], after: &[Sign]) -> bool {
     added.any(|sign| sign.is_word() && removed.contains(&sign.id))
 }
 
-/// Whether the words alone allow that `all` holds what `part` changed: it has those that `part`
-/// added, and none that it removed. Much quicker, and mostly the answer.
+/// Whether `all` can contain the changes of `part`, by the words alone: it has the words that
+/// `part` added, and not those that it removed. This is much faster than [`holds`], and usually
+/// sufficient.
 pub(super) fn may_hold(words: &HashMap<u32, [usize; 3]>, part: usize, all: usize) -> bool {
     words.values().all(|counts| {
         let (base, part, all) = (counts[0], counts[part], counts[all]);
@@ -120,12 +122,12 @@ pub(super) fn may_hold(words: &HashMap<u32, [usize; 3]>, part: usize, all: usize
 struct Sign {
     id: u32,
     sort: Sort,
-    /// Whether it is a whole block without text.
+    /// Whether it represents a whole block without text.
     is_blank: bool,
 }
 
 impl Sign {
-    /// Its number when it is a word.
+    /// The number of the word; `u32::MAX` for other signs.
     fn word(&self) -> u32 {
         if self.is_word() { self.id } else { u32::MAX }
     }
@@ -172,7 +174,7 @@ impl Signs {
         };
         let name = node.fields.text("type").unwrap_or_default();
         if let Some(text) = node.fields.text("text") {
-            // Their order has no meaning.
+            // The order of marks has no meaning.
             let mut marks: Vec<u64> = elements(&node.fields, "marks")
                 .into_iter()
                 .map(|m| hash(&Canonical::of(m)))

@@ -1,5 +1,5 @@
-//! What the usual editors take as the children of a node, so that a merge of documents that they
-//! accept is one that they accept. Of node types that are not known here, nothing is assumed.
+//! The children that the usual editors accept in a node. If they accept three documents, they must
+//! accept the merged one, too. Nothing is assumed about unknown node types.
 
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -33,7 +33,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Of the name of a node type, in camel case or snake case.
+    /// The kind of a node type, whose name may be in camel case or snake case.
     pub(super) fn of(name: &str) -> Self {
         match name {
             "doc" => Self::Document,
@@ -62,13 +62,12 @@ impl Kind {
         kind.map_or(Self::Unknown, |kind| Self::of(&kind))
     }
 
-    /// Whether it holds a line of text.
+    /// Whether it contains a line of text.
     pub(super) fn is_text_block(self) -> bool {
         matches!(self, Self::Paragraph | Self::Heading | Self::Code | Self::Summary)
     }
 
-    /// Whether it only holds together the blocks in it, so that text may be moved out of it or
-    /// into it.
+    /// Whether it only groups the blocks in it, so that text may be moved out of it or into it.
     pub(super) fn is_wrapper(self) -> bool {
         matches!(
             self,
@@ -82,7 +81,7 @@ impl Kind {
         )
     }
 
-    /// Whether it may be a sibling of blocks. Unknown nodes may.
+    /// Whether it may be a sibling of blocks. Unknown nodes may be.
     fn is_block(self) -> bool {
         !matches!(
             self,
@@ -122,7 +121,7 @@ impl Kind {
         }
     }
 
-    /// Whether a node that has become empty stays, with an empty paragraph in it.
+    /// Whether a node that lost all its children is kept, with an empty paragraph in it.
     pub(super) fn stays_when_empty(self) -> bool {
         matches!(
             self,
@@ -144,8 +143,8 @@ impl Kind {
     }
 }
 
-/// The children of a node, given those that it has in the three documents, with an empty paragraph
-/// where the node needs one. `None` when no editor would take them although it took those three.
+/// The children of a node, with an empty paragraph where the node requires one. `None` if an editor
+/// would reject them although it accepts the children in the three documents.
 pub(super) fn settle<'a>(
     parent: Kind,
     three: [&[&RawValue]; 3],
@@ -159,7 +158,7 @@ pub(super) fn settle<'a>(
     };
     if parent == Kind::Unknown {
         let [b, o, t] = three.map(kinds);
-        // Nodes that belong to an unknown one, such as its columns, may have to be so many.
+        // An unknown node may require a fixed number of children, such as columns.
         let is_fixed = b == o && b == t && b.contains(&Kind::Unknown);
         return (!is_fixed || merged(&children) == b).then_some(children);
     }

@@ -1,18 +1,18 @@
-//! Where words begin and end in text, and which spellings of a text are equal.
+//! The segmentation of text into words, and the equality of texts.
 
 use std::borrow::Cow;
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation;
 
-/// What text is merged by.
+/// The unit by which text is merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     Word,
     Line,
 }
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sort {
     White,
@@ -23,7 +23,7 @@ pub(super) enum Sort {
     Word,
 }
 
-/// The composed form (NFC) of a text: texts with the same are canonically equivalent.
+/// The composed form (NFC) of a text, which canonically equivalent texts share.
 pub(super) fn normalized(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_always_composed) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
         Cow::Borrowed(text)
@@ -32,17 +32,17 @@ pub(super) fn normalized(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether the character is composed and combines with no other before it. Faster than the tables,
-/// for the characters that most texts are made of.
+/// Whether the character is composed and does not combine with a character before it. For the
+/// characters of most texts this is faster than the Unicode tables.
 fn is_always_composed(c: char) -> bool {
     matches!(c, ..'\u{300}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}'
         | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
 }
 
-/// Splits text into tokens, which together are the whole text.
+/// Splits text into tokens. Their concatenation is the text.
 ///
-/// Words end at white space. Punctuation around a word is a token of its own, and so is that
-/// within one, unless it has ASCII on both sides, as in `10:30`. Scripts that are written without
+/// Words end at white space. Punctuation before, after and within a word is a separate token,
+/// unless it has ASCII characters on both sides, as in `10:30`. Scripts that are written without
 /// spaces are split at the word boundaries of UAX #29.
 pub(super) fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &'n str)) {
     if unit == Unit::Line {
@@ -78,7 +78,7 @@ pub(super) fn split<'n>(text: &'n str, unit: Unit, mut token: impl FnMut(Sort, &
     }
 }
 
-/// Splits what has no white space in it, nor punctuation at its ends.
+/// Splits text without white space in it and without punctuation at its ends.
 fn split_word<'n>(word: &'n str, token: &mut impl FnMut(Sort, &'n str)) {
     if word.is_ascii() {
         if !word.is_empty() {
@@ -104,7 +104,7 @@ fn split_word<'n>(word: &'n str, token: &mut impl FnMut(Sort, &'n str)) {
     token(Sort::Word, rest);
 }
 
-/// Where punctuation within a word starts that has not ASCII on both sides.
+/// The start of punctuation within a word that does not have ASCII characters on both sides.
 fn sentence_end(word: &str) -> Option<usize> {
     word.match_indices(is_punctuation).map(|(start, _)| start).find(|&start| {
         let before = word[..start].chars().next_back();
@@ -123,8 +123,8 @@ fn is_punctuation(c: char) -> bool {
     )
 }
 
-/// Whether the character is of a script that is written without spaces: Thai, Lao, Burmese, Khmer,
-/// Kana or Han.
+/// Whether the character belongs to a script that is written without spaces: Thai, Lao, Burmese,
+/// Khmer, Kana or Han.
 pub(super) fn is_unspaced(c: char) -> bool {
     matches!(
         c,

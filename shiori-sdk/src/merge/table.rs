@@ -1,4 +1,4 @@
-//! Merging tables as grids: rows and columns one by one, then the cells where they meet.
+//! Merging tables as grids: first the rows and columns, then the cells.
 
 use std::borrow::Cow;
 
@@ -15,15 +15,15 @@ use super::{
     schema::Kind,
 };
 
-/// Pairs of rows, or of columns, beyond which they are not compared.
+/// The maximum number of pairs of rows, or of columns, that are compared.
 const MAX_PAIRS: usize = 10_000;
 
-/// Merges a cell that both sides changed, given the steps to its row and to itself.
+/// Merges a cell that both sides changed, given the steps to its row and to the cell.
 pub(super) type MergeCell<'c, 'a> =
     &'c mut dyn FnMut(&mut Context<'a>, [Step; 2], [&Block<'a>; 3]) -> Option<Box<RawValue>>;
 
-/// The rows of the merged table; none where together both sides removed all of them. `None` when
-/// one side changed what the other removed, or the result would be no grid.
+/// The rows of the merged table, which are empty if both sides together removed all of them. `None`
+/// if one side changed what the other removed, or the result would not be a grid.
 pub(super) fn merge<'a>(
     context: &mut Context<'a>,
     contents: [&[&'a RawValue]; 3],
@@ -92,7 +92,7 @@ pub(super) fn merge<'a>(
     rows.iter().map(|row| merge_row(context, &grids, *row, &columns, merge_cell)).collect()
 }
 
-/// A row or a column by its place in base, ours and theirs.
+/// The indices of a row or a column in base, ours and theirs.
 type Line = [Option<usize>; 3];
 
 struct Grid<'a> {
@@ -104,7 +104,7 @@ struct Row<'a> {
     fields: Fields<'a>,
     content_at: Option<usize>,
     cells: Vec<Block<'a>>,
-    /// How many columns and rows each cell takes.
+    /// The number of columns and rows that each cell spans.
     spans: Vec<[String; 2]>,
 }
 
@@ -128,7 +128,7 @@ impl<'a> Grid<'a> {
         self.rows.first().map_or(0, |row| row.cells.len())
     }
 
-    /// Whether each cell takes one place, and all rows are as wide.
+    /// Whether each cell spans one row and one column, and all rows have the same width.
     fn is_plain(&self) -> bool {
         let is_one = |spans: &[String; 2]| spans.iter().all(|span| span == "1");
         self.rows.iter().all(|row| row.cells.len() == self.width() && row.spans.iter().all(is_one))
@@ -140,7 +140,7 @@ impl<'a> Grid<'a> {
         self.rows.iter().map(words).collect()
     }
 
-    /// The words of the columns in these rows.
+    /// The words of each column in the given rows.
     fn words_of_columns(&self, rows: &[usize]) -> Vec<Vec<u32>> {
         let words = |column: usize| {
             sorted(rows.iter().flat_map(|&row| block::words(self.rows[row].cells[column].raw)))
@@ -169,12 +169,12 @@ fn is_blank(cell: &Block<'_>) -> bool {
     block::words(cell.raw).is_empty()
 }
 
-/// Which rows or columns of the base ours and theirs kept, given the words of each.
+/// The rows or columns of the base that ours and theirs kept, given the words of each.
 fn matching_lines([base, ours, theirs]: &[Vec<Vec<u32>>; 3]) -> Option<[Vec<(usize, usize)>; 2]> {
     let mut our_lines = matching(base, ours)?;
     let mut their_lines = matching(base, theirs)?;
-    // A line without words that has some now may as well be a new one in place of a removed one. It
-    // is where the other side removed it, or has the same new one elsewhere.
+    // If a line without words has words now, it may be a new line in place of a removed one. This
+    // is assumed if the other side removed the line, or has the same new line elsewhere.
     let is_new = |&(b, s): &(usize, usize),
                   side: &[Vec<u32>],
                   other: &[Vec<u32>],
@@ -198,8 +198,9 @@ fn sorted(words: impl Iterator<Item = u32>) -> Vec<u32> {
     words
 }
 
-/// Pairs of lines that share words, in order, so that together they share the most. Lines without
-/// words match any line; if no line was added or removed, each line also matches the one at its place.
+/// Pairs of lines that share words, in order, chosen so that the number of shared words is as large
+/// as possible. Lines without words match any line; if no line was added or removed, each line also
+/// matches the one with the same index.
 fn matching(base: &[Vec<u32>], side: &[Vec<u32>]) -> Option<Vec<(usize, usize)>> {
     let (n, m) = (base.len(), side.len());
     if n.saturating_mul(m) > MAX_PAIRS {
@@ -234,13 +235,13 @@ fn matching(base: &[Vec<u32>], side: &[Vec<u32>]) -> Option<Vec<(usize, usize)>>
 }
 
 /// The lines of the merged table: those of the base that neither side removed, and at each place
-/// those that theirs inserted, then ours. Lines that both inserted come once.
+/// those that theirs inserted, then those that ours inserted. Lines that both inserted occur once.
 fn lines(
     lengths: [usize; 3],
     [ours, theirs]: [&[(usize, usize)]; 2],
     is_equal: &dyn Fn(usize, usize) -> bool,
 ) -> Vec<Line> {
-    // What a side inserted behind each line of the base, and before the first.
+    // The lines that a side inserted before the first line of the base, and after each.
     let inserted = |pairs: &[(usize, usize)], len: usize| -> Vec<Vec<usize>> {
         let mut inserted = vec![Vec::new(); lengths[0] + 1];
         let mut behind = 0;
@@ -265,7 +266,7 @@ fn lines(
             lines.push([Some(base), Some(our), Some(their)]);
         }
         let (our, their) = (&our_new[place], &their_new[place]);
-        // One of them may hold all that the other does.
+        // One insertion may contain all lines of the other.
         let mut their_rest = their.iter();
         let our_in_theirs: Option<Vec<usize>> =
             our.iter().map(|&o| their_rest.find(|&&t| is_equal(o, t)).copied()).collect();
@@ -290,7 +291,7 @@ fn lines(
     lines
 }
 
-/// Whether each cell that a side wrote or changed is in the merged table.
+/// Whether the merged table contains each cell that a side inserted or changed.
 fn covers_new_text(grids: &[Grid<'_>; 3], rows: &[Line], columns: &[Line]) -> bool {
     let [base, ..] = grids;
     let old: std::collections::HashSet<u32> =
@@ -365,7 +366,7 @@ fn pick_cell<'a>(
     merge_cell: MergeCell<'_, 'a>,
 ) -> Option<Cow<'a, RawValue>> {
     if theirs.id() == base.id() || ours.id() == theirs.id() {
-        // The spelling that was changed.
+        // If theirs changed only the spelling, its spelling is used.
         let is_respelt = theirs.raw.get() != base.raw.get() && ours.id() == theirs.id();
         return Some(Cow::Borrowed(if is_respelt { theirs.raw } else { ours.raw }));
     }
@@ -375,7 +376,7 @@ fn pick_cell<'a>(
     merge_cell(context, steps, [base, ours, theirs]).map(Cow::Owned)
 }
 
-/// A row of these cells. What one of the documents has is kept to the letter.
+/// A row with the given cells. If one of the documents contains the same row, its bytes are used.
 fn compose<'a>(
     context: &Context<'a>,
     rows: [Option<&Row<'a>>; 3],

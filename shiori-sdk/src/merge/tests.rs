@@ -1,4 +1,5 @@
-//! Examples that read like the documentation, then the laws of merging on generated documents.
+//! Examples of the documented rules. The modules contain more examples, and properties checked on
+//! generated documents.
 
 mod inside;
 mod judge;
@@ -58,13 +59,13 @@ fn assert_clean(base: &[&str], ours: &[&str], theirs: &[&str], expected: &[&str]
 }
 
 #[test]
-fn changes_of_different_blocks_are_both_taken() {
+fn changes_of_different_blocks_are_both_applied() {
     let base = ["아침", "점심", "저녁"];
     assert_clean(&base, &["늦은 아침", "점심", "저녁"], &["아침", "점심"], &["늦은 아침", "점심"]);
 }
 
 #[test]
-fn changes_of_neighbours_are_no_overlap() {
+fn changes_of_neighbouring_blocks_do_not_overlap() {
     assert_clean(
         &["아침", "점심"],
         &["늦은 아침", "점심"],
@@ -79,7 +80,7 @@ fn changes_of_neighbours_are_no_overlap() {
         &["빵", "국수"],
         &["빵", "간식", "국수"],
     );
-    // Each removed two, one of them the same.
+    // Each side removed two blocks, one of them the same.
     assert_clean(&["가", "나", "다"], &["다"], &["가"], &[]);
 }
 
@@ -91,7 +92,7 @@ fn insertions_at_one_place_are_both_kept_theirs_first() {
 }
 
 #[test]
-fn the_same_insertion_comes_once() {
+fn the_same_insertion_of_both_sides_is_kept_once() {
     assert_clean(&["장"], &["장", "우유"], &["장", "우유"], &["장", "우유"]);
     assert_clean(
         &["장"],
@@ -99,15 +100,15 @@ fn the_same_insertion_comes_once() {
         &["장", "우유", "콩"],
         &["장", "우유", "콩", "빵"],
     );
-    // In another order it is still the same.
+    // The same insertions in another order.
     assert_clean(&["장"], &["장", "빵", "우유"], &["장", "우유", "빵"], &["장", "우유", "빵"]);
-    // What one side wrote twice stays twice.
+    // Content that one side inserted twice is kept twice.
     assert_clean(&["장"], &["장", "우유", "우유"], &["장", "우유"], &["장", "우유", "우유"]);
 }
 
 #[test]
-fn a_save_made_again_after_a_lost_answer_adds_nothing() {
-    // Ours was saved, its answer was lost, and another device went on from there.
+fn a_save_repeated_after_a_lost_response_adds_nothing() {
+    // Ours was saved, its response was lost, and another device then edited the saved diary.
     let ours = ["비", "우산"];
     assert_clean(&["비"], &ours, &["비", "우산", "버스"], &["비", "우산", "버스"]);
     assert_clean(&["비"], &ours, &["큰비", "우산"], &["큰비", "우산"]);
@@ -126,7 +127,7 @@ fn empty_paragraphs_stay_with_their_text() {
 }
 
 #[test]
-fn what_both_changed_overlaps() {
+fn different_changes_of_one_block_overlap() {
     let base = doc(&["아침", "점심", "저녁"]);
     let ours = doc(&["서문", "아침", "국수", "저녁"]);
     let theirs = doc(&["아침", "김밥", "저녁", "밤"]);
@@ -147,25 +148,25 @@ fn what_both_changed_overlaps() {
 }
 
 #[test]
-fn a_block_that_one_removed_and_one_changed_stays_changed() {
+fn a_block_removed_by_one_side_and_changed_by_the_other_is_kept() {
     let merged = merge3(&doc(&["가", "나"]), &doc(&["가"]), &doc(&["가", "나비"]));
     assert_eq!(merged.overlaps, [overlap(1..2, 1..1, 1..2)]);
     assert_eq!(merged.document.block_texts(), ["가", "나비"]);
 }
 
 #[test]
-fn a_stretch_that_was_rewritten_overlaps_with_each_change_in_it() {
+fn a_rewritten_range_overlaps_with_each_change_in_it() {
     let base = doc(&["가", "나", "다", "라", "마"]);
     let ours = doc(&["가", "나!", "다", "라!", "마"]);
     let theirs = doc(&["가", "새로 씀", "마"]);
     let merged = merge3(&base, &ours, &theirs);
     assert_eq!(merged.overlaps, [overlap(1..4, 1..4, 1..2)]);
-    // "다", which ours left alone and theirs removed, is gone.
+    // "다", which theirs removed and ours did not change, is removed.
     assert_eq!(merged.document.block_texts(), ["가", "새로 씀", "나!", "라!", "마"]);
 }
 
 #[test]
-fn an_insertion_beside_an_overlap_survives_whoever_wins() {
+fn an_insertion_beside_an_overlap_is_kept_by_each_policy() {
     let base = doc(&["가", "나"]);
     let ours = doc(&["앞", "가", "나!"]);
     let theirs = doc(&["새로", "씀", "다"]);
@@ -175,7 +176,7 @@ fn an_insertion_beside_an_overlap_survives_whoever_wins() {
 }
 
 #[test]
-fn kept_blocks_are_kept_to_the_letter() {
+fn kept_blocks_are_kept_byte_for_byte() {
     let callout =
         r#"{ "zeta":1.50, "type":"x-callout","attrs":{"b":1e2,"a":12345678901234567890123}}"#;
     let respelt =
@@ -192,7 +193,8 @@ fn kept_blocks_are_kept_to_the_letter() {
     let merged = merge3(&base, &ours, &theirs).document;
     assert!(merged.as_json().contains(callout), "{}", merged.as_json());
 
-    // A block whose letter one side changed is not a changed block, yet the letter is taken.
+    // A block of which one side changed only the spelling counts as unchanged, but the new spelling
+    // is used.
     for (our_callout, their_callout) in [(respelt, callout), (callout, respelt)] {
         let ours = document(&[our_callout, &paragraph("가"), &paragraph("나")]);
         let theirs = document(&[their_callout, &paragraph("가!")]);
@@ -203,7 +205,7 @@ fn kept_blocks_are_kept_to_the_letter() {
 }
 
 #[test]
-fn the_fields_of_the_document_merge_one_by_one() {
+fn fields_of_the_document_are_merged_one_by_one() {
     let document = |attrs: Value| {
         Document::from_value(&json!({"type": "doc", "attrs": attrs, "content": []})).expect("ok")
     };
@@ -224,7 +226,7 @@ fn the_fields_of_the_document_merge_one_by_one() {
 }
 
 #[test]
-fn a_document_without_content_stays_without() {
+fn a_document_without_content_field_is_not_given_one() {
     let bare = from_json(r#"{"type":"doc"}"#);
     let empty = Document::empty();
     assert_eq!(merge3(&empty, &bare, &empty).document, bare);
@@ -233,7 +235,7 @@ fn a_document_without_content_stays_without() {
 }
 
 #[test]
-fn what_is_no_document_is_merged_as_a_whole() {
+fn values_without_document_structure_overlap_as_a_whole() {
     let odd = |json: &str| serde_json::from_str::<Document>(json).expect("an object");
     let base = odd(r#"{"type":"doc","content":3}"#);
     let ours = odd(r#"{"type":"doc","content":4}"#);
@@ -245,7 +247,7 @@ fn what_is_no_document_is_merged_as_a_whole() {
     let merged = merge3_with(&base, &ours, &theirs, OnOverlap::Theirs);
     assert_eq!(merged.document, theirs);
 
-    // Half a surrogate pair in a block is text that no tree can hold; the block is kept as it is.
+    // Half a surrogate pair cannot be parsed into a tree; the block is kept unchanged.
     let half = r#"{"type":"text","text":"\udc00"}"#;
     let ours = odd(&format!(r#"{{"type":"doc","content":[{half}]}}"#));
     let merged = merge3(&odd(r#"{"type":"doc","content":[]}"#), &ours, &doc(&["가"]));
@@ -253,8 +255,7 @@ fn what_is_no_document_is_merged_as_a_whole() {
     assert_eq!(merged.overlaps, []);
 }
 
-/// It takes about a second in a development build; a search without a bound would take
-/// minutes.
+/// Takes about a second in a debug build; a search without a bound would take minutes.
 #[test]
 fn ten_thousand_blocks_in_any_order_are_merged() {
     let lines = |line: &dyn Fn(usize) -> usize| {

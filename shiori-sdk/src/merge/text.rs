@@ -1,4 +1,4 @@
-//! Merging what both sides wrote in one paragraph, heading or block of code.
+//! Merging the changes of both sides in one paragraph, heading or code block.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -17,12 +17,12 @@ use super::{
     token::{Content, Inline, Part, Side, Token, Words, words},
 };
 
-/// Tokens of a text that is looked into.
+/// The maximum number of tokens of a text that is merged.
 pub(super) const MAX_TOKENS: usize = 100_000;
 
-/// Merges inline content. `None` when it is huge, or when both sides rewrote so much of it that both
-/// versions are easier to read one after the other. The latter does not count where `is_single`,
-/// since there is no room for both.
+/// Merges inline content. `None` if it exceeds [`MAX_TOKENS`], or if both sides rewrote so much of
+/// it that both versions are easier to read one after the other. The latter is not checked with
+/// `is_single`: then only one version can be kept.
 pub(super) fn merge<'a>(
     context: &mut Context<'a>,
     three: [&[&'a RawValue]; 3],
@@ -45,17 +45,17 @@ pub(super) fn merge<'a>(
     Some(composed.into_iter().map(Cow::Owned).collect())
 }
 
-/// What three streams of text became.
+/// The result of merging three streams of text.
 pub(super) struct Combined<'a, 'n> {
     pub(super) tokens: Vec<Token<'n>>,
     pub(super) marks: Marks<'a>,
-    /// Words that all three have.
+    /// The number of words that all three contain.
     pub(super) kept: usize,
-    /// Whether both sides rewrote so much that the text makes no sense.
+    /// Whether both sides rewrote so much that the merged text is unreadable.
     pub(super) is_unreadable: bool,
 }
 
-/// Merges three streams of text. `None` when they are huge.
+/// Merges three streams of text. `None` if they exceed [`MAX_TOKENS`].
 pub(super) fn combine<'a, 'n>(
     context: &mut Context<'a>,
     marks: Marks<'a>,
@@ -75,7 +75,7 @@ pub(super) fn combine<'a, 'n>(
     let has_new = |side: &Side<'_>, changes: &[Change]| {
         changes.iter().any(|change| words(&side.tokens[change.side.clone()]) > 0)
     };
-    // One side removed all text, the other wrote some.
+    // One side removed all text, the other inserted some.
     let is_emptied = words(&b.tokens) > 0
         && ((words(&o.tokens) == 0 && has_new(t, &their_changes))
             || (words(&t.tokens) == 0 && has_new(o, &our_changes)));
@@ -114,14 +114,14 @@ fn has_moved(base: &Side<'_>, side: &Side<'_>, changes: &[Change]) -> bool {
     !audit::moved_words(changes).is_empty()
 }
 
-/// Whether changes in a group of regions may be parts of one.
+/// Whether the changes in a group of regions may be parts of one change.
 fn is_entangled(group: &[Region<'_>]) -> bool {
     let mut changed = group.iter().filter(|region| region.is_changed());
     changed.next().is_some_and(|region| !region.kind.is_plain()) || changed.next().is_some()
 }
 
-/// Whether a side changed the marks of words that it kept, or inserted line breaks. They are equal to
-/// each other, so one may be taken for another.
+/// Whether a side changed the marks of words that it kept, or inserted line breaks. All line breaks
+/// are equal, so they may be matched by chance.
 fn is_remarked(base: &Side<'_>, side: &Side<'_>) -> bool {
     let is_break = |token: &Token<'_>| token.sort == Sort::White && token.text.is_empty();
     side.tokens.iter().any(|token| match token.at[0].checked_sub(1) {
@@ -130,7 +130,7 @@ fn is_remarked(base: &Side<'_>, side: &Side<'_>) -> bool {
     })
 }
 
-/// Notes where a side has the tokens of the base that it left alone, and the other way round.
+/// Stores, for each token that a side did not change, its position in the base and the side.
 fn locate(sides: &mut [Side<'_>; 3], which: usize, changes: &[Change]) {
     let (mut base, mut side) = (0, 0);
     let end = [(sides[0].tokens.len(), sides[which].tokens.len(), 0, 0)];
@@ -147,7 +147,7 @@ fn locate(sides: &mut [Side<'_>; 3], which: usize, changes: &[Change]) {
     }
 }
 
-/// Puts the merged text together.
+/// Builds the merged text.
 struct Composer<'m, 'a, 'n> {
     context: &'m mut Context<'a>,
     marks: Marks<'a>,
@@ -155,15 +155,15 @@ struct Composer<'m, 'a, 'n> {
     /// Base, ours and theirs.
     sides: [&'m Side<'n>; 3],
     tokens: Vec<Token<'n>>,
-    /// Words that all three have.
+    /// The number of words that all three contain.
     kept: usize,
-    /// Words that both sides changed.
+    /// The number of words that both sides changed.
     disputed: usize,
 }
 
-/// How a region that both sides changed is resolved.
+/// The resolution of a region that both sides changed.
 enum Verdict {
-    /// One side did all that the other did, and more.
+    /// Ours contains all changes of theirs, and more.
     Ours,
     Theirs,
     Disputed,
@@ -198,7 +198,7 @@ impl<'n> Composer<'_, '_, 'n> {
                 let change = Change { base: region.base.clone(), side: region.theirs.clone() };
                 self.changed(&[], &[change]);
             }
-            // Both wrote the same.
+            // Both inserted the same text.
             _ if block::ids(ours) == block::ids(theirs) => self.both_kept(region),
             Kind::Beside { ours, theirs } => self.changed(ours, theirs),
             Kind::Kept | Kind::Overlap { .. } => match self.verdict(&hull) {
@@ -223,7 +223,7 @@ impl<'n> Composer<'_, '_, 'n> {
         }
     }
 
-    /// Joins overlaps that only fillers separate, so that a phrase is kept in one piece.
+    /// Joins overlaps that only fillers separate, so that phrases are kept whole.
     fn join<'c>(&self, regions: Vec<Region<'c>>) -> Vec<Region<'c>> {
         let [base, ours, theirs] = self.sides;
         let is_disputed = |region: &Region<'_>| {
@@ -238,7 +238,7 @@ impl<'n> Composer<'_, '_, 'n> {
             matches!(region.kind, Kind::Kept) && base.iter().all(Piece::is_filler)
         };
         let mut joined: Vec<Region<'c>> = Vec::with_capacity(regions.len());
-        // Whether the last overlap is disputed. One that is stays so when it is joined with another.
+        // Whether the last overlap is disputed. It remains disputed when it is joined with another.
         let mut was_disputed = false;
         for region in regions {
             let is_disputed = is_disputed(&region);
@@ -271,9 +271,9 @@ impl<'n> Composer<'_, '_, 'n> {
         }
     }
 
-    /// Whether one side removed all that the other removed, and wrote all that the other wrote. What
-    /// is between words is compared only where the other changed nothing else: of several equal
-    /// spaces in a row, any may be the one that was removed.
+    /// Whether one side removed and inserted all that the other removed and inserted. Tokens other
+    /// than words are compared only if the other changed nothing else: of several equal spaces in a
+    /// row, any may be the removed one.
     fn did_all(&self, hull: &[Range<usize>; 3], all: usize, part: usize) -> bool {
         let base = &self.sides[0].tokens[hull[0].clone()];
         let added = |which: usize| -> Vec<Token<'n>> {
@@ -295,7 +295,8 @@ impl<'n> Composer<'_, '_, 'n> {
             && written.all(|token| rest.any(|other| other.id == token.id))
     }
 
-    /// Adds a token, and a space where words would run into each other that did so on no side.
+    /// Adds a token, and a space before it if two words would run together that are separate on
+    /// each side.
     fn push(&mut self, token: Token<'n>) {
         if let Some(last) = self.tokens.last()
             && last.runs_into(&token)
@@ -307,14 +308,15 @@ impl<'n> Composer<'_, '_, 'n> {
         self.tokens.push(token);
     }
 
-    /// What both have, though either may have changed its marks.
+    /// Adds tokens that both sides contain, although either side may have changed their marks.
     fn both_kept(&mut self, region: &Region<'_>) {
         for (ours, theirs) in region.ours.clone().zip(region.theirs.clone()) {
             self.pair(ours, theirs);
         }
     }
 
-    /// What one side has, with the marks that the other gave to what it kept of it.
+    /// Adds the tokens of one side. Those that the other side also contains get its changes of
+    /// marks.
     fn one(&mut self, hull: &[Range<usize>; 3], which: usize) {
         let [b, o, t] = self.sides;
         let side = if which == 1 { o } else { t };
@@ -328,7 +330,7 @@ impl<'n> Composer<'_, '_, 'n> {
         }
     }
 
-    /// A token that both have.
+    /// Adds a token that both sides contain.
     fn pair(&mut self, ours: usize, theirs: usize) {
         let [b, o, t] = self.sides;
         let (our, their) = (&o.tokens[ours], &t.tokens[theirs]);
@@ -336,10 +338,10 @@ impl<'n> Composer<'_, '_, 'n> {
         let before = base.map(|base| &b.tokens[base]);
         let three = [before.map_or(0, |base| base.marks), our.marks, their.marks];
         let (marks, overlap) = self.marks.merge(three, self.context.on_overlap);
-        // Where only the spelling was changed, the new one is taken.
+        // If only the spelling was changed, the new spelling is used.
         let is_spelt_by_us = before.is_some_and(|base| base.text == their.text);
         let (letter, other) = if is_spelt_by_us { (our, their) } else { (their, our) };
-        // A node that has the marks, too, can be kept to the letter.
+        // A node that already has the merged marks can be kept byte for byte.
         let token = if marks == other.marks && other.text == letter.text { other } else { letter };
         let at = [base.map_or(0, |base| base + 1), ours + 1, theirs + 1];
         self.push(Token { marks, at, ..*token });
@@ -349,7 +351,7 @@ impl<'n> Composer<'_, '_, 'n> {
         }
     }
 
-    /// What is in the place of neighbouring parts of the base, none of which both sides changed.
+    /// Adds neighbouring changes, none of which concerns tokens that both sides changed.
     fn changed(&mut self, ours: &[Change], theirs: &[Change]) {
         let theirs = theirs.iter().map(|change| (change, false));
         let mut changes: Vec<_> = theirs.chain(ours.iter().map(|change| (change, true))).collect();
@@ -368,8 +370,8 @@ impl<'n> Composer<'_, '_, 'n> {
         }
     }
 
-    /// What a side wrote, with the marks that the other gave to, or took from, all the words of the
-    /// base that it replaces.
+    /// The tokens that a side inserted. If the other side added a mark to all replaced words of the
+    /// base, or removed it from all of them, the tokens get that change.
     fn written(&mut self, change: &Change, is_ours: bool) -> Vec<Token<'n>> {
         let [b, o, t] = self.sides;
         let (side, other, which) = if is_ours { (o, t, 2) } else { (t, o, 1) };
@@ -413,7 +415,7 @@ impl<'n> Composer<'_, '_, 'n> {
         self.context.report(Overlap::of(kind, b.range(&base), o.range(&ours), t.range(&theirs)));
     }
 
-    /// An overlap of marks next to the one before is the same.
+    /// Extends the overlap of marks directly before this one.
     fn report_marks(&mut self, three: [Range<usize>; 3]) {
         self.report(OverlapKind::Marks, three);
         if let [.., before, last] = &mut self.context.overlaps[..]
@@ -430,8 +432,8 @@ impl<'n> Composer<'_, '_, 'n> {
     }
 }
 
-/// The nodes of merged text: neighbours with the same marks are one. What became again what one of
-/// the documents has is that, to the letter.
+/// The nodes of merged text: neighbours with the same marks are joined. A node that equals one in
+/// the documents is kept byte for byte.
 pub(super) fn compose(tokens: &[Token<'_>], marks: &Marks<'_>) -> Vec<Box<RawValue>> {
     #[derive(Serialize)]
     struct Node<'a> {

@@ -1,4 +1,5 @@
-//! Text as a list of tokens: words, what is between them, and nodes that are no text.
+//! Text as a list of tokens: words, the white space and punctuation between them, and nodes that
+//! are not text.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
@@ -11,7 +12,7 @@ use super::{
     segment::{self, Sort, Unit},
 };
 
-/// Whether these nodes are inline. Unknown ones may be either.
+/// Whether these nodes are inline. Unknown nodes may be inline or blocks.
 pub(super) fn is_inline(content: &[&RawValue]) -> bool {
     content.iter().any(|raw| {
         let kind = Fields::of(raw).and_then(|fields| fields.text("type"));
@@ -32,7 +33,7 @@ pub(super) enum Content<'a> {
         text: Cow<'a, str>,
         marks: usize,
     },
-    /// Anything else, by its number.
+    /// Any other node, by its number.
     Leaf {
         id: u32,
         is_break: bool,
@@ -63,7 +64,7 @@ impl<'a> Inline<'a> {
         Self { raw, content }
     }
 
-    /// Whether it is anything but text.
+    /// Whether it is something other than text.
     pub(super) fn is_leaf(&self) -> bool {
         matches!(self.content, Content::Leaf { .. })
     }
@@ -81,7 +82,7 @@ pub(super) enum Part<'n> {
     Space,
 }
 
-/// A word, the white space or the punctuation between two, a node that is no text, or the start
+/// A word, the white space or the punctuation between words, a node that is not text, or the start
 /// of a block. Tokens with the same text are equal, whatever their marks.
 #[derive(Clone, Copy)]
 pub(super) struct Token<'n> {
@@ -89,14 +90,15 @@ pub(super) struct Token<'n> {
     pub(super) sort: Sort,
     pub(super) text: &'n str,
     pub(super) marks: usize,
-    /// What it is, or is a part of.
+    /// The node that it is or belongs to.
     pub(super) part: Part<'n>,
-    /// Its place in the base, in ours and in theirs, counted from 1; 0 where it is not.
+    /// Its position in the base, ours and theirs, counted from 1; 0 in a document that does not
+    /// contain it.
     pub(super) at: [usize; 3],
 }
 
 impl Token<'_> {
-    /// A space between words that no side wrote.
+    /// A space that the merge adds between words.
     pub(super) fn space(unit: Unit, marks: usize) -> Self {
         let text = match unit {
             Unit::Word => " ",
@@ -105,13 +107,13 @@ impl Token<'_> {
         Self { id: u32::MAX, sort: Sort::White, text, marks, part: Part::Space, at: [0; 3] }
     }
 
-    /// Whether it directly follows the other on any side.
+    /// Whether it directly follows the other token on any side.
     pub(super) fn follows(&self, other: &Self) -> bool {
         let mut places = other.at.iter().zip(self.at);
         places.any(|(&before, at)| before > 0 && at == before + 1)
     }
 
-    /// Whether a space is needed for the two to stay two words.
+    /// Whether the two would run together into one word without a space.
     pub(super) fn runs_into(&self, next: &Self) -> bool {
         let is_atom = |token: &Self| matches!(token.part, Part::Atom(_));
         let ends = [self.text.chars().next_back(), next.text.chars().next()];
@@ -129,7 +131,7 @@ impl Token<'_> {
 }
 
 impl Piece for Token<'_> {
-    /// Few: text that was reordered that much was written anew.
+    /// A low bound: text that was reordered more than this counts as rewritten.
     const MAX_EDITS: usize = 100;
 
     fn id(&self) -> u32 {
@@ -140,7 +142,7 @@ impl Piece for Token<'_> {
         !self.is_word()
     }
 
-    /// Lines that were written in place of words are not.
+    /// Not if they contain the start of a block.
     fn are_in_place(side: &[Self]) -> bool {
         side.iter().all(|token| token.sort != Sort::Break)
     }
@@ -149,7 +151,7 @@ impl Piece for Token<'_> {
 /// The text of one document.
 pub(super) struct Side<'n> {
     pub(super) tokens: Vec<Token<'n>>,
-    /// Where each token begins, and the last ends, in UTF-16 code units and nodes.
+    /// The offset of each token, and of the end, in UTF-16 code units and nodes.
     offsets: Vec<usize>,
 }
 
@@ -219,7 +221,7 @@ impl<'n> Words<'n> {
     }
 }
 
-/// How many of them are words.
+/// The number of words among the tokens.
 pub(super) fn words(tokens: &[Token<'_>]) -> usize {
     tokens.iter().filter(|token| token.is_word()).count()
 }

@@ -1,4 +1,4 @@
-//! What both sides changed inside one block.
+//! Changes of both sides inside one block.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn task(checked: bool, words: &str) -> Value {
     json!({"type": "taskItem", "attrs": {"checked": checked}, "content": content})
 }
 
-/// The one block that three make without an overlap.
+/// Merges documents of one block without an overlap.
 #[track_caller]
 fn assert_block(base: Value, ours: Value, theirs: Value, expected: Value) {
     let merged = merge3(&blocks(&[base]), &blocks(&[ours]), &blocks(&[theirs]));
@@ -15,14 +15,14 @@ fn assert_block(base: Value, ours: Value, theirs: Value, expected: Value) {
     assert_eq!(merged.overlaps, []);
 }
 
-/// The one paragraph that three make without an overlap.
+/// Merges documents of one paragraph without an overlap.
 #[track_caller]
 fn assert_words(base: &str, ours: &str, theirs: &str, expected: &str) {
     assert_clean(&[base], &[ours], &[theirs], &[expected]);
 }
 
 #[test]
-fn different_words_of_one_paragraph_are_both_changed() {
+fn changes_of_different_words_of_one_paragraph_are_both_applied() {
     assert_words(
         "아침에 비가 왔다. 우산이 없어서 뛰었다.",
         "아침에 큰비가 왔다. 우산이 없어서 뛰었다.",
@@ -35,14 +35,14 @@ fn different_words_of_one_paragraph_are_both_changed() {
         "the qiuck red fox",
         "the quick red fox",
     );
-    // One removed a word, one added one.
+    // One side removed a word, the other added one.
     assert_words(
         "오늘은 정말 좋은 날",
         "오늘은 좋은 날",
         "오늘은 정말 좋은 봄날",
         "오늘은 좋은 봄날",
     );
-    // A full stop is no part of the word before it.
+    // A full stop is not part of the word before it.
     assert_words("비가 왔다", "비가 왔다.", "비가 내렸다", "비가 내렸다.");
 }
 
@@ -56,11 +56,11 @@ fn words_inserted_at_one_place_are_both_kept_theirs_first() {
     );
     assert_words("우유 콩", "우유 빵 콩", "우유 떡 콩", "우유 떡 빵 콩");
     assert_words("산책", "긴 산책", "밤 산책", "밤 긴 산책");
-    // Neither wrote the space that keeps them apart.
+    // The merge adds the space between the two words.
     assert_words("좋다 (", "좋다 (나", "좋다 (너", "좋다 (너 나");
-    // What goes with the word before it stays there.
+    // An insertion that continues the word before it stays there.
     assert_words("비가 왔다", "비가 왔다.", "비가 왔다 그리고", "비가 왔다. 그리고");
-    // Saved again after a lost answer.
+    // Saved again after a lost response.
     assert_words(
         "비가 왔다.",
         "비가 왔다. 추웠다.",
@@ -70,7 +70,7 @@ fn words_inserted_at_one_place_are_both_kept_theirs_first() {
 }
 
 #[test]
-fn a_typo_is_fixed_in_words_that_the_other_made_bold() {
+fn words_can_be_corrected_by_one_side_and_made_bold_by_the_other() {
     let bold = || json!([{"type": "bold"}]);
     // Elsewhere in the paragraph.
     assert_block(
@@ -79,7 +79,7 @@ fn a_typo_is_fixed_in_words_that_the_other_made_bold() {
         paragraph(&[text("떡볶이를 먹고 산책했다")]),
         paragraph(&[text("떡볶이를 먹고 "), marked("산책했다", bold())]),
     );
-    // In the same word: text and marks are merged apart.
+    // In the same word: text and marks are merged separately.
     for swap in [false, true] {
         let bolded = paragraph(&[marked("떡뽁이를", bold()), text(" 먹고 산책했다")]);
         let fixed = paragraph(&[text("매운 떡볶이를 먹고 산책했다")]);
@@ -91,7 +91,7 @@ fn a_typo_is_fixed_in_words_that_the_other_made_bold() {
             paragraph(&[marked("매운 떡볶이를", bold()), text(" 먹고 산책했다")]),
         );
     }
-    // Each gave the same word a mark.
+    // Each side added a mark to the same word.
     assert_block(
         paragraph(&[text("비가 왔다")]),
         paragraph(&[text("비가 "), marked("왔다", bold())]),
@@ -101,7 +101,7 @@ fn a_typo_is_fixed_in_words_that_the_other_made_bold() {
 }
 
 #[test]
-fn a_link_is_kept_and_one_that_leads_elsewhere_for_each_overlaps() {
+fn links_are_kept_and_overlap_if_their_targets_differ() {
     let link = |href: &str| json!([{"type": "link", "attrs": {"href": href, "x-seen": 1.50}}]);
     let with = |words: &str, href, tail: &str| {
         paragraph(&[text("어제 "), marked(words, link(href)), text(tail)])
@@ -128,7 +128,7 @@ fn a_link_is_kept_and_one_that_leads_elsewhere_for_each_overlaps() {
 }
 
 #[test]
-fn a_task_is_done_while_its_text_is_edited() {
+fn a_task_can_be_ticked_by_one_side_and_edited_by_the_other() {
     let tasks = |items: &[Value]| json!({"type": "taskList", "content": items});
     assert_block(
         tasks(&[task(false, "장 보기"), task(false, "편지")]),
@@ -153,7 +153,7 @@ fn items_added_to_a_nested_list_are_both_kept() {
         shopping(&["저지방", "서울"]),
         shopping(&["저지방", "서울", "두 개"]),
     );
-    // What both took out of it together is not left behind empty.
+    // A list of which both sides together removed all items is removed.
     let merged = merge3(
         &blocks(&[shopping(&["저지방", "두 개"])]),
         &blocks(&[shopping(&["저지방"])]),
@@ -166,7 +166,7 @@ fn items_added_to_a_nested_list_are_both_kept() {
 }
 
 #[test]
-fn a_word_that_both_changed_overlaps_at_its_place() {
+fn a_word_changed_by_both_sides_overlaps_at_its_place() {
     let base =
         blocks(&[list(&[item(&[paragraph(&[text("오늘 점심은 회사 앞에서 국수 😀 먹음")])])])]);
     let with = |dish: &str| {
@@ -196,7 +196,7 @@ fn text_block() -> Value {
 }
 
 #[test]
-fn a_phrase_that_both_rewrote_is_kept_in_one_piece() {
+fn a_phrase_rewritten_by_both_sides_is_kept_whole_in_both_versions() {
     let merged = merge3(
         &doc(&["집에 오는 길에 서점에서 책을 샀고 비를 맞았다"]),
         &doc(&["집에 오는 길에 시장에서 귤을 샀고 비를 맞았다"]),
@@ -210,7 +210,7 @@ fn a_phrase_that_both_rewrote_is_kept_in_one_piece() {
 }
 
 #[test]
-fn a_paragraph_that_both_rewrote_is_kept_twice() {
+fn a_paragraph_rewritten_by_both_sides_is_kept_in_both_versions() {
     let merged = merge3(
         &doc(&["점심은 국수를 먹었다"]),
         &doc(&["점심은 김밥을 샀다"]),
@@ -238,7 +238,7 @@ fn code_is_merged_by_lines() {
 }
 
 #[test]
-fn a_paragraph_becomes_a_heading_while_its_words_change() {
+fn a_paragraph_can_be_made_a_heading_by_one_side_and_edited_by_the_other() {
     assert_block(
         paragraph(&[text("비 오는 날")]),
         json!({"type": "heading", "attrs": {"level": 2}, "content": [text("비 오는 날")]}),
@@ -248,7 +248,7 @@ fn a_paragraph_becomes_a_heading_while_its_words_change() {
 }
 
 #[test]
-fn a_row_overlaps_as_a_whole_rather_than_becoming_wider() {
+fn a_merged_row_keeps_its_number_of_cells() {
     let cell = |words: &str| json!({"type": "tableCell", "content": [paragraph(&[text(words)])]});
     let table = |rows: &[[&str; 2]]| {
         let rows = rows.iter().map(|cells| {
@@ -264,7 +264,7 @@ fn a_row_overlaps_as_a_whole_rather_than_becoming_wider() {
     );
     assert_eq!(merged.document, table(&[["월요일", "큰비"], ["화", "눈"]]));
     assert_eq!(merged.overlaps, []);
-    // The cell of one paragraph holds two where both changed it.
+    // A cell with one paragraph, which both sides changed, contains both versions.
     let merged = merge3(
         &base,
         &table(&[["월", "안개"], ["화", "눈"]]),
@@ -275,13 +275,13 @@ fn a_row_overlaps_as_a_whole_rather_than_becoming_wider() {
 }
 
 #[test]
-fn an_unknown_attribute_that_both_wrote_is_kept_twice() {
+fn a_block_is_kept_in_both_versions_if_its_unknown_attribute_overlaps() {
     let note = |note: &str, level: u8| json!({"type": "x-note", "attrs": {"note": note, "level": level}, "content": [paragraph(&[text("밤")])]});
     let merge = |base, ours, theirs| merge3(&blocks(&[base]), &blocks(&[ours]), &blocks(&[theirs]));
     let merged = merge(note("", 1), note("나", 1), note("너", 1));
     assert_eq!(merged.document, blocks(&[note("너", 1), note("나", 1)]));
     assert_eq!(merged.overlaps, [overlap(0..1, 0..1, 0..1)]);
-    // A number says little; ours is taken.
+    // Of two numbers, ours is used.
     let merged = merge(note("", 1), note("나", 2), note("", 3));
     assert_eq!(merged.document, blocks(&[note("나", 2)]));
     assert_eq!((merged.overlaps.len(), merged.overlaps[0].kind), (1, OverlapKind::Fields));
@@ -289,7 +289,7 @@ fn an_unknown_attribute_that_both_wrote_is_kept_twice() {
 }
 
 #[test]
-fn a_paragraph_beside_a_new_one_is_the_one_that_was_edited() {
+fn a_paragraph_edited_beside_a_new_one_is_recognised() {
     assert_clean(
         &["가", "비가 많이 왔다.", "다"],
         &["가", "날씨 이야기", "비가 정말 많이 왔다.", "다"],
@@ -299,7 +299,7 @@ fn a_paragraph_beside_a_new_one_is_the_one_that_was_edited() {
 }
 
 #[test]
-fn what_is_untouched_inside_a_block_is_kept_to_the_letter() {
+fn unchanged_parts_of_a_block_are_kept_byte_for_byte() {
     let marked = r#"{ "text":"\uBE44\uac00 ","marks":[{"attrs":{"b":1.50,"a":1e2},"type":"x-mark"}],"type":"text"}"#;
     let image = r#"{"type":"image", "attrs":{"width":1.0}}"#;
     let document = |attrs: &str, words: &str, tail: &str| {
@@ -319,7 +319,7 @@ fn what_is_untouched_inside_a_block_is_kept_to_the_letter() {
 }
 
 #[test]
-fn deep_nesting_is_merged_as_far_as_it_is_looked_into() {
+fn nodes_beyond_the_maximum_depth_overlap_as_a_whole() {
     let nested = |depth: usize, words: &str| {
         let open = r#"{"type":"blockquote","content":["#.repeat(depth);
         let close = "]}".repeat(depth);
@@ -334,7 +334,7 @@ fn deep_nesting_is_merged_as_far_as_it_is_looked_into() {
         assert_eq!(merged.document, nested(depth, "큰비가 왔다."));
         assert_eq!(merged.overlaps, []);
     }
-    // As deep as a document may nest: two levels of JSON for each of nodes.
+    // The maximum depth of a document: two levels of JSON for each level of nodes.
     for depth in [62, 188] {
         let merged = merge3(&nested(depth, base), &nested(depth, ours), &nested(depth, theirs));
         assert_eq!(merged.overlaps.len(), 1);
@@ -343,7 +343,7 @@ fn deep_nesting_is_merged_as_far_as_it_is_looked_into() {
     }
 }
 
-/// It takes about a second in a development build; a search without a bound would take minutes.
+/// Takes about a second in a debug build; a search without a bound would take minutes.
 #[test]
 fn a_huge_paragraph_is_merged() {
     let paragraph = |word: &dyn Fn(usize) -> usize| {

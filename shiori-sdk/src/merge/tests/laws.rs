@@ -1,4 +1,4 @@
-//! The laws of merging, on generated documents.
+//! Properties of merging, checked on generated documents.
 
 mod documents;
 
@@ -18,7 +18,7 @@ fn is_filler(block: &Value) -> bool {
     *block == json!({"type": "paragraph"}) || *block == json!({"type": "horizontalRule"})
 }
 
-/// The letters of a text in an order of their own, without white space.
+/// The sorted letters of a text, without white space.
 fn letters(document: &Document) -> Vec<char> {
     let mut letters: Vec<char> = document.block_texts().concat().chars().collect();
     letters.retain(|c| !c.is_whitespace());
@@ -27,13 +27,13 @@ fn letters(document: &Document) -> Vec<char> {
 }
 
 fn words(document: &Document) -> HashSet<String> {
-    // A mention is a word of its own, though nothing separates it from the next.
+    // A mention is a separate word, although nothing separates it from the next.
     let texts = document.block_texts().join("\n").replace("동생", " 동생 ");
     let words = texts.split_whitespace();
     words.map(|word| word.trim_matches(['.', ',']).to_owned()).collect()
 }
 
-/// Whether all text is as editors keep it, given that it was before.
+/// Whether all text has the form that editors write, if it had it before.
 fn is_canonical(node: &Value) -> bool {
     let content = node["content"].as_array().map_or(&[][..], Vec::as_slice);
     node["text"] != ""
@@ -46,7 +46,7 @@ fn at<'v>(document: &'v Value, overlap: &Overlap, side: fn(&Step) -> usize) -> &
     overlap.path.iter().fold(document, |node, step| &node["content"][side(step)])
 }
 
-/// Where the last of its content ends, in the unit of the overlap.
+/// The end of its content, in the unit of the overlap.
 fn end_of(node: &Value, kind: OverlapKind) -> usize {
     let content = node["content"].as_array().map_or(&[][..], Vec::as_slice);
     match kind {
@@ -64,7 +64,7 @@ const POLICIES: [OnOverlap; 4] =
 
 proptest! {
     #[test]
-    fn trap_11_a_side_that_did_nothing_yields(base in any_document(), x in any_document()) {
+    fn trap_11_a_side_without_changes_gives_the_other_document(base in any_document(), x in any_document()) {
         let respelt = |document: &Document| {
             let json = serde_json::to_string_pretty(&document.to_value()).expect("serialises");
             from_json(&json)
@@ -84,12 +84,12 @@ proptest! {
     }
 
     #[test]
-    fn additions_that_are_saved_again_change_nothing(
+    fn additions_saved_again_change_nothing(
         base in vec(block(), 0..10),
         ours in vec(addition(), 0..5),
         theirs in vec(addition(), 0..5),
     ) {
-        // Every block is one of a kind, as the sentences of people are.
+        // Every block is unique, as the sentences of people usually are.
         let mut number = 0;
         let mut distinct = |block: Value| {
             number += 1;
@@ -152,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn trap_11_no_word_that_a_side_added_is_lost_and_none_is_made_up([base, ours, theirs] in three()) {
+    fn trap_11_no_added_word_is_lost_and_no_word_is_invented([base, ours, theirs] in three()) {
         let [before, o, t] = [&base, &ours, &theirs].map(words);
         for (policy, kept) in [
             (OnOverlap::KeepBoth, &(&o | &t)),
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_wins_what_overlaps_is_the_same([base, ours, theirs] in three()) {
+    fn overlaps_do_not_depend_on_the_policy([base, ours, theirs] in three()) {
         let overlaps = merge3(&base, &ours, &theirs).overlaps;
         for policy in POLICIES {
             let merged = merge3_with(&base, &ours, &theirs, policy);
@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn edits_apart_in_one_paragraph_do_not_overlap(
+    fn edits_of_separate_words_of_one_paragraph_do_not_overlap(
         ours in vec(word_edit(), 0..4),
         theirs in vec(word_edit(), 0..4),
         start in marks(),
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_appended_stands_at_the_end(
+    fn appended_blocks_are_at_the_end(
         base in any_document(),
         ours in vec(block(), 0..4),
         theirs in vec(block(), 0..4),
@@ -226,7 +226,7 @@ proptest! {
         let merged = blocks(&merged.document);
         let kept = blocks(&base).len();
         prop_assert_eq!(&merged[..kept], &blocks(&base)[..]);
-        // Theirs is there in its order, unless ours contains its text, for example in a quote.
+        // Theirs is contained in its order, unless ours contains its text, for example in a quote.
         let mut rest = merged[kept..].iter();
         let is_there = theirs.iter().all(|block| rest.any(|other| other == block));
         let text = |blocks: &[Value]| document(blocks, None).block_texts().join("\n");
@@ -235,11 +235,11 @@ proptest! {
     }
 
     #[test]
-    fn the_overlaps_are_ascending_and_lie_in_the_documents([base, ours, theirs] in three()) {
+    fn overlaps_are_ascending_and_within_the_documents([base, ours, theirs] in three()) {
         let merged = merge3(&base, &ours, &theirs);
         let all = |range: fn(&Overlap) -> &Range<usize>, side: fn(&Step) -> usize, document: &Document| {
             let document = document.to_value();
-            // Places read from the outside in, as the chapters of a book are.
+            // Positions are compared from the outermost node inwards.
             let places = merged.overlaps.iter().map(|overlap| {
                 let path = overlap.path.iter().map(side);
                 path.chain([range(overlap).start]).collect::<Vec<_>>()
@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn any_objects_at_all_are_merged(documents in prop::array::uniform3(
+    fn arbitrary_objects_are_merged(documents in prop::array::uniform3(
         prop::sample::select(vec![
             "{}", r#"{"content":3}"#, r#"{"content":[1,"a",null,[]]}"#, r#"{"\udc00":1}"#,
             r#"{"type":"doc","attrs":3,"content":[]}"#, r#"{"attrs":{"\ud800":"\ud800"}}"#,

@@ -1,6 +1,6 @@
-//! Edits that an earlier merge combined into a wrong or an invalid document. Each test shows the
-//! correct result. That it is valid, and that repeating the merge changes nothing, is checked by
-//! [`merged`].
+//! Edits that an earlier version of the merge combined into a wrong or an invalid document. Each
+//! test shows the correct result. [`merged`] checks that it is valid and that repeating the merge
+//! changes nothing.
 
 use super::{judge::schema, *};
 
@@ -73,12 +73,12 @@ fn details(summary: &str, content: &str) -> Value {
 }
 
 #[test]
-fn a_document_of_which_each_side_removed_a_part_keeps_an_empty_paragraph() {
+fn a_document_emptied_by_both_sides_together_keeps_an_empty_paragraph() {
     assert_merged(&[p("하나"), rule()], &[p("하나")], &[rule()], &[p("")]);
 }
 
 #[test]
-fn a_list_or_table_of_which_each_side_removed_a_part_goes() {
+fn a_list_or_table_emptied_by_both_sides_together_is_removed() {
     let items = |words: &[&str]| list(&words.iter().map(|w| item(&[p(w)])).collect::<Vec<_>>());
     assert_merged(
         &[p("앞"), items(&["하나", "둘"])],
@@ -95,7 +95,7 @@ fn a_list_or_table_of_which_each_side_removed_a_part_goes() {
 }
 
 #[test]
-fn a_paragraph_that_both_split_becomes_three() {
+fn a_paragraph_split_by_both_sides_becomes_three() {
     assert_lines(
         &["하나 둘 셋 넷 다섯 여섯"],
         &["하나 둘 셋 넷 다섯", "여섯"],
@@ -105,7 +105,7 @@ fn a_paragraph_that_both_split_becomes_three() {
 }
 
 #[test]
-fn a_word_inserted_behind_a_split_goes_to_the_second_paragraph() {
+fn a_word_inserted_after_a_split_is_in_the_second_paragraph() {
     assert_lines(
         &["비가 왔다. 우산이 없었다."],
         &["비가 왔다.", "우산이 없었다."],
@@ -115,7 +115,7 @@ fn a_word_inserted_behind_a_split_goes_to_the_second_paragraph() {
 }
 
 #[test]
-fn a_word_deleted_behind_a_split_stays_deleted() {
+fn a_word_deleted_after_a_split_stays_deleted() {
     assert_lines(
         &["비가 왔다. 우산이 하나도 없었다."],
         &["비가 왔다.", "우산이 하나도 없었다."],
@@ -125,7 +125,7 @@ fn a_word_deleted_behind_a_split_stays_deleted() {
 }
 
 #[test]
-fn a_paragraph_that_was_joined_and_deleted_goes_or_overlaps() {
+fn a_paragraph_joined_by_one_side_and_deleted_by_the_other_is_removed_or_overlaps() {
     let base = blocks(&[p("비가 왔다."), p("우산이 없었다.")]);
     let joined = blocks(&[p("비가 왔다. 우산이 없었다.")]);
     let deleted = blocks(&[p("비가 왔다.")]);
@@ -136,7 +136,7 @@ fn a_paragraph_that_was_joined_and_deleted_goes_or_overlaps() {
 }
 
 #[test]
-fn of_marks_that_exclude_each_other_one_is_kept() {
+fn only_one_of_two_exclusive_marks_is_kept() {
     let word = |mark: &str| blocks(&[paragraph(&[marked("비", json!([{"type": mark}]))])]);
     let base = blocks(&[p("비")]);
     let (content, overlaps) = merged(&base, &word("bold"), &word("code"));
@@ -147,7 +147,7 @@ fn of_marks_that_exclude_each_other_one_is_kept() {
 }
 
 #[test]
-fn a_summary_that_both_changed_is_one_summary() {
+fn a_summary_changed_by_both_sides_remains_one_summary() {
     assert_merged(
         &[details("비 오는 월요일 아침", "글")],
         &[details("큰비 오는 월요일 아침", "글")],
@@ -161,7 +161,7 @@ fn a_summary_that_both_changed_is_one_summary() {
 }
 
 #[test]
-fn a_block_that_both_moved_is_there_once_or_overlaps() {
+fn a_block_moved_by_both_sides_occurs_once_or_overlaps() {
     let [base, ours, theirs] =
         [["가", "나", "다"], ["나", "가", "다"], ["나", "다", "가"]].map(|lines| doc(&lines));
     for (ours, theirs) in [(&ours, &theirs), (&theirs, &ours)] {
@@ -188,7 +188,7 @@ fn words_of_scripts_without_spaces_are_merged_one_by_one() {
 }
 
 #[test]
-fn canonically_equivalent_text_is_equal_and_kept_to_the_letter() {
+fn canonically_equivalent_text_is_equal_and_kept_byte_for_byte() {
     use unicode_normalization::UnicodeNormalization as _;
 
     let base = "비가 많이 왔다. 우산이 없었다.";
@@ -197,11 +197,11 @@ fn canonically_equivalent_text_is_equal_and_kept_to_the_letter() {
         [base, &decomposed, "비가 많이 왔다. 우산이 있었다."].map(|line| doc(&[line]));
     let merged = merge3(&base, &ours, &theirs);
     assert_eq!(merged.overlaps, []);
-    // A block of which one side changed only the spelling is the other side's, to the letter.
+    // If one side changed only the spelling of a block, the other side's bytes are used.
     assert_eq!(merged.document, theirs);
     assert_eq!(merge3(&base, &ours, &base).document, ours);
 
-    // Within a block that both changed, each word is.
+    // The same holds for each word within a block that both changed.
     let ours: String = "오늘은 비가 많이 왔다. 우산이 없었다.".nfd().collect();
     let merged = merge3(&base, &doc(&[&ours]), &theirs);
     assert_eq!(merged.overlaps, []);
@@ -218,7 +218,7 @@ fn rows_and_columns_are_merged_as_a_grid() {
         &[table(&[&["가", "나"], &["다", "라"], &["아래", "행"]])],
         &[table(&[&["가", "나", "새"], &["다", "라", "열"], &["아래", "행", ""]])],
     );
-    // What one side wrote into a new row, or a cell, of the column that the other removed.
+    // One side wrote into a new row, or a cell, of the column that the other removed.
     let without_column = blocks(&[table(&[&["가"], &["다"]])]);
     for other in [
         table(&[&["가", "나"], &["다", "라"], &["아래", "행"]]),
@@ -237,7 +237,7 @@ fn rows_and_columns_are_merged_as_a_grid() {
 }
 
 #[test]
-fn an_empty_paragraph_is_aligned_and_written_in() {
+fn an_empty_paragraph_can_be_aligned_by_one_side_and_filled_by_the_other() {
     let aligned = |mut block: Value| {
         block["attrs"] = json!({"textAlign": "center"});
         block
@@ -246,7 +246,7 @@ fn an_empty_paragraph_is_aligned_and_written_in() {
 }
 
 #[test]
-fn a_repeated_merge_doubles_no_words() {
+fn a_repeated_merge_duplicates_no_words() {
     let [base, ours, theirs] =
         ["점심은 국수", "점심은 냉면", "점심은 국수 그리고 커피"].map(|line| doc(&[line]));
     let once = merge3(&base, &ours, &theirs);

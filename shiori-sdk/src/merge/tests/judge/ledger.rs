@@ -1,4 +1,4 @@
-//! What became of each word, by its identity: every word of a triple is unique.
+//! Traces each word through a merge. This is possible because all words of a triple are unique.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,21 +8,21 @@ use super::writer::Triple;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// No editor opens the document.
+    /// The editor's schema rejects the document.
     Invalid,
-    /// A word is there twice without an overlap.
+    /// A word occurs twice without an overlap.
     Repeated,
-    /// A word is gone that neither side removed.
+    /// A word is missing that neither side removed.
     Lost,
-    /// A word is not where it was written.
+    /// A word is not at the place where it was written.
     Misplaced,
-    /// A word that one side removed is back without an overlap.
+    /// A word that one side removed is restored without an overlap.
     Returned,
-    /// A word has other marks than the side gave it that changed them.
+    /// A word does not have the marks of the side that changed them.
     Marked,
-    /// The same merge once more gives another document.
+    /// Repeating the merge gives another document.
     Repetition,
-    /// The same merge once more gives the same document, but reports an overlap.
+    /// Repeating the merge gives the same document, but reports an overlap.
     RepeatedOverlap,
 }
 
@@ -39,7 +39,7 @@ impl Fault {
     ];
 }
 
-/// A word and its place.
+/// A word and its position.
 struct Word {
     text: String,
     /// The number of its text block.
@@ -95,7 +95,8 @@ impl Text {
     }
 }
 
-/// Faults of a merged document. What an overlap may excuse is looked for only where there is none.
+/// The faults of a merged document. Faults that an overlap may cause are only checked if there is
+/// none.
 pub(super) fn faults(triple: &Triple, merged: &Value, is_silent: bool) -> Vec<(Fault, String)> {
     let [base, ours, theirs] = [&triple.base, &triple.ours, &triple.theirs].map(Text::of);
     let merged = Text::of(merged);
@@ -129,8 +130,8 @@ pub(super) fn faults(triple: &Triple, merged: &Value, is_silent: bool) -> Vec<(F
     faults
 }
 
-/// Words that both sides kept are in the order of the side that changed the order, and separated into
-/// blocks as by the side that changed that.
+/// Checks that the words that both sides kept are in the order of the side that changed the order,
+/// and divided into blocks as on the side that changed the division.
 fn order(
     base: &Text,
     ours: &Text,
@@ -162,7 +163,7 @@ fn order(
             continue;
         }
         let [b, o, t] = [base, ours, theirs].map(is_one_block);
-        // Blocks that both added or removed between the two may be as either had them.
+        // If both sides added or removed blocks between the two words, either number is correct.
         let distance = |text: &Text| text.block(&pair[1]) - text.block(&pair[0]);
         if distance(ours) != distance(base) && distance(theirs) != distance(base) {
             continue;
@@ -175,7 +176,8 @@ fn order(
     }
 }
 
-/// What a side wrote is between the same words of the base as before.
+/// Checks that inserted words are between the same words of the base as on the side that inserted
+/// them.
 fn neighbours(
     base: &Text,
     side: &Text,
@@ -204,7 +206,7 @@ fn neighbours(
         let here = (before.filter(is_here), after.filter(is_here));
         let is_beside = match here {
             (Some(before), Some(after)) => {
-                // The other may have made a block of its own of what was written over here.
+                // The other side may have moved the replaced words into a separate block.
                 let gap = other.at[&before.text] + 1..other.at[&after.text];
                 let ends = [before, after].map(|word| other.block(&word.text));
                 let mut others = other.words.get(gap).into_iter().flatten();
@@ -248,7 +250,7 @@ fn marks([base, ours, theirs, merged]: [&Text; 4], faults: &mut Vec<(Fault, Stri
     }
 }
 
-/// A document, short enough to be read.
+/// A document in short form, for messages.
 pub(super) fn sketch(node: &Value) -> String {
     let children: Vec<String> =
         node["content"].as_array().into_iter().flatten().map(sketch).collect();

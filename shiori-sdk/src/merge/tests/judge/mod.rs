@@ -1,14 +1,14 @@
-//! The merge, judged by an editor's rules: documents that are edited as people edit them, a schema
-//! that refuses what an editor would refuse, and a ledger of words, each of which is unique.
+//! Tests the merge by the rules of an editor: documents with generated edits like those of people,
+//! a schema that rejects what an editor would reject, and a ledger that traces each word.
 //!
-//! The test command judges a few triples of each habit. More of them:
+//! By default, a few triples of each habit are checked. To check more:
 //!
 //! ```sh
 //! SHIORI_MERGE_TRIPLES=100000 cargo test --release -p shiori-sdk --no-default-features --lib judge -- --nocapture
 //! ```
 //!
-//! `SHIORI_MERGE_HABIT=Moves` judges one habit alone, `SHIORI_MERGE_SEED=9230` starts at that triple.
-//! With `SHIORI_MERGE_NDJSON=FILE`, the judged documents are written there, for
+//! `SHIORI_MERGE_HABIT=Moves` checks only that habit, and `SHIORI_MERGE_SEED=9230` starts with that
+//! triple. With `SHIORI_MERGE_NDJSON=FILE`, the checked documents are written to that file, for
 //! `tools/editor-judge`.
 
 mod ledger;
@@ -29,10 +29,10 @@ use super::*;
 use ledger::Fault;
 use writer::{Habit, Triple};
 
-/// Triples of each habit that the test command judges.
+/// The number of triples of each habit that are checked by default.
 const TRIPLES: u64 = 40;
 
-/// Faults of each kind that are shown: those of the smallest documents.
+/// The number of faults of each kind that are printed, those of the smallest documents first.
 const EXAMPLES: usize = 3;
 
 fn document(value: &Value) -> Document {
@@ -41,7 +41,7 @@ fn document(value: &Value) -> Document {
 
 struct Judged {
     merged: Value,
-    /// The merged documents by policy, where there are overlaps.
+    /// The merged documents by policy, if there are overlaps.
     resolved: Vec<(OnOverlap, Value)>,
     overlaps: usize,
     faults: Vec<(Fault, String)>,
@@ -50,7 +50,11 @@ struct Judged {
 fn judge(triple: &Triple) -> Judged {
     let [base, ours, theirs] = [&triple.base, &triple.ours, &triple.theirs].map(document);
     for side in [&triple.base, &triple.ours, &triple.theirs] {
-        assert_eq!(schema::refusal(side), None, "the writer made what no editor makes: {side}");
+        assert_eq!(
+            schema::refusal(side),
+            None,
+            "the writer made a document that the schema rejects: {side}"
+        );
     }
     let merged = merge3(&base, &ours, &theirs);
     let value = merged.document.to_value();
@@ -61,7 +65,7 @@ fn judge(triple: &Triple) -> Judged {
         }
     };
     open(OnOverlap::KeepBoth, &value);
-    // Without an overlap the policies do the same.
+    // Without an overlap all policies give the same document.
     let mut resolved = Vec::new();
     if !merged.overlaps.is_empty() {
         for policy in [OnOverlap::Ours, OnOverlap::Theirs] {
@@ -89,26 +93,26 @@ fn judge(triple: &Triple) -> Judged {
     Judged { merged: value, resolved, overlaps: merged.overlaps.len(), faults }
 }
 
-/// Triples that an earlier merge got wrong: a word was in another place, was back, or had other marks;
-/// or the same merge again gave another document or an overlap.
+/// Triples that an earlier version of the merge combined wrongly: a word was at another place, was
+/// restored, or had other marks, or repeating the merge gave another document or an overlap.
 #[test]
-fn triples_that_were_merged_wrongly_are_judged() {
+fn triples_that_were_merged_wrongly_have_no_faults() {
     for (habit, seed) in [
-        // Words of a table that one side moved to another cell, and the other removed.
+        // Words of a table that one side moved to another cell and the other removed.
         (Habit::Moves, 9230),
         (Habit::Moves, 13602),
         (Habit::Moves, 16153),
         (Habit::Everything, 19336),
         // A block that one side moved while the other changed it.
         (Habit::Moves, 9820),
-        // What was written beside words that the other side moved to another block.
+        // Insertions beside words that the other side moved to another block.
         (Habit::Enter, 11399),
         (Habit::Lists, 18062),
         (Habit::Everything, 3546),
         // Marks of words that the other side moved.
         (Habit::Everything, 6320),
         (Habit::Everything, 19402),
-        // Two edits of one side, taken for the edit of the other.
+        // Two edits of one side that were mistaken for one edit of the other.
         (Habit::Moves, 55792),
         (Habit::Everything, 83530),
         (Habit::Tables, 43207),
@@ -129,7 +133,7 @@ fn triples_that_were_merged_wrongly_are_judged() {
 
 #[test]
 #[allow(clippy::print_stdout)] // The table is the result of a long run.
-fn edits_of_every_habit_are_judged() {
+fn edits_of_every_habit_are_merged_without_faults() {
     let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let triples = number("SHIORI_MERGE_TRIPLES").unwrap_or(TRIPLES);
     let first = number("SHIORI_MERGE_SEED").unwrap_or(0);

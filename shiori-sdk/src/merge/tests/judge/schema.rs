@@ -1,9 +1,9 @@
-//! Whether an editor would open a document: the schema of TipTap's usual extensions, written down
-//! a second time and on purpose sharing nothing with the merge.
+//! Checks whether an editor would open a document: the schema of TipTap's usual extensions,
+//! deliberately written independently of the merge.
 
 use serde_json::Value;
 
-/// Node types with the children that they take, as content expressions of ProseMirror.
+/// Node types with their permitted children, as content expressions of ProseMirror.
 const NODES: [(&str, &str); 22] = [
     ("doc", "block+"),
     ("paragraph", "inline*"),
@@ -42,7 +42,7 @@ const BLOCKS: [&str; 10] = [
     "table",
 ];
 
-/// The groups of a node type, besides its own name.
+/// Whether a node type belongs to a group or has that name.
 fn is_in(kind: &str, group: &str) -> bool {
     match group {
         "block" => BLOCKS.contains(&kind) || kind == "details",
@@ -51,11 +51,11 @@ fn is_in(kind: &str, group: &str) -> bool {
     }
 }
 
-/// Marks that cannot be together with any other.
+/// Marks that exclude all other marks.
 const EXCLUSIVE: &str = "code";
 const MARKS: [&str; 6] = ["bold", "italic", "strike", "underline", "link", "code"];
 
-/// Why the document is refused, if it is.
+/// The reason why the document is rejected, if it is.
 pub(in crate::merge::tests) fn refusal(node: &Value) -> Option<String> {
     let kind = node["type"].as_str().unwrap_or("no type");
     let Some((_, expression)) = NODES.iter().find(|(name, _)| *name == kind) else {
@@ -95,7 +95,7 @@ pub(in crate::merge::tests) fn refusal(node: &Value) -> Option<String> {
     children.iter().find_map(refusal)
 }
 
-/// Whether the cells with their spans cover each place of a grid once.
+/// Whether the cells with their spans cover each position of a grid exactly once.
 fn is_rectangular(rows: &[Value]) -> bool {
     let mut grid: Vec<Vec<bool>> = vec![Vec::new(); rows.len()];
     for (y, row) in rows.iter().enumerate() {
@@ -133,7 +133,7 @@ enum Expression {
     Name(String),
     Sequence(Vec<Expression>),
     Choice(Vec<Expression>),
-    /// At least so many, and at most one where it is `?`.
+    /// The minimum number, and whether it is at most one (`?`).
     Repeat(Box<Expression>, usize, bool),
 }
 
@@ -186,7 +186,7 @@ impl Expression {
         self.ends(kinds, 0).contains(&kinds.len())
     }
 
-    /// Where it may end, when it begins at `start`.
+    /// The positions where a match that begins at `start` may end.
     fn ends(&self, kinds: &[&str], start: usize) -> Vec<usize> {
         let mut ends = match self {
             Self::Name(name) => {
@@ -216,7 +216,7 @@ impl Expression {
 }
 
 #[test]
-fn content_expressions_are_those_of_the_editor() {
+fn content_expressions_match_as_in_the_editor() {
     let accepts = |expression: &str, kinds: &[&str]| Expression::parse(expression).matches(kinds);
     assert!(accepts("block+", &["paragraph", "table"]));
     assert!(!accepts("block+", &[]));
@@ -230,7 +230,7 @@ fn content_expressions_are_those_of_the_editor() {
 }
 
 #[test]
-fn a_table_is_a_grid() {
+fn tables_must_be_grids() {
     let cell = |width: u64, height: u64| serde_json::json!({"attrs": {"colspan": width, "rowspan": height}});
     let row = |cells: &[Value]| serde_json::json!({"content": cells});
     let one = || cell(1, 1);

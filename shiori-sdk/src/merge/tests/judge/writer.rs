@@ -1,4 +1,4 @@
-//! Documents, and what people do to them in an editor. All of it follows from a seed.
+//! Generates documents, and edits of them like those of people in an editor, from a seed.
 
 mod blocks;
 mod documents;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use tree::*;
 
-/// What a writer does.
+/// The edits of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Habit {
     Typing,
@@ -167,7 +167,7 @@ impl Habit {
 
 type Edit = fn(&mut Writer, &mut Value);
 
-/// A base, and what two writers made of it.
+/// A base, and two edited versions of it.
 #[derive(Debug)]
 pub(super) struct Triple {
     pub(super) base: Value,
@@ -175,8 +175,8 @@ pub(super) struct Triple {
     pub(super) theirs: Value,
 }
 
-/// The triple of a seed. Each word in it is unique: those of the base, of ours and of theirs begin
-/// with different syllables and count on from there.
+/// The triple of a seed. All words in it are unique: those of the base, of ours and of theirs are
+/// numbered from different first syllables.
 pub(super) fn triple(habit: Habit, seed: u64) -> Triple {
     let random = Random(seed.wrapping_mul(0x9E37_79B9).wrapping_add(habit as u64));
     let mut writer = Writer { random, first: '가', count: 0, habit };
@@ -222,7 +222,7 @@ impl Random {
 
 struct Writer {
     random: Random,
-    /// The first syllable of each word that is written now.
+    /// The first syllable of new words.
     first: char,
     count: usize,
     habit: Habit,
@@ -252,7 +252,7 @@ impl Writer {
         self.words(count)
     }
 
-    // Where an edit takes place.
+    // Choosing the place of an edit.
 
     fn find(&mut self, doc: &Value, is_wanted: impl Fn(&Value) -> bool) -> Option<Path> {
         let found = find(doc, &is_wanted);
@@ -273,7 +273,7 @@ impl Writer {
         Some((path, pieces, words))
     }
 
-    /// The place of a block among others, which may be any.
+    /// The position of any block.
     fn place(&mut self, doc: &Value) -> (Path, usize) {
         let holds_blocks = |node: &Value| {
             matches!(

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 
-/// Few, so that documents repeat themselves and share blocks by chance.
+/// Few words, so that documents repeat content and share blocks by chance.
 pub(super) const WORDS: [&str; 14] = [
     "비가",
     "왔다.",
@@ -40,7 +40,7 @@ pub(super) fn marks() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What stands in a paragraph.
+/// The content of a paragraph.
 pub(super) fn inline() -> impl Strategy<Value = Vec<Value>> {
     let node = prop_oneof![
         6 => (phrase(), marks()).prop_map(|(words, marks)| json!({
@@ -52,7 +52,8 @@ pub(super) fn inline() -> impl Strategy<Value = Vec<Value>> {
     vec(node, 1..6).prop_map(joined)
 }
 
-/// As an editor has it: neighbours with the same marks are one, and no marks are not written.
+/// As editors write it: neighbours with the same marks are joined, and an empty list of marks is
+/// omitted.
 pub(super) fn joined(nodes: Vec<Value>) -> Vec<Value> {
     let mut joined: Vec<Value> = Vec::new();
     for mut node in nodes {
@@ -132,7 +133,7 @@ pub(super) fn block() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// What somebody does to a document at some place in it.
+/// An edit of a document at some place.
 #[derive(Debug, Clone)]
 pub(super) enum Edit {
     Insert(Index, Vec<Value>),
@@ -142,9 +143,9 @@ pub(super) enum Edit {
     Move(Index, Index),
     /// In the text of one of the blocks or items.
     Words(Index, WordEdit),
-    /// Makes an attribute another.
+    /// Changes an attribute.
     Attribute(Index, u8),
-    /// An item more, or one less, in one of the lists.
+    /// Adds an item to one of the lists, or removes one.
     AddItem(Index, Index, String),
     RemoveItem(Index, Index),
 }
@@ -162,7 +163,7 @@ pub(super) fn addition() -> impl Strategy<Value = (Index, Vec<Value>)> {
     (any::<Index>(), vec(block(), 1..4))
 }
 
-/// A word that no base has.
+/// A word that no base contains.
 pub(super) fn new_word() -> impl Strategy<Value = String> {
     "[새헌][가-힣]{2}".prop_map(|word| word)
 }
@@ -193,7 +194,7 @@ pub(super) fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The nodes in these that are wanted, each once.
+/// The nodes in these that match, each once.
 pub(super) fn find(nodes: &mut [Value], is_wanted: fn(&Value) -> bool) -> Vec<&mut Value> {
     let mut found = Vec::new();
     for node in nodes {
@@ -333,7 +334,7 @@ pub(super) fn any_document() -> impl Strategy<Value = Document> {
     (vec(block(), 0..10), font()).prop_map(|(blocks, font)| document(&blocks, font))
 }
 
-/// A base and what two sides made of it with some edits each.
+/// A base and two versions of it with some edits each.
 pub(super) fn three() -> impl Strategy<Value = [Document; 3]> {
     (any_document(), (edits(), font()), (edits(), font())).prop_map(|(base, ours, theirs)| {
         let [ours, theirs] =

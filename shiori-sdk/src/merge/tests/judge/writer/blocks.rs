@@ -1,4 +1,4 @@
-//! What people do to whole blocks.
+//! Edits of whole blocks.
 
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
-//! The documents that people start from.
+//! The documents that the edits start from.
 
 use serde_json::{Value, json};
 
 use super::{Habit, Writer, tree::*};
 
 impl Writer {
-    // What a document is made of.
+    // Generating documents.
 
     pub(super) fn document(&mut self) -> Value {
         let count = 1 + self.random.below(5);

@@ -1,4 +1,4 @@
-//! What people do with Enter and Backspace: they split blocks and join them.
+//! Edits with Enter and Backspace: splitting and joining blocks.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ impl Writer {
         let is_white =
             |piece: &Piece| matches!(piece, Piece::Text(text, _) if text.trim().is_empty());
         if left.last().is_some_and(is_white) {
-            // The caret was before the space, behind it, or the space had been removed.
+            // The caret was before the space or after it, or the space had been removed.
             match self.random.below(3) {
                 0 => right.insert(0, left.pop().expect("a last one")),
                 1 => drop(left.pop()),
@@ -101,7 +101,7 @@ impl Writer {
         children_mut(at_mut(doc, &parent)).insert(place, node("paragraph", vec![]));
     }
 
-    /// Selects from within one block to within a later one, and deletes.
+    /// Selects from the middle of one block to the middle of a later one, and deletes.
     pub(super) fn cut_across(&mut self, doc: &mut Value) {
         let blocks = children_mut(doc);
         let found: Vec<usize> = (0..blocks.len())

@@ -1,4 +1,4 @@
-//! What people do to lists and their items.
+//! Edits of lists and their items.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ impl Writer {
         let is_left_empty = children(at(doc, list)).is_empty();
         let is_nested = is_item(at(doc, parent));
         let mut lifted = if is_nested {
-            // What followed in the nested list goes into the lifted item.
+            // Items after it in the nested list become children of the lifted item.
             if !children(&after).is_empty() {
                 children_mut(&mut item).push(after);
             }
@@ -52,7 +52,7 @@ impl Writer {
             if is_left_empty {
                 children_mut(holder).remove(place);
             }
-            // What followed the nested list does so still.
+            // Nodes after the nested list stay after it.
             let from = if is_left_empty { place } else { place + 1 };
             let tail = children_mut(holder).split_off(from);
             children_mut(&mut item).extend(tail);

@@ -1,4 +1,4 @@
-//! What people do to tables.
+//! Edits of tables.
 
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ impl Writer {
         self.merge_cells_of(at_mut(doc, &path));
     }
 
-    /// Makes one cell of two neighbours in a row or a column.
+    /// Merges two neighbouring cells of a row or a column.
     pub(super) fn merge_cells_of(&mut self, table: &mut Value) {
         let rows = children_mut(table);
         let (height, width) = (rows.len(), children(&rows[0]).len());

@@ -1,4 +1,4 @@
-//! What people do to words: they write, delete, replace, mark, move and copy them.
+//! Edits of words: writing, deleting, replacing, marking, moving and copying them.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ impl Writer {
         set_children(at_mut(doc, &path), content(&pieces));
     }
 
-    /// Writes into a text block, be it empty or not.
+    /// Writes into a text block, empty or not.
     pub(super) fn fill(&mut self, doc: &mut Value) {
         let Some(path) = self.text_block(doc) else { return };
         let mut pieces = pieces(at(doc, &path));
@@ -42,7 +42,7 @@ impl Writer {
         let Some((path, mut pieces, words)) = self.written(doc) else { return };
         let first = self.random.below(words.len());
         let last = (first + self.random.below(3)).min(words.len() - 1);
-        // With the space behind, or else before.
+        // Including the space after it, or else before it.
         let end = words.get(last + 1).map_or(pieces.len(), |&end| end);
         let start =
             if last + 1 < words.len() || first == 0 { words[first] } else { words[first - 1] + 1 };
@@ -100,7 +100,7 @@ impl Writer {
                     continue;
                 }
                 list.push(mark.clone());
-                // An editor keeps them in the order of its schema.
+                // Editors order marks by their schema.
                 let order = ["link", "bold", "code", "italic", "strike"];
                 list.sort_by_key(|mark| order.iter().position(|name| mark["type"] == *name));
             }
@@ -137,8 +137,8 @@ impl Writer {
         set_children(at_mut(doc, &path), content(&pieces_));
     }
 
-    /// Pastes lines into the middle of a paragraph: its first goes with what stood before, its last
-    /// with what stood behind.
+    /// Pastes lines into the middle of a paragraph: the first line is joined to the text before,
+    /// the last to the text after.
     pub(super) fn paste_words(&mut self, doc: &mut Value) {
         let Some((path, pieces, words)) = self.written(doc) else { return };
         let (&index, parent) = path.split_last().expect("not the document");

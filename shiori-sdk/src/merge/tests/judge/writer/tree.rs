@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The place of a node: which child it is, from the document inwards.
+/// The path of a node: the indices of children, from the document inwards.
 pub(super) type Path = Vec<usize>;
 
 pub(super) fn kind(node: &Value) -> &str {
@@ -36,7 +36,7 @@ pub(super) fn at_mut<'v>(doc: &'v mut Value, path: &[usize]) -> &'v mut Value {
     path.iter().fold(doc, |node, &i| &mut node["content"][i])
 }
 
-/// The paths of all nodes that are wanted, in reading order.
+/// The paths of all nodes that match, in reading order.
 pub(super) fn find(doc: &Value, is_wanted: &dyn Fn(&Value) -> bool) -> Vec<Path> {
     fn visit(
         node: &Value,
@@ -76,7 +76,7 @@ pub(super) fn node(kind: &str, content: Vec<Value>) -> Value {
     node
 }
 
-/// A stretch of text without or with nothing but white space, or another inline node.
+/// Text without white space, white space alone, or another inline node.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
     Text(String, Value),
@@ -107,7 +107,7 @@ pub(super) fn pieces(block: &Value) -> Vec<Piece> {
     pieces
 }
 
-/// As an editor has it: neighbours with the same marks are one node.
+/// As editors write it: neighbours with the same marks are one node.
 pub(super) fn content(pieces: &[Piece]) -> Vec<Value> {
     let mut nodes: Vec<Value> = Vec::new();
     for piece in pieces {
