@@ -11,7 +11,7 @@ use crate::{
     summary::Summaries,
 };
 
-/// The state that all handlers share.
+/// The shared state of all handlers.
 #[derive(Debug, Clone)]
 pub(crate) struct App(Arc<Parts>);
 
@@ -31,7 +31,7 @@ pub(crate) struct Parts {
     pub(crate) internal_token: shiori_worker::Secret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
-    /// Cancelled when the server begins to stop; waiting requests are answered at once.
+    /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
 }
 

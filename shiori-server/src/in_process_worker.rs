@@ -1,4 +1,5 @@
-//! The worker in this process. A build without the feature `embedded` has none, and no models either.
+//! The worker in this process. A build without the feature `embedded` has neither a worker nor
+//! models.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -11,7 +12,7 @@ use crate::{
     server::StartError,
 };
 
-/// Checks that this build has a worker if the configuration asks for one.
+/// Checks that this build has a worker if the configuration requires one.
 pub(crate) fn check(config: &Config) -> Result<(), StartError> {
     if config.worker == WorkerMode::InProcess && !cfg!(feature = "embedded") {
         return Err(StartError::NoInProcessWorker);
@@ -19,7 +20,7 @@ pub(crate) fn check(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Starts the worker if the configuration asks for one. It calls the internal API over the loopback
+/// Starts the worker if the configuration requires one. It calls the internal API over the loopback
 /// interface, like any other worker, and stops after `shutdown` is cancelled.
 #[cfg(feature = "embedded")]
 pub(crate) fn start(
@@ -50,9 +51,9 @@ pub(crate) fn start(
     })))
 }
 
-/// This build has no worker; [`check`] has refused configurations that ask for one.
+/// This build has no worker; [`check`] rejects configurations that require one.
 #[cfg(not(feature = "embedded"))]
-#[allow(clippy::unnecessary_wraps)] // the signature of the other build
+#[allow(clippy::unnecessary_wraps)] // same signature as with the feature
 pub(crate) fn start(
     _: &Config,
     _: &Arc<dyn JobQueue>,
@@ -79,13 +80,13 @@ mod tests {
         }
     }
 
-    /// The check comes first: this configuration names no store that could be opened.
+    /// The check comes first: no store of this configuration can be opened.
     #[tokio::test]
-    async fn a_build_without_a_worker_refuses_to_start_one() {
+    async fn a_build_without_a_worker_rejects_worker_in_process() {
         let config = settings(Some(WorkerMode::InProcess)).into_config().expect("valid");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let error = Server::start(config, listener, CancellationToken::new()).await;
-        let error = error.expect_err("there is no worker");
+        let error = error.expect_err("an error");
         assert!(matches!(error, StartError::NoInProcessWorker), "{error:?}");
         assert_eq!(
             error.to_string(),
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_without_a_worker_starts_none_by_default() {
+    fn the_default_of_a_build_without_a_worker_is_no_worker() {
         let config = settings(None).into_config().expect("valid");
         assert_eq!(config.worker, WorkerMode::None);
         assert!(check(&config).is_ok());

@@ -1,8 +1,8 @@
-//! The Shiori diary server: of concurrent saves exactly one succeeds, and weekly summaries are
-//! asynchronous.
+//! The Shiori diary server: of all concurrent saves of one version exactly one succeeds, and weekly
+//! summaries are written in the background.
 //!
-//! The binary, the tests, the examples and the benches all use [`Server::start`], and so can a
-//! program that embeds the server:
+//! The binary, the tests, the examples and the benches use [`Server::start`]. A program can embed
+//! the server in the same way:
 //!
 //! ```
 //! use shiori_server::{Config, Server};
@@ -16,7 +16,7 @@
 //! let shutdown = CancellationToken::new();
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
 //! let server = Server::start(Config::embedded(data_dir)?, listener, shutdown.clone()).await?;
-//! println!("the diary is at {}", server.url());
+//! println!("listening at {}", server.url());
 //!
 //! shutdown.cancel();
 //! server.stopped().await?;

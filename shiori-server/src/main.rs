@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 /// The Shiori diary server.
 ///
-/// Without any setting it runs embedded: SQLite, a worker in the process and built-in models, all
+/// Without any settings, it runs embedded: SQLite, a worker in the process and built-in models, all
 /// data in ./shiori-data.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// TOML file with the same settings, in `snake_case`; flags and environment override it
+    /// TOML file with the same settings, in `snake_case`; flags and environment take precedence
     #[arg(long, env = "SHIORI_CONFIG")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let stop = process::stop_signal()?;
     let listener = TcpListener::bind(listen)
         .await
-        .map_err(|error| format!("cannot listen at {listen}: {error}"))?;
+        .map_err(|error| format!("could not listen at {listen}: {error}"))?;
     let shutdown = CancellationToken::new();
     let server = Server::start(config, listener, shutdown.clone()).await?;
     stop.await;

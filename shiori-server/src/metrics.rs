@@ -35,7 +35,7 @@ struct OutcomeLabels {
 }
 
 fn request_times() -> Histogram {
-    // From half a millisecond to the 30 seconds of a long-poll.
+    // From 0.5 ms to 30 s, the longest long-poll.
     Histogram::new([
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 35.0,
     ])
@@ -55,7 +55,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             registry: Arc::new(Registry::default()),
         };
-        registry.register("http_request_duration_seconds", "Time to answer a request", requests);
+        registry.register("http_request_duration_seconds", "Duration of requests", requests);
         registry.register("diary_saves", "Saves by outcome", metrics.saves.clone());
         registry.register("summaries_requested", "Summaries accepted", metrics.requested.clone());
         registry.register(

@@ -1,5 +1,4 @@
-//! Opens the stores and the queue that the configuration names. No other module depends on the
-//! profile.
+//! Opens the stores and the queue of the configuration. No other module depends on the profile.
 
 #[cfg(feature = "embedded")]
 use std::path::PathBuf;
@@ -42,7 +41,7 @@ const DATABASE_URL: &str = "SHIORI_DATABASE_URL";
 const MONGODB_URL: &str = "SHIORI_MONGODB_URL";
 const REDIS_URL: &str = "SHIORI_REDIS_URL";
 
-/// The stores and the queue that the configuration names.
+/// The stores and the queue of the configuration.
 pub(crate) struct Profile {
     pub(crate) accounts: Arc<dyn AccountStore>,
     pub(crate) sessions: Arc<dyn SessionStore>,
@@ -58,20 +57,20 @@ pub(crate) struct Profile {
     engines: Engines,
 }
 
-/// A store cannot be opened.
+/// A store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// The URL is not valid, or names an engine that this build does not include.
-    #[error("{setting} does not name a store that this build includes")]
+    /// The URL is invalid, or its engine is not part of this build.
+    #[error("{setting} is not the URL of a store that this build includes")]
     UnknownScheme {
-        /// The setting that holds the URL.
+        /// The setting with the URL.
         setting: &'static str,
     },
-    /// The store does not answer.
-    #[error("cannot open the store of {setting}")]
+    /// The store is unavailable.
+    #[error("could not open the store of {setting}")]
     Open {
-        /// The setting that holds the URL.
+        /// The setting with the URL.
         setting: &'static str,
         /// Why.
         source: StoreError,
@@ -113,12 +112,12 @@ impl Profile {
 ///
 /// # Errors
 ///
-/// [`ProfileError`] when a database does not answer, or its tables are newer than this version.
+/// [`ProfileError`] if a database is unavailable, or its tables are newer than this version.
 pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
     let mut engines = Engines::default();
     let config = Config { migrate: true, ..config.clone() };
     engines.accounts_and_summaries(&config).await?;
-    // Opening it creates its indexes.
+    // Opening the store creates its indexes.
     engines.diaries(&config).await?;
     engines.close().await;
     Ok(())
@@ -127,17 +126,17 @@ pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
 type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>, Arc<dyn Clock>);
 type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups, Arc<dyn Clock>);
 
-/// The open engines. Each is opened at most once, and only when it is used.
+/// The open engines. Each is opened at most once, and only if it is used.
 #[derive(Default)]
 struct Engines {
     #[cfg(feature = "embedded")]
     sqlite: Option<SqliteStore>,
     #[cfg(feature = "distributed")]
     mysql: Option<MySqlStore>,
-    /// The relay of wake-ups; it stops when this is dropped.
+    /// The relay of wake-ups. It stops when this is dropped.
     #[cfg(feature = "distributed")]
     relay: Option<(DropGuard, JoinHandle<()>)>,
-    /// The measurements of remote clocks; they stop when this is dropped.
+    /// The measurements of remote clocks. They stop when this is dropped.
     #[cfg(feature = "distributed")]
     clocks: Vec<DropGuard>,
 }
@@ -228,7 +227,7 @@ impl Engines {
         }
     }
 
-    /// The SQLite store at the configured URL, or else in the data directory.
+    /// The SQLite store at the configured URL, otherwise in the data directory.
     #[cfg(feature = "embedded")]
     async fn sqlite(&mut self, config: &Config) -> Result<SqliteStore, ProfileError> {
         if let Some(store) = &self.sqlite {
@@ -246,7 +245,8 @@ impl Engines {
         Ok(store)
     }
 
-    /// The clock of an engine that other servers use, too. It is measured now and from then on.
+    /// The clock of an engine that other servers use, too. It is measured once before this returns,
+    /// and then periodically.
     #[cfg(feature = "distributed")]
     async fn measured(
         &mut self,

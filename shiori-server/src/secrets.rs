@@ -24,7 +24,7 @@ pub(crate) fn matches(secret: &Secret, text: &str) -> bool {
 ///
 /// # Errors
 ///
-/// Any error of the file system; [`io::ErrorKind::InvalidData`] when the file is too short to be a
+/// Any error of the file system; [`io::ErrorKind::InvalidData`] if the file is too short to be a
 /// secret.
 pub(crate) fn load_or_create(path: &Path) -> io::Result<Secret> {
     match read(path) {
@@ -61,7 +61,7 @@ pub(crate) fn create_private_file(path: &Path) -> io::Result<()> {
 }
 
 fn read(path: &Path) -> io::Result<Secret> {
-    /// A shorter file is an error, such as a partial write.
+    /// A shorter file is an error; it may be a partial write.
     const MIN_CHARS: usize = 32;
     let mut text = String::new();
     fs::File::open(path)?.take(4096).read_to_string(&mut text)?;
@@ -72,8 +72,8 @@ fn read(path: &Path) -> io::Result<Secret> {
     Ok(text.into())
 }
 
-/// Writes a temporary file and links it into place: readers see a complete secret or none, and of
-/// two processes that start at once both use the first secret.
+/// Writes a temporary file and links it to the final path: readers find a complete secret or none,
+/// and processes that start concurrently use the same secret.
 fn create(path: &Path) -> io::Result<Secret> {
     let secret = random();
     let temporary = path.with_extension(format!("{}.new", uuid::Uuid::new_v4().simple()));

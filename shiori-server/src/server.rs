@@ -15,7 +15,7 @@ use crate::{
     summary::{Summaries, SummariesParts},
 };
 
-/// How long closing the stores may take. Acknowledged writes are durable before that.
+/// The timeout of closing the stores. Acknowledged writes are already durable.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server. Dropping this does not stop it; the shutdown token does.
@@ -26,23 +26,23 @@ pub struct Server {
     running: JoinHandle<Result<(), ServeError>>,
 }
 
-/// The server cannot start.
+/// The server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A store cannot be opened.
+    /// A store could not be opened.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// An address cannot be bound.
-    #[error("cannot listen")]
+    /// An address could not be bound.
+    #[error("could not listen")]
     Listen(#[source] io::Error),
     /// Passwords cannot be hashed at the configured cost.
-    #[error("cannot hash passwords")]
+    #[error("could not hash passwords")]
     Hash(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The in-process worker cannot be created.
-    #[error("cannot create the worker")]
+    /// The in-process worker could not be created.
+    #[error("could not create the worker")]
     Worker(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The configuration asks for an in-process worker, and this build has none.
+    /// The configuration requires an in-process worker, and this build has none.
     #[error(
         "SHIORI_WORKER=in-process needs a build with the feature embedded; \
          set SHIORI_WORKER=none and run shiori-worker, or enable the feature"
@@ -57,8 +57,8 @@ pub enum ServeError {
     /// A listener failed.
     #[error("the listener failed")]
     Listen(#[source] io::Error),
-    /// Requests were still running after the drain time-out, and were aborted.
-    #[error("requests were cut off after {0:?}")]
+    /// Requests were still in progress after the drain timeout and were aborted.
+    #[error("requests were aborted after {0:?}")]
     CutOff(Duration),
     /// A task of the server panicked.
     #[error("a task of the server panicked")]
@@ -68,13 +68,13 @@ pub enum ServeError {
 impl Server {
     /// Starts the server on a listener, with its dispatcher and, if configured, its worker.
     ///
-    /// When `shutdown` is cancelled, it stops in this order: waiting requests are answered; the
-    /// worker finishes its jobs or requeues them; other requests are answered; the stores are
+    /// When `shutdown` is cancelled, the server stops in this order: long-polls and event streams
+    /// end, the worker finishes or requeues its jobs, other requests finish, and the stores are
     /// closed. Worker and requests each have [`Config::drain_timeout`].
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a store cannot be opened or an address cannot be bound.
+    /// [`StartError`] if a store cannot be opened or an address cannot be bound.
     pub async fn start(
         config: Config,
         listener: TcpListener,
@@ -106,7 +106,7 @@ impl Server {
             shutdown.cancelled().await;
             tracing::info!("stopping");
             app.stopping.cancel();
-            // The worker posts its results to this listener, so it stays open until then.
+            // The worker submits its results to this listener, so the worker stops first.
             let worker = match worker {
                 None => Ok(()),
                 Some(worker) => worker.await,
@@ -158,7 +158,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`ServeError`] when requests were aborted, or a task failed.
+    /// [`ServeError`] if requests were aborted or a task failed.
     pub async fn stopped(self) -> Result<(), ServeError> {
         self.running.await.map_err(|_| ServeError::Panicked)?
     }
@@ -202,7 +202,7 @@ fn serve(
     router: Router,
     closing: &CancellationToken,
 ) -> JoinHandle<io::Result<()>> {
-    // Responses are small; Nagle's algorithm would only delay them.
+    // Responses are small, and Nagle's algorithm would only delay them.
     let listener = listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     });
@@ -211,7 +211,7 @@ fn serve(
     tokio::spawn(serving.into_future())
 }
 
-/// The URL of the address on this machine. A wildcard address becomes the loopback.
+/// The URL of an address on this machine. A wildcard address is replaced by the loopback address.
 pub(crate) fn local_url(addr: SocketAddr) -> String {
     let mut addr = addr;
     if addr.ip().is_unspecified() {

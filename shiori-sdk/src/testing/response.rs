@@ -75,7 +75,7 @@ pub(super) struct ApiError {
     code: ErrorCode,
     data: Option<Box<RawValue>>,
     retry_after: Option<Duration>,
-    /// Whether the request had an access token, which is not valid.
+    /// Whether the request had an access token, which is invalid.
     had_token: bool,
 }
 
@@ -84,7 +84,7 @@ impl ApiError {
         Self { status, code, data: None, retry_after: None, had_token: false }
     }
 
-    /// The access token of the request is not valid, or its session has ended.
+    /// The access token of the request is invalid, or its session has ended.
     pub(super) fn invalid_token(code: ErrorCode) -> Self {
         Self { had_token: true, ..Self::new(401, code) }
     }

@@ -281,7 +281,7 @@ impl fmt::Debug for VerifyRequest {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
-    /// The session's id, to revoke it with.
+    /// The session's id.
     pub id: SessionId,
     /// When the device signed in.
     pub created_at: Timestamp,

@@ -115,7 +115,7 @@ pub struct Diary {
     pub title: String,
     /// The text, byte for byte as it was saved.
     pub content: Document,
-    /// The version that the next save has to expect.
+    /// The version that the next save must expect.
     pub version: Version,
     /// Whether it is archived.
     pub is_archived: bool,
@@ -273,7 +273,7 @@ pub struct DiaryEntry {
     /// The title.
     #[cfg_attr(feature = "openapi", schema(value_type = Title))]
     pub title: String,
-    /// The version that the next save has to expect.
+    /// The version that the next save must expect.
     pub version: Version,
     /// The status of the newest summary that covers the date. Null if the server could not read the
     /// summaries for this response; `emotion` is then null as well.

@@ -39,8 +39,8 @@ errors!(SignUpErrors: ANY | BODY, EmailTaken);
         "email": "haru@example.com", "password": "correct horse 1!", "nickname": "하루",
     })),
     responses(
-        (status = 201, description = "The account is created.", body = SignedUpResponse, example = json!({
-            "code": 201, "message": "The account is made.",
+        (status = 201, description = "The account was created.", body = SignedUpResponse, example = json!({
+            "code": 201, "message": "The account was created.",
             "data": {"user_id": "0197f3a0-5c1e-7b3a-9d52-3f6f2f1c8a01"},
         })),
         SignUpErrors,
@@ -63,7 +63,7 @@ async fn sign_up(
     };
     match app.accounts.create(&account).await? {
         CreateOutcome::Created => {
-            let message = Message { ko: "가입되었습니다.", en: "The account is made." };
+            let message = Message { ko: "가입되었습니다.", en: "The account was created." };
             let data = SignedUp { user_id: account.id };
             Ok(Reply::ok(message, data).with_status(StatusCode::CREATED))
         }
@@ -119,7 +119,7 @@ async fn log_in(
         }
     }
 
-    // An invalid address gets the same response as an address without an account.
+    // An invalid address has the same response as an address without an account.
     let account = match body.email.parse::<Email>() {
         Ok(email) => app.accounts.find_by_email(&email).await?,
         Err(_) => None,
@@ -130,17 +130,17 @@ async fn log_in(
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };
     if let Verdict::RightRehashed(hash) = verdict {
-        // Not essential, so a failure does not fail the login. Meanwhile the password may have been
-        // changed: then nothing is replaced.
+        // Not essential, so a failure does not fail the login. If the password has been changed in
+        // the meantime, nothing is replaced.
         let replaced =
             app.accounts.replace_password_hash(account.id, &account.password_hash, &hash).await;
         if let Err(error) = replaced {
-            tracing::warn!(%error, "cannot replace the hash of a password");
+            tracing::warn!(%error, "could not replace a password hash");
         }
     }
     app.sessions.clear_login_attempts(&attempts).await?;
 
-    // Password hashing may have waited for a core.
+    // Read again, because password hashing may have waited for a core.
     let now = app.clock.now();
     let session = Session {
         id: SessionId::new(),
@@ -167,7 +167,7 @@ errors!(LogOutErrors: ANY | AUTHENTICATED);
 #[utoipa::path(
     delete, path = "/api/user/logout", tag = "account", security(("access_token" = [])),
     responses(
-        (status = 200, description = "The session has ended.", body = Done,
+        (status = 200, description = "The session was ended.", body = Done,
          headers(("Set-Cookie" = String, description = "Deletes `refresh_token`.")),
          example = json!({"code": 200, "message": "Signed out.", "data": null})),
         LogOutErrors,

@@ -1,4 +1,4 @@
-//! How clients may keep responses: entity tags and cache headers.
+//! Caching by clients: entity tags and cache headers.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{
@@ -8,7 +8,7 @@ use http::{
 use sha2::{Digest, Sha256};
 use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
 
-/// Bytes of a tag's hash: two of the diaries of one client never share one.
+/// Bytes of a tag's hash, enough to exclude collisions.
 const TAG_BYTES: usize = 16;
 
 /// Marks a response of a user's route, whose errors may contain the user's data, too: only the user's
@@ -23,8 +23,8 @@ pub(super) fn mark_not_stored(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// The strong validator (RFC 9110, section 8.8) of a diary with its annotations. It is a hash, so that
-/// every server computes the same one, and no client reads anything out of it.
+/// The strong validator (RFC 9110, section 8.8) of a diary with its annotations. It is a hash, so
+/// that all servers compute the same tag and clients treat it as opaque.
 pub(super) fn etag(
     id: DiaryId,
     version: Version,
@@ -35,21 +35,22 @@ pub(super) fn etag(
         .chain_update(id.as_bytes())
         .chain_update(version.get().to_be_bytes())
         .chain_update(status.as_str())
-        // No name of a status ends with it.
+        // Separates the status from the next part.
         .chain_update([0])
         .chain_update(emotion.map_or("", Emotion::korean))
         .finalize();
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..TAG_BYTES]))
 }
 
-/// Whether `If-None-Match` holds what the client would get: `*`, or this tag by weak comparison
-/// (RFC 9110, section 13.1.2), in any line and at any place of a list.
+/// Whether `If-None-Match` matches: it is `*`, or contains this tag by weak comparison (RFC 9110,
+/// section 13.1.2), in any line and at any position.
 pub(super) fn is_known(headers: &HeaderMap, etag: Option<&str>) -> bool {
     let mut lines = headers.get_all(IF_NONE_MATCH).iter().map(|line| line.as_bytes().trim_ascii());
     lines.any(|line| line == b"*" || etag.is_some_and(|etag| lists(line, etag.as_bytes())))
 }
 
-/// Whether a list of entity tags holds this one. A malformed tag and what follows it do not count.
+/// Whether a list of entity tags contains this one. A malformed tag and everything after it are
+/// ignored.
 fn lists(mut line: &[u8], etag: &[u8]) -> bool {
     loop {
         line = line.trim_ascii_start();
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_changes_with_each_of_its_parts_alone() {
+    fn a_tag_changes_with_each_of_its_parts() {
         let mut tags = HashSet::new();
         let mut count = 0;
         for id in [DiaryId::from_bytes([1; 16]), DiaryId::from_bytes([2; 16])] {
@@ -95,16 +96,16 @@ mod tests {
         assert_eq!(tags.len(), count);
     }
 
-    /// Clients keep tags across restarts and upgrades of the server.
+    /// Clients cache tags across restarts and upgrades of the server.
     #[test]
-    fn a_tag_is_the_same_everywhere() {
+    fn a_tag_does_not_depend_on_the_server() {
         let id = DiaryId::from_bytes([7; 16]);
         let tag = etag(id, Version::new(3), DiarySummaryStatus::Completed, Some(Emotion::Sadness));
         assert_eq!(tag, "\"jgCrgw4pH6pSpnuNOQ0QSQ\"");
     }
 
     #[test]
-    fn a_known_tag_is_found_in_every_form() {
+    fn a_tag_is_found_in_every_valid_header() {
         let known = |lines: &[&[u8]]| {
             let mut headers = HeaderMap::new();
             for line in lines {

@@ -34,8 +34,8 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// The session of a valid access token. It may have ended: a handler that takes this instead of a
-/// [`Caller`] reads the session together with its data, by [`Bearer::read`].
+/// The session of a valid access token. The session may have ended. A handler that takes this
+/// instead of a [`Caller`] reads the session together with its data, with [`Bearer::read`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bearer(SessionKey);
 
@@ -53,7 +53,7 @@ impl FromRequestParts<App> for Bearer {
 }
 
 impl Bearer {
-    /// What a step reads together with the session, if the session is live.
+    /// Returns what a step reads together with the session; an error if the session is not active.
     pub(crate) async fn read<T>(
         self,
         app: &App,
@@ -73,7 +73,7 @@ async fn touch(app: &App, session: &Session, key: &SessionKey) {
         return;
     }
     if let Err(error) = app.sessions.touch(session.user, session.id, key.now).await {
-        tracing::warn!(%error, "cannot store the last use of a session");
+        tracing::warn!(%error, "could not store the last use of a session");
     }
 }
 

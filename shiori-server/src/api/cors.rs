@@ -1,5 +1,5 @@
-//! Requests of browsers from other origins (CORS, in the Fetch standard): named origins may call the
-//! API, all others may not.
+//! Requests of browsers from other origins (CORS, in the Fetch standard): only configured origins
+//! may call the API.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::config::Origin;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE");
 
-/// Headers of requests beside those that need no permission.
+/// Request headers that need permission.
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, if-none-match, last-event-id, traceparent, x-request-id",
 );
 
-/// Headers of responses beside those that scripts can always read.
+/// Response headers that scripts may read, in addition to those that they can always read.
 const RESPONSE_HEADERS: HeaderValue =
     HeaderValue::from_static("etag, location, retry-after, www-authenticate, x-request-id");
 
@@ -69,7 +69,7 @@ pub(super) struct CrossOrigin(Option<HeaderValue>);
 
 impl CrossOrigin {
     /// Permits the origin to read a response, with credentials, because the refresh token is a
-    /// cookie. `Vary` is also for other origins and for none, because their responses differ.
+    /// cookie. All responses have `Vary`, including those to other origins and those without one.
     pub(super) fn mark(self, headers: &mut HeaderMap) {
         headers.append(VARY, HeaderValue::from_static("origin"));
         if let Self(Some(origin)) = self {

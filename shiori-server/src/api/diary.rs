@@ -45,8 +45,9 @@ errors!(SaveErrors: ANY | AUTHENTICATED | BODY, TitleTooLong, DiaryConflict, Inv
 
 /// Save a day's diary.
 ///
-/// The save names the version that it replaces; null if there is no diary yet. Of all concurrent saves of
-/// one version exactly one succeeds. A repetition with the same `save_id` receives its first response.
+/// The save contains the version that it replaces, or null if the day has no diary yet. Of all concurrent
+/// saves of one version exactly one succeeds. A repeated request with the same `save_id` receives
+/// the first response again.
 #[utoipa::path(
     post, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
     params(("date" = Date, Path, description = "The day.", example = "20260216")),
@@ -58,15 +59,15 @@ errors!(SaveErrors: ANY | AUTHENTICATED | BODY, TitleTooLong, DiaryConflict, Inv
         "version": null,
     })),
     responses(
-        (status = 201, description = "Saved. There was no diary yet.", body = SaveResponse, example = json!({
-            "code": 201, "message": "The diary is saved.",
+        (status = 201, description = "Saved. The day had no diary.", body = SaveResponse, example = json!({
+            "code": 201, "message": "The diary was saved.",
             "data": {
                 "id": "0197f3a1-0000-7000-8000-000000000001", "version": 1,
                 "updated_at": "2026-02-16T21:04:05.678Z", "replayed": false,
             },
         })),
-        (status = 200, description = "Saved over the version that was named.", body = SaveResponse, example = json!({
-            "code": 200, "message": "The diary is saved.",
+        (status = 200, description = "Saved. The expected version was replaced.", body = SaveResponse, example = json!({
+            "code": 200, "message": "The diary was saved.",
             "data": {
                 "id": "0197f3a1-0000-7000-8000-000000000001", "version": 2,
                 "updated_at": "2026-02-16T21:10:00.000Z", "replayed": false,
@@ -116,9 +117,9 @@ async fn save_diary(
         updated_at: saved.updated_at,
         replayed,
     };
-    let message = Message { ko: "일기를 저장했습니다.", en: "The diary is saved." };
+    let message = Message { ko: "일기를 저장했습니다.", en: "The diary was saved." };
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
-    // Without an ETag: what was saved is not all of what a read returns.
+    // Without an ETag, because a read returns more than was saved.
     Ok(Reply::ok(message, receipt).with_status(status))
 }
 
@@ -126,8 +127,8 @@ errors!(GetErrors: ANY | AUTHENTICATED, InvalidDate);
 
 /// A day's diary.
 ///
-/// While the server cannot read the summaries, `summary_status` and `emotion` are null, and there is no
-/// `ETag`.
+/// While the store of the summaries is unavailable, `summary_status` and `emotion` are null, and
+/// the response has no `ETag`.
 #[utoipa::path(
     get, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
     params(
@@ -135,15 +136,15 @@ errors!(GetErrors: ANY | AUTHENTICATED, InvalidDate);
         ("If-None-Match" = Option<String>, Header, description = "Entity tags of diaries that the client has (RFC 9110, section 13.1.2)."),
     ),
     responses(
-        (status = 200, description = "The diary, or nulls if there is none.", body = DayResponse,
+        (status = 200, description = "The diary, or nulls if the day has none.", body = DayResponse,
          headers(
             ("ETag" = String, description = "Opaque. Changes with version, summary status and emotion. Absent if there is no diary."),
             ("Cache-Control" = String, description = "`private, no-cache`"),
          ),
          examples(
-            ("diary" = (summary = "a diary", value = json!({"code": 200, "message": "The diary is here.", "data": example()}))),
+            ("diary" = (summary = "a diary", value = json!({"code": 200, "message": "The diary of the date.", "data": example()}))),
             ("none" = (summary = "no diary", value = json!({
-                "code": 200, "message": "The diary is here.",
+                "code": 200, "message": "The diary of the date.",
                 "data": {
                     "id": null, "date": "20260217", "title": null, "content": null, "version": null,
                     "is_archived": false, "updated_at": null, "emotion": null, "summary_status": "none",
@@ -151,7 +152,7 @@ errors!(GetErrors: ANY | AUTHENTICATED, InvalidDate);
             }))),
          )),
         (status = 304, description = "The client has the current diary.",
-         headers(("ETag" = String, description = "That of the current diary; absent if there is none."))),
+         headers(("ETag" = String, description = "The tag of the current diary; absent if there is no diary."))),
         GetErrors,
     )
 )]
@@ -161,7 +162,7 @@ async fn get_diary(
     DateInPath(date): DateInPath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let message = Message { ko: "일기를 불러왔습니다.", en: "The diary is here." };
+    let message = Message { ko: "일기를 불러왔습니다.", en: "The diary of the date." };
     let day = bearer.read(&app, async |session| app.days.day(session, date).await).await?;
     let Some((record, annotations)) = day else {
         return Ok(Reply::ok(message, DayView::absent(date)).into_response());
@@ -178,25 +179,25 @@ async fn get_diary(
     Ok(response)
 }
 
-/// A diary is here, but not what the summaries say of its day.
+/// The message for a diary without summary status and emotion.
 const NOT_ANNOTATED: Message = Message {
     ko: "일기를 불러왔습니다. 요약 상태와 감정은 지금 확인할 수 없습니다.",
-    en: "The diary is here; its summary status and emotion are not available now.",
+    en: "The diary of the date. Summary status and emotion are temporarily unavailable.",
 };
 
 errors!(ListErrors: ANY | AUTHENTICATED | RANGE);
 
 /// The diaries of a range of dates, without their contents.
 ///
-/// While the server cannot read the summaries, `summary_status` and `emotion` are null.
+/// While the store of the summaries is unavailable, `summary_status` and `emotion` are null.
 #[utoipa::path(
     get, path = "/api/diary", tag = "diary", security(("access_token" = [])),
     params(
         ("start" = Date, Query, description = "The first day.", example = "20260216"),
-        ("end" = Date, Query, description = "The last day: at most 366 days, from the first to the last.", example = "20260222"),
+        ("end" = Date, Query, description = "The last day. The range has at most 366 days, including both.", example = "20260222"),
     ),
     responses(
-        (status = 200, description = "The diaries, by date. At most one for each day.", body = DiariesResponse, example = json!({
+        (status = 200, description = "The diaries, ordered by date.", body = DiariesResponse, example = json!({
             "code": 200, "message": "The diaries of the range.",
             "data": [{
                 "date": "20260216", "title": "할머니 집", "version": 1, "summary_status": "none",
@@ -226,7 +227,7 @@ async fn list_diaries(
         Some(_) => Message { ko: "일기 목록입니다.", en: "The diaries of the range." },
         None => Message {
             ko: "일기 목록입니다. 요약 상태와 감정은 지금 확인할 수 없습니다.",
-            en: "The diaries of the range; their summary status and emotion are not available now.",
+            en: "The diaries of the range. Summary status and emotion are temporarily unavailable.",
         },
     };
     Ok(Reply::ok(message, heads.into_iter().map(entry).collect()))
@@ -247,8 +248,8 @@ errors!(DeleteErrors: ANY | AUTHENTICATED, NotFound, DiaryConflict, InvalidDate,
         ("version" = Version, Query, description = "The expected current version.", example = 1),
     ),
     responses(
-        (status = 200, description = "The diary is deleted.", body = Done,
-         example = json!({"code": 200, "message": "The diary is deleted.", "data": null})),
+        (status = 200, description = "The diary was deleted.", body = Done,
+         example = json!({"code": 200, "message": "The diary was deleted.", "data": null})),
         DeleteErrors,
     )
 )]
@@ -262,7 +263,7 @@ async fn delete_diary(
     match app.diaries.delete(caller.user, date, version, app.clock.now()).await? {
         DeleteOutcome::Deleted => Ok(Reply::done(Message {
             ko: "일기를 삭제했습니다.",
-            en: "The diary is deleted.",
+            en: "The diary was deleted.",
         })),
         DeleteOutcome::NotFound => Err(ApiError::new(ErrorCode::NotFound)),
         DeleteOutcome::Conflict(current) => {
@@ -280,7 +281,7 @@ errors!(ArchiveErrors: ANY | AUTHENTICATED | BODY, NotFound, DiaryConflict, Inva
     request_body(content = ArchiveRequest, example = json!({"archived": true, "version": 1})),
     responses(
         (status = 200, description = "The archive state is as requested.", body = ArchiveResponse,
-         example = json!({"code": 200, "message": "The archive state is changed.", "data": {"version": 2}})),
+         example = json!({"code": 200, "message": "The archive state was changed.", "data": {"version": 2}})),
         ArchiveErrors,
     )
 )]
@@ -294,7 +295,7 @@ async fn archive_diary(
     match app.diaries.archive(caller.user, date, body.version, body.archived, now).await? {
         ArchiveOutcome::Archived(version) => Ok(Reply::ok(
             Message {
-                ko: "보관 상태를 바꿨습니다.", en: "The archive state is changed."
+                ko: "보관 상태를 변경했습니다.", en: "The archive state was changed."
             },
             ArchiveReceipt { version },
         )),

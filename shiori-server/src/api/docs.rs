@@ -1,4 +1,4 @@
-//! The description of the API, and the page that shows it.
+//! The OpenAPI document, and the page that shows it.
 
 use axum::{Router, body::Bytes, routing::get};
 use http::header::CONTENT_TYPE;
@@ -17,14 +17,16 @@ pub(super) fn routes() -> Router<App> {
     routes
 }
 
-/// The page at `/docs`. Its scripts, styles and images are in this program, and it may load no others.
+/// The page at `/docs`. Its scripts, styles and images are part of this program, and it may not
+/// load any others.
 #[cfg(feature = "docs-ui")]
 fn page() -> Router<App> {
     use axum::{middleware::map_response, response::Response};
     use http::{HeaderValue, header::CONTENT_SECURITY_POLICY};
     use utoipa_swagger_ui::{Config, SwaggerUi};
 
-    /// Swagger UI has its icons as `data:` URLs, and one style in its script, which has this hash.
+    /// Swagger UI has icons with `data:` URLs, and its script adds one inline style, which has this
+    /// hash.
     const POLICY: HeaderValue = HeaderValue::from_static(
         "default-src 'none'; script-src 'self'; \
          style-src 'self' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='; \
@@ -32,7 +34,7 @@ fn page() -> Router<App> {
          frame-ancestors 'none'",
     );
 
-    // Without the validator, which is a service on the internet.
+    // Without the validator, which is an external service.
     let config = Config::from(DESCRIPTION).validator_url("none");
     let page: Router<App> = SwaggerUi::new("/docs").config(config).into();
     page.layer(map_response(|mut response: Response| async {

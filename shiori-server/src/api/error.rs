@@ -22,17 +22,17 @@ use crate::{
     summary::SummaryError,
 };
 
-/// An error response with its stable name.
+/// An error response with its stable error code.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     code: ErrorCode,
     data: Option<Data>,
     retry_after: Option<Duration>,
-    /// Whether the request had an access token, which is not valid.
+    /// Whether the request had an access token, which is invalid.
     had_token: bool,
 }
 
-/// Data that helps to recover. A conflict keeps its type, because a [`Value`] would not preserve
+/// Details that help to recover. A conflict keeps its type, because a [`Value`] would not preserve
 /// the bytes of the document.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
@@ -41,11 +41,11 @@ enum Data {
     Conflict(Box<ConflictBody>),
 }
 
-/// `data` of `invalid_request`: a field breaks a rule.
+/// `data` of `invalid_request`: the field and the rule that it violates.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct FieldFault {
-    /// The path of the field in the body, or the name of a parameter; `.` is the whole body, and `?`
-    /// an unknown place.
+    /// The path of the field in the body, or the name of a parameter. `.` is the whole body, and
+    /// `?` an unknown field.
     field: String,
     /// The rule, e.g. `type`, `json`, `unique_keys` or `a_digit`.
     rule: String,
@@ -54,7 +54,7 @@ pub(super) struct FieldFault {
 /// `data` of `number_out_of_range`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NumberFault {
-    /// The field that holds the number.
+    /// The field with the number.
     pub(super) field: String,
 }
 
@@ -62,23 +62,23 @@ pub(super) struct NumberFault {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum TitleLimit {
-    /// In characters as people see them (extended grapheme clusters after NFC).
+    /// The maximum number of characters (extended grapheme clusters after NFC).
     Limit(usize),
-    /// In bytes of UTF-8.
+    /// The maximum number of bytes in UTF-8.
     LimitBytes(usize),
 }
 
 /// `data` of `document_too_deep` and `document_too_large`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DocumentLimit {
-    /// In nodes.
+    /// The maximum number of nodes.
     limit: usize,
 }
 
-/// The Retry-After when a store is unavailable.
+/// `Retry-After` if a store is unavailable.
 const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The Retry-After when a user has too many unfinished summaries.
+/// `Retry-After` if a user has too many unfinished summaries.
 const QUEUE_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// The challenges of a 401 (RFC 6750, section 3).
@@ -86,29 +86,29 @@ const NO_TOKEN: &str = "Bearer realm=\"shiori\"";
 const INVALID_TOKEN: &str = "Bearer realm=\"shiori\", error=\"invalid_token\"";
 
 impl ApiError {
-    /// The error of this name.
+    /// The error with this code.
     pub(crate) fn new(code: ErrorCode) -> Self {
         Self { code, data: None, retry_after: None, had_token: false }
     }
 
-    /// The access token of the request is not valid, or its session has ended.
+    /// The access token of the request is invalid, or its session has ended.
     pub(crate) fn invalid_token(code: ErrorCode) -> Self {
         Self { had_token: true, ..Self::new(code) }
     }
 
-    /// A field of the request breaks its rule.
+    /// A field of the request violates a rule.
     pub(crate) fn invalid_field(field: &str, rule: &str) -> Self {
         let (field, rule) = (field.to_owned(), rule.to_owned());
         Self::new(ErrorCode::InvalidRequest).with_data(&FieldFault { field, rule })
     }
 
-    /// The same error with data that helps to recover.
+    /// The same error with details.
     pub(crate) fn with_data(mut self, data: &impl Serialize) -> Self {
         self.data = serde_json::to_value(data).ok().map(Data::Value);
         self
     }
 
-    /// 409 for a save, a deletion or an archive request over a stale version.
+    /// 409 for a save, a deletion or an archive request with a stale version.
     pub(crate) fn conflict(body: ConflictBody) -> Self {
         Self { data: Some(Data::Conflict(Box::new(body))), ..Self::new(ErrorCode::DiaryConflict) }
     }
@@ -152,15 +152,14 @@ impl ApiError {
         }
     }
 
-    /// The message of this name.
+    /// The message for the error code.
     pub(super) fn message(&self) -> Message {
         let (ko, en) = match self.code {
-            ErrorCode::InvalidRequest => (
-                "요청의 값이 올바르지 않습니다.",
-                "A field of the request is missing or not valid.",
-            ),
+            ErrorCode::InvalidRequest => {
+                ("요청 값이 올바르지 않습니다.", "A field of the request is missing or invalid.")
+            }
             ErrorCode::UnsupportedMediaType => (
-                "본문은 압축하지 않은 UTF-8 application/json 이어야 합니다.",
+                "본문은 압축하지 않은 UTF-8 application/json이어야 합니다.",
                 "The body must be application/json in UTF-8, without a content coding.",
             ),
             ErrorCode::NumberOutOfRange => {
@@ -168,24 +167,22 @@ impl ApiError {
             }
             ErrorCode::BodyTooLarge => ("본문이 너무 큽니다.", "The body is too large."),
             ErrorCode::InvalidDate => (
-                "날짜는 실제로 있는 YYYYMMDD 형식이어야 합니다.",
-                "The date must be a real one of the form YYYYMMDD.",
+                "올바른 날짜가 아닙니다. YYYYMMDD 형식으로 입력해 주세요.",
+                "Not a calendar date of the form YYYYMMDD.",
             ),
-            ErrorCode::InvalidRange => {
-                ("날짜 범위가 올바르지 않습니다.", "The range of dates is not valid.")
-            }
+            ErrorCode::InvalidRange => ("날짜 범위가 올바르지 않습니다.", "Invalid date range."),
             ErrorCode::TitleTooLong => ("제목이 너무 깁니다.", "The title is too long."),
             ErrorCode::InvalidDocument => {
-                ("내용이 올바른 문서가 아닙니다.", "The content is not a document.")
+                ("내용이 올바른 문서가 아닙니다.", "The content is not a valid document.")
             }
             ErrorCode::DocumentTooDeep => {
-                ("내용이 너무 깊게 중첩되어 있습니다.", "The content nests too deeply.")
+                ("내용의 중첩이 너무 깊습니다.", "The content is nested too deeply.")
             }
             ErrorCode::DocumentTooLarge => {
                 ("내용의 노드가 너무 많습니다.", "The content has too many nodes.")
             }
             ErrorCode::EmailTaken => {
-                ("이미 가입된 이메일입니다.", "This e-mail address has an account already.")
+                ("이미 가입된 이메일입니다.", "An account with this e-mail address already exists.")
             }
             ErrorCode::BadCredentials => (
                 "이메일 또는 비밀번호가 올바르지 않습니다.",
@@ -193,43 +190,44 @@ impl ApiError {
             ),
             ErrorCode::TooManyAttempts => (
                 "로그인 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
-                "Too many login attempts; try again later.",
+                "Too many login attempts. Try again later.",
             ),
             ErrorCode::Unauthorized => ("로그인이 필요합니다.", "Sign in first."),
-            ErrorCode::TokenDecodeError => {
-                ("토큰을 해석할 수 없습니다.", "The token cannot be read.")
-            }
+            ErrorCode::TokenDecodeError => ("유효하지 않은 토큰입니다.", "Invalid token."),
             ErrorCode::SessionExpired => (
-                "세션이 끝났습니다. 다시 로그인해 주세요.",
-                "The session has ended; sign in again.",
+                "세션이 만료되었습니다. 다시 로그인해 주세요.",
+                "The session has ended. Sign in again.",
             ),
             ErrorCode::RefreshReused => (
-                "이미 사용된 갱신 토큰이라 세션을 종료했습니다. 다시 로그인해 주세요.",
-                "The refresh token was used before, so the session was ended; sign in again.",
+                "갱신 토큰이 다시 사용되어 세션을 종료했습니다. 다시 로그인해 주세요.",
+                "The refresh token was already used, so the session was revoked. Sign in again.",
             ),
-            ErrorCode::NotFound => ("찾을 수 없습니다.", "There is none."),
-            ErrorCode::MethodNotAllowed => {
-                ("허용되지 않는 메서드입니다.", "This method is not allowed here.")
-            }
-            ErrorCode::DiaryConflict => {
-                ("다른 기기에서 먼저 저장했습니다.", "Another save was first.")
-            }
-            ErrorCode::WeekIncomplete => {
-                ("일기가 없는 날이 있어 요약할 수 없습니다.", "Days of the week have no diary.")
-            }
+            ErrorCode::NotFound => ("찾을 수 없습니다.", "Not found."),
+            ErrorCode::MethodNotAllowed => ("허용되지 않는 메서드입니다.", "Method not allowed."),
+            ErrorCode::DiaryConflict => (
+                "다른 기기에서 먼저 저장했습니다.",
+                "Version conflict: the diary was changed by another save.",
+            ),
+            ErrorCode::WeekIncomplete => (
+                "일기가 없는 날이 있어 요약할 수 없습니다.",
+                "Some days of the week have no diary.",
+            ),
             ErrorCode::TooManySummaries => (
                 "진행 중인 요약이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
-                "Too many summaries are unfinished; try again later.",
+                "Too many unfinished summaries. Try again later.",
             ),
-            ErrorCode::SummaryFinal => ("이미 끝난 요약입니다.", "The summary has already ended."),
+            ErrorCode::SummaryFinal => {
+                ("이미 끝난 요약입니다.", "The summary already has a final status.")
+            }
             ErrorCode::NotClaimable => {
-                ("지금은 가져갈 수 없는 요약입니다.", "The summary cannot be claimed now.")
+                ("지금은 처리를 시작할 수 없는 요약입니다.", "The summary cannot be claimed now.")
             }
-            ErrorCode::LeaseLost => ("요약의 임대가 끝났습니다.", "The lease is lost."),
-            ErrorCode::Unavailable => {
-                ("잠시 후 다시 시도해 주세요.", "The service is not available; try again later.")
-            }
-            _ => ("서버에 문제가 생겼습니다.", "Something went wrong on the server."),
+            ErrorCode::LeaseLost => ("요약의 리스가 만료되었습니다.", "The lease is lost."),
+            ErrorCode::Unavailable => (
+                "일시적으로 사용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+                "The service is temporarily unavailable. Try again later.",
+            ),
+            _ => ("서버에 문제가 생겼습니다.", "Internal server error."),
         };
         Message { ko, en }
     }
@@ -252,13 +250,13 @@ impl IntoResponse for ApiError {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110, section 15.5.2. Requests without a token get no error code (RFC 6750,
+            // RFC 9110, section 15.5.2. A request without a token gets no error code (RFC 6750,
             // section 3.1).
             let challenge = if self.had_token { INVALID_TOKEN } else { NO_TOKEN };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(wait) = self.retry_after {
-            // Whole seconds (RFC 9110, section 10.2.3), rounded up, so that no retry is too early.
+            // Whole seconds (RFC 9110, section 10.2.3), rounded up so that no retry is too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
                 response.headers_mut().insert(RETRY_AFTER, value);
@@ -280,7 +278,7 @@ impl From<StoreError> for ApiError {
                 Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
             }
             StoreError::Corrupt { .. } => {
-                tracing::error!(error = %error, "store corrupt");
+                tracing::error!(error = %error, "corrupt data in the store");
                 Self::new(ErrorCode::Internal)
             }
         }
@@ -341,7 +339,7 @@ impl From<InvalidHeaderValue> for ApiError {
 
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
-        tracing::error!(error = %error, "cannot sign a token");
+        tracing::error!(error = %error, "could not sign a token");
         Self::new(ErrorCode::Internal)
     }
 }

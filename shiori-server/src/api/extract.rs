@@ -47,7 +47,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// Whether the body is JSON in UTF-8, and not encoded.
+/// Whether the body is JSON in UTF-8 without a content coding.
 fn is_plain_json(headers: &HeaderMap) -> bool {
     let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("?"));
     let mut types = values(CONTENT_TYPE);

@@ -24,15 +24,15 @@ use super::{
 };
 use crate::{app::App, store::StoreError};
 
-/// The time-out of each check.
+/// The timeout of each check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Whether the process runs.
+/// The route of the liveness check.
 pub(super) fn liveness() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(healthz))
 }
 
-/// What only operators need to see.
+/// Routes for operators.
 pub(super) fn inspection() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(readyz)).routes(routes!(metrics))
 }
@@ -41,31 +41,31 @@ type ReadinessResponse = Success<Readiness>;
 
 errors!(OperationErrors: ANY);
 
-/// Whether the process runs.
+/// Check that the server is running.
 #[utoipa::path(
     get, path = "/healthz", tag = "operations",
     responses(
-        (status = 200, description = "It runs.", body = Done,
-         example = json!({"code": 200, "message": "Alive.", "data": null})),
+        (status = 200, description = "The server is running.", body = Done,
+         example = json!({"code": 200, "message": "The server is running.", "data": null})),
         OperationErrors,
     )
 )]
 async fn healthz() -> Reply<()> {
-    Reply::done(Message { ko: "살아 있습니다.", en: "Alive." })
+    Reply::done(Message { ko: "실행 중입니다.", en: "The server is running." })
 }
 
-/// Whether the server can handle requests.
+/// Check that the server can handle requests.
 ///
-/// It checks every store and the queue.
+/// Checks every store and the queue.
 #[utoipa::path(
     get, path = "/readyz", tag = "operations",
     responses(
-        (status = 200, description = "All parts answer.", body = ReadinessResponse, example = json!({
+        (status = 200, description = "All stores and the queue are available.", body = ReadinessResponse, example = json!({
             "code": 200, "message": "Ready.",
             "data": {"accounts": "ok", "sessions": "ok", "diaries": "ok", "summaries": "ok", "queue": "ok"},
         })),
         OperationErrors,
-        (status = 503, description = "A part does not answer, or the server stops.", body = NotReady, example = json!({
+        (status = 503, description = "A store or the queue is unavailable, or the server is stopping.", body = NotReady, example = json!({
             "code": 503, "message": "Not ready.",
             "data": {"accounts": "ok", "sessions": "ok", "diaries": "unavailable", "summaries": "ok", "queue": "ok"},
             "error": "unavailable",
@@ -107,7 +107,7 @@ async fn readyz(State(app): State<App>) -> Response {
     (status, Json(envelope)).into_response()
 }
 
-/// The parts of a server.
+/// The availability of the stores and the queue.
 #[derive(Debug, Serialize, ToSchema)]
 struct Readiness {
     accounts: Availability,
@@ -117,7 +117,7 @@ struct Readiness {
     queue: Availability,
 }
 
-/// Whether a part answers.
+/// Whether a store or the queue is available.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Availability {

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{app::App, secrets::matches, summary::AttemptFailure};
 
-/// Bytes of a body; results are small.
+/// Maximum bytes of a body; results are small.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// The maximum of overdue summaries in a response.
+/// Maximum number of overdue summaries in a response.
 const MAX_OVERDUE: usize = 100;
 
 const DONE: Message = Message { ko: "처리했습니다.", en: "Done." };
@@ -39,7 +39,7 @@ pub(super) fn routes(app: &App) -> Router<App> {
         .route("/api/internal/summaries/{id}/heartbeat", post(heartbeat))
         .route("/api/internal/summaries/{id}/failure", post(failure))
         .route("/api/internal/summarize/result", post(result))
-        // Unknown paths need the token, too, so that nobody can probe which paths exist.
+        // Unknown paths require the token, too, so that a client cannot probe which paths exist.
         .route("/api/internal/{*rest}", axum::routing::any(not_found))
         .method_not_allowed_fallback(|| async { ApiError::new(ErrorCode::MethodNotAllowed) })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -145,14 +145,14 @@ fn validate_result(result: &SummaryResult) -> Result<(), ApiError> {
     if !is_once_a_day(result.emotion_results.iter().map(|day| day.date)) {
         return Err(ApiError::invalid_field("emotion_results", "one for each day"));
     }
-    // Not each of these days has an emotion: unknown ones were omitted.
+    // Not compared with the emotions, because days with an unknown emotion were omitted.
     if !is_once_a_day(result.truncated.iter().copied()) {
         return Err(ApiError::invalid_field("truncated", "each day once"));
     }
     Ok(())
 }
 
-/// Whether no date is repeated, and there are at most as many as a week has.
+/// Whether no date is repeated and there are at most seven.
 fn is_once_a_day(dates: impl Iterator<Item = Date>) -> bool {
     let mut seen = HashSet::new();
     dates.into_iter().all(|date| seen.len() < Week::DAYS && seen.insert(date))

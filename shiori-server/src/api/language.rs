@@ -1,11 +1,11 @@
-//! The language of messages: Korean by default, English when the client prefers it.
+//! The language of messages: Korean by default, English if the client prefers it.
 
 use std::{cmp::Reverse, future::Future};
 
 use http::{HeaderMap, header::ACCEPT_LANGUAGE};
 use tokio::task::futures::TaskLocalFuture;
 
-/// A language that messages are written in.
+/// A language of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Language {
     #[default]
@@ -65,10 +65,10 @@ impl Language {
     }
 }
 
-/// The ranges of a header that are read.
+/// The maximum number of language ranges that are read.
 const MAX_RANGES: usize = 32;
 
-/// How much a header prefers a language. The order is that of preference.
+/// The preference for a language. Greater values are preferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rating {
     /// In thousandths.
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_weight_wins_and_korean_is_the_default() {
+    fn the_highest_weight_is_preferred_and_korean_is_the_default() {
         for (header, language) in [
             ("", Language::Korean),
             ("fr, de", Language::Korean),

@@ -1,8 +1,8 @@
-//! What happens around every handler: request id, language, time limit, panics, headers of the
-//! response, metrics, log line.
+//! The layer around every handler: request id, language, timeout, panics, response headers,
+//! metrics, log line.
 //!
-//! This is one layer with a future of its own, because axum allocates for each layer, and for each
-//! `middleware::from_fn` twice.
+//! This is one layer with its own future, because axum allocates for each layer, and twice for each
+//! `middleware::from_fn`.
 
 use std::{
     convert::Infallible,
@@ -36,7 +36,7 @@ use crate::app::App;
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The Retry-After when a request exceeded its time limit.
+/// `Retry-After` if a request timed out.
 const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Wraps handlers in a [`RequestService`].
@@ -53,25 +53,25 @@ pub(super) struct RequestLayer {
 enum Caching {
     /// According to the headers of each response.
     Unspecified,
-    /// They are a user's data.
+    /// A user's data: only the client may cache it.
     Personal,
-    /// Not at all.
+    /// They must not be cached.
     Never,
 }
 
 impl RequestLayer {
-    /// `time_limit` is until the head of the response; a streamed body, such as that of the event
-    /// stream, is not limited.
+    /// `time_limit` ends with the head of the response; a streamed body, such as the event stream,
+    /// is not limited.
     pub(super) fn new(app: &App, time_limit: Duration) -> Self {
         Self { app: app.clone(), time_limit, caching: Caching::Unspecified, cors: None }
     }
 
-    /// The same for routes that browsers call from other origins.
+    /// A layer for routes that browsers may call from other origins.
     pub(super) fn cross_origin(self, cors: Option<Cors>) -> Self {
         Self { cors, ..self }
     }
 
-    /// The same for routes that respond with a user's data.
+    /// A layer for routes whose responses contain a user's data.
     pub(super) fn personal(&self) -> Self {
         Self { caching: Caching::Personal, ..self.clone() }
     }
@@ -90,9 +90,9 @@ impl<S> Layer<S> for RequestLayer {
     }
 }
 
-/// Sets the request id and the headers that all responses have, selects the language, limits the time,
-/// responds to a panic with 500, and logs and counts the request. The log holds only method, route and id: no query, no header, no
-/// body.
+/// Sets the request id and the headers that all responses have, selects the language, limits the
+/// time, responds to a panic with 500, and logs and counts the request. The log contains only
+/// method, route and id: no query, header or body.
 #[derive(Debug, Clone)]
 pub(super) struct RequestService<S> {
     inner: S,
@@ -118,7 +118,7 @@ where
         let matched = request.extensions().get::<MatchedPath>().cloned();
         let route = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
         let logged_id = id.to_str().unwrap_or_default();
-        // `%`: none of the three needs quotes, and finding that out takes time.
+        // `%` is faster than `?`, and the values need no quotes.
         let span = tracing::info_span!(
             "request",
             request_id = %logged_id,
@@ -175,7 +175,7 @@ where
     }
 }
 
-/// What is known of a request before it is handled.
+/// The data of a request that the response needs.
 struct Exchange {
     app: App,
     caching: Caching,
@@ -194,7 +194,7 @@ impl Exchange {
         let route = self.matched.as_ref().map_or("unmatched", MatchedPath::as_str);
         self.app.metrics.request(self.method, route, status, took);
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.span.in_scope(|| tracing::info!(status, took_us, "answered"));
+        self.span.in_scope(|| tracing::info!(status, took_us, "request completed"));
         let headers = response.headers_mut();
         match self.caching {
             Caching::Unspecified => {}
@@ -218,14 +218,14 @@ fn request_id(request: &Request) -> HeaderValue {
         !value.is_empty() && value.len() <= MAX_BYTES && value.as_bytes().iter().all(plain)
     };
     request.headers().get(&X_REQUEST_ID).filter(fit).cloned().unwrap_or_else(|| {
-        // The generator of this thread: `Uuid::new_v4` would make a system call.
+        // Uses the thread's generator, because `Uuid::new_v4` makes a system call.
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
             .expect("a UUID consists of hexadecimal digits and hyphens")
     })
 }
 
-/// The method's name for metrics, from a bounded set: clients can send any method.
+/// The method's label in metrics. The set is bounded, because clients can send any method.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,6 +1,6 @@
-//! The description of the API: OpenAPI 3.1, from the wire types and the routes.
+//! The OpenAPI 3.1 document of the API, generated from the wire types and the routes.
 //!
-//! `docs/openapi.json` is a copy of it, so that a change of the API is seen in review.
+//! `docs/openapi.json` is a copy of it, so that reviews show changes of the API.
 
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
@@ -26,35 +26,35 @@ use super::{
 };
 
 const ABOUT: &str = "\
-A diary that several devices write, and weekly summaries of it.
+A diary that several devices can edit, and weekly summaries of it.
 
-**Saves.** A save names the version that it replaces. Of all concurrent saves of one version exactly \
+**Saves.** A save contains the version that it replaces. Of all concurrent saves of one version exactly \
 one succeeds; the others receive 409 with the current diary.
 
-**Responses** have a common envelope: `code` is the HTTP status, `message` a text for people, and `data` \
-the payload. Errors have a stable name in `error`; programs match on it. Messages are Korean, or English \
-where `Accept-Language` prefers it. Every response has an `x-request-id`, which is also in the server's \
-log; a request may bring its own.
+**Responses** have a common envelope: `code` is the HTTP status, `message` a text for users, and `data` \
+the payload. Errors have a stable code in `error`, which clients compare. Messages are Korean, or English \
+if `Accept-Language` prefers it. Every response has an `x-request-id`, which is also in the server's \
+log; a request may set it.
 
 **Signing in.** `POST /api/user/login` returns an access token for `Authorization: Bearer`, and sets the \
 refresh token as a cookie for `POST /api/auth/refresh`.
 
-**Compatibility.** Later versions may add properties, values of enumerations and error names. Clients \
-ignore what they do not know.
+**Compatibility.** Later versions may add properties, values of enumerations and error codes. Clients \
+must ignore unknown ones.
 
 **Limits** are the defaults of a server. Unknown paths return 404 `not_found`, other methods of a path 405 \
-`method_not_allowed` with `Allow`. The API of workers under `/api/internal` belongs to server and worker of \
-one release, and is not described here.";
+`method_not_allowed` with `Allow`. The API of workers under `/api/internal` may change \
+with each release, and is not described here.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Shiori", description = ABOUT),
     tags(
-        (name = "account", description = "Sign up, in and out"),
+        (name = "account", description = "Signup, login and logout"),
         (name = "session", description = "Tokens and signed-in devices"),
         (name = "diary", description = "One diary per user and date"),
         (name = "summary", description = "Weekly summaries and their reflections"),
-        (name = "operations", description = "For operators. With a separate internal listener, `/readyz` and `/metrics` are there"),
+        (name = "operations", description = "For operators. If the server has a separate internal listener, only that serves `/readyz` and `/metrics`"),
     ),
 )]
 struct About;
@@ -84,7 +84,7 @@ pub(super) fn description() -> OpenApi {
     }
     for name in COMPLETE {
         if let Some(RefOr::T(Schema::Object(object))) = components.schemas.get_mut(name) {
-            // Serde could read these without some properties; the server writes them all.
+            // These properties are optional when read, but the server always writes them.
             let always = object.properties.keys().filter(|property| *property != "etag");
             object.required = always.cloned().collect();
         }
@@ -99,7 +99,7 @@ pub(super) fn description() -> OpenApi {
     description
 }
 
-/// The greatest length of lists.
+/// The maximum length of lists.
 const LISTS: [(&str, usize); 2] =
     [("DiaryEntryList", limits::MAX_RANGE_DAYS as usize), ("SessionInfoList", 50)];
 
@@ -129,7 +129,7 @@ fn add_security_schemes(components: &mut Components) {
     components.add_security_scheme("refresh_token", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
 }
 
-/// Adds what errors have as data.
+/// Adds the schemas of errors' data.
 fn add_error_data(components: &mut Components) {
     let mut schemas = vec![
         (FieldFault::name().into_owned(), FieldFault::schema()),
@@ -144,9 +144,9 @@ fn add_error_data(components: &mut Components) {
     components.schemas.extend(schemas);
 }
 
-/// Adds the bodies of errors, and the list of their names.
+/// Adds the schemas of error bodies, and the list of error codes.
 fn add_errors(components: &mut Components) {
-    // These are only in the API of workers.
+    // The other codes only occur in the API of workers.
     let is_public =
         |code: &&ErrorCode| !matches!(code, ErrorCode::NotClaimable | ErrorCode::LeaseLost);
     let public: Vec<_> = ErrorCode::KNOWN.iter().filter(is_public).collect();
@@ -155,7 +155,7 @@ fn add_errors(components: &mut Components) {
     }
     let lines =
         public.iter().map(|code| format!("- `{code}` ({}): {}", status(code), message(code)));
-    let about = "The stable name of an error. Later versions may have more.\n";
+    let about = "The stable code of an error. Later versions may add codes.\n";
     let description = lines.fold(about.to_owned(), |text, line| text + "\n" + &line);
     let names = ObjectBuilder::new()
         .schema_type(Type::String)
@@ -164,7 +164,7 @@ fn add_errors(components: &mut Components) {
     components.schemas.insert("ErrorName".to_owned(), names.into());
 }
 
-/// Keeps the first paragraph of each description: what follows is for users of the Rust types.
+/// Keeps the first paragraph of each description. The others are for users of the Rust types.
 fn shorten_descriptions(schema: &mut RefOr<Schema>) {
     let shorten = |text: &mut String| {
         let first = text.split("\n\n").next().unwrap_or_default();
@@ -185,7 +185,7 @@ fn shorten_descriptions(schema: &mut RefOr<Schema>) {
     }
 }
 
-/// A parameter without a value is absent: there is no text for null.
+/// A parameter without a value is omitted: null cannot be written in a query.
 fn forbid_null(parameter: &mut RefOr<Parameter>) {
     if let RefOr::T(parameter) = parameter
         && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
@@ -198,11 +198,11 @@ fn forbid_null(parameter: &mut RefOr<Parameter>) {
     }
 }
 
-/// Every response has the id of its request.
+/// Adds the header `x-request-id` to all responses.
 fn add_request_id(operation: &mut Operation) {
     let header = HeaderBuilder::new()
         .schema(Some(Object::with_type(Type::String)))
-        .description(Some("The id of the request, also in the server's log."))
+        .description(Some("The id of the request, which is also in the server's log."))
         .build();
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
@@ -223,7 +223,7 @@ pub(super) struct Optional<T>(PhantomData<T>);
 /// Describes a successful response without data.
 pub(super) struct Done;
 
-// The macro of routes composes the schemas of generic types in place. It gets aliases of these.
+// The macro of routes would inline the schemas of generic types, so it is given aliases.
 macro_rules! success {
     ($name:ident, $schema_name:literal, $data:expr) => {
         impl<T: ToSchema> PartialSchema for $name<T> {
@@ -271,11 +271,11 @@ fn success(data: RefOr<Schema>) -> RefOr<Schema> {
     envelope(code.build(), data).description(Some("A successful response.")).into()
 }
 
-/// What all responses have.
+/// The common envelope of all responses.
 fn envelope(code: Object, data: RefOr<Schema>) -> ObjectBuilder {
     let message = ObjectBuilder::new()
         .schema_type(Type::String)
-        .description(Some("A message for people, in Korean or English."));
+        .description(Some("A message for users, in Korean or English."));
     ObjectBuilder::new()
         .schema_type(Type::Object)
         .property("code", code)
@@ -286,7 +286,7 @@ fn envelope(code: Object, data: RefOr<Schema>) -> ObjectBuilder {
         .required("data")
 }
 
-/// The errors of every route.
+/// The errors of all routes.
 pub(super) const ANY: &[ErrorCode] = &[ErrorCode::Internal, ErrorCode::Unavailable];
 
 /// The errors of routes that need an access token.
@@ -305,7 +305,8 @@ pub(super) const BODY: &[ErrorCode] = &[
 pub(super) const RANGE: &[ErrorCode] =
     &[ErrorCode::InvalidRange, ErrorCode::InvalidRequest, ErrorCode::InvalidDate];
 
-/// Defines a type that describes the errors of an operation: those of the groups, and its own.
+/// Defines a type that describes the errors of an operation: those of the groups, and additional
+/// ones.
 macro_rules! errors {
     ($name:ident: $($group:ident)|+ $(, $code:ident)*) => {
         enum $name {}
@@ -325,7 +326,7 @@ macro_rules! errors {
 }
 pub(super) use errors;
 
-/// A response for each status of these errors.
+/// One response for each status of these errors.
 pub(super) fn error_responses(groups: &[&[ErrorCode]]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status = BTreeMap::<u16, Vec<&ErrorCode>>::new();
     for code in groups.iter().copied().flatten() {
@@ -427,7 +428,7 @@ fn error_schema(code: &ErrorCode) -> Schema {
     error_with_data(code, error_data(code).0)
 }
 
-/// The body of an error response with other data than usual.
+/// The body of an error response with the given data.
 pub(super) fn error_with_data(code: &ErrorCode, data: RefOr<Schema>) -> Schema {
     let number = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([status(code)]));
     let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([code.as_str()]));

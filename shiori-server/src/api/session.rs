@@ -39,9 +39,9 @@ errors!(RefreshErrors: ANY | BODY, TokenDecodeError, SessionExpired, RefreshReus
 
 /// Renew a session's tokens.
 ///
-/// The session is that of the access token, which may have expired, and of the cookie. A refresh token is
-/// good once: using an earlier one again ends the session, except within 10 seconds for a response that
-/// was lost.
+/// Access token and cookie must belong to the same session; the access token may have expired. A
+/// refresh token can be used once. Using an earlier one again revokes the session, except within 10
+/// seconds, because the response may have been lost.
 #[utoipa::path(
     post, path = "/api/auth/refresh", tag = "session", security(("refresh_token" = [])),
     request_body(content = RefreshRequest, example = json!({
@@ -86,9 +86,12 @@ async fn refresh(
         )
         .await?;
     match rotation {
-        RotateOutcome::Rotated(session) | RotateOutcome::Replayed(session) => {
-            issue_tokens(&app, &session, now, Message { ko: "갱신되었습니다.", en: "Refreshed." })
-        }
+        RotateOutcome::Rotated(session) | RotateOutcome::Replayed(session) => issue_tokens(
+            &app,
+            &session,
+            now,
+            Message { ko: "토큰을 갱신했습니다.", en: "Refreshed." },
+        ),
         RotateOutcome::Reused => {
             tracing::warn!(session = %presented.session, "refresh token reused; session revoked");
             Err(ApiError::invalid_token(ErrorCode::RefreshReused))
@@ -107,7 +110,7 @@ errors!(VerifyErrors: ANY | BODY, TokenDecodeError);
     })),
     responses(
         (status = 200, description = "The token is valid, and its session has not ended.", body = Done,
-         example = json!({"code": 200, "message": "The token is good.", "data": null})),
+         example = json!({"code": 200, "message": "The token is valid.", "data": null})),
         VerifyErrors,
     )
 )]
@@ -119,7 +122,7 @@ async fn verify(
     let now = app.clock.now();
     let claims = app.tokens.verify(&body.access_token, now).map_err(|_| refused())?;
     app.sessions.get(claims.user, claims.session, now).await?.ok_or_else(refused)?;
-    Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is good." }))
+    Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is valid." }))
 }
 
 errors!(ListSessionsErrors: ANY | AUTHENTICATED);
@@ -161,10 +164,10 @@ errors!(EndSessionErrors: ANY | AUTHENTICATED, NotFound);
 /// Sign a device out.
 #[utoipa::path(
     delete, path = "/api/auth/sessions/{id}", tag = "session", security(("access_token" = [])),
-    params(("id" = SessionId, Path, description = "The id of a session of the caller.")),
+    params(("id" = SessionId, Path, description = "The id of one of the caller's sessions.")),
     responses(
-        (status = 200, description = "The session has ended.", body = Done,
-         example = json!({"code": 200, "message": "The device is signed out.", "data": null})),
+        (status = 200, description = "The session was ended.", body = Done,
+         example = json!({"code": 200, "message": "The device was signed out.", "data": null})),
         EndSessionErrors,
     )
 )]
@@ -175,7 +178,8 @@ async fn end_session(
 ) -> Result<Reply<()>, ApiError> {
     if app.sessions.revoke(caller.user, id).await? {
         Ok(Reply::done(Message {
-            ko: "기기를 로그아웃했습니다.", en: "The device is signed out."
+            ko: "기기를 로그아웃했습니다.",
+            en: "The device was signed out.",
         }))
     } else {
         Err(ApiError::new(ErrorCode::NotFound))
@@ -209,7 +213,7 @@ pub(super) fn cleared_cookie(policy: &SessionPolicy) -> Result<HeaderValue, ApiE
 
 const COOKIE_NAME: &str = "refresh_token";
 
-/// The refresh token's cookie. The path is constant, so that a client never holds two.
+/// The refresh token's cookie. The path is constant, so that a client never has two of them.
 fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> Result<HeaderValue, ApiError> {
     let secure = if policy.secure_cookies { "; Secure" } else { "" };
     let text = format!(

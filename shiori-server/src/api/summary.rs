@@ -43,7 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(get_reflection))
 }
 
-/// The route that waits, apart because its time-out is longer.
+/// The long-poll route. It is separate because its timeout is longer.
 pub(super) fn long_poll_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(get_summary))
 }
@@ -56,24 +56,25 @@ errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidD
 
 /// Request a week's summary.
 ///
-/// The response never waits for a model. An unfinished request for the same week is returned again.
+/// The response does not wait for the summary. If the same week has an unfinished summary, that one
+/// is returned.
 #[utoipa::path(
     post, path = "/api/diary/summary", tag = "summary", security(("access_token" = [])),
     request_body(content = SummaryRequest, example = json!({"start": "20260216", "end": "20260222"})),
     responses(
-        (status = 202, description = "The summary is requested.", body = RequestResponse,
+        (status = 202, description = "The summary was requested.", body = RequestResponse,
          headers(
             ("Location" = String, description = "The path of the summary."),
-            ("Retry-After" = u64, description = "Seconds to wait before reading it."),
+            ("Retry-After" = u64, description = "Seconds to wait before polling."),
          ),
          example = json!({
-            "code": 202, "message": "The summary is on its way.",
+            "code": 202, "message": "The summary was requested.",
             "data": {"id": "0197f3a2-0000-7000-8000-000000000001", "status": "queued", "poll_after_ms": 1000},
          })),
-        (status = 200, description = "It is completed already, and no diary of the week has changed since.", body = RequestResponse,
+        (status = 200, description = "The summary is already completed, and no diary of the week has changed since.", body = RequestResponse,
          headers(("Location" = String, description = "The path of the summary.")),
          example = json!({
-            "code": 200, "message": "The summary is done already.",
+            "code": 200, "message": "The summary is already completed.",
             "data": {"id": "0197f3a2-0000-7000-8000-000000000001", "status": "completed", "poll_after_ms": 1000},
          })),
         RequestSummaryErrors,
@@ -99,14 +100,14 @@ async fn request_summary(
     let location = HeaderValue::from_str(&format!("/api/diary/summary/{id}"))?;
     let reply = if accepted {
         let message =
-            Message { ko: "요약을 시작합니다.", en: "The summary is on its way." };
+            Message { ko: "요약을 요청했습니다.", en: "The summary was requested." };
         Reply::ok(message, receipt)
             .with_status(StatusCode::ACCEPTED)
             .with_header(header::RETRY_AFTER, HeaderValue::from(POLL_AFTER.as_secs()))
     } else {
         let message = Message {
             ko: "이미 완성된 요약이 있습니다.",
-            en: "The summary is done already.",
+            en: "The summary is already completed.",
         };
         Reply::ok(message, receipt)
     };
@@ -139,18 +140,18 @@ errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest);
 
 /// A summary's current state.
 ///
-/// With `wait`, the response comes as soon as the revision is greater than `after`, or when the time is
-/// over.
+/// With `wait`, the response is sent as soon as the revision is greater than `after`, or after that
+/// time.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(
-        ("id" = SummaryId, Path, description = "The id of a summary of the caller."),
+        ("id" = SummaryId, Path, description = "The id of one of the caller's summaries."),
         ("wait" = Option<f64>, Query, minimum = 0, maximum = 30, description = "Seconds to wait for a change.", example = 5),
-        ("after" = Option<u64>, Query, description = "The revision that the client knows.", example = 1),
+        ("after" = Option<u64>, Query, description = "The last revision that the client received.", example = 1),
     ),
     responses(
         (status = 200, description = "The summary.", body = SummaryResponse,
-         example = json!({"code": 200, "message": "The summary as it stands.", "data": example()})),
+         example = json!({"code": 200, "message": "The current state of the summary.", "data": example()})),
         GetSummaryErrors,
     )
 )]
@@ -170,7 +171,9 @@ async fn get_summary(
     }
     let summary = app.summaries.wait(caller.user, id, after, wait).await?;
     Ok(Reply::ok(
-        Message { ko: "요약의 현재 상태입니다.", en: "The summary as it stands." },
+        Message {
+            ko: "요약의 현재 상태입니다.", en: "The current state of the summary."
+        },
         summary,
     ))
 }
@@ -180,10 +183,10 @@ errors!(CancelErrors: ANY | AUTHENTICATED, NotFound, SummaryFinal);
 /// Cancel an unfinished summary.
 #[utoipa::path(
     delete, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
-    params(("id" = SummaryId, Path, description = "The id of a summary of the caller.")),
+    params(("id" = SummaryId, Path, description = "The id of one of the caller's summaries.")),
     responses(
-        (status = 200, description = "The summary is cancelled.", body = Done,
-         example = json!({"code": 200, "message": "The summary is cancelled.", "data": null})),
+        (status = 200, description = "The summary was cancelled.", body = Done,
+         example = json!({"code": 200, "message": "The summary was cancelled.", "data": null})),
         CancelErrors,
     )
 )]
@@ -194,20 +197,20 @@ async fn cancel_summary(
 ) -> Result<Reply<()>, ApiError> {
     app.summaries.cancel(caller.user, id).await?;
     Ok(Reply::done(Message {
-        ko: "요약을 취소했습니다.", en: "The summary is cancelled."
+        ko: "요약을 취소했습니다.", en: "The summary was cancelled."
     }))
 }
 
 errors!(WatchErrors: ANY | AUTHENTICATED, NotFound);
 
-/// A summary's changes as they happen.
+/// A stream of a summary's changes.
 ///
-/// A `status` event has the revision as its id; `progress` events are in between. The data of each event
-/// is the summary. The stream ends after a final status.
+/// `status` events have the revision as their id; `progress` events may follow in between. The data
+/// of each event is the summary. The stream ends after a final status.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}/events", tag = "summary", security(("access_token" = [])),
     params(
-        ("id" = SummaryId, Path, description = "The id of a summary of the caller."),
+        ("id" = SummaryId, Path, description = "The id of one of the caller's summaries."),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the client received; an unknown one is ignored."),
     ),
     responses(
@@ -224,7 +227,7 @@ async fn watch_summary(
 ) -> Result<Response, ApiError> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let waiter = app.summaries.subscribe(id);
-    // Before the stream begins, so that a missing summary is a 404.
+    // Checked before the stream begins, so that an unknown summary is a 404.
     app.summaries.view(caller.user, id).await?;
     let watch = Watch {
         user: caller.user,
@@ -316,8 +319,8 @@ impl Watch {
         })
     }
 
-    /// The next change; `None` after a final one, when the summary is gone, or when the server
-    /// stops. The client then reconnects with its Last-Event-ID.
+    /// The next change; `None` after a final status, if the summary was deleted, or if the server
+    /// stops. The client then reconnects with its `Last-Event-ID`.
     async fn next(&mut self) -> Option<Event> {
         if self.is_finished {
             return None;
@@ -336,7 +339,7 @@ impl Watch {
                         return None;
                     }
                 }
-                // Transient; the stream stays open and reads again.
+                // Transient; the stream remains open and reads again.
                 Err(SummaryError::Store(_)) => {}
                 Err(_) => return None,
             }
@@ -369,8 +372,8 @@ errors!(ReflectionErrors: ANY | AUTHENTICATED | RANGE);
 #[utoipa::path(
     get, path = "/api/diary/reflections", tag = "summary", security(("access_token" = [])),
     params(
-        ("start" = Date, Query, description = "The week's first day.", example = "20260216"),
-        ("end" = Date, Query, description = "The week's last day, six days after the first.", example = "20260222"),
+        ("start" = Date, Query, description = "The first day of the week.", example = "20260216"),
+        ("end" = Date, Query, description = "The last day of the week, six days after the first.", example = "20260222"),
     ),
     responses(
         (status = 200, description = "The reflection, or null if there is none.", body = ReflectionResponse,
@@ -397,5 +400,5 @@ async fn get_reflection(
 ) -> Result<Reply<Option<Reflection>>, ApiError> {
     let week = Week::from_range(range).map_err(|_| ApiError::new(ErrorCode::InvalidRange))?;
     let reflection = app.summaries.reflection(caller.user, week).await?;
-    Ok(Reply::ok(Message { ko: "주간 성찰입니다.", en: "The reflection on the week." }, reflection))
+    Ok(Reply::ok(Message { ko: "주간 회고입니다.", en: "The reflection on the week." }, reflection))
 }

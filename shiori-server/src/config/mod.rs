@@ -35,43 +35,44 @@ pub struct Config {
     /// The Redis of sessions, queue and wake-ups. Default: none; sessions are in SQLite, and the
     /// queue is in this process.
     pub redis_url: Option<Secret>,
-    /// The prefix of every key in Redis. Default `shiori`.
+    /// The prefix of all keys in Redis. Default `shiori`.
     pub redis_prefix: String,
     /// The secret that signs tokens.
     pub jwt_secret: Secret,
-    /// The token of workers for the internal API.
+    /// The token that authenticates workers at the internal API.
     pub internal_token: Secret,
-    /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the public one
-    /// serves them.
+    /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the
+    /// public listener serves them.
     pub internal_listen: Option<SocketAddr>,
-    /// The origins whose pages may call the API from a browser. Default: none; browsers permit only
-    /// pages of the server's own origin.
+    /// The origins whose pages may call the API from a browser. Default: none; then only pages of
+    /// the server's own origin can call it.
     pub cors_origins: Vec<Origin>,
     /// Where summaries are processed. Default [`WorkerMode::DEFAULT`].
     pub worker: WorkerMode,
-    /// Concurrent summaries of the in-process worker. Default 16.
+    /// Maximum concurrent summaries of the in-process worker. Default 16.
     pub worker_concurrency: usize,
     /// The models of the in-process worker. Default: the built-in ones.
     #[cfg(feature = "embedded")]
     pub pipeline: shiori_worker::Pipeline,
-    /// Limits and times of summaries.
+    /// Limits and durations of summaries.
     pub summaries: SummaryPolicy,
-    /// Limits and times of sessions and logins.
+    /// Limits and durations of sessions and logins.
     pub sessions: SessionPolicy,
     /// Limits of requests.
     pub limits: Limits,
     /// The cost of a password hash.
     pub hash_cost: HashCost,
-    /// How long running requests and jobs may take to finish when the server stops. Default 10 s.
+    /// How long requests and jobs in progress may take to finish when the server stops. Default 10
+    /// s.
     pub drain_timeout: Duration,
-    /// The clock. Not used for data in MySQL and Redis: all servers use the clock of the store, which
-    /// each of them measures.
+    /// The clock. Not used for data in MySQL and Redis, for which all servers use the store's
+    /// clock, as measured by each.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Config {
-    /// The embedded default: all data in this directory, which is created if missing, with secrets
-    /// that are generated there on first use.
+    /// The embedded default: all data in this directory, which is created if missing. Secrets are
+    /// generated there on first use.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Config {
         Ok(Self::with_secrets(data_dir, jwt_secret, internal_token))
     }
 
-    /// The embedded default with the given secrets. The directory is not created before a store
+    /// The embedded default with the given secrets. The directory is not created until a store
     /// needs it.
     pub fn with_secrets(data_dir: PathBuf, jwt_secret: Secret, internal_token: Secret) -> Self {
         Self {
@@ -116,7 +117,7 @@ impl Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkerMode {
-    /// A task in this server. It needs the feature `embedded`.
+    /// In a task of this server. Needs the feature `embedded`.
     InProcess,
     /// In other processes.
     None,
@@ -127,18 +128,18 @@ impl WorkerMode {
     pub const DEFAULT: Self = if cfg!(feature = "embedded") { Self::InProcess } else { Self::None };
 }
 
-/// Limits and times of sessions and logins.
+/// Limits and durations of sessions and logins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionPolicy {
     /// The lifetime of an access token. Default 15 min.
     pub access_ttl: Duration,
-    /// The lifetime of a session without a refresh. Default 30 days.
+    /// The time after which a session expires without a refresh. Default 30 days.
     pub refresh_ttl: Duration,
     /// How long a refresh may be repeated with the previous token. Default 10 s.
     pub refresh_grace: Duration,
-    /// Sessions of one user. Default 50.
+    /// Maximum sessions of one user. Default 50.
     pub sessions_per_user: usize,
-    /// Login attempts for one e-mail address. Default 10 in 5 min.
+    /// The limit of login attempts for one e-mail address. Default 10 in 5 min.
     pub login_throttle: ThrottlePolicy,
     /// Whether cookies are `Secure`. Default: false, for development on the loopback.
     pub secure_cookies: bool,
@@ -163,18 +164,18 @@ impl Default for SessionPolicy {
 /// Limits of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a body. Default 1 MiB.
+    /// Maximum bytes of a body. Default 1 MiB.
     pub body_bytes: usize,
-    /// Depth and size of a document.
+    /// Maximum depth and size of a document.
     pub document: DocumentLimits,
-    /// Characters of a title, as people see them (extended grapheme clusters after NFC). Default 50.
+    /// Maximum characters of a title (extended grapheme clusters after NFC). Default 50.
     pub title_chars: usize,
-    /// Days of a listing. Default 366.
+    /// Maximum days of a listing. Default 366.
     pub range_days: u32,
     /// The longest wait of a long-poll. Default 30 s.
     pub max_wait: Duration,
-    /// The time-out of a request, after which the response is 503. A long-poll has its wait in
-    /// addition; an event stream, once begun, has none. Default 15 s.
+    /// The timeout of a request, after which the response is 503. The wait of a long-poll is added;
+    /// an open event stream has no timeout. Default 15 s.
     pub request_timeout: Duration,
 }
 

@@ -4,7 +4,7 @@ use http::Uri;
 use serde::Deserialize;
 
 /// The origin of a web page, such as `https://app.example.com`, as browsers send it (RFC 6454,
-/// section 6.2): a scheme, a host in lower case and, unless it is that of the scheme, a port.
+/// section 6.2): a scheme, a host in lower case and, unless it is the scheme's default, a port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Origin(String);
@@ -45,7 +45,7 @@ impl TryFrom<String> for Origin {
     }
 }
 
-/// The text is not an [`Origin`].
+/// A text that is not an [`Origin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidOrigin;
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_are_those_that_browsers_send() {
+    fn origins_are_accepted_only_as_browsers_send_them() {
         for origin in [
             "https://app.example.com",
             "http://localhost:5173",

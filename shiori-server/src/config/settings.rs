@@ -13,7 +13,7 @@ use shiori_worker::{Patience, Secret};
 
 use super::{Config, Origin, WorkerMode};
 
-/// The settings of flags, environment or a file. Missing settings have their default.
+/// The settings of one source: flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -37,13 +37,13 @@ pub struct Settings {
     /// [default: SQLite, and a queue in the process]
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
-    /// Prefix of every key in Redis [default: shiori]
+    /// Prefix of all keys in Redis [default: shiori]
     #[arg(long, env = "SHIORI_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
     /// Secret that signs the tokens [default: generated in the data directory]
     #[arg(long, env = "SHIORI_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
-    /// Token of workers for the internal API [default: generated in the data directory]
+    /// Token that authenticates workers [default: generated in the data directory]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
     /// Address of a separate listener for the internal API, /readyz and /metrics [default: the public
@@ -57,17 +57,17 @@ pub struct Settings {
     /// Where summaries are processed [default: in-process; with Redis, none]
     #[arg(long, env = "SHIORI_WORKER")]
     pub worker: Option<WorkerMode>,
-    /// Concurrent summaries of the in-process worker [default: 16]
+    /// Maximum concurrent summaries of the in-process worker [default: 16]
     #[arg(long, env = "SHIORI_WORKER_CONCURRENCY")]
     pub worker_concurrency: Option<usize>,
     /// Seconds until a lease expires without a heartbeat [default: 30]
     #[arg(long, env = "SHIORI_LEASE_SECONDS")]
     pub lease_seconds: Option<u64>,
-    /// Attempts of a summary [default: 5]
+    /// Maximum attempts of a summary [default: 5]
     #[arg(long, env = "SHIORI_MAX_ATTEMPTS")]
     pub max_attempts: Option<u32>,
     /// How long after its request a summary waits for the language model, in seconds or as in 15m;
-    /// from then on its next attempt is the last. A worker's own setting takes precedence
+    /// afterwards its next attempt is the last. A worker's own setting takes precedence
     /// [default: 15m]
     #[arg(long, env = "SHIORI_LLM_PATIENCE")]
     pub llm_patience: Option<Patience>,
@@ -77,25 +77,25 @@ pub struct Settings {
     /// Mark cookies for HTTPS only [default: false]
     #[arg(long, env = "SHIORI_SECURE_COOKIES")]
     pub secure_cookies: Option<bool>,
-    /// What is logged, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
+    /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
 }
 
-/// A setting cannot be used.
+/// Invalid settings.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the settings file {path}")]
+    #[error("could not read the settings file {path}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The file is not valid.
-    #[error("the settings file {path} is not valid: {reason}")]
+    /// The file is invalid.
+    #[error("invalid settings file {path}: {reason}")]
     Parse {
         /// The file.
         path: PathBuf,
@@ -107,7 +107,7 @@ pub enum ConfigError {
     OutOfRange {
         /// The setting.
         name: &'static str,
-        /// What it must be.
+        /// The rule that it must satisfy.
         rule: &'static str,
     },
     /// A required setting is missing.
@@ -115,11 +115,11 @@ pub enum ConfigError {
     Required {
         /// The setting.
         name: &'static str,
-        /// What for.
+        /// Why it is required.
         reason: &'static str,
     },
     /// The data directory cannot be used.
-    #[error("cannot use the data directory {path}")]
+    #[error("could not use the data directory {path}")]
     DataDir {
         /// The directory.
         path: PathBuf,
@@ -133,7 +133,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the file cannot be read, or names a setting that does not exist.
+    /// [`ConfigError`] if the file cannot be read or contains an unknown setting.
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
@@ -177,8 +177,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when a value is out of range or missing, or the data directory cannot be
-    /// used.
+    /// [`ConfigError`] if a value is out of range or missing, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let out_of_range = |name, rule| ConfigError::OutOfRange { name, rule };
         let secret = |given: Option<Secret>, name, least, rule| match given {
@@ -189,11 +188,11 @@ impl Settings {
         let internal_token =
             secret(self.internal_token, "internal_token", 16, "at least 16 characters")?;
         if self.redis_url.is_some() {
-            // With generated secrets each server would reject the tokens of the others.
+            // With generated secrets, each server would reject the tokens of the others.
             for (name, given) in [("jwt_secret", &jwt_secret), ("internal_token", &internal_token)]
             {
                 if given.is_none() {
-                    let reason = "all servers and workers on one Redis need the same";
+                    let reason = "all servers and workers with the same Redis must share it";
                     return Err(ConfigError::Required { name, reason });
                 }
             }
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn with_redis_secrets_are_required_and_no_worker_runs_in_process() {
+    fn with_redis_secrets_are_required_and_the_default_is_no_worker() {
         let shared = || Settings {
             redis_url: Some("redis://localhost".into()),
             jwt_secret: Some("a secret of thirty-two characters".into()),
@@ -324,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_setting_and_hide_its_value() {
+    fn errors_name_the_setting_and_do_not_show_its_value() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("shiori.toml");
         fs::write(&path, "jwt_secrets = \"hunter2\"\n").expect("written");
@@ -338,7 +337,7 @@ mod tests {
         assert!(!format!("{settings:?}").contains("hunter2"));
         let shared =
             Settings { redis_url: Some("redis://:hunter2@host".into()), ..Settings::default() };
-        let error = shared.into_config().expect_err("no common secret").to_string();
+        let error = shared.into_config().expect_err("a missing secret").to_string();
         assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");
         let error = settings.into_config().expect_err("short").to_string();
         assert!(error.contains("jwt_secret") && !error.contains("hunter2"), "{error}");

@@ -257,7 +257,7 @@ async fn health_metrics_and_the_api_document_are_available() {
 }
 
 #[tokio::test]
-async fn with_an_internal_listener_operators_use_that_one() {
+async fn an_internal_listener_serves_readyz_and_metrics() {
     let server = TestServer::with_config(|config| {
         config.internal_listen = Some("127.0.0.1:0".parse().unwrap());
     })
@@ -308,7 +308,7 @@ async fn responses_forbid_sniffing_and_the_page_foreign_content() {
 const ORIGIN: &str = "https://app.example.com";
 
 #[tokio::test]
-async fn pages_of_named_origins_may_call_the_api() {
+async fn pages_of_configured_origins_may_call_the_api() {
     let server = TestServer::with_config(|config| {
         config.cors_origins =
             vec!["http://localhost:5173".parse().unwrap(), ORIGIN.parse().unwrap()];

@@ -1,4 +1,4 @@
-//! The description of the API: its snapshot, its completeness, and its examples.
+//! The OpenAPI document: its snapshot, its completeness, and its examples.
 
 use std::path::Path;
 
@@ -8,24 +8,23 @@ use crate::fixtures::{day, fresh_email};
 use crate::raw_client::{RawClient, RawResponse};
 use crate::test_server::TestServer;
 
-/// The snapshot. `SHIORI_BLESS=1` writes it anew.
+/// `SHIORI_BLESS=1` updates the snapshot.
 #[tokio::test]
-async fn the_snapshot_is_what_a_server_describes() {
+async fn the_snapshot_is_the_document_of_a_server() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
     let described = described().await.0;
     if std::env::var_os("SHIORI_BLESS").is_some() {
         std::fs::write(&path, format!("{described}\n")).unwrap();
     }
     let snapshot = std::fs::read_to_string(&path).unwrap_or_default();
-    // The texts are long.
+    // Not `assert_eq!`, because the texts are long.
     assert!(
         snapshot.trim_end() == described,
-        "the API differs from docs/openapi.json; if that is intended, write it anew: \
+        "the API differs from docs/openapi.json; if that is intended, update it: \
          SHIORI_BLESS=1 cargo test -p shiori-server --test it openapi"
     );
 }
 
-/// It does not depend on the configuration.
 #[tokio::test]
 async fn a_server_with_an_internal_listener_has_the_same_description() {
     let server = TestServer::with_config(|config| {
@@ -77,9 +76,9 @@ async fn every_response_is_described_with_its_body() {
     assert!(count > 100, "{count}");
 }
 
-/// Readers of the description use any language.
+/// Users of the document may use any programming language.
 #[tokio::test]
-async fn descriptions_do_not_speak_of_rust() {
+async fn descriptions_contain_no_terms_of_rust() {
     fn visit(value: &Value, place: &str, count: &mut usize) {
         match value {
             Value::Object(fields) => {
@@ -125,7 +124,7 @@ async fn every_reference_has_its_target_and_every_schema_is_used() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
-    // These are for readers: no operation has them.
+    // These only serve as documentation.
     let unused = ["ErrorName", "MethodNotAllowedError"];
     for name in document["components"]["schemas"].as_object().unwrap().keys() {
         let reference = format!("#/components/schemas/{name}");
@@ -139,7 +138,7 @@ async fn every_reference_has_its_target_and_every_schema_is_used() {
 #[tokio::test]
 async fn every_example_request_succeeds() {
     let server = TestServer::start().await;
-    // Here a summary can be cancelled: it does not end by itself.
+    // Without a worker, so that the summary stays unfinished and can be cancelled.
     let idle = TestServer::without_worker().await;
     let document = described().await.1;
     let mut count = 0;
@@ -184,13 +183,13 @@ async fn every_example_request_succeeds() {
     idle.stop().await;
 }
 
-/// A user who has sent other examples before.
+/// A user with the data that the examples refer to.
 struct User {
     raw: RawClient,
     email: String,
     token: String,
     cookie: String,
-    /// Of the session, or of a summary: what the path of the operation has.
+    /// The id in the path of the operation: of the session, or of a summary.
     id: String,
 }
 
@@ -212,7 +211,7 @@ impl User {
         let cookie = login.headers["set-cookie"].to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
         let raw = RawClient::with_token(&server.url(), &token);
-        // The first save of the example's day is the operation's own.
+        // The operation itself is the first save of the example's day.
         let first = if (path, method) == ("/api/diary/{date}", "post") { 17 } else { 16 };
         for date in (first..23).map(day) {
             let saved =

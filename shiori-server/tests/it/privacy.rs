@@ -76,7 +76,7 @@ async fn the_log_contains_no_text_and_no_secret() {
     server.stop().await;
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("answered"), "requests are logged");
+    assert!(log.contains("request completed"), "requests are logged");
     for secret in
         ["비밀", "한글도 되는", "pass-1", &internal, &email, "Bearer ", "eyJ", "refresh_token="]
     {

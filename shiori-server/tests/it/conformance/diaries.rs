@@ -406,7 +406,7 @@ pub async fn personal_responses_are_revalidated(server: &impl Target) {
         (Method::GET, "/api/diary/summary/0190a7c4-0000-7000-8000-000000000000", None, 404),
         (Method::GET, "/api/diary?start=20260216", None, 422),
         (Method::POST, DAY, Some(saved.clone()), 201),
-        // The conflict has the text of the diary.
+        // The conflict contains the text of the diary.
         (Method::POST, DAY, Some(saved), 409),
         (Method::DELETE, "/api/diary/20260216?version=7", None, 409),
         (Method::DELETE, "/api/diary/20260216?version=1", None, 200),
