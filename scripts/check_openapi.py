@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the description of the API against a running server.
+"""Checks docs/openapi.json against a running server.
 
     check_openapi.py fuzz PROGRAM [--seconds 60] [--seed 1]   docs/openapi.json is valid OpenAPI 3.1, its
                         examples match their schemas, and schemathesis finds no response that it does not
@@ -53,7 +53,7 @@ def main():
 
 
 def fuzz(arguments):
-    """Valid, with matching examples, and complete."""
+    """Validates the document and its examples, and sends generated requests."""
     python = environment()
     run([python, SCRIPTS / "check_openapi_examples.py", DESCRIPTION])
     with server(arguments) as url:
@@ -77,16 +77,16 @@ def fuzz(arguments):
 
 
 def report(counts):
-    """Prints the responses by operation. With a token, requests must get beyond authentication."""
+    """Prints the responses by operation. An operation with only 401 is an error."""
     for label, statuses in sorted(counts.items()):
         print(f"{label:42}", "  ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
         if set(statuses) <= {"401"}:
-            sys.exit(f"error: every request to {label} was refused with 401")
+            sys.exit(f"error: all responses of {label} were 401")
     print(sum(sum(statuses.values()) for statuses in counts.values()), "responses")
 
 
 def client(arguments):
-    """A generated client works, and its errors are typed."""
+    """Runs a generated client, which expects typed errors."""
     python = environment()
     generated = arguments.directory / "shiori_api"
     settings = arguments.directory / "generator.json"
@@ -102,7 +102,7 @@ def client(arguments):
 
 
 def page(arguments):
-    """The page shows the operations, and reports no error."""
+    """Checks that the page shows all operations and logs no error."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("error: Chromium is missing (Debian: chromium)")
@@ -122,7 +122,7 @@ def page(arguments):
     lines = (shot.stderr + dom.stderr).splitlines()
     errors = [line for line in lines if "CONSOLE" in line]
     if errors:
-        sys.exit("error: the console of the page shows:\n" + "\n".join(errors))
+        sys.exit("error: the page logged errors:\n" + "\n".join(errors))
     operations = re.findall(r'<div class="opblock opblock-\w+" id="operations-[^"]*"', dom.stdout)
     described = json.loads(DESCRIPTION.read_text())["paths"].values()
     expected = sum(method in {"get", "post", "delete"} for item in described for method in item)
@@ -132,7 +132,7 @@ def page(arguments):
 
 
 def environment():
-    """The Python of a virtual environment with the packages."""
+    """Creates a virtual environment with the packages, and returns its Python."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
     directory = target / "openapi-python"
     python = directory / "bin" / "python"
@@ -146,7 +146,7 @@ def environment():
 
 @contextlib.contextmanager
 def server(arguments):
-    """A server on a free port with an empty data directory; its URL."""
+    """Starts a server on a free port with an empty data directory, and yields its URL."""
     log = arguments.directory / "server.log"
     variables = os.environ | {
         "SHIORI_LISTEN": "127.0.0.1:0",
@@ -163,7 +163,7 @@ def server(arguments):
         if process.wait(PATIENCE_SECONDS) != 0:
             sys.exit(f"error: the server stopped with {process.returncode}")
         if faults := [line for line in log.read_text().splitlines() if " ERROR " in line]:
-            sys.exit("error: the log of the server shows:\n" + "\n".join(faults[:20]))
+            sys.exit("error: the server logged errors:\n" + "\n".join(faults[:20]))
     finally:
         process.kill()
         process.wait()
@@ -177,7 +177,7 @@ def wait_until_ready(process, log):
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):
                 return url
         time.sleep(0.1)
-    sys.exit("error: the server does not answer:\n" + log.read_text())
+    sys.exit("error: the server did not become ready:\n" + log.read_text())
 
 
 def run(command, **options):

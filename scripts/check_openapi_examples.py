@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The description of the API is valid OpenAPI 3.1, and each example matches its schema.
+"""Checks that docs/openapi.json is valid OpenAPI 3.1 and that each example matches its schema.
 
     check_openapi_examples.py docs/openapi.json
 
@@ -33,7 +33,7 @@ def main():
 
 
 def examples(document):
-    """Every example, with its place and its schema."""
+    """Yields every example with its location and schema."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             where = f"{method.upper()} {path}"
@@ -49,7 +49,7 @@ def examples(document):
 
 
 def of(where, holder):
-    """The examples of a parameter or content."""
+    """Yields the examples of a parameter or content."""
     values = [example["value"] for example in holder.get("examples", {}).values()]
     values += [holder["example"]] if "example" in holder else []
     for value in values:
@@ -57,7 +57,7 @@ def of(where, holder):
 
 
 def of_schema(where, schema):
-    """The examples in a schema, at any depth."""
+    """Yields the examples in a schema, at any depth."""
     for value in schema.get("examples", []):
         yield where, schema, value
     for name, property in schema.get("properties", {}).items():

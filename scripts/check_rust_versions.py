@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that the `rust-version` of each published crate is not lower than that of what it depends on.
+"""Checks that the `rust-version` of each published crate is not lower than those of its dependencies.
 
 Cargo checks it for the compiler that runs, and so only with the oldest one."""
 
@@ -26,7 +26,7 @@ def older_than_dependencies(package, versions):
     tree = cargo("tree", "--locked", "--package", package["name"], "--all-features", "--target", "all",
                  "--edges", "normal,build", "--prefix", "none", "--format", "{p}")
     built = {tuple(line.split()[:2]) for line in tree.splitlines() if line}
-    return [f"{package['name']} says Rust {package['rust_version']}, and {name} needs {versions[name, version]}"
+    return [f"{package['name']} has rust-version {package['rust_version']}, but {name} requires {versions[name, version]}"
             for name, version in sorted(built)
             if number(versions.get((name, version))) > number(package["rust_version"])]
 

@@ -12,8 +12,8 @@ programs=(shiori-server shiori-worker)
 main() {
     version=${1:-}
     [[ "$version" =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || die "usage: scripts/release.sh MAJOR.MINOR.PATCH"
-    [[ -z "$(git status --porcelain)" ]] || die "the work tree has changes"
-    [[ -z "$(git tag --list "v$version")" ]] || die "the tag v$version exists"
+    [[ -z "$(git status --porcelain)" ]] || die "the working tree has uncommitted changes"
+    [[ -z "$(git tag --list "v$version")" ]] || die "the tag v$version already exists"
     grep -q '^## \[Unreleased\]' CHANGELOG.md || die "CHANGELOG.md has no section [Unreleased]"
 
     set_version
@@ -39,7 +39,7 @@ text, count = re.subn(r'(?m)^version = ".*"$', f'version = "{version}"', manifes
 assert count == 1, "Cargo.toml has no version"
 for crate in crates:
     text, count = re.subn(rf'(?m)^({crate} = {{ path = "{crate}", version = ")[^"]*', rf"\g<1>{version}", text)
-    assert count == 1, f"Cargo.toml does not name {crate}"
+    assert count == 1, f"Cargo.toml has no dependency {crate}"
 manifest.write_text(text)
 changelog = pathlib.Path("CHANGELOG.md")
 section = f"## [Unreleased]\n\n## [{version}] – {date}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A generated client signs up, saves, and gets a conflict as a typed error.
+"""Signs up, saves, and gets a conflict as a typed error with a generated client.
 
 `scripts/check_openapi.py client` generates the package `shiori_api` with openapi-python-client, and runs
 this with it against the server at SHIORI_URL.
