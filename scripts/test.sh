@@ -10,7 +10,6 @@ main() {
     need_rust
     command -v python3 >/dev/null || missing+=(python3 python3-pip)
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
-    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
     command -v strace >/dev/null || missing+=(strace) # It injects disk faults.
     install_missing
