@@ -112,7 +112,7 @@ impl Error {
             ) => ErrorKind::SignedOut,
             (_, 404) => ErrorKind::NotFound,
             (_, 429) => ErrorKind::RateLimited,
-            (_, 502..=504) => ErrorKind::Unavailable,
+            (_, 408 | 502..=504) => ErrorKind::Unavailable,
             (Some(_), _) => ErrorKind::Rejected,
             (None, _) => ErrorKind::InvalidResponse,
         };

@@ -52,6 +52,10 @@ macro_rules! error_codes {
 }
 
 error_codes! {
+    /// 400: the request is not valid HTTP, for example because it names no host or two.
+    MalformedRequest = "malformed_request",
+    /// 408: the body of the request did not arrive in time; retryable.
+    RequestTimeout = "request_timeout",
     /// 422: a field is missing, has the wrong type or breaks its rule, or an object repeats a key;
     /// `data` names the field.
     InvalidRequest = "invalid_request",
