@@ -54,11 +54,12 @@ async fn sign_up(
     let email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
     let password = NewPassword::try_from(body.password)?;
     check_nickname(&body.nickname)?;
+    let turn = app.passwords.admit()?;
     let account = Account {
         id: UserId::new(),
         email,
         nickname: body.nickname,
-        password_hash: app.passwords.hash(password).await?,
+        password_hash: app.passwords.hash(turn, password).await?,
         created_at: app.clock.now(),
     };
     match app.accounts.create(&account).await? {
@@ -110,6 +111,8 @@ async fn log_in(
     Body(body): Body<Credentials>,
 ) -> Result<Reply<AccessToken>, ApiError> {
     let policy = &app.session_policy;
+    // Before the store is called: a refused attempt costs nothing, and is not counted.
+    let turn = app.passwords.admit()?;
     let attempts = attempts_key(&body.email);
     let now = app.clock.now();
     match app.sessions.record_login_attempt(&attempts, now, policy.login_throttle).await? {
@@ -125,7 +128,7 @@ async fn log_in(
         Err(_) => None,
     };
     let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let verdict = app.passwords.verify(body.password, hash).await?;
+    let verdict = app.passwords.verify(turn, body.password, hash).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };

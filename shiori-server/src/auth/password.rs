@@ -1,5 +1,6 @@
 use std::{
     fmt, mem,
+    num::NonZero,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -9,13 +10,13 @@ use argon2::{
     password_hash::{self, phc, try_generate_salt},
 };
 use shiori_sdk::{Password, WeakPassword};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use unicode_normalization::UnicodeNormalization;
 
-/// Hashes and verifies passwords with Argon2id on blocking threads.
+/// Hashes and verifies passwords with Argon2id, on threads of a low priority.
 ///
-/// At most one operation per core runs at a time, so that memory and CPU are bounded if there are
-/// many logins. The number of waiting callers is bounded, too.
+/// One core is left to everything else, if there are several, and a bounded number of callers wait: a
+/// flood of sign-ins then delays other sign-ins, and nothing else.
 #[derive(Clone)]
 pub(crate) struct PasswordHasher(Arc<Shared>);
 
@@ -27,11 +28,24 @@ struct Shared {
     /// Permits for running and waiting operations.
     admission: Arc<Semaphore>,
     /// Permits for running operations.
-    cores: Arc<Semaphore>,
+    running: Arc<Semaphore>,
 }
 
-/// The maximum number of waiting operations: a few seconds of work.
-const MAX_WAITING: usize = 512;
+/// The maximum of waiting operations: a few seconds of work, and more than one address has requests
+/// in progress, so that one address does not keep out the others.
+const MAX_WAITING: usize = 256;
+
+/// How much lower the priority of a hash is, as the nice value: under load it then gets about a tenth
+/// of the time of a request.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// The admission of one operation. It is taken before a store is called, so that an operation that
+/// would be refused costs nothing.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 impl PasswordHasher {
     /// A hasher with this cost. Computes one hash before it returns.
@@ -46,23 +60,38 @@ impl PasswordHasher {
         let memory = MemoryPool::default();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, "", &mut memory.take()).map_err(PasswordError::Argon2)?;
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.saturating_sub(1).max(1);
         Ok(Self(Arc::new(Shared {
             argon2,
             memory,
             decoy,
-            admission: Arc::new(Semaphore::new(cores + MAX_WAITING)),
-            cores: Arc::new(Semaphore::new(cores)),
+            admission: Arc::new(Semaphore::new(threads + MAX_WAITING)),
+            running: Arc::new(Semaphore::new(threads)),
         })))
+    }
+
+    /// Admits one operation.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswordError::Busy`] when too many callers wait.
+    pub(crate) fn admit(&self) -> Result<Turn, PasswordError> {
+        let admitted = Arc::clone(&self.0.admission).try_acquire_owned();
+        admitted.map(|permit| Turn { _permit: permit }).map_err(|_| PasswordError::Busy)
     }
 
     /// Hashes a password with a new salt.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] if too many callers wait.
-    pub(crate) async fn hash(&self, password: NewPassword) -> Result<PasswordHash, PasswordError> {
-        self.run(move |shared| {
+    /// [`PasswordError`] when it cannot be hashed.
+    pub(crate) async fn hash(
+        &self,
+        turn: Turn,
+        password: NewPassword,
+    ) -> Result<PasswordHash, PasswordError> {
+        self.run(turn, move |shared| {
             hash(&shared.argon2, password.0.reveal(), &mut shared.memory.take())
                 .map_err(PasswordError::Argon2)
         })
@@ -75,13 +104,14 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] if too many callers wait.
+    /// [`PasswordError`] when it cannot be checked.
     pub(crate) async fn verify(
         &self,
+        turn: Turn,
         password: Password,
         expected: Option<PasswordHash>,
     ) -> Result<Verdict, PasswordError> {
-        self.run(move |shared| {
+        self.run(turn, move |shared| {
             let memory = &mut shared.memory.take();
             let spellings = spellings(&password);
             for (nth, spelling) in spellings.iter().enumerate() {
@@ -105,20 +135,34 @@ impl PasswordHasher {
 
     async fn run<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl FnOnce(&Shared) -> Result<T, PasswordError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let admitted =
-            Arc::clone(&self.0.admission).try_acquire_owned().map_err(|_| PasswordError::Busy)?;
-        let core =
-            Arc::clone(&self.0.cores).acquire_owned().await.map_err(|_| PasswordError::Aborted)?;
+        let running = Arc::clone(&self.0.running).acquire_owned();
+        let running = running.await.map_err(|_| PasswordError::Aborted)?;
         let shared = Arc::clone(&self.0);
-        // The permits move into the task, because it occupies its core even if its caller is
-        // dropped.
-        let task = spawn_blocking(move || {
-            let _permits = (admitted, core);
-            work(&shared)
+        let (done, outcome) = oneshot::channel();
+        // A thread of its own, because its priority cannot be raised again. Starting it takes a
+        // thousandth of the time of a hash.
+        let thread = thread::Builder::new().name("shiori-password".to_owned());
+        let started = thread.spawn(move || {
+            // The permits move to the thread: it runs even after its caller is dropped.
+            let _permits = (turn, running);
+            lower_priority();
+            // The caller may have been dropped.
+            let _ = done.send(work(&shared));
         });
-        task.await.map_err(|_| PasswordError::Aborted)?
+        started.map_err(PasswordError::Thread)?;
+        outcome.await.map_err(|_| PasswordError::Aborted)?
+    }
+}
+
+/// Lets requests run before the hashes of this thread.
+fn lower_priority() {
+    // The priority of Linux is that of a thread, not of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "cannot lower the priority of password hashes");
     }
 }
 
@@ -319,7 +363,10 @@ pub enum PasswordError {
     /// The text is not a PHC string with a salt and a hash.
     #[error("not a password hash")]
     NotAHash,
-    /// The runtime stopped before the operation was complete.
+    /// No thread can be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// The operation panicked.
     #[error("the password operation was aborted")]
     Aborted,
 }
@@ -338,8 +385,21 @@ mod tests {
         Password::from(text).try_into()
     }
 
+    impl PasswordHasher {
+        async fn check(
+            &self,
+            password: Password,
+            expected: Option<PasswordHash>,
+        ) -> Result<Verdict, PasswordError> {
+            self.verify(self.admit()?, password, expected).await
+        }
+    }
+
     async fn hash_of(hasher: &PasswordHasher, text: &str) -> PasswordHash {
-        hasher.hash(new_password(text).expect("strong")).await.expect("hashed")
+        hasher
+            .hash(hasher.admit().expect("a turn"), new_password(text).expect("strong"))
+            .await
+            .expect("hashed")
     }
 
     #[tokio::test]
@@ -349,7 +409,7 @@ mod tests {
         for (password, expected) in
             [(PASSWORD, true), ("sesame-78", false), ("Sesame-77", false), ("", false)]
         {
-            let verdict = hasher.verify(password.into(), Some(hash.clone())).await;
+            let verdict = hasher.check(password.into(), Some(hash.clone())).await;
             let expected = if expected { Verdict::Right } else { Verdict::Wrong };
             assert_eq!(verdict.expect("checked"), expected, "{password:?}");
         }
@@ -369,13 +429,13 @@ mod tests {
         for stored in [COMPOSED, DECOMPOSED] {
             let hash = hash_of(&hasher, stored).await;
             for typed in [COMPOSED, DECOMPOSED] {
-                let verdict = hasher.verify(typed.into(), Some(hash.clone())).await;
+                let verdict = hasher.check(typed.into(), Some(hash.clone())).await;
                 assert_eq!(verdict.expect("checked"), Verdict::Right, "{stored} {typed}");
             }
         }
         let hash = hash_of(&hasher, "open\u{3000}sesame-7").await;
         for typed in ["open sesame-7", "open\u{a0}sesame-7", "open\u{3000}sesame-7"] {
-            let verdict = hasher.verify(typed.into(), Some(hash.clone())).await;
+            let verdict = hasher.check(typed.into(), Some(hash.clone())).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right, "{typed}");
         }
     }
@@ -394,19 +454,19 @@ mod tests {
             ("e\u{301} sesame-7", "é\u{3000}sesame-7"),
         ] {
             let old = old_hash(&hasher, stored);
-            let verdict = hasher.verify(typed.into(), Some(old)).await.expect("checked");
+            let verdict = hasher.check(typed.into(), Some(old)).await.expect("checked");
             let Verdict::RightRehashed(new) = verdict else {
                 panic!("{stored} {typed}: {verdict:?}")
             };
-            let verdict = hasher.verify(typed.into(), Some(new)).await;
+            let verdict = hasher.check(typed.into(), Some(new)).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right, "{stored} {typed}");
         }
         // A hash of the composed form is not replaced.
         let old = old_hash(&hasher, COMPOSED);
-        let verdict = hasher.verify(DECOMPOSED.into(), Some(old)).await;
+        let verdict = hasher.check(DECOMPOSED.into(), Some(old)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Right);
         let old = old_hash(&hasher, DECOMPOSED);
-        let verdict = hasher.verify("한글-e1!ab".into(), Some(old)).await;
+        let verdict = hasher.check("한글-e1!ab".into(), Some(old)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Wrong);
     }
 
@@ -431,7 +491,7 @@ mod tests {
             for account in &accounts {
                 let count = || hasher.0.memory.hashes.load(std::sync::atomic::Ordering::Relaxed);
                 let before = count();
-                let verdict = hasher.verify(wrong.into(), account.clone()).await;
+                let verdict = hasher.check(wrong.into(), account.clone()).await;
                 assert_eq!(verdict.expect("checked"), Verdict::Wrong);
                 assert_eq!(count() - before, expected, "{wrong:?} {}", account.is_some());
             }
@@ -443,7 +503,7 @@ mod tests {
         let hasher = hasher();
         // The empty password is that of the decoy.
         for password in ["", PASSWORD] {
-            let verdict = hasher.verify(password.into(), None).await;
+            let verdict = hasher.check(password.into(), None).await;
             assert_eq!(verdict.expect("checked"), Verdict::Wrong);
         }
     }
@@ -452,7 +512,7 @@ mod tests {
     async fn a_hash_is_verified_after_a_change_of_the_cost() {
         let hash = hash_of(&hasher(), PASSWORD).await;
         let dearer = PasswordHasher::new(HashCost { passes: 2, ..HashCost::MINIMAL });
-        let verdict = dearer.expect("a cost").verify(PASSWORD.into(), Some(hash)).await;
+        let verdict = dearer.expect("a cost").check(PASSWORD.into(), Some(hash)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Right);
     }
 
@@ -468,9 +528,9 @@ mod tests {
             .hash_password(PASSWORD.as_bytes())
             .expect("hashed");
         let theirs = PasswordHash::parse(theirs.to_string()).expect("a hash");
-        let verdict = hasher().verify(PASSWORD.into(), Some(theirs.clone())).await;
+        let verdict = hasher().check(PASSWORD.into(), Some(theirs.clone())).await;
         assert_eq!(verdict.expect("checked"), Verdict::Right);
-        let verdict = hasher().verify("sesame-78".into(), Some(theirs)).await;
+        let verdict = hasher().check("sesame-78".into(), Some(theirs)).await;
         assert_eq!(verdict.expect("checked"), Verdict::Wrong);
     }
 
@@ -484,7 +544,7 @@ mod tests {
         assert_eq!(unused(), [8], "the memory of the decoy");
         for _ in 0..20 {
             let hash = hash_of(&hasher, PASSWORD).await;
-            let verdict = hasher.verify(PASSWORD.into(), Some(hash)).await;
+            let verdict = hasher.check(PASSWORD.into(), Some(hash)).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right);
         }
         assert_eq!(unused(), [8]);
@@ -492,7 +552,7 @@ mod tests {
         let costly = PasswordHasher::new(HashCost { memory_kib: 64, ..HashCost::MINIMAL });
         let costly = hash_of(&costly.expect("a cost"), PASSWORD).await;
         for _ in 0..20 {
-            let verdict = hasher.verify(PASSWORD.into(), Some(costly.clone())).await;
+            let verdict = hasher.check(PASSWORD.into(), Some(costly.clone())).await;
             assert_eq!(verdict.expect("checked"), Verdict::Right);
         }
         assert_eq!(unused(), [64]);
@@ -512,10 +572,10 @@ mod tests {
         let hasher = hasher();
         let permits = hasher.0.admission.available_permits();
         let taken = hasher.0.admission.try_acquire_many(u32::try_from(permits).expect("few"));
-        let rejected = hasher.verify(PASSWORD.into(), None).await;
+        let rejected = hasher.check(PASSWORD.into(), None).await;
         assert!(matches!(rejected, Err(PasswordError::Busy)));
         drop(taken);
-        assert!(hasher.verify(PASSWORD.into(), None).await.is_ok());
+        assert!(hasher.check(PASSWORD.into(), None).await.is_ok());
         assert_eq!(hasher.0.admission.available_permits(), permits);
     }
 

@@ -16,6 +16,8 @@ pub mod sqlite;
 mod account;
 mod day;
 mod diary;
+#[cfg(feature = "embedded")]
+mod login_attempts;
 mod session;
 #[cfg(any(feature = "embedded", feature = "distributed"))]
 mod sql;

@@ -143,51 +143,21 @@ impl SessionStore for SqliteStore {
         now: Timestamp,
         policy: ThrottlePolicy,
     ) -> Result<LoginAttempt, StoreError> {
-        let key = *key;
-        self.write(move |connection| {
-            connection.run(
-                "INSERT INTO login_attempts (key, attempts, window_ends_at) VALUES (?1, 1, ?2)
-                 ON CONFLICT (key) DO UPDATE SET
-                     attempts = iif(window_ends_at > ?3, attempts + 1, 1),
-                     window_ends_at = iif(window_ends_at > ?3, window_ends_at, ?2)",
-                params![key, (now + policy.window).as_millis(), now.as_millis()],
-            )?;
-            let (attempts, window_ends_at): (i64, i64) = connection
-                .find(
-                    "SELECT attempts, window_ends_at FROM login_attempts WHERE key = ?",
-                    [key],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )?
-                .ok_or(StoreError::Corrupt { what: "a count of login attempts" })?;
-            if attempts <= i64::from(policy.attempts) {
-                return Ok(LoginAttempt::Allowed);
-            }
-            let window_ends_at = Timestamp::from_millis(window_ends_at);
-            Ok(LoginAttempt::Throttled(window_ends_at.duration_since(now)))
-        })
-        .await
+        Ok(self.0.login_attempts.record(key, now, policy))
     }
 
     async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
-        let key = *key;
-        self.write(move |connection| {
-            connection.run("DELETE FROM login_attempts WHERE key = ?", [key])?;
-            Ok(())
-        })
-        .await
+        self.0.login_attempts.clear(key);
+        Ok(())
     }
 
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.write(move |connection| {
-            let mut purged = 0;
-            for statement in [
+            let purged = connection.run(
                 "DELETE FROM sessions WHERE id IN
                      (SELECT id FROM sessions WHERE expires_at <= ? LIMIT ?)",
-                "DELETE FROM login_attempts WHERE key IN
-                     (SELECT key FROM login_attempts WHERE window_ends_at <= ? LIMIT ?)",
-            ] {
-                purged += connection.run(statement, params![now.as_millis(), limit])?;
-            }
+                params![now.as_millis(), limit],
+            )?;
             Ok(purged as u64)
         })
         .await
@@ -269,7 +239,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{super::open_temporary, *};
-    use crate::store::contract::session::{POLICY, new_session, random_key};
+    use crate::store::contract::session::new_session;
 
     crate::session_contract!(async {
         let (store, dir) = open_temporary().await;
@@ -283,12 +253,10 @@ mod tests {
         for _ in 0..5 {
             let expired = Session { expires_at: now, ..new_session(UserId::new(), now) };
             SessionStore::create(&store, &expired, 10).await.expect("opened");
-            let earlier = now - POLICY.window;
-            store.record_login_attempt(&random_key(), earlier, POLICY).await.expect("admitted");
         }
         let live = new_session(UserId::new(), now);
         SessionStore::create(&store, &live, 10).await.expect("opened");
-        for expected in [4, 4, 2, 0] {
+        for expected in [2, 2, 1, 0] {
             assert_eq!(store.purge_expired(now, 2).await.expect("purged"), expected);
         }
         assert_eq!(store.get(live.user, live.id, now).await.expect("read"), Some(live));
