@@ -7,6 +7,7 @@ use crate::{
     auth::{PasswordHasher, TokenKeys},
     config::{Limits, Origin, SessionPolicy},
     metrics::Metrics,
+    overload::Overload,
     store::{AccountStore, DayStore, DiaryStore, SessionStore},
     summary::Summaries,
 };
@@ -31,6 +32,7 @@ pub(crate) struct Parts {
     pub(crate) internal_token: shiori_worker::Secret,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    pub(crate) overload: Overload,
     /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
 }

@@ -30,10 +30,14 @@ mod auth;
 mod config;
 mod dispatcher;
 mod in_process_worker;
+mod listener;
 mod metrics;
+mod occasional;
+mod overload;
 mod profile;
 mod secrets;
 mod server;
+mod slots;
 #[doc(hidden)]
 pub mod store;
 #[doc(hidden)]
@@ -41,8 +45,10 @@ pub mod summary;
 
 pub use auth::HashCost;
 pub use config::{
-    Config, ConfigError, InvalidOrigin, Limits, Origin, SessionPolicy, Settings, WorkerMode,
+    Config, ConfigError, ConnectionPolicy, InvalidOrigin, Limits, Origin, OverloadPolicy,
+    SessionPolicy, Settings, WorkerMode,
 };
+pub use listener::raise_descriptor_limit;
 pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
 pub use shiori_worker::Secret;

@@ -3,7 +3,7 @@
 use std::{error::Error, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use shiori_server::{Server, Settings, migrate};
+use shiori_server::{Server, Settings, migrate, raise_descriptor_limit};
 use shiori_worker::process;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,9 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         settings = settings.or(Settings::from_file(&path)?);
     }
     process::start_log(settings.log.as_deref())?;
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 
     let listen = settings.listen();
     let config = settings.into_config()?;

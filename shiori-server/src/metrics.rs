@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     finished: Family<OutcomeLabels, Counter>,
     leases_expired: Counter,
     set_aside: Counter,
+    refused: Family<KindLabels, Counter>,
     queue_depth: Gauge,
 }
 
@@ -27,6 +28,11 @@ struct RequestLabels {
     method: &'static str,
     route: String,
     status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -52,6 +58,7 @@ impl Metrics {
             finished: Family::default(),
             leases_expired: Counter::default(),
             set_aside: Counter::default(),
+            refused: Family::default(),
             queue_depth: Gauge::default(),
             registry: Arc::new(Registry::default()),
         };
@@ -73,6 +80,11 @@ impl Metrics {
             "Summary rows that the dispatcher could not read or advance, and postponed",
             metrics.set_aside.clone(),
         );
+        registry.register(
+            "requests_refused",
+            "Requests refused before any work, because too many were in progress",
+            metrics.refused.clone(),
+        );
         registry.register("queue_depth", "Hints in the queue", metrics.queue_depth.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
@@ -80,6 +92,10 @@ impl Metrics {
     pub(crate) fn request(&self, method: &'static str, route: &str, status: u16, took: Duration) {
         let labels = RequestLabels { method, route: route.to_owned(), status };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn request_refused(&self, kind: &'static str) {
+        self.refused.get_or_create(&KindLabels { kind }).inc();
     }
 
     pub(crate) fn save(&self, outcome: &'static str) {

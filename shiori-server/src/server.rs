@@ -1,6 +1,5 @@
-use std::{future::IntoFuture, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
-use axum::{Router, serve::ListenerExt};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -9,8 +8,9 @@ use crate::{
     app::{App, Parts},
     auth::{PasswordHasher, TokenKeys},
     config::Config,
-    dispatcher, in_process_worker,
+    dispatcher, in_process_worker, listener,
     metrics::Metrics,
+    overload::Overload,
     profile::{Profile, ProfileError},
     summary::{Summaries, SummariesParts},
 };
@@ -96,8 +96,12 @@ impl Server {
         let worker = in_process_worker::start(&config, &profile.queue, internal_addr, worker_stop)?;
 
         let closing = CancellationToken::new();
-        let public = serve(listener, api::public(&app, internal.is_none()), &closing);
-        let internal = internal.map(|listener| serve(listener, api::internal_only(&app), &closing));
+        let serve = |listener, routes| {
+            let body_bytes = config.limits.body_bytes;
+            listener::serve(listener, routes, config.connections, body_bytes, closing.clone())
+        };
+        let mut public = serve(listener, api::public(&app, internal.is_none()));
+        let mut internal = internal.map(|listener| serve(listener, api::internal_only(&app)));
         let dispatcher = tokio::spawn(dispatcher::run(app.clone(), closing.clone()));
         tracing::info!(%addr, %internal_addr, in_process_worker = worker.is_some(), "listening");
 
@@ -113,18 +117,20 @@ impl Server {
             };
             closing.cancel();
             let listeners = async {
-                let public = public.await;
-                let internal = match internal {
-                    None => Ok(Ok(())),
-                    Some(internal) => internal.await,
-                };
-                (public, internal)
+                public.ended().await?;
+                match &mut internal {
+                    None => Ok(()),
+                    Some(internal) => internal.ended().await,
+                }
             };
             let outcome = match timeout(drain, listeners).await {
                 Err(_) => Err(ServeError::CutOff(drain)),
-                Ok((Ok(public), Ok(internal))) => public.and(internal).map_err(ServeError::Listen),
-                Ok(_) => Err(ServeError::Panicked),
+                Ok(ended) => ended.map_err(|_| ServeError::Panicked),
             };
+            public.abort();
+            if let Some(internal) = internal {
+                internal.abort();
+            }
             let dispatcher = dispatcher.await;
             drop(app);
             if timeout(CLOSE_TIMEOUT, profile.close()).await.is_err() {
@@ -192,23 +198,10 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         cors_origins: config.cors_origins.clone(),
         internal_token: config.internal_token.clone(),
         clock: profile.clock.clone(),
+        overload: Overload::new(&config.overload, &metrics),
         metrics,
         stopping,
     }))
-}
-
-fn serve(
-    listener: TcpListener,
-    router: Router,
-    closing: &CancellationToken,
-) -> JoinHandle<io::Result<()>> {
-    // Responses are small, and Nagle's algorithm would only delay them.
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(closing.clone().cancelled_owned());
-    tokio::spawn(serving.into_future())
 }
 
 /// The URL of an address on this machine. A wildcard address is replaced by the loopback address.

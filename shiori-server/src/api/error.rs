@@ -8,7 +8,9 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{ACCEPT, ACCEPT_ENCODING, InvalidHeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, CONNECTION, InvalidHeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -96,6 +98,12 @@ impl ApiError {
         Self { had_token: true, ..Self::new(code) }
     }
 
+    /// For a request that the listener refuses.
+    pub(super) fn refused(code: ErrorCode) -> Self {
+        let retry_after = (code == ErrorCode::Unavailable).then_some(STORE_RETRY_AFTER);
+        Self { retry_after, ..Self::new(code) }
+    }
+
     /// A field of the request violates a rule.
     pub(crate) fn invalid_field(field: &str, rule: &str) -> Self {
         let (field, rule) = (field.to_owned(), rule.to_owned());
@@ -119,11 +127,26 @@ impl ApiError {
         self
     }
 
+    /// The body of the response.
+    pub(super) fn into_json(self) -> String {
+        serde_json::to_string(&self.into_envelope()).unwrap_or_default()
+    }
+
+    fn into_envelope(self) -> Envelope<Data> {
+        Envelope {
+            code: self.status().as_u16(),
+            message: self.message().text(),
+            data: self.data,
+            error: Some(self.code),
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         match self.code {
-            ErrorCode::InvalidRange | ErrorCode::TitleTooLong | ErrorCode::TokenDecodeError => {
-                StatusCode::BAD_REQUEST
-            }
+            ErrorCode::MalformedRequest
+            | ErrorCode::InvalidRange
+            | ErrorCode::TitleTooLong
+            | ErrorCode::TokenDecodeError => StatusCode::BAD_REQUEST,
             ErrorCode::BadCredentials
             | ErrorCode::Unauthorized
             | ErrorCode::SessionExpired
@@ -135,6 +158,7 @@ impl ApiError {
             | ErrorCode::SummaryFinal
             | ErrorCode::NotClaimable
             | ErrorCode::LeaseLost => StatusCode::CONFLICT,
+            ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             ErrorCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::InvalidRequest
@@ -165,6 +189,13 @@ impl ApiError {
             ErrorCode::NumberOutOfRange => {
                 ("본문에 너무 큰 수가 있습니다.", "A number in the body is out of range.")
             }
+            ErrorCode::MalformedRequest => {
+                ("HTTP 요청의 형식이 올바르지 않습니다.", "The request is not valid HTTP.")
+            }
+            ErrorCode::RequestTimeout => (
+                "요청이 제때 도착하지 않았습니다. 다시 시도해 주세요.",
+                "The request did not arrive in time; send it again.",
+            ),
             ErrorCode::BodyTooLarge => ("본문이 너무 큽니다.", "The body is too large."),
             ErrorCode::InvalidDate => (
                 "올바른 날짜가 아닙니다. YYYYMMDD 형식으로 입력해 주세요.",
@@ -236,13 +267,13 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let envelope = Envelope {
-            code: status.as_u16(),
-            message: self.message().text(),
-            data: self.data,
-            error: Some(self.code),
-        };
+        let (retry_after, had_token) = (self.retry_after, self.had_token);
+        let envelope = self.into_envelope();
         let mut response = (status, Json(envelope)).into_response();
+        if status == StatusCode::REQUEST_TIMEOUT {
+            // RFC 9110, section 15.5.9; of HTTP/2, the layer below removes it.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             // RFC 9110, section 15.5.16.
             let headers = response.headers_mut();
@@ -252,10 +283,10 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             // RFC 9110, section 15.5.2. A request without a token gets no error code (RFC 6750,
             // section 3.1).
-            let challenge = if self.had_token { INVALID_TOKEN } else { NO_TOKEN };
+            let challenge = if had_token { INVALID_TOKEN } else { NO_TOKEN };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Some(wait) = self.retry_after {
+        if let Some(wait) = retry_after {
             // Whole seconds (RFC 9110, section 10.2.3), rounded up so that no retry is too early.
             let seconds = wait.as_millis().div_ceil(1000).max(1);
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {

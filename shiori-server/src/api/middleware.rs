@@ -32,12 +32,18 @@ use super::{
     error::ApiError,
     language::Language,
 };
-use crate::app::App;
+use crate::{
+    app::App,
+    overload::{Admission, Admit},
+};
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// `Retry-After` if a request timed out.
 const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The Retry-After when too many requests are in progress.
+const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Wraps handlers in a [`RequestService`].
 #[derive(Debug, Clone)]
@@ -46,6 +52,8 @@ pub(super) struct RequestLayer {
     time_limit: Duration,
     caching: Caching,
     cors: Option<Cors>,
+    /// `None` for requests that are always admitted.
+    admission: Option<Admission>,
 }
 
 /// How clients may cache the responses of a route.
@@ -63,7 +71,18 @@ impl RequestLayer {
     /// `time_limit` ends with the head of the response; a streamed body, such as the event stream,
     /// is not limited.
     pub(super) fn new(app: &App, time_limit: Duration) -> Self {
-        Self { app: app.clone(), time_limit, caching: Caching::Unspecified, cors: None }
+        Self {
+            app: app.clone(),
+            time_limit,
+            caching: Caching::Unspecified,
+            cors: None,
+            admission: None,
+        }
+    }
+
+    /// The same for routes whose requests need an admission.
+    pub(super) fn admitted_by(self, admission: &Admission) -> Self {
+        Self { admission: Some(admission.clone()), ..self }
     }
 
     /// A layer for routes that browsers may call from other origins.
@@ -128,14 +147,20 @@ where
         let language = Language::preferred(request.headers());
         let cross_origin = self.layer.cors.as_ref().map(|cors| cors.check(request.headers()));
 
-        let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let handled = language.scope(handled);
-        let handled = tokio::time::timeout(self.layer.time_limit, handled.instrument(span.clone()));
+        let admit = match (&self.layer.admission, request.extensions().get()) {
+            (Some(admission), Some(peer)) => admission.admit(*peer),
+            _ => Admit::Exempt,
+        };
+        let handled = (!matches!(admit, Admit::Refused)).then(|| {
+            let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+            let handled = language.scope(handled).instrument(span.clone());
+            tokio::time::timeout(self.layer.time_limit, handled)
+        });
         let app = self.layer.app.clone();
         let caching = self.layer.caching;
         let exchange =
             Exchange { app, caching, cross_origin, id, method, matched, language, span, started };
-        ResponseFuture { handled, exchange: Some(exchange) }
+        ResponseFuture { handled, admit, exchange: Some(exchange) }
     }
 }
 
@@ -146,8 +171,10 @@ type Handled<F> =
 pin_project! {
     /// The response of a [`RequestService`].
     pub(super) struct ResponseFuture<F> {
+        // `None` if the request was refused at once.
         #[pin]
-        handled: Handled<F>,
+        handled: Option<Handled<F>>,
+        admit: Admit,
         exchange: Option<Exchange>,
     }
 }
@@ -160,8 +187,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let handled = ready!(this.handled.poll(cx));
+        let admitted = ready!(this.admit.poll_admitted(cx));
+        let handled = match (admitted, this.handled.as_pin_mut()) {
+            (Ok(()), Some(handled)) => Some(ready!(handled.poll(cx))),
+            _ => None,
+        };
+        // Before the response is sent, which may take long.
+        *this.admit = Admit::Exempt;
         let exchange = this.exchange.take().expect("a future is not polled after it is ready");
+        let Some(handled) = handled else { return Poll::Ready(Ok(exchange.refuse())) };
         let result = match handled {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Err(_panic)) => Err(ApiError::new(ErrorCode::Internal)),
@@ -189,12 +223,31 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn finish(self, mut response: Response) -> Response {
-        let (status, took) = (response.status().as_u16(), self.started.elapsed());
-        let route = self.matched.as_ref().map_or("unmatched", MatchedPath::as_str);
-        self.app.metrics.request(self.method, route, status, took);
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    /// The response to a request that is not admitted. It is counted, but not logged: there may be
+    /// very many.
+    fn refuse(self) -> Response {
+        let error = ApiError::new(ErrorCode::Unavailable).with_retry_after(OVERLOAD_RETRY_AFTER);
+        let response = self.language.in_scope(|| error.into_response());
+        self.count(&response);
+        self.identify(response)
+    }
+
+    fn finish(self, response: Response) -> Response {
+        let took = self.count(&response);
+        let (status, took_us) =
+            (response.status().as_u16(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         self.span.in_scope(|| tracing::info!(status, took_us, "request completed"));
+        self.identify(response)
+    }
+
+    fn count(&self, response: &Response) -> Duration {
+        let took = self.started.elapsed();
+        let route = self.matched.as_ref().map_or("unmatched", MatchedPath::as_str);
+        self.app.metrics.request(self.method, route, response.status().as_u16(), took);
+        took
+    }
+
+    fn identify(self, mut response: Response) -> Response {
         let headers = response.headers_mut();
         match self.caching {
             Caching::Unspecified => {}

@@ -17,7 +17,7 @@ mod reply;
 mod session;
 mod summary;
 
-use axum::{Router, extract::DefaultBodyLimit, handler::Handler};
+use axum::{Extension, Router, extract::DefaultBodyLimit, handler::Handler};
 use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
 use utoipa_axum::router::OpenApiRouter;
@@ -25,13 +25,33 @@ use utoipa_axum::router::OpenApiRouter;
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
 use crate::app::App;
 
+/// What a listener serves.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// For whole requests.
+    pub(crate) accepted: Router,
+    /// For those that the listener refuses, with the [`Refusal`] as an extension.
+    pub(crate) refused: Router,
+}
+
+/// Why the listener refuses a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal(pub(crate) ErrorCode);
+
+/// The body of a response 503 to a connection whose request is not read.
+pub(crate) fn unavailable_json() -> String {
+    ApiError::new(ErrorCode::Unavailable).into_json()
+}
+
 /// All public routes, and the internal ones unless they have their own listener.
-pub(crate) fn public(app: &App, with_internal: bool) -> Router {
+pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
     let request_timeout = app.limits.request_timeout;
     let cors = Cors::new(&app.cors_origins);
     let layer = |time_limit| RequestLayer::new(app, time_limit).cross_origin(cors.clone());
-    let requests = layer(request_timeout);
-    let long_polls = layer(request_timeout.saturating_add(app.limits.max_wait));
+    let always = layer(request_timeout);
+    let requests = layer(request_timeout).admitted_by(&app.overload.requests);
+    let long_polls =
+        layer(request_timeout.saturating_add(app.limits.max_wait)).admitted_by(&app.overload.waits);
     let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
     let (routes, _) = OpenApiRouter::new()
         .merge(account::routes())
@@ -47,8 +67,8 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
     }
     let (operations, _) = operations.split_for_parts();
     let mut router = routes
-        .merge(operations.route_layer(requests.not_stored()))
-        .merge(docs::routes().route_layer(requests));
+        .merge(operations.route_layer(always.not_stored()))
+        .merge(docs::routes().route_layer(always));
     if with_internal {
         router = router.merge(internal(app));
     }
@@ -56,7 +76,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Router {
 }
 
 /// The routes of the internal listener.
-pub(crate) fn internal_only(app: &App) -> Router {
+pub(crate) fn internal_only(app: &App) -> Routes {
     let requests = RequestLayer::new(app, app.limits.request_timeout);
     let (operations, _) = health::liveness().merge(health::inspection()).split_for_parts();
     let router = internal(app).merge(operations.route_layer(requests.not_stored()));
@@ -64,20 +84,24 @@ pub(crate) fn internal_only(app: &App) -> Router {
 }
 
 fn internal(app: &App) -> Router<App> {
-    let requests = RequestLayer::new(app, app.limits.request_timeout);
+    let requests =
+        RequestLayer::new(app, app.limits.request_timeout).admitted_by(&app.overload.workers);
     internal::routes(app).layer(requests.not_stored())
 }
 
-/// Adds the responses to unknown routes and methods.
-fn with_fallbacks(router: Router<App>, app: &App, cors: Option<Cors>) -> Router {
+/// Adds the responses to unknown routes and methods, and to refused requests.
+fn with_fallbacks(router: Router<App>, app: &App, cors: Option<Cors>) -> Routes {
     let requests = RequestLayer::new(app, app.limits.request_timeout).cross_origin(cors.clone());
     let not_found = || async { ApiError::new(ErrorCode::NotFound) };
     let other_method = |method: Method, headers: HeaderMap| async move {
         let preflight = cors.and_then(|cors| cors.preflight(&method, &headers));
         preflight.ok_or_else(|| ApiError::new(ErrorCode::MethodNotAllowed))
     };
-    router
+    let accepted = router
         .fallback(not_found.layer(requests.clone()))
-        .method_not_allowed_fallback(other_method.layer(requests))
-        .with_state(app.clone())
+        .method_not_allowed_fallback(other_method.layer(requests.clone()))
+        .with_state(app.clone());
+    let refuse = async |Extension(Refusal(code)): Extension<Refusal>| ApiError::refused(code);
+    let refused = Router::new().fallback(refuse.layer(requests)).with_state(app.clone());
+    Routes { accepted, refused }
 }

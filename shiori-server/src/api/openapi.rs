@@ -287,19 +287,21 @@ fn envelope(code: Object, data: RefOr<Schema>) -> ObjectBuilder {
 }
 
 /// The errors of all routes.
-pub(super) const ANY: &[ErrorCode] = &[ErrorCode::Internal, ErrorCode::Unavailable];
+pub(super) const ANY: &[ErrorCode] = &[
+    ErrorCode::MalformedRequest,
+    ErrorCode::RequestTimeout,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::Internal,
+    ErrorCode::Unavailable,
+];
 
 /// The errors of routes that need an access token.
 pub(super) const AUTHENTICATED: &[ErrorCode] =
     &[ErrorCode::Unauthorized, ErrorCode::SessionExpired];
 
 /// The errors of routes with a body.
-pub(super) const BODY: &[ErrorCode] = &[
-    ErrorCode::BodyTooLarge,
-    ErrorCode::UnsupportedMediaType,
-    ErrorCode::InvalidRequest,
-    ErrorCode::NumberOutOfRange,
-];
+pub(super) const BODY: &[ErrorCode] =
+    &[ErrorCode::UnsupportedMediaType, ErrorCode::InvalidRequest, ErrorCode::NumberOutOfRange];
 
 /// The errors of routes with a range of dates in the query.
 pub(super) const RANGE: &[ErrorCode] =

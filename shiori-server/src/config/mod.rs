@@ -60,6 +60,10 @@ pub struct Config {
     pub sessions: SessionPolicy,
     /// Limits of requests.
     pub limits: Limits,
+    /// Limits and time-outs of connections.
+    pub connections: ConnectionPolicy,
+    /// Limits of requests in progress.
+    pub overload: OverloadPolicy,
     /// The cost of a password hash.
     pub hash_cost: HashCost,
     /// How long requests and jobs in progress may take to finish when the server stops. Default 10
@@ -106,6 +110,8 @@ impl Config {
             summaries: SummaryPolicy::default(),
             sessions: SessionPolicy::default(),
             limits: Limits::default(),
+            connections: ConnectionPolicy::default(),
+            overload: OverloadPolicy::default(),
             hash_cost: HashCost::default(),
             drain_timeout: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
@@ -188,6 +194,84 @@ impl Default for Limits {
             range_days: limits::MAX_RANGE_DAYS,
             max_wait: limits::MAX_LONG_POLL,
             request_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Limits and time-outs of the connections of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionPolicy {
+    /// Time for the head of a request, from its first byte, and of a connection's first request from
+    /// the connection. Default 15 s. When three quarters of [`ConnectionPolicy::max_connections`] are
+    /// open, it is 1 s.
+    pub head_timeout: Duration,
+    /// Time for the body of a request, after which the response is 408. Default 30 s.
+    pub body_timeout: Duration,
+    /// Time without a request on an open connection. Default 120 s, more than clients and load
+    /// balancers usually keep a connection: they close it first, and no request meets a closed one.
+    /// When three quarters of [`ConnectionPolicy::max_connections`] are open, it is 1 s.
+    pub idle_timeout: Duration,
+    /// Time in which a client takes nothing, or almost nothing, of its response, before its
+    /// connection is closed. Default 30 s. When 48 MiB of long responses wait for their clients, or
+    /// the server stops, it is 1 s.
+    pub unread_timeout: Duration,
+    /// Open connections. Default 10,000; fewer if the limit of open files does not allow them.
+    pub max_connections: usize,
+    /// Open connections from one address, or one /64 network of IPv6. Default 2,000.
+    pub max_connections_per_address: usize,
+    /// Bytes of the request line and headers, at least 8 KiB. Default 64 KiB.
+    pub max_head_bytes: usize,
+    /// Concurrent requests on one HTTP/2 connection. Default 100.
+    pub max_streams: u32,
+}
+
+impl ConnectionPolicy {
+    /// The least limit of a head, because buffers have this size.
+    pub(crate) const MIN_HEAD_BYTES: usize = 8 << 10;
+
+    /// The shortest of the time-outs that the listener checks regularly.
+    pub(crate) fn shortest_timeout(&self) -> Duration {
+        self.head_timeout.min(self.idle_timeout).min(self.unread_timeout)
+    }
+}
+
+impl Default for ConnectionPolicy {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
+            unread_timeout: Duration::from_secs(30),
+            max_connections: 10_000,
+            max_connections_per_address: 2_000,
+            max_head_bytes: 64 << 10,
+            max_streams: 100,
+        }
+    }
+}
+
+/// Limits of requests in progress. Beyond them, requests get 503 with `Retry-After` before any work is
+/// done. Requests for health, metrics and the API's description have no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverloadPolicy {
+    /// Requests in progress, from their admission to the head of their response. Default 512. As many
+    /// again wait for their admission. The requests of workers have the same limit for themselves.
+    pub max_requests: usize,
+    /// Of them, from one address, or one /64 network of IPv6. Default 128.
+    pub max_requests_per_address: usize,
+    /// Long-polls in progress, which mostly wait. Default 4,096.
+    pub max_waits: usize,
+    /// How long a request waits for its admission. Default 250 ms.
+    pub queue_timeout: Duration,
+}
+
+impl Default for OverloadPolicy {
+    fn default() -> Self {
+        Self {
+            max_requests: 512,
+            max_requests_per_address: 128,
+            max_waits: 4096,
+            queue_timeout: Duration::from_millis(250),
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Deserialize;
 use shiori_worker::{Patience, Secret};
 
-use super::{Config, Origin, WorkerMode};
+use super::{Config, ConnectionPolicy, Origin, OverloadPolicy, WorkerMode};
 
 /// The settings of one source: flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -77,6 +77,42 @@ pub struct Settings {
     /// Mark cookies for HTTPS only [default: false]
     #[arg(long, env = "SHIORI_SECURE_COOKIES")]
     pub secure_cookies: Option<bool>,
+    /// Seconds for the head of a request, from its first byte or the connection [default: 15]
+    #[arg(long, env = "SHIORI_HEAD_TIMEOUT_SECONDS")]
+    pub head_timeout_seconds: Option<u64>,
+    /// Seconds for the body of a request, after which the response is 408 [default: 30]
+    #[arg(long, env = "SHIORI_BODY_TIMEOUT_SECONDS")]
+    pub body_timeout_seconds: Option<u64>,
+    /// Seconds until an open connection without a request is closed [default: 120]
+    #[arg(long, env = "SHIORI_IDLE_TIMEOUT_SECONDS")]
+    pub idle_timeout_seconds: Option<u64>,
+    /// Seconds in which a client takes nothing of its response, before it is cut off [default: 30]
+    #[arg(long, env = "SHIORI_UNREAD_TIMEOUT_SECONDS")]
+    pub unread_timeout_seconds: Option<u64>,
+    /// Open connections [default: 10000]
+    #[arg(long, env = "SHIORI_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+    /// Open connections from one address, or one /64 network of IPv6 [default: 2000]
+    #[arg(long, env = "SHIORI_MAX_CONNECTIONS_PER_ADDRESS")]
+    pub max_connections_per_address: Option<usize>,
+    /// Bytes of the request line and headers [default: 65536]
+    #[arg(long, env = "SHIORI_MAX_HEAD_BYTES")]
+    pub max_head_bytes: Option<usize>,
+    /// Concurrent requests on one HTTP/2 connection [default: 100]
+    #[arg(long, env = "SHIORI_MAX_STREAMS")]
+    pub max_streams: Option<u32>,
+    /// Requests in progress, beyond which others get 503 [default: 512]
+    #[arg(long, env = "SHIORI_MAX_REQUESTS")]
+    pub max_requests: Option<usize>,
+    /// Of them, from one address, or one /64 network of IPv6 [default: 128]
+    #[arg(long, env = "SHIORI_MAX_REQUESTS_PER_ADDRESS")]
+    pub max_requests_per_address: Option<usize>,
+    /// Long-polls in progress [default: 4096]
+    #[arg(long, env = "SHIORI_MAX_WAITS")]
+    pub max_waits: Option<usize>,
+    /// Milliseconds that a request waits for its admission [default: 250]
+    #[arg(long, env = "SHIORI_QUEUE_TIMEOUT_MILLIS")]
+    pub queue_timeout_millis: Option<u64>,
     /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
@@ -164,6 +200,22 @@ impl Settings {
             llm_patience: self.llm_patience.or(others.llm_patience),
             required_days: self.required_days.or(others.required_days),
             secure_cookies: self.secure_cookies.or(others.secure_cookies),
+            head_timeout_seconds: self.head_timeout_seconds.or(others.head_timeout_seconds),
+            body_timeout_seconds: self.body_timeout_seconds.or(others.body_timeout_seconds),
+            idle_timeout_seconds: self.idle_timeout_seconds.or(others.idle_timeout_seconds),
+            unread_timeout_seconds: self.unread_timeout_seconds.or(others.unread_timeout_seconds),
+            max_connections: self.max_connections.or(others.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(others.max_connections_per_address),
+            max_head_bytes: self.max_head_bytes.or(others.max_head_bytes),
+            max_streams: self.max_streams.or(others.max_streams),
+            max_requests: self.max_requests.or(others.max_requests),
+            max_requests_per_address: self
+                .max_requests_per_address
+                .or(others.max_requests_per_address),
+            max_waits: self.max_waits.or(others.max_waits),
+            queue_timeout_millis: self.queue_timeout_millis.or(others.queue_timeout_millis),
             log: self.log.or(others.log),
         }
     }
@@ -179,7 +231,7 @@ impl Settings {
     ///
     /// [`ConfigError`] if a value is out of range or missing, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
-        let out_of_range = |name, rule| ConfigError::OutOfRange { name, rule };
+        let (connections, overload) = (self.connections()?, self.overload()?);
         let secret = |given: Option<Secret>, name, least, rule| match given {
             Some(secret) if secret.reveal().len() < least => Err(out_of_range(name, rule)),
             given => Ok(given),
@@ -248,7 +300,81 @@ impl Settings {
             config.summaries.required_days = days;
         }
         config.sessions.secure_cookies = self.secure_cookies.unwrap_or_default();
+        config.connections = connections;
+        config.overload = overload;
         Ok(config)
+    }
+
+    /// The limits and time-outs of connections.
+    fn connections(&self) -> Result<ConnectionPolicy, ConfigError> {
+        let default = ConnectionPolicy::default();
+        Ok(ConnectionPolicy {
+            head_timeout: seconds("head_timeout_seconds", self.head_timeout_seconds)?
+                .unwrap_or(default.head_timeout),
+            body_timeout: seconds("body_timeout_seconds", self.body_timeout_seconds)?
+                .unwrap_or(default.body_timeout),
+            idle_timeout: seconds("idle_timeout_seconds", self.idle_timeout_seconds)?
+                .unwrap_or(default.idle_timeout),
+            unread_timeout: seconds("unread_timeout_seconds", self.unread_timeout_seconds)?
+                .unwrap_or(default.unread_timeout),
+            max_connections: at_least_one("max_connections", self.max_connections)?
+                .unwrap_or(default.max_connections),
+            max_connections_per_address: at_least_one(
+                "max_connections_per_address",
+                self.max_connections_per_address,
+            )?
+            .unwrap_or(default.max_connections_per_address),
+            max_head_bytes: match self.max_head_bytes {
+                Some(bytes) if !(8192..=1 << 20).contains(&bytes) => {
+                    return Err(out_of_range("max_head_bytes", "8192 to 1048576"));
+                }
+                bytes => bytes.unwrap_or(default.max_head_bytes),
+            },
+            max_streams: match self.max_streams {
+                Some(0) => return Err(out_of_range("max_streams", "at least 1")),
+                streams => streams.unwrap_or(default.max_streams),
+            },
+        })
+    }
+
+    /// The limits of requests in progress.
+    fn overload(&self) -> Result<OverloadPolicy, ConfigError> {
+        let default = OverloadPolicy::default();
+        Ok(OverloadPolicy {
+            max_requests: at_least_one("max_requests", self.max_requests)?
+                .unwrap_or(default.max_requests),
+            max_requests_per_address: at_least_one(
+                "max_requests_per_address",
+                self.max_requests_per_address,
+            )?
+            .unwrap_or(default.max_requests_per_address),
+            max_waits: at_least_one("max_waits", self.max_waits)?.unwrap_or(default.max_waits),
+            queue_timeout: match self.queue_timeout_millis {
+                Some(millis) if millis > 10_000 => {
+                    return Err(out_of_range("queue_timeout_millis", "0 to 10000"));
+                }
+                millis => millis.map_or(default.queue_timeout, Duration::from_millis),
+            },
+        })
+    }
+}
+
+fn out_of_range(name: &'static str, rule: &'static str) -> ConfigError {
+    ConfigError::OutOfRange { name, rule }
+}
+
+/// A time-out of 1 second to 1 hour.
+fn seconds(name: &'static str, given: Option<u64>) -> Result<Option<Duration>, ConfigError> {
+    match given {
+        Some(seconds) if !(1..=3600).contains(&seconds) => Err(out_of_range(name, "1 to 3600")),
+        given => Ok(given.map(Duration::from_secs)),
+    }
+}
+
+fn at_least_one(name: &'static str, given: Option<usize>) -> Result<Option<usize>, ConfigError> {
+    match given {
+        Some(0) => Err(out_of_range(name, "at least 1")),
+        given => Ok(given),
     }
 }
 
@@ -298,6 +424,41 @@ mod tests {
         assert_eq!(found, ["https://a.example", "http://b.example:81"]);
         for invalid in ["*", "null", "a.example", "https://a.example/", "https://a.example,,"] {
             assert!(origins(invalid).is_err(), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn limits_of_connections_are_set_within_their_range() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = |change: fn(&mut Settings)| {
+            let data_dir = Some(dir.path().join("data"));
+            let mut settings = Settings { data_dir, ..Settings::default() };
+            change(&mut settings);
+            settings.into_config().map(|config| config.connections)
+        };
+        assert_eq!(settings(|_| {}).expect("valid"), ConnectionPolicy::default());
+        let set = settings(|settings| {
+            settings.body_timeout_seconds = Some(7);
+            settings.max_connections = Some(8);
+        });
+        let expected = ConnectionPolicy {
+            body_timeout: Duration::from_secs(7),
+            max_connections: 8,
+            ..ConnectionPolicy::default()
+        };
+        assert_eq!(set.expect("valid"), expected);
+        for (name, change) in [
+            (
+                "head_timeout_seconds",
+                (|settings| settings.head_timeout_seconds = Some(0)) as fn(&mut Settings),
+            ),
+            ("unread_timeout_seconds", |settings| settings.unread_timeout_seconds = Some(3601)),
+            ("max_connections", |settings| settings.max_connections = Some(0)),
+            ("max_head_bytes", |settings| settings.max_head_bytes = Some(8191)),
+            ("max_streams", |settings| settings.max_streams = Some(0)),
+        ] {
+            let error = settings(change).expect_err("out of range").to_string();
+            assert!(error.contains(name), "{error}");
         }
     }
 

@@ -4,6 +4,7 @@
 mod accounts;
 mod clocks;
 mod conformance;
+mod connections;
 mod distributed;
 mod documents;
 mod edges;
@@ -13,6 +14,7 @@ mod faults;
 mod fixtures;
 mod leases;
 mod openapi;
+mod overload;
 mod privacy;
 mod process;
 mod providers;

@@ -29,6 +29,14 @@ impl Process {
         Self::started(command, settings).await
     }
 
+    /// A server whose limit of open files is `soft`, and can be raised to `hard`.
+    pub async fn server_with_open_files(soft: u32, hard: u32, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$0\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_shiori-server")]);
+        Self::started(command, settings).await
+    }
+
     async fn started(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.env_clear().env("SHIORI_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
         let (child, line) = spawn(command, "listening").await;

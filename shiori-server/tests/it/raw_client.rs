@@ -64,6 +64,11 @@ impl RawClient {
         Self::with_token(url, response.json()["data"]["token"].as_str().unwrap())
     }
 
+    /// The token of a signed-in client.
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> RawResponse {
         self.send(reqwest::Method::GET, path, None).await
     }

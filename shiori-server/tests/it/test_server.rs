@@ -48,6 +48,10 @@ impl TestServer {
         format!("http://{}", self.server.internal_addr())
     }
 
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.server.addr()
+    }
+
     pub fn data_dir(&self) -> &Path {
         self.dir.path()
     }

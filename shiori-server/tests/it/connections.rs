@@ -1,0 +1,469 @@
+//! Connections of clients that are slow, silent or wrong, by bare TCP.
+
+use std::time::Duration;
+
+use serde_json::json;
+use shiori_server::{ConnectionPolicy, WorkerMode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    fixtures::{wait_until, week, write_week},
+    process::Process,
+    raw_client::RawClient,
+    test_server::TestServer,
+};
+
+/// The time-out of a test: far beyond what it configures.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A time-out that the test waits for.
+const SHORT: Duration = Duration::from_millis(200);
+
+async fn server(change: impl FnOnce(&mut ConnectionPolicy)) -> TestServer {
+    TestServer::with_config(|config| change(&mut config.connections)).await
+}
+
+/// A connection that sends what no HTTP client sends.
+struct Wire(TcpStream);
+
+impl Wire {
+    async fn connect(server: &TestServer) -> Self {
+        Self(TcpStream::connect(server.addr()).await.unwrap())
+    }
+
+    async fn connect_to(server: &Process) -> Self {
+        let addr = server.url().strip_prefix("http://").unwrap();
+        Self(TcpStream::connect(addr).await.unwrap())
+    }
+
+    /// From another address of the loopback network.
+    #[cfg(target_os = "linux")]
+    async fn connect_from(server: &TestServer, from: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        Self(socket.connect(server.addr()).await.unwrap())
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Everything until the server closes the connection in order.
+    async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("closed in time").unwrap();
+        text
+    }
+
+    /// One response with a Content-Length.
+    async fn response(&mut self) -> Response {
+        let mut bytes = Vec::new();
+        loop {
+            if let Some(response) = Response::parse(&bytes) {
+                return response;
+            }
+            let read = timeout(PATIENCE, self.0.read_buf(&mut bytes)).await.expect("in time");
+            assert_ne!(read.unwrap(), 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// Whether a request is answered. A refused connection may be reset before its response is read.
+    async fn is_served(&mut self) -> bool {
+        let mut status = [0; 12];
+        self.0.write_all(head("GET", "/healthz", "").as_bytes()).await.is_ok()
+            && self.0.read_exact(&mut status).await.is_ok()
+            && status.ends_with(b"200")
+    }
+
+    /// Waits until the server has closed the connection, in order or with a reset.
+    async fn closed(&mut self) {
+        let mut buffer = [0; 4096];
+        let closed = async { while !matches!(self.0.read(&mut buffer).await, Ok(0) | Err(_)) {} };
+        timeout(PATIENCE, closed).await.expect("closed in time");
+    }
+}
+
+struct Response {
+    status: u16,
+    head: String,
+    body: serde_json::Value,
+}
+
+impl Response {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+        if body.len() < length.parse().ok()? {
+            return None;
+        }
+        Some(Self {
+            status: head[9..12].parse().ok()?,
+            body: serde_json::from_str(body).unwrap_or_default(),
+            head,
+        })
+    }
+
+    /// The name of the error; the envelope must agree with the status.
+    fn error(&self) -> &str {
+        assert_eq!(self.body["code"], self.status, "{}", self.body);
+        assert!(self.head.contains("x-request-id: "), "{}", self.head);
+        self.body["error"].as_str().unwrap_or_default()
+    }
+}
+
+fn head(method: &str, path: &str, headers: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: shiori\r\n{headers}\r\n")
+}
+
+#[tokio::test]
+async fn a_connection_without_a_whole_head_is_closed() {
+    let server = server(|policy| policy.head_timeout = SHORT).await;
+    for sent in ["", "GET /healthz HTT", "GET /healthz HTTP/1.1\r\nhost: shiori\r\nx-a: "] {
+        let mut wire = Wire::connect(&server).await;
+        wire.send(sent).await;
+        assert_eq!(wire.rest().await, "", "after {sent:?}");
+    }
+    // Also for the head after an answered request, whose time begins with its first byte.
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("GET", "/healthz", "")).await;
+    assert_eq!(wire.response().await.status, 200);
+    wire.send("GET /healthz HTT").await;
+    assert_eq!(wire.rest().await, "");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let server = server(|policy| policy.idle_timeout = SHORT).await;
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("GET", "/healthz", "")).await;
+    assert_eq!(wire.response().await.status, 200);
+    assert_eq!(wire.rest().await, "");
+    server.stop().await;
+}
+
+/// The stream sends nothing but comments for longer than every time-out.
+#[tokio::test]
+async fn a_long_poll_and_an_event_stream_are_not_idle() {
+    let server = TestServer::with_config(|config| {
+        config.worker = WorkerMode::None;
+        config.connections.head_timeout = SHORT;
+        config.connections.idle_timeout = SHORT;
+        config.connections.unread_timeout = SHORT;
+    })
+    .await;
+    let (client, email) = server.sign_up().await;
+    write_week(&client, "기다리는 주").await;
+    let summary = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
+    let token = RawClient::log_in(&server.url(), &email).await.token().to_owned();
+    let authorization = format!("authorization: Bearer {token}\r\n");
+
+    let mut stream = Wire::connect(&server).await;
+    let path = format!("/api/diary/summary/{}/events", summary.id());
+    stream.send(head("GET", &path, &authorization)).await;
+    let mut poll = Wire::connect(&server).await;
+    let path = format!("/api/diary/summary/{}?after=1&wait=2", summary.id());
+    poll.send(head("GET", &path, &authorization)).await;
+    assert_eq!(poll.response().await.status, 200);
+
+    summary.cancel().await.unwrap();
+    let mut events = String::new();
+    while !events.contains("cancelled") {
+        let mut buffer = [0; 4096];
+        let read = timeout(PATIENCE, stream.0.read(&mut buffer)).await.expect("in time").unwrap();
+        assert_ne!(read, 0, "the stream is open: {events}");
+        events.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_408_on_every_route() {
+    let server = server(|policy| policy.body_timeout = SHORT).await;
+    for (method, path) in [
+        ("POST", "/api/user/login"),
+        ("POST", "/api/diary/20260216"),
+        ("GET", "/api/diary/20260216"),
+        ("POST", "/api/internal/summarize/result"),
+        ("POST", "/api/nowhere"),
+        ("DELETE", "/healthz"),
+    ] {
+        for headers in ["content-length: 500000\r\n", "transfer-encoding: chunked\r\n"] {
+            let mut wire = Wire::connect(&server).await;
+            wire.send(head(method, path, headers) + "1").await;
+            let response = wire.response().await;
+            assert_eq!((response.status, response.error()), (408, "request_timeout"), "{path}");
+            assert!(response.head.contains("connection: close"), "{}", response.head);
+            wire.closed().await;
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_arrives_in_parts_is_whole() {
+    let server = server(|_| {}).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc", "x": "글".repeat(100_000)}});
+    let body = body.to_string();
+    let authorization = format!("authorization: Bearer {}\r\n", raw.token());
+    let kind = "content-type: application/json\r\n";
+    let mut wire = Wire::connect(&server).await;
+    let headers = format!("{authorization}{kind}content-length: {}\r\n", body.len());
+    wire.send(head("POST", "/api/diary/20260216", &headers)).await;
+    for part in body.as_bytes().chunks(7_000) {
+        wire.send(part).await;
+    }
+    let saved = wire.response().await;
+    assert_eq!(saved.status, 201, "{}", saved.body);
+    let headers = format!("{authorization}{kind}transfer-encoding: chunked\r\n");
+    wire.send(head("POST", "/api/diary/20260217", &headers)).await;
+    for part in body.as_bytes().chunks(7_000) {
+        wire.send(format!("{:x}\r\n", part.len())).await;
+        wire.send(part).await;
+        wire.send("\r\n").await;
+    }
+    wire.send("0\r\n\r\n").await;
+    let saved = wire.response().await;
+    assert_eq!(saved.status, 201, "{}", saved.body);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413_and_the_client_reads_it() {
+    let server = server(|_| {}).await;
+    // From the header alone, before any byte of the body.
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("POST", "/api/user/login", "content-length: 5000000\r\n")).await;
+    let response = wire.response().await;
+    assert_eq!((response.status, response.error()), (413, "body_too_large"));
+    // The connection goes on after the rest, and is not reset.
+    wire.send(vec![b'x'; 5_000_000]).await;
+    wire.send(head("GET", "/healthz", "")).await;
+    assert_eq!(wire.response().await.status, 200);
+
+    // A client that reads only when it has sent everything.
+    let mut wire = Wire::connect(&server).await;
+    let sent = 10 << 20;
+    wire.send(head("POST", "/api/nowhere", &format!("content-length: {sent}\r\n"))).await;
+    wire.send(vec![b'x'; sent]).await;
+    assert_eq!(wire.response().await.error(), "body_too_large");
+
+    // The same without a length.
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("POST", "/api/user/login", "transfer-encoding: chunked\r\n")).await;
+    let chunk = [b"40000\r\n".as_slice(), &vec![b'x'; 0x40000], b"\r\n"].concat();
+    for _ in 0..20 {
+        wire.send(&chunk).await;
+    }
+    wire.send("0\r\n\r\n").await;
+    assert_eq!(wire.response().await.error(), "body_too_large");
+
+    // A client that expects permission sends no body.
+    let mut wire = Wire::connect(&server).await;
+    let headers = "content-length: 5000000\r\nexpect: 100-continue\r\n";
+    wire.send(head("POST", "/api/user/login", headers)).await;
+    assert_eq!(wire.response().await.error(), "body_too_large");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_names_one_host() {
+    let server = server(|_| {}).await;
+    for (request, expected) in [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a/b\r\n\r\n", 400),
+        ("GET /api/nowhere HTTP/1.1\r\n\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n", 200),
+        ("GET /healthz HTTP/1.0\r\n\r\n", 200),
+    ] {
+        let mut wire = Wire::connect(&server).await;
+        wire.send(request).await;
+        let response = wire.response().await;
+        assert_eq!(response.status, expected, "{request:?}");
+        if expected == 400 {
+            assert_eq!(response.error(), "malformed_request");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_refused() {
+    let server = server(|policy| policy.max_head_bytes = 16 << 10).await;
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("GET", "/healthz", &format!("x-a: {}\r\n", "a".repeat(8 << 10)))).await;
+    assert_eq!(wire.response().await.status, 200);
+    let mut wire = Wire::connect(&server).await;
+    wire.send(head("GET", "/healthz", &format!("x-a: {}\r\n", "a".repeat(20 << 10)))).await;
+    assert!(wire.rest().await.starts_with("HTTP/1.1 431 "));
+    server.stop().await;
+}
+
+/// The responses fill the buffers of both sides, and then nothing moves.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let server = server(|policy| policy.unread_timeout = SHORT).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
+    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+
+    let mut wire = Wire::connect(&server).await;
+    let authorization = format!("authorization: Bearer {}\r\n", raw.token());
+    wire.send(head("GET", "/api/diary/20260216", &authorization).repeat(40)).await;
+    // The write fails only after the server has closed the connection.
+    let closed = async {
+        while wire.0.write_all(b"\r\n").await.is_ok() {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.expect("closed in time");
+    // One that reads gets everything.
+    assert_eq!(raw.get("/api/diary/20260216").await.status, 200);
+    server.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_of_one_address_are_limited() {
+    let server = server(|policy| policy.max_connections_per_address = 2).await;
+    let mut first = Wire::connect_from(&server, "127.0.0.2:0").await;
+    let mut second = Wire::connect_from(&server, "127.0.0.2:0").await;
+    let mut third = Wire::connect_from(&server, "127.0.0.2:0").await;
+    let refused = third.response().await;
+    assert_eq!((refused.status, &refused.body["error"]), (503, &json!("unavailable")));
+    assert!(refused.head.contains("retry-after: ") && refused.head.contains("connection: close"));
+    third.closed().await;
+    // Other addresses are served, and this one again when it has closed a connection.
+    for wire in [&mut first, &mut second, &mut Wire::connect_from(&server, "127.0.0.3:0").await] {
+        wire.send(head("GET", "/healthz", "")).await;
+        assert_eq!(wire.response().await.status, 200);
+    }
+    drop(first);
+    wait_until("a connection is admitted", async || {
+        Wire::connect_from(&server, "127.0.0.2:0").await.is_served().await
+    })
+    .await;
+    drop(second);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn silent_connections_give_way_when_all_slots_are_taken() {
+    let server = server(|policy| {
+        policy.max_connections = 8;
+        policy.head_timeout = PATIENCE * 100;
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(Wire::connect(&server).await);
+    }
+    wait_until("a connection is admitted", async || Wire::connect(&server).await.is_served().await)
+        .await;
+    drop(silent);
+    server.stop().await;
+}
+
+/// `stop` fails if the drain time-out passes.
+#[tokio::test]
+async fn connections_without_a_whole_request_do_not_delay_the_shutdown() {
+    let server = server(|_| {}).await;
+    let mut wires = Vec::new();
+    for sent in [
+        String::new(),
+        "GET /healthz HTT".to_owned(),
+        head("GET", "/healthz", "x-a: "),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
+    ] {
+        let mut wire = Wire::connect(&server).await;
+        wire.send(sent.trim_end_matches("\r\n\r\n")).await;
+        wires.push(wire);
+    }
+    let mut half_body = Wire::connect(&server).await;
+    half_body.send(head("POST", "/api/user/login", "content-length: 500\r\n") + "{").await;
+    let mut idle = Wire::connect(&server).await;
+    idle.send(head("GET", "/healthz", "")).await;
+    assert_eq!(idle.response().await.status, 200);
+    server.stop().await;
+    assert_eq!(half_body.response().await.error(), "unavailable");
+    for mut wire in wires {
+        wire.closed().await;
+    }
+    assert_eq!(idle.rest().await, "");
+}
+
+/// Nor does one that does not read its response, for longer than a second.
+#[tokio::test]
+async fn an_unread_response_does_not_fail_the_shutdown() {
+    let server = server(|_| {}).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
+    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+    let mut wire = Wire::connect(&server).await;
+    let authorization = format!("authorization: Bearer {}\r\n", raw.token());
+    wire.send(head("GET", "/api/diary/20260216", &authorization).repeat(40)).await;
+    wire.0.readable().await.unwrap();
+    server.stop().await;
+}
+
+/// The socket takes everything, but the client does not open its window.
+#[tokio::test]
+async fn a_stream_of_http2_that_is_not_read_is_cut_off() {
+    let server = server(|policy| policy.unread_timeout = SHORT).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
+    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+
+    let socket = TcpStream::connect(server.addr()).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let request = http::Request::get(format!("{}/api/diary/20260216", server.url()))
+        .header("authorization", format!("Bearer {}", raw.token()))
+        .body(())
+        .unwrap();
+    let (response, _) = requests.send_request(request, true).unwrap();
+    let response = timeout(PATIENCE, response).await.expect("in time").unwrap();
+    assert_eq!(response.status(), 200);
+    let unread = response.into_body();
+    let _closed = timeout(PATIENCE, ended).await.expect("closed in time").unwrap();
+    drop(unread);
+    server.stop().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_limit_of_open_files_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("SHIORI_DATA_DIR", dir.path().to_str().unwrap())];
+    let server = Process::server_with_open_files(50, 500, &settings).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().nth(3), Some("500"), "{files}");
+    server.terminate().await;
+}
+
+/// More connections than it has descriptors: `accept` fails, and the server goes on.
+#[tokio::test]
+async fn a_server_without_descriptors_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("SHIORI_DATA_DIR", dir.path().to_str().unwrap())];
+    let server = Process::server_with_open_files(80, 80, &settings).await;
+    let mut silent = Vec::new();
+    for _ in 0..120 {
+        silent.push(Wire::connect_to(&server).await);
+    }
+    wait_until("a request is answered", async || {
+        timeout(SHORT * 10, Wire::connect_to(&server).await.is_served()).await == Ok(true)
+    })
+    .await;
+    drop(silent);
+    server.terminate().await;
+}
