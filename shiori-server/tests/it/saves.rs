@@ -40,7 +40,7 @@ async fn race(clients: &[Client], date: Date, precondition: Precondition, round:
     for task in tasks {
         match task.await.unwrap() {
             Ok(saved) => {
-                assert!(saved_version.replace(saved.version).is_none(), "two saves succeeded")
+                assert!(saved_version.replace(saved.version).is_none(), "two saves succeeded");
             }
             Err(error) => {
                 assert_eq!(error.status_code(), Some(409), "{error:?}");
