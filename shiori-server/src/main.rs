@@ -48,7 +48,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     }
     process::start_log(settings.log.as_deref())?;
     if let Err(error) = raise_descriptor_limit() {
-        tracing::warn!(%error, "cannot raise the limit of open files");
+        tracing::warn!(%error, "could not raise the limit of open files");
     }
 
     let listen = settings.listen();

@@ -82,7 +82,7 @@ impl Metrics {
         );
         registry.register(
             "requests_refused",
-            "Requests refused before any work, because too many were in progress",
+            "Requests rejected before any work because too many were in progress",
             metrics.refused.clone(),
         );
         registry.register("queue_depth", "Hints in the queue", metrics.queue_depth.clone());

@@ -17,12 +17,12 @@ struct State {
 }
 
 impl Occasional {
-    /// An event is reported at once, and then at most once in this interval.
+    /// An event is reported immediately, and then at most once per interval.
     pub(crate) fn new(interval: Duration) -> Self {
         Self { interval, state: Mutex::default() }
     }
 
-    /// Counts the event. If it is to be logged now, returns how often it has occurred since it was
+    /// Counts the event. If it should be logged now, returns how often it has occurred since it was
     /// last logged.
     pub(crate) fn report(&self) -> Option<u64> {
         self.report_at(Instant::now())
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_reported_once_in_an_interval_with_its_count() {
+    fn an_event_is_reported_once_per_interval_with_its_count() {
         let interval = Duration::from_secs(10);
         let (event, start) = (Occasional::new(interval), Instant::now());
         assert_eq!(event.report_at(start), Some(1));

@@ -1,4 +1,5 @@
-//! Admission of requests: more than the server can handle are refused before any work is done.
+//! Admission of requests: requests that the server cannot handle in time are rejected before any
+//! work is done.
 
 use std::{
     pin::Pin,
@@ -19,14 +20,14 @@ use crate::{
     slots::{Address, Slot, Slots},
 };
 
-/// How often refusals are logged, at most.
+/// Rejections are logged at most once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The admissions of a server. Each kind of request has its own, so that a flood of one kind does not
-/// keep out the others.
+/// The admissions of a server. Each kind of request has its own, so that many requests of one kind
+/// do not block the others.
 #[derive(Debug, Clone)]
 pub(crate) struct Overload {
-    /// Requests that are answered at once. An event stream counts until it begins.
+    /// Requests that are handled immediately. An event stream counts until it begins.
     pub(crate) requests: Admission,
     /// Long-polls.
     pub(crate) waits: Admission,
@@ -49,8 +50,8 @@ impl Overload {
     }
 }
 
-/// Admits at most a number of requests at a time. As many again wait, for a limited time. One address
-/// has a part of these places.
+/// Admits a limited number of requests at a time. The same number of requests may wait, for a
+/// limited time. An address may only use a part of these places.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission(Arc<Shared>);
 
@@ -58,14 +59,14 @@ pub(crate) struct Admission(Arc<Shared>);
 struct Shared {
     kind: &'static str,
     running: Arc<Semaphore>,
-    /// Of running and waiting requests.
+    /// The places of running and waiting requests.
     slots: Slots,
     queue_timeout: Duration,
     refused: Occasional,
     metrics: Metrics,
 }
 
-/// The request is refused.
+/// The request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -88,7 +89,7 @@ impl Admission {
         }))
     }
 
-    /// Admits a request from this address, now or after its predecessors.
+    /// Admits a request from this address, immediately or after earlier ones.
     pub(crate) fn admit(&self, address: Address) -> Admit {
         let Ok(slot) = self.0.slots.take(address) else {
             self.count_refusal();
@@ -102,7 +103,7 @@ impl Admission {
             let running = Arc::clone(&admission.0.running).acquire_owned();
             match timeout(admission.0.queue_timeout, running).await {
                 Ok(Ok(permit)) => Ok(Place { _permit: permit, _slot: slot }),
-                // Its client may have given up by now, and those behind it are as late.
+                // The client may have given up by now, and later requests are just as late.
                 Ok(Err(_)) | Err(_) => {
                     admission.count_refusal();
                     Err(Refused)
@@ -119,15 +120,15 @@ impl Admission {
     }
 }
 
-/// What an admitted request occupies.
+/// The place of an admitted request.
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
     _slot: Slot,
 }
 
-/// The admission of one request. While it exists and was not refused, it occupies a place.
+/// The admission of one request. It occupies a place until it is dropped or rejected.
 pub(crate) enum Admit {
-    /// It does not need one.
+    /// The request needs no admission.
     Exempt,
     Admitted(#[expect(dead_code, reason = "dropping it frees the place")] Place),
     Queued(Pin<Box<dyn Future<Output = Result<Place, Refused>> + Send>>),
@@ -135,7 +136,7 @@ pub(crate) enum Admit {
 }
 
 impl Admit {
-    /// Waits until the request is admitted or refused.
+    /// Waits until the request is admitted or rejected.
     pub(crate) fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         if let Self::Queued(queued) = self {
             *self = match ready!(queued.as_mut().poll(cx)) {

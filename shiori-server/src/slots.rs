@@ -1,4 +1,4 @@
-//! Limits in total and for each address, of connections and of requests.
+//! Limits of connections and requests, in total and for each address.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Counts what occupies a slot.
+/// Counts the occupied slots.
 #[derive(Debug)]
 pub(crate) struct Slots(Arc<Counts>);
 
@@ -24,7 +24,7 @@ struct Open {
     by_address: HashMap<Address, usize>,
 }
 
-/// What counts as one address: of IPv6 the network that one subscriber has, a /64.
+/// An address; in IPv6 a /64 network, which usually belongs to one subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     V4(Ipv4Addr),
@@ -49,7 +49,7 @@ impl Slots {
         Self(Arc::new(Counts { max, max_per_address, open: Mutex::default() }))
     }
 
-    /// A slot for this address, until it is dropped.
+    /// Occupies a slot for this address until the result is dropped.
     ///
     /// # Errors
     ///
@@ -68,7 +68,7 @@ impl Slots {
         Ok(Slot { counts: Arc::clone(&self.0), address })
     }
 
-    /// How many of the slots are taken.
+    /// The percentage of occupied slots.
     pub(crate) fn percent(&self) -> usize {
         self.0.open().total * 100 / self.0.max
     }
@@ -103,9 +103,9 @@ impl Drop for Slot {
 /// A limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// That of all addresses together.
+    /// The limit of all addresses together.
     Total,
-    /// That of this address.
+    /// The limit of this address.
     Address,
 }
 
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_hold_in_total_and_for_an_address() {
+    fn slots_are_limited_in_total_and_for_each_address() {
         let slots = Slots::new(3, 2);
         let first = slots.take(ip("192.0.2.1")).expect("a slot");
         let second = slots.take(ip("192.0.2.1")).expect("a slot");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let slots = Slots::new(10, 1);
         let _slot = slots.take(ip("2001:db8:0:1::1")).expect("a slot");
         assert_eq!(slots.take(ip("2001:db8:0:1:ffff::2")).expect_err("full"), Full::Address);

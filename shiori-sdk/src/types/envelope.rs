@@ -52,7 +52,7 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    /// 400: the request is not valid HTTP, for example because it names no host or two.
+    /// 400: the request is not valid HTTP, for example because it has no host or several.
     MalformedRequest = "malformed_request",
     /// 408: the body of the request did not arrive in time; retryable.
     RequestTimeout = "request_timeout",

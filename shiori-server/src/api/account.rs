@@ -111,7 +111,7 @@ async fn log_in(
     Body(body): Body<Credentials>,
 ) -> Result<Reply<AccessToken>, ApiError> {
     let policy = &app.session_policy;
-    // Before the store is called: a refused attempt costs nothing, and is not counted.
+    // Before the store is called, so that a rejected attempt costs nothing and is not counted.
     let turn = app.passwords.admit()?;
     let attempts = attempts_key(&body.email);
     let now = app.clock.now();

@@ -98,7 +98,7 @@ impl ApiError {
         Self { had_token: true, ..Self::new(code) }
     }
 
-    /// For a request that the listener refuses.
+    /// For a request that the listener rejects.
     pub(super) fn refused(code: ErrorCode) -> Self {
         let retry_after = (code == ErrorCode::Unavailable).then_some(STORE_RETRY_AFTER);
         Self { retry_after, ..Self::new(code) }
@@ -194,7 +194,7 @@ impl ApiError {
             }
             ErrorCode::RequestTimeout => (
                 "요청이 제때 도착하지 않았습니다. 다시 시도해 주세요.",
-                "The request did not arrive in time; send it again.",
+                "The request was not received in time. Send it again.",
             ),
             ErrorCode::BodyTooLarge => ("본문이 너무 큽니다.", "The body is too large."),
             ErrorCode::InvalidDate => (
@@ -271,7 +271,7 @@ impl IntoResponse for ApiError {
         let envelope = self.into_envelope();
         let mut response = (status, Json(envelope)).into_response();
         if status == StatusCode::REQUEST_TIMEOUT {
-            // RFC 9110, section 15.5.9; of HTTP/2, the layer below removes it.
+            // RFC 9110, section 15.5.9. In HTTP/2, the lower layer removes it.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {

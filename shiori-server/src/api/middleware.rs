@@ -42,7 +42,7 @@ pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-
 /// `Retry-After` if a request timed out.
 const TIMEOUT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The Retry-After when too many requests are in progress.
+/// `Retry-After` if too many requests are in progress.
 const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Wraps handlers in a [`RequestService`].
@@ -80,7 +80,7 @@ impl RequestLayer {
         }
     }
 
-    /// The same for routes whose requests need an admission.
+    /// A layer for routes whose requests need an admission.
     pub(super) fn admitted_by(self, admission: &Admission) -> Self {
         Self { admission: Some(admission.clone()), ..self }
     }
@@ -171,7 +171,7 @@ type Handled<F> =
 pin_project! {
     /// The response of a [`RequestService`].
     pub(super) struct ResponseFuture<F> {
-        // `None` if the request was refused at once.
+        // `None` if the request was rejected immediately.
         #[pin]
         handled: Option<Handled<F>>,
         admit: Admit,
@@ -192,7 +192,7 @@ where
             (Ok(()), Some(handled)) => Some(ready!(handled.poll(cx))),
             _ => None,
         };
-        // Before the response is sent, which may take long.
+        // Released before the response is sent, which may take long.
         *this.admit = Admit::Exempt;
         let exchange = this.exchange.take().expect("a future is not polled after it is ready");
         let Some(handled) = handled else { return Poll::Ready(Ok(exchange.refuse())) };
@@ -223,8 +223,8 @@ struct Exchange {
 }
 
 impl Exchange {
-    /// The response to a request that is not admitted. It is counted, but not logged: there may be
-    /// very many.
+    /// The response to a request that was not admitted. It is counted but not logged, because there
+    /// may be very many.
     fn refuse(self) -> Response {
         let error = ApiError::new(ErrorCode::Unavailable).with_retry_after(OVERLOAD_RETRY_AFTER);
         let response = self.language.in_scope(|| error.into_response());

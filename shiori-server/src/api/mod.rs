@@ -25,20 +25,20 @@ use utoipa_axum::router::OpenApiRouter;
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
 use crate::app::App;
 
-/// What a listener serves.
+/// The routes of a listener.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    /// For whole requests.
+    /// For complete requests.
     pub(crate) accepted: Router,
-    /// For those that the listener refuses, with the [`Refusal`] as an extension.
+    /// For requests that the listener rejects, with the [`Refusal`] as an extension.
     pub(crate) refused: Router,
 }
 
-/// Why the listener refuses a request.
+/// The reason for which the listener rejects a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal(pub(crate) ErrorCode);
 
-/// The body of a response 503 to a connection whose request is not read.
+/// The body of the 503 response to a connection whose request is not read.
 pub(crate) fn unavailable_json() -> String {
     ApiError::new(ErrorCode::Unavailable).into_json()
 }
@@ -89,7 +89,7 @@ fn internal(app: &App) -> Router<App> {
     internal::routes(app).layer(requests.not_stored())
 }
 
-/// Adds the responses to unknown routes and methods, and to refused requests.
+/// Adds the responses to unknown routes and methods, and to rejected requests.
 fn with_fallbacks(router: Router<App>, app: &App, cors: Option<Cors>) -> Routes {
     let requests = RequestLayer::new(app, app.limits.request_timeout).cross_origin(cors.clone());
     let not_found = || async { ApiError::new(ErrorCode::NotFound) };

@@ -13,10 +13,10 @@ use shiori_sdk::{Password, WeakPassword};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use unicode_normalization::UnicodeNormalization;
 
-/// Hashes and verifies passwords with Argon2id, on threads of a low priority.
+/// Hashes and verifies passwords with Argon2id, on threads with a low priority.
 ///
-/// One core is left to everything else, if there are several, and a bounded number of callers wait: a
-/// flood of sign-ins then delays other sign-ins, and nothing else.
+/// If there are several cores, one is kept free for everything else, and a limited number of
+/// callers may wait. So many logins only delay other logins.
 #[derive(Clone)]
 pub(crate) struct PasswordHasher(Arc<Shared>);
 
@@ -31,17 +31,16 @@ struct Shared {
     running: Arc<Semaphore>,
 }
 
-/// The maximum of waiting operations: a few seconds of work, and more than one address has requests
-/// in progress, so that one address does not keep out the others.
+/// The maximum number of waiting operations: a few seconds of work, and more than the requests that
+/// one address may have in progress, so that one address cannot block the others.
 const MAX_WAITING: usize = 256;
 
-/// How much lower the priority of a hash is, as the nice value: under load it then gets about a tenth
-/// of the time of a request.
+/// The nice value of hashes: under load a hash gets about a tenth of the CPU time of a request.
 #[cfg(target_os = "linux")]
 const NICE: i32 = 10;
 
-/// The admission of one operation. It is taken before a store is called, so that an operation that
-/// would be refused costs nothing.
+/// The admission of one operation. It is obtained before a store is called, so that a rejected
+/// operation costs nothing.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _permit: OwnedSemaphorePermit,
@@ -75,7 +74,7 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Busy`] when too many callers wait.
+    /// [`PasswordError::Busy`] if too many callers wait.
     pub(crate) fn admit(&self) -> Result<Turn, PasswordError> {
         let admitted = Arc::clone(&self.0.admission).try_acquire_owned();
         admitted.map(|permit| Turn { _permit: permit }).map_err(|_| PasswordError::Busy)
@@ -85,7 +84,7 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError`] when it cannot be hashed.
+    /// [`PasswordError`] if it cannot be hashed.
     pub(crate) async fn hash(
         &self,
         turn: Turn,
@@ -104,7 +103,7 @@ impl PasswordHasher {
     ///
     /// # Errors
     ///
-    /// [`PasswordError`] when it cannot be checked.
+    /// [`PasswordError`] if it cannot be checked.
     pub(crate) async fn verify(
         &self,
         turn: Turn,
@@ -142,11 +141,11 @@ impl PasswordHasher {
         let running = running.await.map_err(|_| PasswordError::Aborted)?;
         let shared = Arc::clone(&self.0);
         let (done, outcome) = oneshot::channel();
-        // A thread of its own, because its priority cannot be raised again. Starting it takes a
+        // In a new thread, because its priority cannot be raised again. Starting a thread takes a
         // thousandth of the time of a hash.
         let thread = thread::Builder::new().name("shiori-password".to_owned());
         let started = thread.spawn(move || {
-            // The permits move to the thread: it runs even after its caller is dropped.
+            // The thread owns the permits, because it continues if the caller is dropped.
             let _permits = (turn, running);
             lower_priority();
             // The caller may have been dropped.
@@ -157,12 +156,12 @@ impl PasswordHasher {
     }
 }
 
-/// Lets requests run before the hashes of this thread.
+/// Lowers the priority of this thread below that of requests.
 fn lower_priority() {
-    // The priority of Linux is that of a thread, not of the whole process.
+    // On Linux, the priority belongs to the thread, not to the process.
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "cannot lower the priority of password hashes");
+        tracing::debug!(%error, "could not lower the priority of password hashes");
     }
 }
 
@@ -363,8 +362,8 @@ pub enum PasswordError {
     /// The text is not a PHC string with a salt and a hash.
     #[error("not a password hash")]
     NotAHash,
-    /// No thread can be started.
-    #[error("cannot start a thread")]
+    /// A thread could not be started.
+    #[error("could not start a thread")]
     Thread(#[source] std::io::Error),
     /// The operation panicked.
     #[error("the password operation was aborted")]

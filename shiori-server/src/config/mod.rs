@@ -60,7 +60,7 @@ pub struct Config {
     pub sessions: SessionPolicy,
     /// Limits of requests.
     pub limits: Limits,
-    /// Limits and time-outs of connections.
+    /// Limits and timeouts of connections.
     pub connections: ConnectionPolicy,
     /// Limits of requests in progress.
     pub overload: OverloadPolicy,
@@ -198,38 +198,40 @@ impl Default for Limits {
     }
 }
 
-/// Limits and time-outs of the connections of a listener.
+/// Limits and timeouts of the connections of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionPolicy {
-    /// Time for the head of a request, from its first byte, and of a connection's first request from
-    /// the connection. Default 15 s. When three quarters of [`ConnectionPolicy::max_connections`] are
-    /// open, it is 1 s.
+    /// The timeout of a request's head, counted from its first byte; for the first request of a
+    /// connection, from the start of the connection. Default 15 s; 1 s if more than three quarters
+    /// of [`ConnectionPolicy::max_connections`] are open.
     pub head_timeout: Duration,
-    /// Time for the body of a request, after which the response is 408. Default 30 s.
+    /// The timeout of a request's body, after which the response is 408. Default 30 s.
     pub body_timeout: Duration,
-    /// Time without a request on an open connection. Default 120 s, more than clients and load
-    /// balancers usually keep a connection: they close it first, and no request meets a closed one.
-    /// When three quarters of [`ConnectionPolicy::max_connections`] are open, it is 1 s.
+    /// The time after which a connection without a request is closed. Default 120 s; 1 s if more
+    /// than three quarters of [`ConnectionPolicy::max_connections`] are open. The default is longer
+    /// than clients and load balancers usually keep connections, so that they close them first and
+    /// do not send requests on closed ones.
     pub idle_timeout: Duration,
-    /// Time in which a client takes nothing, or almost nothing, of its response, before its
-    /// connection is closed. Default 30 s. When 48 MiB of long responses wait for their clients, or
-    /// the server stops, it is 1 s.
+    /// The time after which a connection is closed if the client reads nothing, or almost nothing,
+    /// of its response. Default 30 s; 1 s if 48 MiB of long responses are unsent, or the server is
+    /// stopping.
     pub unread_timeout: Duration,
-    /// Open connections. Default 10,000; fewer if the limit of open files does not allow them.
+    /// Maximum open connections. Default 10,000; fewer if the limit of open files does not permit
+    /// them.
     pub max_connections: usize,
-    /// Open connections from one address, or one /64 network of IPv6. Default 2,000.
+    /// Maximum open connections from one address, or one /64 network of IPv6. Default 2,000.
     pub max_connections_per_address: usize,
-    /// Bytes of the request line and headers, at least 8 KiB. Default 64 KiB.
+    /// Maximum bytes of the request line and headers, at least 8 KiB. Default 64 KiB.
     pub max_head_bytes: usize,
-    /// Concurrent requests on one HTTP/2 connection. Default 100.
+    /// Maximum concurrent requests on one HTTP/2 connection. Default 100.
     pub max_streams: u32,
 }
 
 impl ConnectionPolicy {
-    /// The least limit of a head, because buffers have this size.
+    /// The minimum of `max_head_bytes`, because buffers have this size.
     pub(crate) const MIN_HEAD_BYTES: usize = 8 << 10;
 
-    /// The shortest of the time-outs that the listener checks regularly.
+    /// The shortest of the timeouts that the listener checks regularly.
     pub(crate) fn shortest_timeout(&self) -> Duration {
         self.head_timeout.min(self.idle_timeout).min(self.unread_timeout)
     }
@@ -254,14 +256,16 @@ impl Default for ConnectionPolicy {
 /// done. Requests for health, metrics and the API's description have no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverloadPolicy {
-    /// Requests in progress, from their admission to the head of their response. Default 512. As many
-    /// again wait for their admission. The requests of workers have the same limit for themselves.
+    /// Maximum requests in progress, from their admission to the head of their response. Default
+    /// 512. The same number of requests may wait for admission. The requests of workers have a
+    /// separate limit with this value.
     pub max_requests: usize,
-    /// Of them, from one address, or one /64 network of IPv6. Default 128.
+    /// Maximum running and waiting requests from one address, or one /64 network of IPv6. Default
+    /// 128.
     pub max_requests_per_address: usize,
-    /// Long-polls in progress, which mostly wait. Default 4,096.
+    /// Maximum long-polls in progress. Default 4,096.
     pub max_waits: usize,
-    /// How long a request waits for its admission. Default 250 ms.
+    /// How long a request may wait for admission. Default 250 ms.
     pub queue_timeout: Duration,
 }
 

@@ -86,31 +86,31 @@ pub struct Settings {
     /// Seconds until an open connection without a request is closed [default: 120]
     #[arg(long, env = "SHIORI_IDLE_TIMEOUT_SECONDS")]
     pub idle_timeout_seconds: Option<u64>,
-    /// Seconds in which a client takes nothing of its response, before it is cut off [default: 30]
+    /// Seconds until a client that does not read its response is disconnected [default: 30]
     #[arg(long, env = "SHIORI_UNREAD_TIMEOUT_SECONDS")]
     pub unread_timeout_seconds: Option<u64>,
-    /// Open connections [default: 10000]
+    /// Maximum open connections [default: 10000]
     #[arg(long, env = "SHIORI_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
-    /// Open connections from one address, or one /64 network of IPv6 [default: 2000]
+    /// Maximum open connections from one address, or one /64 network of IPv6 [default: 2000]
     #[arg(long, env = "SHIORI_MAX_CONNECTIONS_PER_ADDRESS")]
     pub max_connections_per_address: Option<usize>,
-    /// Bytes of the request line and headers [default: 65536]
+    /// Maximum bytes of the request line and headers [default: 65536]
     #[arg(long, env = "SHIORI_MAX_HEAD_BYTES")]
     pub max_head_bytes: Option<usize>,
-    /// Concurrent requests on one HTTP/2 connection [default: 100]
+    /// Maximum concurrent requests on one HTTP/2 connection [default: 100]
     #[arg(long, env = "SHIORI_MAX_STREAMS")]
     pub max_streams: Option<u32>,
-    /// Requests in progress, beyond which others get 503 [default: 512]
+    /// Maximum requests in progress; others get 503 [default: 512]
     #[arg(long, env = "SHIORI_MAX_REQUESTS")]
     pub max_requests: Option<usize>,
-    /// Of them, from one address, or one /64 network of IPv6 [default: 128]
+    /// Maximum requests from one address, or one /64 network of IPv6 [default: 128]
     #[arg(long, env = "SHIORI_MAX_REQUESTS_PER_ADDRESS")]
     pub max_requests_per_address: Option<usize>,
-    /// Long-polls in progress [default: 4096]
+    /// Maximum long-polls in progress [default: 4096]
     #[arg(long, env = "SHIORI_MAX_WAITS")]
     pub max_waits: Option<usize>,
-    /// Milliseconds that a request waits for its admission [default: 250]
+    /// Milliseconds that a request may wait for admission [default: 250]
     #[arg(long, env = "SHIORI_QUEUE_TIMEOUT_MILLIS")]
     pub queue_timeout_millis: Option<u64>,
     /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
@@ -305,7 +305,7 @@ impl Settings {
         Ok(config)
     }
 
-    /// The limits and time-outs of connections.
+    /// The limits and timeouts of connections.
     fn connections(&self) -> Result<ConnectionPolicy, ConfigError> {
         let default = ConnectionPolicy::default();
         Ok(ConnectionPolicy {
@@ -363,7 +363,7 @@ fn out_of_range(name: &'static str, rule: &'static str) -> ConfigError {
     ConfigError::OutOfRange { name, rule }
 }
 
-/// A time-out of 1 second to 1 hour.
+/// A timeout of 1 second to 1 hour.
 fn seconds(name: &'static str, given: Option<u64>) -> Result<Option<Duration>, ConfigError> {
     match given {
         Some(seconds) if !(1..=3600).contains(&seconds) => Err(out_of_range(name, "1 to 3600")),

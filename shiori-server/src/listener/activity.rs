@@ -1,4 +1,4 @@
-//! What a connection waits for, and since when.
+//! The state of a connection, from which its timeouts follow.
 
 use std::{
     io,
@@ -11,45 +11,44 @@ use std::{
 use http::Version;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A client that receives its response makes progress if it takes this many bytes within the
-/// time-out. One that takes single bytes does not.
+/// The number of bytes that a client must receive within the timeout to count as making progress.
 const PROGRESS_BYTES: usize = 4 << 10;
 
-/// What one connection waits for. The socket, the requests and the responses report to it.
+/// The state of one connection, updated by its socket, its requests and its responses.
 #[derive(Debug)]
 pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests from their whole head until their response is handed over.
+    /// Requests between their complete head and the end of their response.
     in_progress: usize,
     between: Between,
     is_http2: bool,
     unwritten: Option<Unwritten>,
-    /// The responses of HTTP/2 that wait for the client's window, by the number of their request.
+    /// HTTP/2 responses that wait for the client's window, by the number of their request.
     unread: Vec<(u64, Instant)>,
     next_request: u64,
 }
 
-/// What a connection without a request waits for.
+/// The state of a connection without a request.
 #[derive(Debug, Clone, Copy)]
 enum Between {
-    /// The head of a request, of which something may have arrived: since the connection was accepted,
-    /// or since the first byte.
+    /// Waiting for the head of a request since the connection was accepted, or since the first
+    /// byte.
     Head(Instant),
-    /// The next request, since the end of the one before.
+    /// Waiting for the next request since the end of the previous one.
     Idle(Instant),
 }
 
-/// Bytes that the socket does not take.
+/// Bytes that could not be written to the socket.
 #[derive(Debug)]
 struct Unwritten {
     since: Instant,
-    /// Bytes that it has taken since then.
+    /// Bytes written since then.
     written: usize,
 }
 
-/// The time-outs of a connection.
+/// The timeouts of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timeouts {
     pub(super) head: Duration,
@@ -57,19 +56,19 @@ pub(super) struct Timeouts {
     pub(super) unread: Duration,
 }
 
-/// The time-out that a connection has exceeded.
+/// The timeout that a connection has exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
     /// The head of a request is not complete.
     Head,
     /// No request has begun.
     Idle,
-    /// The client does not receive its response.
+    /// The client does not read its response.
     Unread,
 }
 
 impl Activity {
-    /// A connection that was accepted now.
+    /// A connection that was just accepted.
     pub(super) fn new() -> Self {
         Self(Mutex::new(State {
             in_progress: 0,
@@ -81,7 +80,7 @@ impl Activity {
         }))
     }
 
-    /// The head of a request is complete.
+    /// Call this when the head of a request is complete.
     pub(super) fn begin(self: &Arc<Self>, version: Version) -> InProgress {
         let mut state = self.state();
         state.in_progress += 1;
@@ -94,13 +93,13 @@ impl Activity {
         }
     }
 
-    /// Whether the client has received all its responses, and no further request is complete.
+    /// Whether the connection has no response left to send, and no complete request.
     pub(super) fn is_between_requests(&self) -> bool {
         let state = self.state();
         state.in_progress == 0 && state.unwritten.is_none()
     }
 
-    /// The time-out that the connection has exceeded.
+    /// The timeout that the connection has exceeded.
     pub(super) fn overdue(&self, timeouts: &Timeouts) -> Option<Overdue> {
         self.overdue_at(timeouts, Instant::now())
     }
@@ -126,10 +125,10 @@ impl Activity {
         }
     }
 
-    /// Bytes of the client have arrived.
+    /// Call this when bytes of the client have arrived.
     fn received(&self) {
         let mut state = self.state();
-        // Frames of HTTP/2 between requests, such as pings, are no head.
+        // HTTP/2 frames between requests, such as pings, are not the start of a head.
         if state.in_progress == 0
             && !state.is_http2
             && let Between::Idle(_) = state.between
@@ -138,7 +137,7 @@ impl Activity {
         }
     }
 
-    /// The socket has taken `written` bytes of `offered`.
+    /// Call this when `written` of `offered` bytes were written to the socket.
     fn wrote(&self, written: usize, offered: usize) {
         let mut state = self.state();
         if written >= offered {
@@ -162,7 +161,7 @@ impl Activity {
     }
 }
 
-/// A request until its response is handed over. Dropping this ends it.
+/// A request that is in progress until its response has been sent. Dropping this ends it.
 #[derive(Debug)]
 pub(super) struct InProgress {
     activity: Arc<Activity>,
@@ -171,8 +170,8 @@ pub(super) struct InProgress {
 }
 
 impl InProgress {
-    /// A part of the response was handed over. Of HTTP/2, the next part is taken only when the client
-    /// has room for it; of HTTP/1, the socket shows that.
+    /// Call this when a part of the response was passed on. In HTTP/2, the next part is only
+    /// requested when the client's window permits it. In HTTP/1, the socket has this information.
     pub(super) fn sent(&self) {
         if self.is_http2 {
             let mut state = self.activity.state();
@@ -181,7 +180,7 @@ impl InProgress {
         }
     }
 
-    /// The next part of the response does not exist yet.
+    /// Call this when the next part of the response is not ready.
     pub(super) fn awaits_its_source(&self) {
         if self.is_http2 {
             self.activity.state().unread.retain(|(request, _)| *request != self.request);
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_and_idle_connections_have_different_times() {
+    fn heads_and_idle_connections_have_different_timeouts() {
         let activity = Arc::new(Activity::new());
         assert_eq!(after(&activity, 9), None);
         assert_eq!(after(&activity, 11), Some(Overdue::Head), "nothing has arrived");
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_http2_between_requests_are_no_head() {
+    fn http2_frames_between_requests_do_not_start_a_head() {
         let activity = Arc::new(Activity::new());
         drop(activity.begin(Version::HTTP_2));
         activity.received();
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_little_makes_no_progress() {
+    fn a_client_that_reads_too_slowly_times_out() {
         let activity = Arc::new(Activity::new());
         let request = activity.begin(Version::HTTP_11);
         activity.wrote(10_000, 20_000);
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn each_stream_of_http2_has_its_own_time() {
+    fn each_http2_stream_has_its_own_timeout() {
         let activity = Arc::new(Activity::new());
         let (stalled, source) = (activity.begin(Version::HTTP_2), activity.begin(Version::HTTP_2));
         source.sent();

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-/// Descriptors that connections leave for files, stores and other listeners.
+/// Descriptors that are reserved for files, stores and other listeners.
 const RESERVED: u64 = 256;
 
-/// Raises the soft limit of open files to the hard one; returns the new limit, if there is one. The
-/// soft limit is often 1,024, for the sake of programs that call `select`.
+/// Raises the soft limit of open files to the hard limit, and returns it; `None` if it is
+/// unlimited. The soft limit is often 1,024, for programs that use `select`.
 ///
-/// It changes the whole process, so the binary calls it, and [`Server::start`](crate::Server::start)
-/// does not.
+/// This affects the whole process, so the binary calls it, but
+/// [`Server::start`](crate::Server::start) does not.
 ///
 /// # Errors
 ///
-/// When the system refuses; the limit is then as before.
+/// If the system rejects it; then the limit is unchanged.
 pub fn raise_descriptor_limit() -> std::io::Result<Option<u64>> {
     #[cfg(unix)]
     {
@@ -30,7 +30,7 @@ pub fn raise_descriptor_limit() -> std::io::Result<Option<u64>> {
     Ok(None)
 }
 
-/// The most connections for which descriptors are left, up to `wanted`.
+/// The maximum number of connections that the descriptors permit, up to `wanted`.
 pub(super) fn most_connections(wanted: usize) -> usize {
     #[cfg(unix)]
     {
@@ -44,18 +44,18 @@ pub(super) fn most_connections(wanted: usize) -> usize {
 #[cfg_attr(not(unix), expect(dead_code, reason = "other systems have no such limit"))]
 fn within(limit: Option<u64>, wanted: usize) -> usize {
     let Some(limit) = limit else { return wanted };
-    // With a very low limit, most of it is still for connections.
+    // With a very low limit, most descriptors are still for connections.
     let left = limit.saturating_sub(RESERVED.min(limit / 4));
     wanted.min(usize::try_from(left).unwrap_or(usize::MAX)).max(1)
 }
 
-/// Limits how long bytes may stay unacknowledged by the client's system, where that is possible.
-/// Without it, a client that has vanished is noticed only after many minutes.
+/// Limits the time that sent bytes may remain unacknowledged, if the system supports this.
+/// Otherwise a lost client is only detected after many minutes.
 pub(super) fn limit_unacknowledged(stream: &TcpStream, timeout: Duration) {
     #[cfg(target_os = "linux")]
     {
         let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        // Not essential: writes that make no progress have a time-out of their own.
+        // Not essential, because writes without progress have a timeout, too.
         let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
     }
     #[cfg(not(target_os = "linux"))]
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_leave_descriptors_for_everything_else() {
+    fn descriptors_are_reserved_for_everything_else() {
         for (limit, wanted, expected) in [
             (None, 10_000, 10_000),
             (Some(1_048_576), 10_000, 10_000),

@@ -1,7 +1,7 @@
-//! The listener: connections, their limits and their time-outs.
+//! The listener: connections, their limits and their timeouts.
 //!
-//! A request reaches the routes only when it is whole, so handlers never wait for a client, and a
-//! connection without a whole request can be closed at any time.
+//! The routes are only called with complete requests, so handlers never wait for a client, and a
+//! connection without a complete request can be closed at any time.
 
 mod activity;
 mod descriptors;
@@ -42,40 +42,39 @@ use crate::{
 /// The pause after a failed `accept`, for example without a free descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Failures that can repeat for every connection are logged once in this time.
+/// Failures that may occur for every connection are logged at most once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often the time-outs of a connection are checked, at least.
+/// The maximum interval between checks of a connection's timeouts.
 const MAX_TICK: Duration = Duration::from_secs(1);
 
-/// Beyond this share of the connections or of the bytes of responses, in per cent, waiting
-/// connections have only [`HURRY`].
+/// If more than this percentage of the connections or of the bytes of responses is in use, waiting
+/// connections have the timeout [`HURRY`].
 const CROWDED_PERCENT: usize = 75;
 
-/// The time-out of a connection that waits for its client, when many do or the server stops.
+/// The timeout of connections that wait for their client if many do, or the server is stopping.
 const HURRY: Duration = Duration::from_secs(1);
 
-/// Bytes of long responses that clients have not received, before slow ones have only [`HURRY`].
+/// The limit of unsent bytes of long responses; see [`CROWDED_PERCENT`].
 const UNSENT_BYTES: usize = 64 << 20;
 
-/// Of them, for one address; beyond these its requests are refused.
+/// The limit for one address, beyond which its requests are rejected.
 const UNSENT_BYTES_PER_ADDRESS: usize = 48 << 20;
 
-/// The Retry-After of a refused connection.
+/// `Retry-After` of a rejected connection.
 const CONNECTION_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The interval of HTTP/2 pings on a connection with open streams.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Bytes that an HTTP/2 stream buffers for its client.
+/// Maximum bytes that an HTTP/2 stream buffers for its client.
 const STREAM_SEND_BYTES: usize = 64 << 10;
 
-/// Bytes that an HTTP/2 client may send ahead, for one stream and for a connection: a usual diary
-/// needs no further update of the window.
+/// The HTTP/2 receive windows of a stream and a connection. Usual diaries need no window update.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
 
-/// A listener that is being served.
+/// A running listener.
 #[derive(Debug)]
 pub(crate) struct Serving {
     task: JoinHandle<()>,
@@ -87,19 +86,19 @@ impl Serving {
     ///
     /// # Errors
     ///
-    /// When the task of the listener panicked.
+    /// If the task of the listener panicked.
     pub(crate) async fn ended(&mut self) -> Result<(), tokio::task::JoinError> {
         (&mut self.task).await
     }
 
-    /// Closes the connections that are left.
+    /// Closes the remaining connections.
     pub(crate) fn abort(&self) {
         self.abort.cancel();
     }
 }
 
-/// Serves the routes until `closing` is cancelled. Then connections without a whole request are
-/// closed, and the others when their response has been sent.
+/// Serves the routes until `closing` is cancelled. Then connections without a complete request are
+/// closed, and the others as soon as their response has been sent.
 pub(crate) fn serve(
     listener: TcpListener,
     routes: Routes,
@@ -130,7 +129,7 @@ pub(crate) fn serve(
     Serving { task: tokio::spawn(accept_all(listener, shared)), abort }
 }
 
-/// What the connections of a listener share.
+/// The shared state of a listener's connections.
 struct Shared {
     builder: auto::Builder<TokioExecutor>,
     slots: Slots,
@@ -149,9 +148,10 @@ fn connection_builder(policy: &ConnectionPolicy) -> auto::Builder<TokioExecutor>
     builder
         .http1()
         .timer(TokioTimer::new())
-        // `Activity` limits the times of heads and idle connections, also before the first byte.
+        // `Activity` has the timeouts of heads and idle connections, including the time before the
+        // first byte.
         .header_read_timeout(None)
-        // Of reading and writing; a head that exceeds it gets 431.
+        // The size of the read and write buffers; a longer head gets 431.
         .max_buf_size(head_bytes);
     builder
         .http2()
@@ -189,7 +189,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
                     refuse(&stream);
                 }
             },
-            // The client has gone; the next one may be fine.
+            // The client disconnected; the next connection may succeed.
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if let Some(times) = failures.report() {
@@ -207,7 +207,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
     connections.wait().await;
 }
 
-/// The name of the setting.
+/// The name of the setting with the limit.
 fn limit_of(full: Full) -> &'static str {
     match full {
         Full::Total => "max_connections",
@@ -215,7 +215,7 @@ fn limit_of(full: Full) -> &'static str {
     }
 }
 
-/// Whether the failed `accept` concerns only the connection that it would have returned.
+/// Whether a failed `accept` concerns only one connection.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -225,8 +225,8 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Sends a response to a connection that is not served. It may not arrive: the connection is closed
-/// without reading the request.
+/// Sends a response to a connection that is rejected. The response may get lost, because the
+/// connection is closed without reading the request.
 fn refuse(stream: &TcpStream) {
     let body = unavailable_json();
     let response = format!(
@@ -239,7 +239,7 @@ fn refuse(stream: &TcpStream) {
 }
 
 async fn serve_connection(stream: TcpStream, peer: Address, _slot: Slot, shared: Arc<Shared>) {
-    // Responses are small; Nagle's algorithm would only delay them.
+    // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     descriptors::limit_unacknowledged(&stream, shared.policy.unread_timeout);
     let activity = Arc::new(Activity::new());
@@ -287,7 +287,7 @@ async fn serve_connection(stream: TcpStream, peer: Address, _slot: Slot, shared:
 }
 
 impl Shared {
-    /// The time-outs of connections now: shorter when they occupy most of what there is.
+    /// The current timeouts, which are shorter if most connections or response bytes are in use.
     fn timeouts(&self) -> Timeouts {
         let policy = &self.policy;
         let is_stopping = self.closing.is_cancelled();
@@ -311,7 +311,7 @@ async fn respond(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let in_progress = activity.begin(request.version());
     let response = match shared.receiver.receive(request).await {
-        // Its responses wait for it already.
+        // Too many bytes of earlier responses are still unsent.
         Ok(mut request) if shared.unsent.bytes_of(peer) >= UNSENT_BYTES_PER_ADDRESS => {
             request.extensions_mut().insert(Refusal(ErrorCode::Unavailable));
             shared.refusals.clone().oneshot(request.map(|_| Body::empty())).await?

@@ -1,4 +1,4 @@
-//! Receives whole requests.
+//! Receives complete requests.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Refusal;
 
-/// Bytes of a body that are received without a permit: most bodies.
+/// Bytes of a body that are received without a permit. Most bodies are shorter.
 const FREE_BODY_BYTES: usize = 16 << 10;
 
-/// All further bytes of bodies that are being received, in KiB.
+/// The limit of all further bytes of bodies in progress, in KiB.
 const BODIES_KIB: usize = 64 << 10;
 
-/// Bytes of a refused body that are read, so that its client reads the response instead of failing
-/// to write.
+/// Maximum bytes that are read of a rejected body, so that the client can finish writing and then
+/// read the response.
 const DRAIN_BYTES: usize = 32 << 20;
 
-/// Receives requests, and refuses those that cannot be handled.
+/// Receives requests, and rejects those that cannot be handled.
 #[derive(Debug)]
 pub(super) struct Receiver {
     max_bytes: usize,
@@ -37,7 +37,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// A body has at most `max_bytes`, and arrives within the time-out.
+    /// A body may have `max_bytes` and must arrive within the timeout.
     pub(super) fn new(
         max_bytes: usize,
         body_timeout: Duration,
@@ -46,7 +46,7 @@ impl Receiver {
         Self { max_bytes, body_timeout, memory: Semaphore::new(BODIES_KIB), closing }
     }
 
-    /// The request with its whole body.
+    /// Returns the request with its complete body.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl Receiver {
         match received {
             Ok(bytes) => Ok(Request::from_parts(parts, bytes.into())),
             Err(code) => {
-                // A client that expects permission to send its body sends none. One that has
-                // stopped sending gets its response, and the connection is closed.
+                // A client that sent `Expect: 100-continue` does not send its body. For a client
+                // that stopped sending, the connection is closed after the response.
                 if code != ErrorCode::RequestTimeout && !parts.headers.contains_key(EXPECT) {
                     tokio::spawn(drain(incoming, self.body_timeout, self.closing.clone()));
                 }
@@ -79,7 +79,7 @@ impl Receiver {
         if incoming.is_end_stream() {
             return Ok(Bytes::new());
         }
-        // Of a body with a Content-Length that is the size itself.
+        // For a body with a `Content-Length`, this is the exact size.
         if incoming.size_hint().lower() > self.max_bytes as u64 {
             return Err(ErrorCode::BodyTooLarge);
         }
@@ -88,7 +88,7 @@ impl Receiver {
             received = timeout(self.body_timeout, self.frames(incoming)) => {
                 received.unwrap_or(Err(ErrorCode::RequestTimeout))
             }
-            // Nothing was begun, so another server or a later attempt can do it.
+            // Nothing was executed, so another server or a later attempt can succeed.
             () = self.closing.cancelled() => Err(ErrorCode::Unavailable),
         }
     }
@@ -98,7 +98,7 @@ impl Receiver {
         let mut memory: Option<SemaphorePermit<'_>> = None;
         let mut permitted = FREE_BODY_BYTES;
         while let Some(frame) = incoming.frame().await {
-            // The client has gone, or does not keep to its own framing.
+            // The client disconnected, or violated its own framing.
             let frame = frame.map_err(|_| ErrorCode::MalformedRequest)?;
             let Ok(data) = frame.into_data() else { continue };
             let length = first.len() + further.len() + data.len();
@@ -118,7 +118,7 @@ impl Receiver {
                 }
             }
             if length == data.len() {
-                // Usually the whole body, which is then not copied.
+                // Usually the complete body, which is then not copied.
                 first = data;
                 continue;
             }
@@ -131,7 +131,7 @@ impl Receiver {
     }
 }
 
-/// Reads the rest of a refused body, within bounds. The response is sent meanwhile.
+/// Reads the rest of a rejected body, up to a limit, while the response is sent.
 async fn drain(mut incoming: Incoming, limit: Duration, closing: CancellationToken) {
     let drained = async {
         let mut left = DRAIN_BYTES;
@@ -147,7 +147,7 @@ async fn drain(mut incoming: Incoming, limit: Duration, closing: CancellationTok
     }
 }
 
-/// Whether the request names one host (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+/// Whether the request has exactly one valid host (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
 fn has_valid_host(version: Version, headers: &HeaderMap, authority: Option<&Authority>) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (first, second) = (hosts.next(), hosts.next());
@@ -156,7 +156,7 @@ fn has_valid_host(version: Version, headers: &HeaderMap, authority: Option<&Auth
     }
     match first {
         None => version == Version::HTTP_10 || (version == Version::HTTP_2 && authority.is_some()),
-        // It is empty where the target has no authority.
+        // It is empty if the target has no authority.
         Some(host) if host.is_empty() => true,
         Some(host) => Authority::try_from(host.as_bytes())
             .is_ok_and(|authority| !authority.as_str().contains('@')),
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_names_one_host() {
+    fn a_request_must_have_exactly_one_host() {
         let authority = Authority::from_static("shiori.example");
         for (version, hosts, authority, expected) in [
             (Version::HTTP_11, &["shiori.example"][..], None, true),

@@ -15,18 +15,18 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use super::activity::InProgress;
 use crate::slots::Address;
 
-/// Bytes that are handed over at once. The rest of a response stays here until the client has room,
-/// and is counted.
+/// Bytes that are passed on at once. The rest of a response is kept here and counted until the
+/// client can receive it.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// The body of a response on its way to the client.
+/// The body of a response that is being sent.
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     source: Body,
-    /// What the source has returned, and was not handed over.
+    /// Bytes that the source has returned but that were not passed on yet.
     rest: Bytes,
     in_progress: InProgress,
-    /// Of a response of several chunks.
+    /// For a response of several chunks.
     _unsent: Option<Counted>,
 }
 
@@ -85,7 +85,7 @@ impl hyper::body::Body for ResponseBody {
     }
 }
 
-/// Counts the bytes of long responses that clients have not received.
+/// Counts the unsent bytes of long responses.
 #[derive(Debug, Default)]
 pub(super) struct Unsent(Arc<Counts>);
 
@@ -104,7 +104,7 @@ impl Unsent {
 
     /// The bytes of one address.
     pub(super) fn bytes_of(&self, peer: Address) -> usize {
-        // Usually there are none at all.
+        // Usually there are no such responses.
         if self.bytes() == 0 {
             return 0;
         }

@@ -9,19 +9,20 @@ use shiori_sdk::Timestamp;
 
 use super::{LoginAttempt, ThrottlePolicy};
 
-/// Addresses whose attempts are counted, at most: more than one process hashes passwords for in a
-/// usual window. With more, the oldest windows end early.
+/// Maximum number of addresses whose attempts are counted, more than a process can hash passwords
+/// for in a usual window. Beyond it, the oldest windows end early.
 const MAX_ADDRESSES: usize = 1 << 16;
 
-/// Counts the login attempts of the only server of a store. A flood of sign-ins then writes nothing
-/// that a save would wait for. The counts end with the process, which no client can cause.
+/// Counts login attempts for a store that only one server uses. So many logins do not cause writes
+/// that saves would wait for. The counts are lost when the process ends, which clients cannot
+/// cause.
 #[derive(Debug, Default)]
 pub(super) struct LoginAttempts(Mutex<Windows>);
 
 #[derive(Debug, Default)]
 struct Windows {
     by_key: HashMap<[u8; 32], Window>,
-    /// In the order in which they began. It also contains windows that were cleared since.
+    /// In the order of their beginning, including windows that were cleared since.
     order: VecDeque<([u8; 32], Timestamp)>,
 }
 
@@ -106,7 +107,7 @@ mod tests {
             attempts.record(&key(number), now, POLICY);
         }
         assert_eq!(counts(&attempts), (MAX_ADDRESSES, MAX_ADDRESSES));
-        // One address that signs in again and again does not grow either.
+        // Repeated logins of one address do not need more memory, either.
         for _ in 0..MAX_ADDRESSES + 10 {
             attempts.record(&key(0), now, POLICY);
             attempts.clear(&key(0));
@@ -125,7 +126,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(attempts.record(&key(1), later, POLICY), LoginAttempt::Allowed);
         }
-        // The first window ends; the second goes on.
+        // The first window ends; the second continues.
         let (end, left) = (now + POLICY.window, Duration::from_mins(4));
         assert_eq!(attempts.record(&key(1), end, POLICY), LoginAttempt::Throttled(left));
     }

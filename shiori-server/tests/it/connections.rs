@@ -1,4 +1,4 @@
-//! Connections of clients that are slow, silent or wrong, by bare TCP.
+//! Connections of slow, silent and faulty clients, over plain TCP.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::{
     test_server::TestServer,
 };
 
-/// The time-out of a test: far beyond what it configures.
+/// The timeout of a test, much longer than the configured ones.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A time-out that the test waits for.
+/// A timeout that tests wait for.
 const SHORT: Duration = Duration::from_millis(200);
 
 async fn server(change: impl FnOnce(&mut ConnectionPolicy)) -> TestServer {
     TestServer::with_config(|config| change(&mut config.connections)).await
 }
 
-/// A connection that sends what no HTTP client sends.
+/// A connection that can send arbitrary bytes.
 struct Wire(TcpStream);
 
 impl Wire {
@@ -52,14 +52,14 @@ impl Wire {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Everything until the server closes the connection in order.
+    /// Reads until the server closes the connection regularly.
     async fn rest(&mut self) -> String {
         let mut text = String::new();
         timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("closed in time").unwrap();
         text
     }
 
-    /// One response with a Content-Length.
+    /// Reads one response with a `Content-Length`.
     async fn response(&mut self) -> Response {
         let mut bytes = Vec::new();
         loop {
@@ -71,7 +71,8 @@ impl Wire {
         }
     }
 
-    /// Whether a request is answered. A refused connection may be reset before its response is read.
+    /// Whether a request gets a response. A rejected connection may be reset before its response is
+    /// read.
     async fn is_served(&mut self) -> bool {
         let mut status = [0; 12];
         self.0.write_all(head("GET", "/healthz", "").as_bytes()).await.is_ok()
@@ -79,7 +80,7 @@ impl Wire {
             && status.ends_with(b"200")
     }
 
-    /// Waits until the server has closed the connection, in order or with a reset.
+    /// Waits until the server has closed the connection, regularly or with a reset.
     async fn closed(&mut self) {
         let mut buffer = [0; 4096];
         let closed = async { while !matches!(self.0.read(&mut buffer).await, Ok(0) | Err(_)) {} };
@@ -122,14 +123,14 @@ fn head(method: &str, path: &str, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_connection_without_a_whole_head_is_closed() {
+async fn a_connection_without_a_complete_head_is_closed() {
     let server = server(|policy| policy.head_timeout = SHORT).await;
     for sent in ["", "GET /healthz HTT", "GET /healthz HTTP/1.1\r\nhost: shiori\r\nx-a: "] {
         let mut wire = Wire::connect(&server).await;
         wire.send(sent).await;
         assert_eq!(wire.rest().await, "", "after {sent:?}");
     }
-    // Also for the head after an answered request, whose time begins with its first byte.
+    // The same for the head of a second request, whose timeout begins with its first byte.
     let mut wire = Wire::connect(&server).await;
     wire.send(head("GET", "/healthz", "")).await;
     assert_eq!(wire.response().await.status, 200);
@@ -148,7 +149,7 @@ async fn an_idle_connection_is_closed() {
     server.stop().await;
 }
 
-/// The stream sends nothing but comments for longer than every time-out.
+/// The stream sends only comments for longer than every timeout.
 #[tokio::test]
 async fn a_long_poll_and_an_event_stream_are_not_idle() {
     let server = TestServer::with_config(|config| {
@@ -184,7 +185,7 @@ async fn a_long_poll_and_an_event_stream_are_not_idle() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_is_408_on_every_route() {
+async fn a_missing_body_gets_408_on_every_route() {
     let server = server(|policy| policy.body_timeout = SHORT).await;
     for (method, path) in [
         ("POST", "/api/user/login"),
@@ -207,7 +208,7 @@ async fn a_body_that_does_not_arrive_is_408_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_body_that_arrives_in_parts_is_whole() {
+async fn a_body_that_arrives_in_parts_is_received() {
     let server = server(|_| {}).await;
     let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc", "x": "글".repeat(100_000)}});
@@ -236,19 +237,19 @@ async fn a_body_that_arrives_in_parts_is_whole() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_413_and_the_client_reads_it() {
+async fn a_body_over_the_limit_gets_a_413_that_the_client_can_read() {
     let server = server(|_| {}).await;
     // From the header alone, before any byte of the body.
     let mut wire = Wire::connect(&server).await;
     wire.send(head("POST", "/api/user/login", "content-length: 5000000\r\n")).await;
     let response = wire.response().await;
     assert_eq!((response.status, response.error()), (413, "body_too_large"));
-    // The connection goes on after the rest, and is not reset.
+    // The connection can be used after the rest, and is not reset.
     wire.send(vec![b'x'; 5_000_000]).await;
     wire.send(head("GET", "/healthz", "")).await;
     assert_eq!(wire.response().await.status, 200);
 
-    // A client that reads only when it has sent everything.
+    // A client that only reads after it has sent everything.
     let mut wire = Wire::connect(&server).await;
     let sent = 10 << 20;
     wire.send(head("POST", "/api/nowhere", &format!("content-length: {sent}\r\n"))).await;
@@ -265,7 +266,7 @@ async fn a_body_over_the_limit_is_413_and_the_client_reads_it() {
     wire.send("0\r\n\r\n").await;
     assert_eq!(wire.response().await.error(), "body_too_large");
 
-    // A client that expects permission sends no body.
+    // A client with `Expect: 100-continue` sends no body.
     let mut wire = Wire::connect(&server).await;
     let headers = "content-length: 5000000\r\nexpect: 100-continue\r\n";
     wire.send(head("POST", "/api/user/login", headers)).await;
@@ -274,7 +275,7 @@ async fn a_body_over_the_limit_is_413_and_the_client_reads_it() {
 }
 
 #[tokio::test]
-async fn a_request_names_one_host() {
+async fn a_request_must_have_exactly_one_host() {
     let server = server(|_| {}).await;
     for (request, expected) in [
         ("GET /healthz HTTP/1.1\r\n\r\n", 400),
@@ -296,7 +297,7 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
-async fn a_head_over_the_limit_is_refused() {
+async fn a_head_over_the_limit_gets_431() {
     let server = server(|policy| policy.max_head_bytes = 16 << 10).await;
     let mut wire = Wire::connect(&server).await;
     wire.send(head("GET", "/healthz", &format!("x-a: {}\r\n", "a".repeat(8 << 10)))).await;
@@ -307,9 +308,9 @@ async fn a_head_over_the_limit_is_refused() {
     server.stop().await;
 }
 
-/// The responses fill the buffers of both sides, and then nothing moves.
+/// The responses fill the buffers of both sides.
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut_off() {
+async fn a_client_that_does_not_read_is_disconnected() {
     let server = server(|policy| policy.unread_timeout = SHORT).await;
     let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
@@ -325,7 +326,7 @@ async fn a_client_that_does_not_read_is_cut_off() {
         }
     };
     timeout(PATIENCE, closed).await.expect("closed in time");
-    // One that reads gets everything.
+    // A client that reads gets everything.
     assert_eq!(raw.get("/api/diary/20260216").await.status, 200);
     server.stop().await;
 }
@@ -341,7 +342,7 @@ async fn connections_of_one_address_are_limited() {
     assert_eq!((refused.status, &refused.body["error"]), (503, &json!("unavailable")));
     assert!(refused.head.contains("retry-after: ") && refused.head.contains("connection: close"));
     third.closed().await;
-    // Other addresses are served, and this one again when it has closed a connection.
+    // Other addresses are served, and this one again after it has closed a connection.
     for wire in [&mut first, &mut second, &mut Wire::connect_from(&server, "127.0.0.3:0").await] {
         wire.send(head("GET", "/healthz", "")).await;
         assert_eq!(wire.response().await.status, 200);
@@ -356,7 +357,7 @@ async fn connections_of_one_address_are_limited() {
 }
 
 #[tokio::test]
-async fn silent_connections_give_way_when_all_slots_are_taken() {
+async fn silent_connections_are_closed_when_all_slots_are_in_use() {
     let server = server(|policy| {
         policy.max_connections = 8;
         policy.head_timeout = PATIENCE * 100;
@@ -372,9 +373,9 @@ async fn silent_connections_give_way_when_all_slots_are_taken() {
     server.stop().await;
 }
 
-/// `stop` fails if the drain time-out passes.
+/// `stop` fails after the drain timeout.
 #[tokio::test]
-async fn connections_without_a_whole_request_do_not_delay_the_shutdown() {
+async fn connections_without_a_complete_request_do_not_delay_the_shutdown() {
     let server = server(|_| {}).await;
     let mut wires = Vec::new();
     for sent in [
@@ -400,7 +401,7 @@ async fn connections_without_a_whole_request_do_not_delay_the_shutdown() {
     assert_eq!(idle.rest().await, "");
 }
 
-/// Nor does one that does not read its response, for longer than a second.
+/// A client that does not read its response delays the shutdown by at most a second.
 #[tokio::test]
 async fn an_unread_response_does_not_fail_the_shutdown() {
     let server = server(|_| {}).await;
@@ -414,9 +415,9 @@ async fn an_unread_response_does_not_fail_the_shutdown() {
     server.stop().await;
 }
 
-/// The socket takes everything, but the client does not open its window.
+/// The socket accepts all bytes, but the client does not open its window.
 #[tokio::test]
-async fn a_stream_of_http2_that_is_not_read_is_cut_off() {
+async fn an_http2_stream_that_is_not_read_is_closed() {
     let server = server(|policy| policy.unread_timeout = SHORT).await;
     let raw = RawClient::sign_up(&server.url()).await;
     let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
@@ -450,9 +451,9 @@ async fn the_limit_of_open_files_is_raised() {
     server.terminate().await;
 }
 
-/// More connections than it has descriptors: `accept` fails, and the server goes on.
+/// With more connections than descriptors, `accept` fails, but the server continues.
 #[tokio::test]
-async fn a_server_without_descriptors_goes_on() {
+async fn a_server_without_descriptors_continues() {
     let dir = tempfile::tempdir().unwrap();
     let settings = [("SHIORI_DATA_DIR", dir.path().to_str().unwrap())];
     let server = Process::server_with_open_files(80, 80, &settings).await;

@@ -33,7 +33,7 @@ fn assert_refused(response: &RawResponse) {
 
 /// The store is stalled by a lock on its file, so saves stay in progress.
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_beyond_the_limit_are_refused_and_those_before_are_not() {
+async fn requests_beyond_the_limit_are_rejected_and_earlier_ones_are_not() {
     let server = server_for(2).await;
     let raw = RawClient::sign_up(&server.url()).await;
     let lock = Connection::open(server.data_dir().join("shiori.db")).unwrap();
@@ -47,7 +47,7 @@ async fn requests_beyond_the_limit_are_refused_and_those_before_are_not() {
         .await;
     assert_refused(&raw.get("/api/diary/20260218").await);
     assert_refused(&raw.send(Method::POST, "/api/user/login", Some("{}".to_owned())).await);
-    // Operations and requests of workers are not kept out.
+    // Operations and requests of workers are not affected.
     assert_eq!(raw.get("/healthz").await.status, 200);
     let metrics = raw.get("/metrics").await.text;
     assert!(metrics.contains("shiori_requests_refused_total{kind=\"requests\"}"), "{metrics}");
@@ -81,10 +81,10 @@ async fn long_polls_and_event_streams_occupy_no_place() {
     server.stop().await;
 }
 
-/// The hostile one is at 127.0.0.2.
+/// The client with too many requests is at 127.0.0.2.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn one_address_does_not_keep_out_the_others() {
+async fn one_address_does_not_block_the_others() {
     let server = TestServer::with_config(|config| {
         config.worker = WorkerMode::None;
         config.overload.max_requests = 4;
@@ -143,7 +143,7 @@ async fn attempts_to_sign_in_are_counted_without_the_writer() {
 
 /// So many slow hashes that the queue is full.
 #[tokio::test(flavor = "multi_thread")]
-async fn sign_ins_and_sign_ups_are_refused_when_too_many_wait_for_their_hash() {
+async fn logins_and_signups_are_rejected_when_too_many_wait_for_a_hash() {
     let server = TestServer::with_config(|config| {
         config.overload.max_requests_per_address = 1024;
         config.hash_cost = HashCost { memory_kib: 32 << 10, passes: 4, lanes: 1 };
@@ -163,7 +163,7 @@ async fn sign_ins_and_sign_ups_are_refused_when_too_many_wait_for_their_hash() {
         .collect();
     let login = first_refused(&mut waiting).await;
     assert_refused(&login);
-    // Each hash that ends makes room for one of these.
+    // Each finished hash admits one of these.
     let mut sign_ups: Vec<_> = (0..50)
         .map(|number| {
             let email = format!("new-{number}@example.com");
@@ -172,7 +172,7 @@ async fn sign_ins_and_sign_ups_are_refused_when_too_many_wait_for_their_hash() {
         })
         .collect();
     assert_refused(&first_refused(&mut sign_ups).await);
-    // Their callers go, so nothing more is hashed for them.
+    // Their callers are dropped, so nothing more is hashed for them.
     for request in waiting.iter().chain(&sign_ups) {
         request.abort();
     }
@@ -180,7 +180,7 @@ async fn sign_ins_and_sign_ups_are_refused_when_too_many_wait_for_their_hash() {
     server.stop().await;
 }
 
-/// The first of these responses that is 503; the others go on.
+/// The first of these responses that is 503; the others continue.
 async fn first_refused(requests: &mut Vec<JoinHandle<RawResponse>>) -> RawResponse {
     loop {
         let (response, _, others) = select_all(std::mem::take(requests)).await;

@@ -49,7 +49,7 @@ pub enum BertError {
         setting: &'static str,
         /// Its value.
         found: String,
-        /// What it must be.
+        /// The required value.
         wanted: &'static str,
     },
     /// A label is not one of the seven emotions.
