@@ -82,10 +82,10 @@ def disturb(binary, scenario, soft_limit):
         began = done.value, time.monotonic()
         disturbed = person.save_all(SAVES, seconds=20, each=peak.look)
         rate = (done.value - began[0]) / (time.monotonic() - began[1])
-        stop.set()
-        process.join(10)
-        process.kill()
+        # The hostile client goes on during the shutdown.
         shutdown, code = server.stop()
+        stop.set()
+        process.kill()
     print(f"{scenario:11} undisturbed {figures(undisturbed)}")
     print(f"{'':11} disturbed   {figures(disturbed)}; answered to the attacker: {rate:.0f}/s")
     print(f"{'':11} memory {memory:.0f} MiB, at most {peak.mib:.0f} MiB; SIGTERM: {shutdown:.1f} s, exit code {code}",
@@ -259,8 +259,9 @@ def open_all(port, count):
     wires = []
     for _ in range(count):
         try:
-            wires.append(connect(port, DISTURBER, timeout=1))
-        except OSError:
+            wires.append(connect(port, DISTURBER, timeout=5))
+        except OSError as error:
+            print(f"{len(wires)} connections opened, then: {error}", file=sys.stderr)
             break
     return wires
 
@@ -279,7 +280,7 @@ def reopened(port, wires):
         if not is_open:
             wire.close()
             try:
-                wire = connect(port, DISTURBER, timeout=1)
+                wire = connect(port, DISTURBER, timeout=5)
             except OSError:
                 continue
         kept.append(wire)
@@ -310,7 +311,7 @@ def unread(port, token, ready, stop, _done):
     wires = []
     for _ in range(1000):
         with contextlib.suppress(OSError):
-            wire = connect(port, DISTURBER, timeout=1)
+            wire = connect(port, DISTURBER, timeout=5)
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             wire.settimeout(0.01)
             wire.send(pipelined)
