@@ -94,16 +94,13 @@ fn replayed(
     regions: &[Region<'_>],
     three: Three<'_, '_>,
 ) -> Option<usize> {
-    let first = regions.iter().position(Region::is_changed)?;
-    let last = regions.iter().rposition(Region::is_changed)?;
-    let hull = region::hull(&regions[first..=last]);
     // If only one side changed a block, the other side does not contain the change.
     let has_own = |side: usize| {
         let mut hulls = regions.iter().filter(|r| r.is_of(side)).map(Region::hull);
         hulls.any(|hull| !hull[0].is_empty() && !hull[side].is_empty())
     };
     let orders: Vec<_> = [(1, 2), (2, 1)].into_iter().filter(|(part, _)| !has_own(*part)).collect();
-    if orders.is_empty() {
+    if orders.is_empty() || !regions.iter().any(Region::is_changed) {
         return None;
     }
     let mut words: HashMap<u32, [usize; 3]> = HashMap::new();
@@ -121,10 +118,23 @@ fn replayed(
         if !replay::may_hold(&words, part, all) {
             return None;
         }
-        context.spend(three.iter().flat_map(|blocks| blocks.iter()).map(|block| block.raw))?;
-        let [base, ours, theirs] = slices(&hull, three);
-        let sides = [base, ours, theirs];
-        replay::holds([base, sides[part], sides[all]]).then_some(all)
+        let sides = changed_blocks(regions, three);
+        context.spend(sides.iter().flatten().map(|block| block.raw))?;
+        replay::holds([&sides[0], &sides[part], &sides[all]]).then_some(all)
+    })
+}
+
+/// The blocks of base, ours and theirs that a side changed, each with the one before and behind it.
+fn changed_blocks<'a>(regions: &[Region<'_>], three: Three<'_, 'a>) -> [Vec<Block<'a>>; 3] {
+    [0, 1, 2].map(|which| {
+        let blocks = regions.iter().flat_map(|region| {
+            let blocks = slices(&region.hull(), three)[which];
+            match blocks {
+                [first, .., last] if !region.is_changed() => vec![*first, *last],
+                _ => blocks.to_vec(),
+            }
+        });
+        blocks.collect()
     })
 }
 

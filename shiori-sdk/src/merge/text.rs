@@ -84,7 +84,7 @@ pub(super) fn combine<'a, 'n>(
     let groups = region::groups(&regions, |place| b.tokens[place].is_filler());
     context.needs_check |= has_moved(b, o, &our_changes)
         || has_moved(b, t, &their_changes)
-        || groups.iter().any(|group| is_entangled(group))
+        || groups.iter().any(|group| is_entangled(group, unit))
         || [o, t].into_iter().any(|side| is_remarked(b, side));
     let mut composer = Composer {
         sides: [b, o, t],
@@ -114,10 +114,15 @@ fn has_moved(base: &Side<'_>, side: &Side<'_>, changes: &[Change]) -> bool {
     !audit::moved_words(changes).is_empty()
 }
 
-/// Whether the changes in a group of regions may be parts of one change.
-fn is_entangled(group: &[Region<'_>]) -> bool {
+/// Whether the changes in a group of regions may be parts of one change. So may those of a line of code
+/// and of a blank line beside it.
+fn is_entangled(group: &[Region<'_>], unit: Unit) -> bool {
+    let is_plain = |region: &Region<'_>| {
+        region.kind.is_plain()
+            && !(unit == Unit::Line && matches!(region.kind, Kind::Beside { .. }))
+    };
     let mut changed = group.iter().filter(|region| region.is_changed());
-    changed.next().is_some_and(|region| !region.kind.is_plain()) || changed.next().is_some()
+    changed.next().is_some_and(|region| !is_plain(region)) || changed.next().is_some()
 }
 
 /// Whether a side changed the marks of words that it kept, or inserted line breaks. All line breaks

@@ -116,9 +116,12 @@ fn triples_that_were_merged_wrongly_have_no_faults() {
         (Habit::Moves, 55792),
         (Habit::Everything, 83530),
         (Habit::Tables, 43207),
-        // A blank line beside a line of code that the other side removed.
+        // A blank line beside a line of code that the other side changed or removed.
+        (Habit::Everything, 33741),
         (Habit::Everything, 37063),
         (Habit::Everything, 60730),
+        (Habit::Everything, 81776),
+        (Habit::Everything, 83797),
         // Columns and blank lines that were removed or inserted beside changes of the other side.
         (Habit::Tables, 3573),
         (Habit::Tables, 8373),
