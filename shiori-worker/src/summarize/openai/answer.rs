@@ -119,13 +119,24 @@ impl Answer {
         if self.bytes > MAX_BYTES {
             return Err(Failure::too_large());
         }
-        match &mut self.body {
-            Body::Streamed(reader) => {
-                for event in reader.push(bytes)? {
-                    self.event(&event)?;
-                }
+        if let Body::Whole(body) = &mut self.body {
+            body.extend_from_slice(bytes);
+            return Ok(());
+        }
+        // Line by line, so that nothing after the end is read, wherever the bytes are split.
+        for line in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.read_events(line)?;
+            if self.done {
+                break;
             }
-            Body::Whole(body) => body.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn read_events(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let Body::Streamed(reader) = &mut self.body else { return Ok(()) };
+        for event in reader.push(bytes)? {
+            self.event(&event)?;
         }
         Ok(())
     }
@@ -183,11 +194,9 @@ impl Answer {
     pub(super) fn reflection(mut self) -> Result<(String, Option<TokenUsage>), Failure> {
         match &mut self.body {
             Body::Streamed(_) if self.done || self.finish_reason.is_some() => {}
-            Body::Streamed(reader) => {
+            Body::Streamed(_) => {
                 // The blank line that ends the last event may be missing.
-                for event in reader.push(b"\n\n")? {
-                    self.event(&event)?;
-                }
+                self.read_events(b"\n\n")?;
                 if !self.done && !self.is_finished() {
                     return Err(Failure::interrupted());
                 }
@@ -287,6 +296,17 @@ mod tests {
         for chunk_len in 1..STREAM.len() {
             let text = streamed(STREAM.as_bytes(), chunk_len).expect("a complete stream");
             assert_eq!(text, "한 주가 지났어요.");
+        }
+    }
+
+    #[test]
+    fn nothing_after_the_end_of_a_stream_is_read() {
+        for rest in ["data: {\"error\":\"late\"}\n\n", "data: no JSON\n\n", "data: x"] {
+            let stream = [STREAM, rest].concat();
+            let mut answer = Answer::new("text/event-stream");
+            answer.push(stream.as_bytes()).expect("a complete stream");
+            assert!(answer.is_done());
+            assert_eq!(answer.reflection().expect("a text").0, "한 주가 지났어요.");
         }
     }
 
