@@ -229,27 +229,29 @@ fn changes_direction(c: char) -> bool {
 fn clean(text: &str, is_incomplete: bool) -> Option<String> {
     let mut text = thinking::answer(text);
     text.retain(|c| c == '\n' || !(c.is_control() || changes_direction(c)));
-    let text = text.trim();
+    let text = within_limit(text.trim(), is_incomplete);
     // The Hangul filler is a letter, but invisible.
-    if !text.chars().any(|c| c.is_alphanumeric() && c != '\u{3164}') {
-        return None;
-    }
+    let is_text = text.contains(|c: char| c.is_alphanumeric() && c != '\u{3164}');
+    is_text.then_some(text)
+}
+
+/// The text, cut if it is incomplete or too long.
+fn within_limit(text: &str, is_incomplete: bool) -> String {
     let fits = text.chars().count() <= MAX_REFLECTION_CHARS;
     if fits && !is_incomplete {
-        return Some(text.to_owned());
+        return text.to_owned();
     }
     let limit = |chars| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
     let end = sentence_end(text, limit(MAX_REFLECTION_CHARS));
     // Cutting in the first half would discard most of the text.
     if let Some(end) = end.filter(|end| *end > limit(MAX_REFLECTION_CHARS) / 2) {
-        return Some(text[..end].to_owned());
+        return text[..end].to_owned();
     }
     let room = limit(MAX_REFLECTION_CHARS - 1);
     let whole = text.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len());
     let head = &text[..whole.take_while(|end| *end <= room).last().unwrap_or(0)];
     let word_end = head.rfind(char::is_whitespace).unwrap_or(head.len());
-    let head = head[..word_end].trim_end();
-    if head.is_empty() { None } else { Some(format!("{head}…")) }
+    format!("{}…", head[..word_end].trim_end())
 }
 
 /// The end of the last sentence that is complete within the first `limit` bytes.
@@ -401,6 +403,8 @@ mod tests {
         ] {
             assert_eq!(clean(text, false), None, "{text:?}");
         }
+        let cut = format!("{}가", "—".repeat(600));
+        assert_eq!(clean(&cut, false), None, "the letter is after the cut");
         let text = "잘 지낸\u{1b} 한\n\u{202e}주였어요.\0";
         assert_eq!(clean(text, false).as_deref(), Some("잘 지낸 한\n주였어요."));
     }
