@@ -96,8 +96,10 @@ pub(super) fn answer(text: &str) -> String {
         rest = &rest[at + length..];
         part = match (marker, part) {
             (Marker::ThinkingStarts, _) => {
-                if !kept.trim().is_empty() {
-                    before = std::mem::take(&mut kept);
+                // Taken also if it is blank, so that it is not read again at each marker.
+                let outside = std::mem::take(&mut kept);
+                if !outside.trim().is_empty() {
+                    before = outside;
                 }
                 Part::Thinking
             }
@@ -192,7 +194,9 @@ fn marker_at(text: &str) -> Option<(usize, Marker)> {
 /// The header of a channel: `<|channel|>` and the channel's name up to `<|message|>`.
 fn channel(text: &str, length: usize) -> (usize, Marker) {
     const MESSAGE: &str = "<|message|>";
-    let header = text[length..].find(MESSAGE).filter(|end| *end <= MAX_MARKER_BYTES);
+    // Not further, so that the time for a text of many headers is linear.
+    let reach = text.floor_char_boundary(length + MAX_MARKER_BYTES + MESSAGE.len());
+    let header = text[length..reach].find(MESSAGE);
     let name = header.map_or(&text[length..], |end| &text[length..length + end]);
     let is_final = name.trim_start().starts_with("final");
     let length = header.map_or(length, |end| length + end + MESSAGE.len());
@@ -324,6 +328,17 @@ mod tests {
         ] {
             assert_eq!(answer(text), text, "{text}");
         }
+    }
+
+    /// The largest response that is read. If the time were quadratic, it would take minutes.
+    #[test]
+    fn the_time_for_many_markers_is_linear() {
+        const LEN: usize = 4 * 1024 * 1024;
+        let channels = "<|channel|>".repeat(LEN / 11);
+        assert_eq!(answer(&channels), "");
+        let blank = " ".repeat(LEN / 2);
+        let thoughts = format!("<think></think>{blank}{}", "<think>".repeat(LEN / 14));
+        assert_eq!(answer(&thoughts), "");
     }
 
     /// Text without markers.
