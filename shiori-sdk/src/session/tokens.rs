@@ -83,9 +83,14 @@ fn refresh_cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut values = cookies.filter_map(|cookie| {
         let (name, value) = cookie.split(';').next()?.split_once('=')?;
-        (name.trim() == REFRESH_COOKIE).then(|| value.trim().trim_matches('"').to_owned())
+        (name.trim() == REFRESH_COOKIE).then(|| unquoted(value.trim()).to_owned())
     });
     values.next().filter(|value| !value.is_empty())
+}
+
+/// The value without the quotes around it (RFC 6265, section 4.1.1).
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).map_or(value, str::trim)
 }
 
 #[cfg(test)]
@@ -103,6 +108,9 @@ mod tests {
         };
         let found = cookie(&["a=b; Path=/", "refresh_token=x=y; HttpOnly; Path=/api/auth"]);
         assert_eq!(found.as_deref(), Some("x=y"));
+        assert_eq!(cookie(&["refresh_token = \"abc\" ; Path=/"]).as_deref(), Some("abc"));
+        assert_eq!(cookie(&["refresh_token=\" a\"b"]).as_deref(), Some("\" a\"b"));
+        assert_eq!(cookie(&["refresh_token=\"\""]), None);
         assert_eq!(cookie(&["refresh_token=; Max-Age=0"]), None);
         assert_eq!(cookie(&["refresh_tokens=no", "garbage"]), None);
     }
