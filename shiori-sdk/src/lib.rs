@@ -54,6 +54,8 @@ pub mod blocking;
 mod client;
 #[cfg(feature = "client")]
 mod diary;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod merge;
 #[cfg(feature = "client")]
 mod session;

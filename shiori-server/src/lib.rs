@@ -29,6 +29,8 @@ mod app;
 mod auth;
 mod config;
 mod dispatcher;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod in_process_worker;
 mod listener;
 mod metrics;

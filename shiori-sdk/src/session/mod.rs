@@ -24,6 +24,8 @@ use crate::{
 };
 pub use auth::Auth;
 pub use token_store::{FileTokenStore, StoredSession, TokenStore};
+#[cfg(any(test, fuzzing))]
+pub(crate) use tokens::refresh_cookie;
 use tokens::{REFRESH_COOKIE, Tokens};
 
 /// The timeout of one attempt of a renewal. The server accepts a used refresh token for 10 s and

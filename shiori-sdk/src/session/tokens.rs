@@ -79,7 +79,7 @@ impl Tokens {
 }
 
 /// The refresh token in the response's cookies.
-fn refresh_cookie(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn refresh_cookie(headers: &HeaderMap) -> Option<String> {
     let cookies = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut values = cookies.filter_map(|cookie| {
         let (name, value) = cookie.split(';').next()?.split_once('=')?;

@@ -78,7 +78,7 @@ async fn touch(app: &App, session: &Session, key: &SessionKey) {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -22,6 +22,8 @@ use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
 use utoipa_axum::router::OpenApiRouter;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{caller::bearer, session::refresh_cookie};
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
 use crate::app::App;
 

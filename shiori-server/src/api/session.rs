@@ -225,7 +225,7 @@ fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> Result<HeaderVal
 }
 
 /// The refresh token among the request's cookies (RFC 6265, section 5.4).
-fn refresh_cookie(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn refresh_cookie(headers: &HeaderMap) -> Option<&str> {
     headers
         .get_all(COOKIE)
         .iter()

@@ -219,7 +219,7 @@ impl Answer {
 }
 
 /// Whether a character changes the direction of the text around it (Unicode UAX #9).
-fn changes_direction(c: char) -> bool {
+pub(super) fn changes_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

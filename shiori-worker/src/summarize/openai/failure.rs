@@ -10,7 +10,7 @@ use shiori_sdk::{FailureKind, Timestamp, backoff::parse_retry_after};
 use super::super::SummarizeError;
 
 /// The longest `Retry-After` of a provider that is respected.
-const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// A failed request.
 #[derive(Debug)]

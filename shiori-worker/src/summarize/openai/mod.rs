@@ -5,6 +5,8 @@ mod answer;
 mod breaker;
 mod config;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod limit;
 mod prompt;
 mod shorten;
