@@ -117,11 +117,13 @@ class Server:
             if cores:
                 os.sched_setaffinity(0, cores)
 
-        self.log = open(pathlib.Path(self.dir.name, "log"), "w+", encoding="utf-8")
-        self.process = subprocess.Popen([binary], env=environment, stderr=self.log, preexec_fn=prepare)
+        log = pathlib.Path(self.dir.name, "log")
+        with log.open("w", encoding="utf-8") as stderr:
+            # No other thread runs yet, which could hold a lock in the forked process.
+            self.process = subprocess.Popen([binary], env=environment, stderr=stderr, preexec_fn=prepare)  # noqa: PLW1509
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            found = re.search(r" addr=127\.0\.0\.1:(\d+)", pathlib.Path(self.log.name).read_text())
+            found = re.search(r" addr=127\.0\.0\.1:(\d+)", log.read_text("utf-8"))
             if found:
                 self.port = int(found[1])
                 return
@@ -134,7 +136,6 @@ class Server:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
-        self.log.close()
         self.dir.cleanup()
 
     def memory_mib(self):
