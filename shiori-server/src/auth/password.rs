@@ -146,10 +146,13 @@ impl PasswordHasher {
         let thread = thread::Builder::new().name("shiori-password".to_owned());
         let started = thread.spawn(move || {
             // The thread owns the permits, because it continues if the caller is dropped.
-            let _permits = (turn, running);
+            let permits = (turn, running);
             lower_priority();
+            let outcome = work(&shared);
+            // Before the caller continues, so that its next operation finds them free.
+            drop(permits);
             // The caller may have been dropped.
-            let _ = done.send(work(&shared));
+            let _ = done.send(outcome);
         });
         started.map_err(PasswordError::Thread)?;
         outcome.await.map_err(|_| PasswordError::Aborted)?
