@@ -151,22 +151,12 @@ pub fn cookies(input: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
 mod tests {
-    use std::{fs, panic::catch_unwind, path::Path};
-
-    use super::*;
-
-    /// Runs a target on every input in its corpus.
-    fn replay(target: &str, run: fn(&[u8])) {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-        let inputs = fs::read_dir(&corpus).expect("a corpus in this repository");
-        let paths: Vec<_> = inputs.map(|input| input.expect("a file").path()).collect();
-        assert!(!paths.is_empty(), "the corpus {target} is empty");
-        for path in paths {
-            let input = fs::read(&path).expect("a readable file");
-            assert!(catch_unwind(|| run(&input)).is_ok(), "{}", path.display());
-        }
-    }
+    use super::{replay::replay, *};
 
     #[test]
     fn the_corpora_of_the_fuzz_targets_pass() {
