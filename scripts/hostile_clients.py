@@ -344,7 +344,9 @@ def flood(port, ready, stop, done, next_request):
             if not part:
                 selector.unregister(wire)
                 wire.close()
-                begin()
+                # The server may have stopped listening.
+                with contextlib.suppress(ConnectionRefusedError):
+                    begin()
             elif parse(bytes(received)):
                 received.clear()
                 done.value += 1

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::{
@@ -22,6 +22,14 @@ use crate::{
 
 /// Rejections are logged at most once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long the response to a rejected request is delayed. A client that ignores `Retry-After` then
+/// sends about one request per second and connection, so rejections leave the cores to the admitted
+/// requests.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
+
+/// The maximum number of delayed responses of one admission. Further ones are sent immediately.
+const MAX_DELAYED: usize = 16_384;
 
 /// The admissions of a server. Each kind of request has its own, so that many requests of one kind
 /// do not block the others.
@@ -62,6 +70,8 @@ struct Shared {
     /// The places of running and waiting requests.
     slots: Slots,
     queue_timeout: Duration,
+    /// Permits for delayed responses.
+    delayed: Arc<Semaphore>,
     refused: Occasional,
     metrics: Metrics,
 }
@@ -84,6 +94,7 @@ impl Admission {
             running: Arc::new(Semaphore::new(most)),
             slots,
             queue_timeout,
+            delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
             refused: Occasional::new(LOG_INTERVAL),
             metrics,
         }))
@@ -93,7 +104,14 @@ impl Admission {
     pub(crate) fn admit(&self, address: Address) -> Admit {
         let Ok(slot) = self.0.slots.take(address) else {
             self.count_refusal();
-            return Admit::Refused;
+            let permit = Arc::clone(&self.0.delayed).try_acquire_owned().ok();
+            return Admit::Refused(permit.map(|permit| {
+                let delay: Delay = Box::pin(async move {
+                    let _permit = permit;
+                    sleep(REFUSAL_DELAY).await;
+                });
+                delay
+            }));
         };
         if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
             return Admit::Admitted(Place { _permit: permit, _slot: slot });
@@ -132,8 +150,11 @@ pub(crate) enum Admit {
     Exempt,
     Admitted(#[expect(dead_code, reason = "dropping it frees the place")] Place),
     Queued(Pin<Box<dyn Future<Output = Result<Place, Refused>> + Send>>),
-    Refused,
+    /// The response is sent after the delay.
+    Refused(Option<Delay>),
 }
+
+type Delay = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Admit {
     /// Waits until the request is admitted or rejected.
@@ -141,11 +162,15 @@ impl Admit {
         if let Self::Queued(queued) = self {
             *self = match ready!(queued.as_mut().poll(cx)) {
                 Ok(place) => Self::Admitted(place),
-                Err(Refused) => Self::Refused,
+                Err(Refused) => Self::Refused(None),
             };
         }
+        if let Self::Refused(Some(delay)) = self {
+            ready!(delay.as_mut().poll(cx));
+            *self = Self::Refused(None);
+        }
         Poll::Ready(match self {
-            Self::Refused => Err(Refused),
+            Self::Refused(_) => Err(Refused),
             Self::Exempt | Self::Admitted(_) | Self::Queued(_) => Ok(()),
         })
     }
@@ -178,7 +203,7 @@ mod tests {
         let _second = admitted(admission.admit(address(1))).await.expect("free");
         let (third, fourth) = (admission.admit(address(1)), admission.admit(address(2)));
         assert!(matches!(third, Admit::Queued(_)) && matches!(fourth, Admit::Queued(_)));
-        assert!(matches!(admission.admit(address(2)), Admit::Refused), "the queue is full");
+        assert!(matches!(admission.admit(address(2)), Admit::Refused(_)), "the queue is full");
         let third = tokio::spawn(admitted(third));
         let fourth = tokio::spawn(admitted(fourth));
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -189,12 +214,29 @@ mod tests {
         assert!(matches!(admission.admit(address(1)), Admit::Admitted(_)));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_request_gets_its_response_after_a_delay() {
+        let admission = admission(1);
+        let _running = admission.admit(address(1));
+        let started = tokio::time::Instant::now();
+        assert_eq!(admitted(admission.admit(address(1))).await.err(), Some(Refused));
+        assert_eq!(started.elapsed(), REFUSAL_DELAY);
+
+        let delayed: Vec<_> = (0..MAX_DELAYED).map(|_| admission.admit(address(1))).collect();
+        assert!(
+            matches!(admission.admit(address(1)), Admit::Refused(None)),
+            "too many are delayed"
+        );
+        drop(delayed);
+        assert!(matches!(admission.admit(address(1)), Admit::Refused(Some(_))));
+    }
+
     #[tokio::test]
     async fn one_address_has_a_part_of_the_places() {
         let admission = admission(2);
         let places = [(); 3].map(|()| admission.admit(address(1)));
-        assert!(places.iter().all(|place| !matches!(place, Admit::Refused)));
-        assert!(matches!(admission.admit(address(1)), Admit::Refused));
+        assert!(places.iter().all(|place| !matches!(place, Admit::Refused(_))));
+        assert!(matches!(admission.admit(address(1)), Admit::Refused(_)));
         assert!(matches!(admission.admit(address(2)), Admit::Queued(_)), "others have the rest");
         drop(places);
         assert!(matches!(admission.admit(address(1)), Admit::Admitted(_)));

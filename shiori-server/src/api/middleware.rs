@@ -151,7 +151,7 @@ where
             (Some(admission), Some(peer)) => admission.admit(*peer),
             _ => Admit::Exempt,
         };
-        let handled = (!matches!(admit, Admit::Refused)).then(|| {
+        let handled = (!matches!(admit, Admit::Refused(_))).then(|| {
             let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
             let handled = language.scope(handled).instrument(span.clone());
             tokio::time::timeout(self.layer.time_limit, handled)

@@ -308,13 +308,19 @@ async fn a_head_over_the_limit_gets_431() {
     server.stop().await;
 }
 
+/// A user whose diary of 2026-02-16 takes 1 MB.
+async fn with_a_long_diary(server: &TestServer) -> RawClient {
+    let raw = RawClient::sign_up(&server.url()).await;
+    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
+    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+    raw
+}
+
 /// The responses fill the buffers of both sides.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_disconnected() {
     let server = server(|policy| policy.unread_timeout = SHORT).await;
-    let raw = RawClient::sign_up(&server.url()).await;
-    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
-    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+    let raw = with_a_long_diary(&server).await;
 
     let mut wire = Wire::connect(&server).await;
     let authorization = format!("authorization: Bearer {}\r\n", raw.token());
@@ -405,9 +411,7 @@ async fn connections_without_a_complete_request_do_not_delay_the_shutdown() {
 #[tokio::test]
 async fn an_unread_response_does_not_fail_the_shutdown() {
     let server = server(|_| {}).await;
-    let raw = RawClient::sign_up(&server.url()).await;
-    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
-    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+    let raw = with_a_long_diary(&server).await;
     let mut wire = Wire::connect(&server).await;
     let authorization = format!("authorization: Bearer {}\r\n", raw.token());
     wire.send(head("GET", "/api/diary/20260216", &authorization).repeat(40)).await;
@@ -419,9 +423,7 @@ async fn an_unread_response_does_not_fail_the_shutdown() {
 #[tokio::test]
 async fn an_http2_stream_that_is_not_read_is_closed() {
     let server = server(|policy| policy.unread_timeout = SHORT).await;
-    let raw = RawClient::sign_up(&server.url()).await;
-    let body = json!({"title": "글", "content": {"type": "doc", "x": "a".repeat(1_000_000)}});
-    assert_eq!(raw.post("/api/diary/20260216", &body).await.status, 201);
+    let raw = with_a_long_diary(&server).await;
 
     let socket = TcpStream::connect(server.addr()).await.unwrap();
     let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
