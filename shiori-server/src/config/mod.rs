@@ -257,15 +257,14 @@ impl Default for ConnectionPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OverloadPolicy {
     /// Maximum requests in progress, from their admission to the head of their response. Default
-    /// 512. The same number of requests may wait for admission. The requests of workers have a
-    /// separate limit with this value.
+    /// 512. Up to 16 times as many may wait for admission, half of them from one address. Addresses
+    /// take turns. The requests of workers have a separate limit with this value.
     pub max_requests: usize,
-    /// Maximum running and waiting requests from one address, or one /64 network of IPv6. Default
-    /// 128.
+    /// Maximum requests in progress from one address, or one /64 network of IPv6. Default 128.
     pub max_requests_per_address: usize,
     /// Maximum long-polls in progress. Default 4,096.
     pub max_waits: usize,
-    /// How long a request may wait for admission. Default 250 ms.
+    /// How long a request may wait for admission. Default 500 ms.
     pub queue_timeout: Duration,
 }
 
@@ -275,7 +274,7 @@ impl Default for OverloadPolicy {
             max_requests: 512,
             max_requests_per_address: 128,
             max_waits: 4096,
-            queue_timeout: Duration::from_millis(250),
+            queue_timeout: Duration::from_millis(500),
         }
     }
 }

@@ -104,13 +104,13 @@ pub struct Settings {
     /// Maximum requests in progress; others get 503 [default: 512]
     #[arg(long, env = "SHIORI_MAX_REQUESTS")]
     pub max_requests: Option<usize>,
-    /// Maximum requests from one address, or one /64 network of IPv6 [default: 128]
+    /// Maximum requests in progress from one address, or one /64 network of IPv6 [default: 128]
     #[arg(long, env = "SHIORI_MAX_REQUESTS_PER_ADDRESS")]
     pub max_requests_per_address: Option<usize>,
     /// Maximum long-polls in progress [default: 4096]
     #[arg(long, env = "SHIORI_MAX_WAITS")]
     pub max_waits: Option<usize>,
-    /// Milliseconds that a request may wait for admission [default: 250]
+    /// Milliseconds that a request may wait for admission [default: 500]
     #[arg(long, env = "SHIORI_QUEUE_TIMEOUT_MILLIS")]
     pub queue_timeout_millis: Option<u64>,
     /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]

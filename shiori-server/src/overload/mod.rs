@@ -1,24 +1,22 @@
 //! Admission of requests: requests that the server cannot handle in time are rejected before any
 //! work is done.
 
+mod queue;
+
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Semaphore, oneshot},
     time::{sleep, timeout},
 };
 
-use crate::{
-    config::OverloadPolicy,
-    metrics::Metrics,
-    occasional::Occasional,
-    slots::{Address, Slot, Slots},
-};
+use self::queue::{Limits, Number, Queue};
+use crate::{config::OverloadPolicy, metrics::Metrics, occasional::Occasional, slots::Address};
 
 /// Rejections are logged at most once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -30,6 +28,10 @@ const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// The maximum number of delayed responses of one admission. Further ones are sent immediately.
 const MAX_DELAYED: usize = 16_384;
+
+/// The maximum number of waiting requests for each that may run. Their memory is limited by the
+/// connections anyway, and a short wait is better than a rejection, which the client repeats.
+const WAITING_PER_RUNNING: usize = 16;
 
 /// The admissions of a server. Each kind of request has its own, so that many requests of one kind
 /// do not block the others.
@@ -45,30 +47,35 @@ pub(crate) struct Overload {
 
 impl Overload {
     pub(crate) fn new(policy: &OverloadPolicy, metrics: &Metrics) -> Self {
-        let admission = |kind, most, most_per_address| {
-            let slots = Slots::new(2 * most, most_per_address);
-            Admission::new(kind, most, slots, policy.queue_timeout, metrics.clone())
+        let admission = |kind, running: usize, per_address: usize, waiting_per_running| {
+            let waiting = running.saturating_mul(waiting_per_running).max(1);
+            let limits = Limits {
+                running: running.max(1),
+                running_per_address: per_address.max(1),
+                waiting,
+                waiting_per_address: waiting.div_ceil(2),
+            };
+            Admission::new(kind, limits, policy.queue_timeout, metrics.clone())
         };
+        let (requests, waits) = (policy.max_requests, policy.max_waits);
         let per_address = policy.max_requests_per_address;
         Self {
-            requests: admission("requests", policy.max_requests, per_address),
-            waits: admission("waits", policy.max_waits, policy.max_waits),
-            workers: admission("workers", policy.max_requests, policy.max_requests),
+            requests: admission("requests", requests, per_address, WAITING_PER_RUNNING),
+            waits: admission("waits", waits, waits, 1),
+            workers: admission("workers", requests, requests, WAITING_PER_RUNNING),
         }
     }
 }
 
-/// Admits a limited number of requests at a time. The same number of requests may wait, for a
-/// limited time. An address may only use a part of these places.
+/// Admits a limited number of requests at a time. More of them may wait, for a limited time. An
+/// address may only use a part of these places, and addresses take turns.
 #[derive(Debug, Clone)]
 pub(crate) struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     kind: &'static str,
-    running: Arc<Semaphore>,
-    /// The places of running and waiting requests.
-    slots: Slots,
+    queue: Mutex<Queue<oneshot::Sender<Place>>>,
     queue_timeout: Duration,
     /// Permits for delayed responses.
     delayed: Arc<Semaphore>,
@@ -81,18 +88,10 @@ struct Shared {
 pub(crate) struct Refused;
 
 impl Admission {
-    fn new(
-        kind: &'static str,
-        most: usize,
-        slots: Slots,
-        queue_timeout: Duration,
-        metrics: Metrics,
-    ) -> Self {
-        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+    fn new(kind: &'static str, limits: Limits, queue_timeout: Duration, metrics: Metrics) -> Self {
         Self(Arc::new(Shared {
             kind,
-            running: Arc::new(Semaphore::new(most)),
-            slots,
+            queue: Mutex::new(Queue::new(limits)),
             queue_timeout,
             delayed: Arc::new(Semaphore::new(MAX_DELAYED)),
             refused: Occasional::new(LOG_INTERVAL),
@@ -102,46 +101,88 @@ impl Admission {
 
     /// Admits a request from this address, immediately or after earlier ones.
     pub(crate) fn admit(&self, address: Address) -> Admit {
-        let Ok(slot) = self.0.slots.take(address) else {
-            self.count_refusal();
-            let permit = Arc::clone(&self.0.delayed).try_acquire_owned().ok();
-            return Admit::Refused(permit.map(|permit| {
-                let delay: Delay = Box::pin(async move {
-                    let _permit = permit;
-                    sleep(REFUSAL_DELAY).await;
-                });
-                delay
-            }));
-        };
-        if let Ok(permit) = Arc::clone(&self.0.running).try_acquire_owned() {
-            return Admit::Admitted(Place { _permit: permit, _slot: slot });
+        let mut queue = self.0.queue();
+        if queue.begin(address) {
+            return Admit::Admitted(self.place(address));
         }
-        let admission = self.clone();
+        let (sender, admitted) = oneshot::channel();
+        let waiting = queue.wait(address, sender);
+        drop(queue);
+        let Ok(number) = waiting else {
+            self.0.count_refusal();
+            return Admit::Refused(self.delay());
+        };
+        let waiting = Waiting { shared: Arc::clone(&self.0), address, number };
         Admit::Queued(Box::pin(async move {
-            let running = Arc::clone(&admission.0.running).acquire_owned();
-            match timeout(admission.0.queue_timeout, running).await {
-                Ok(Ok(permit)) => Ok(Place { _permit: permit, _slot: slot }),
+            match timeout(waiting.shared.queue_timeout, admitted).await {
+                Ok(Ok(place)) => Ok(place),
                 // The client may have given up by now, and later requests are just as late.
                 Ok(Err(_)) | Err(_) => {
-                    admission.count_refusal();
+                    waiting.shared.count_refusal();
                     Err(Refused)
                 }
             }
         }))
     }
 
+    fn place(&self, address: Address) -> Place {
+        Place { admission: self.clone(), address }
+    }
+
+    /// The delay of a rejection.
+    fn delay(&self) -> Option<Delay> {
+        let permit = Arc::clone(&self.0.delayed).try_acquire_owned().ok()?;
+        Some(Box::pin(async move {
+            let _permit = permit;
+            sleep(REFUSAL_DELAY).await;
+        }))
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue<oneshot::Sender<Place>>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count_refusal(&self) {
-        self.0.metrics.request_refused(self.0.kind);
-        if let Some(times) = self.0.refused.report() {
-            tracing::warn!(kind = self.0.kind, times, "overloaded; requests refused");
+        self.metrics.request_refused(self.kind);
+        if let Some(times) = self.refused.report() {
+            tracing::warn!(kind = self.kind, times, "overloaded; requests refused");
         }
     }
 }
 
 /// The place of an admitted request.
+#[derive(Debug)]
 pub(crate) struct Place {
-    _permit: OwnedSemaphorePermit,
-    _slot: Slot,
+    admission: Admission,
+    address: Address,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut queue = self.admission.0.queue();
+        queue.end(self.address);
+        let next = queue.next();
+        drop(queue);
+        if let Some((address, waiter)) = next {
+            // If the request was dropped just now, its place is, too, which admits the next one.
+            let _ = waiter.send(self.admission.place(address));
+        }
+    }
+}
+
+/// A waiting request. Dropping it removes it from the queue.
+struct Waiting {
+    shared: Arc<Shared>,
+    address: Address,
+    number: Number,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.shared.queue().leave(self.address, self.number);
+    }
 }
 
 /// The admission of one request. It occupies a place until it is dropped or rejected.
@@ -191,9 +232,14 @@ mod tests {
         std::net::IpAddr::from([192, 0, 2, last]).into()
     }
 
-    fn admission(most: usize) -> Admission {
-        let slots = Slots::new(2 * most, 2 * most - 1);
-        Admission::new("tests", most, slots, Duration::from_secs(1), Metrics::new())
+    fn admission(running: usize) -> Admission {
+        let limits = Limits {
+            running,
+            running_per_address: running,
+            waiting: running,
+            waiting_per_address: running,
+        };
+        Admission::new("tests", limits, Duration::from_secs(1), Metrics::new())
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,7 +263,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rejected_request_gets_its_response_after_a_delay() {
         let admission = admission(1);
-        let _running = admission.admit(address(1));
+        let _places = [(); 2].map(|()| admission.admit(address(1)));
         let started = tokio::time::Instant::now();
         assert_eq!(admitted(admission.admit(address(1))).await.err(), Some(Refused));
         assert_eq!(started.elapsed(), REFUSAL_DELAY);
@@ -232,17 +278,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_address_has_a_part_of_the_places() {
-        let admission = admission(2);
-        let places = [(); 3].map(|()| admission.admit(address(1)));
-        assert!(places.iter().all(|place| !matches!(place, Admit::Refused(_))));
-        assert!(matches!(admission.admit(address(1)), Admit::Refused(_)));
-        assert!(matches!(admission.admit(address(2)), Admit::Queued(_)), "others have the rest");
-        drop(places);
-        assert!(matches!(admission.admit(address(1)), Admit::Admitted(_)));
-    }
-
-    #[tokio::test]
     async fn a_queued_request_that_is_dropped_frees_its_place() {
         let admission = admission(2);
         let _other = admitted(admission.admit(address(2))).await.expect("free");
@@ -251,6 +286,16 @@ mod tests {
         let queued = admission.admit(address(1));
         assert!(matches!(queued, Admit::Queued(_)));
         drop((running, queued));
+        assert!(matches!(admission.admit(address(1)), Admit::Admitted(_)));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_given_to_a_dropped_request_is_free_again() {
+        let admission = admission(1);
+        let running = admitted(admission.admit(address(1))).await.expect("free");
+        let queued = admission.admit(address(1));
+        drop(running);
+        drop(queued);
         assert!(matches!(admission.admit(address(1)), Admit::Admitted(_)));
     }
 }
