@@ -46,9 +46,9 @@ pub async fn write_week(client: &Client, text: &str) {
     }
 }
 
-/// Waits until the condition holds. Fails after 60 seconds.
+/// Waits until the condition holds. Fails after 5 minutes, which a busy machine does not need.
 pub async fn wait_until<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(300);
     while !condition().await {
         assert!(tokio::time::Instant::now() < deadline, "timed out waiting until {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

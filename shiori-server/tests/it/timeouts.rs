@@ -14,7 +14,7 @@ use crate::{
     test_server::TestServer,
 };
 
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A parameter `wait` on any other route does not change its timeout. The store is blocked by a
 /// lock on its file.

@@ -22,7 +22,7 @@ use wiremock::ResponseTemplate;
 
 use crate::fake_server_api::{CLAIM, FAILURE, FakeServerApi, HEARTBEAT, RESULT, error_response};
 
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_secs(120);
 const FOREVER: u32 = u32::MAX;
 
 /// Waits for the condition, for up to [`LONG`].
@@ -198,7 +198,7 @@ async fn the_fallback_is_used_after_a_permanent_failure_or_the_last_attempt_only
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_heartbeats_are_retried_while_the_lease_lasts() {
-    let server = FakeServerApi::start(Duration::from_secs(3)).await;
+    let server = FakeServerApi::start(Duration::from_secs(9)).await;
     let model = GatedSummarizer::closed();
     let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
     // At the regular interval of a third of the lease, four failures would exceed the lease.
@@ -255,7 +255,7 @@ async fn a_model_that_blocks_its_thread_does_not_stop_the_heartbeats() {
         }
     }
 
-    let server = FakeServerApi::start(Duration::from_millis(1500)).await;
+    let server = FakeServerApi::start(Duration::from_secs(5)).await;
     let heartbeats = Arc::new(AtomicUsize::new(0));
     let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
     let busy = Arc::new(BusySummarizer(heartbeats.clone()));
@@ -294,7 +294,7 @@ async fn progress_is_reported_before_the_next_regular_heartbeat() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submitting_a_result_is_retried_under_the_lease() {
-    let server = FakeServerApi::start(Duration::from_millis(1500)).await;
+    let server = FakeServerApi::start(Duration::from_secs(5)).await;
     let model = GatedSummarizer::with(1, SUCCEEDS);
     let worker = RunningWorker::start(&server, &model, WorkerConfig::default());
     server.fail(RESULT, FOREVER, ResponseTemplate::new(502));
