@@ -51,6 +51,8 @@ pub use config::{
     SessionPolicy, Settings, WorkerMode,
 };
 pub use listener::raise_descriptor_limit;
+#[cfg(feature = "embedded")]
+pub use profile::{BackupError, back_up};
 pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
 pub use shiori_worker::Secret;

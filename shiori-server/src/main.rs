@@ -28,6 +28,12 @@ struct Cli {
 enum Command {
     /// Migrate the databases and exit
     Migrate,
+    /// Copy the embedded database to a new file and exit; a server may use the database meanwhile
+    #[cfg(feature = "embedded")]
+    Backup {
+        /// The new file
+        path: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -53,8 +59,11 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
 
     let listen = settings.listen();
     let config = settings.into_config()?;
-    if let Some(Command::Migrate) = cli.command {
-        return Ok(migrate(&config).await?);
+    match cli.command {
+        Some(Command::Migrate) => return Ok(migrate(&config).await?),
+        #[cfg(feature = "embedded")]
+        Some(Command::Backup { path }) => return Ok(shiori_server::back_up(&config, &path).await?),
+        None => {}
     }
     let stop = process::stop_signal()?;
     let listener = TcpListener::bind(listen)

@@ -123,6 +123,50 @@ pub async fn migrate(config: &Config) -> Result<(), ProfileError> {
     Ok(())
 }
 
+/// Writes a consistent copy of the embedded database to a new file, while a server may use the
+/// database. To restore it, stop the server, delete `shiori.db-wal` and `shiori.db-shm`, and replace
+/// `shiori.db` in the data directory with the copy.
+///
+/// # Errors
+///
+/// [`BackupError`] if a store of the configuration is not embedded, the file exists, or a file
+/// cannot be read or written. Then no file is left.
+#[cfg(feature = "embedded")]
+pub async fn back_up(config: &Config, to: &std::path::Path) -> Result<(), BackupError> {
+    if config.database_url.reveal().split(':').next() != Some("sqlite") {
+        return Err(BackupError::NotEmbedded { setting: DATABASE_URL });
+    }
+    if config.mongodb_url.is_some() {
+        return Err(BackupError::NotEmbedded { setting: MONGODB_URL });
+    }
+    Ok(SqliteStore::back_up(&sqlite_file(config), to).await?)
+}
+
+/// The path of the embedded database.
+#[cfg(feature = "embedded")]
+fn sqlite_file(config: &Config) -> PathBuf {
+    match config.database_url.reveal().strip_prefix("sqlite:") {
+        Some(path) => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+        None => config.data_dir.join("shiori.db"),
+    }
+}
+
+/// The embedded database was not backed up.
+#[cfg(feature = "embedded")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// The store is another engine, which has its own backup.
+    #[error("{setting} names an engine with a backup of its own; see docs/operations.md")]
+    NotEmbedded {
+        /// The setting with the URL.
+        setting: &'static str,
+    },
+    /// A file could not be read or written.
+    #[error("could not write the backup")]
+    Failed(#[from] StoreError),
+}
+
 type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>, Arc<dyn Clock>);
 type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups, Arc<dyn Clock>);
 
@@ -234,13 +278,9 @@ impl Engines {
             return Ok(store.clone());
         }
         let open = |source| ProfileError::Open { setting: DATABASE_URL, source };
-        let path = match config.database_url.reveal().strip_prefix("sqlite:") {
-            Some(path) => PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
-            None => config.data_dir.join("shiori.db"),
-        };
         create_private_dir(&config.data_dir)
             .map_err(|error| open(StoreError::Unavailable(error.into())))?;
-        let store = SqliteStore::open(&path).await.map_err(open)?;
+        let store = SqliteStore::open(&sqlite_file(config)).await.map_err(open)?;
         self.sqlite = Some(store.clone());
         Ok(store)
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod accounts;
+mod backup;
 mod clocks;
 mod conformance;
 mod connections;

@@ -1,6 +1,10 @@
 //! The real binaries as processes, and real signals.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -55,6 +59,13 @@ impl Process {
         command.env_clear().envs(settings.iter().copied());
         let (child, _) = spawn(command, "worker started").await;
         Self { child, url: String::new() }
+    }
+
+    /// Runs the server's program with these arguments until it exits.
+    pub async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-server"));
+        command.args(arguments).env_clear().envs(settings.iter().copied());
+        command.output().await.unwrap()
     }
 
     pub fn url(&self) -> &str {

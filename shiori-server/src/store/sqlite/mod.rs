@@ -5,6 +5,7 @@
 //! (`readers`). Async code has no access to a connection.
 
 mod account;
+mod backup;
 mod connection;
 mod day;
 mod diary;
