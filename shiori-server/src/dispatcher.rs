@@ -1,13 +1,16 @@
-//! The background loop that ensures that every accepted summary reaches a final status: it offers
-//! lost hints again and expires leases. It also deletes expired sessions.
+//! The background loops that ensure that every accepted summary reaches a final status: one expires
+//! leases, the other offers lost hints again. The first also deletes expired sessions.
 
 use std::time::Duration;
 
 use shiori_sdk::Timestamp;
-use tokio::time::{sleep, timeout};
+use tokio::{
+    join,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::{app::App, summary::HintCheck};
 
 /// Maximum rows of each kind in one round.
 const BATCH: u32 = 100;
@@ -17,6 +20,9 @@ const PURGE_BATCHES: u32 = 100;
 
 /// The timeout of a round. The next round continues its work.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The timeout of releasing the lease of the check on shutdown.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pause after a round with less than a full batch.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -29,17 +35,35 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until `shutdown`. Several servers may run a dispatcher over the same rows.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    let last_purge = Timestamp::UNIX_EPOCH;
-    run_rounds(&shutdown, (app, last_purge), |(app, mut last_purge)| async move {
-        let pause = dispatch(&app).await;
+    join!(expire(&app, &shutdown), check_hints(&app, &shutdown));
+}
+
+/// Expires leases, and deletes expired sessions.
+async fn expire(app: &App, shutdown: &CancellationToken) {
+    run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
+        let pause = expire_leases(app).await;
         let now = app.clock.now();
         if now.duration_since(last_purge) >= PURGE_INTERVAL {
             last_purge = now;
-            purge(&app, now).await;
+            purge(app, now).await;
         }
-        ((app, last_purge), pause)
+        (last_purge, pause)
     })
     .await;
+}
+
+/// Offers lost hints again while this server has the lease of the check.
+async fn check_hints(app: &App, shutdown: &CancellationToken) {
+    let check = HintCheck::new();
+    let holder = check.holder();
+    run_rounds(shutdown, check, |mut check| async move {
+        let pause = check_batch(app, &mut check).await;
+        (check, pause)
+    })
+    .await;
+    if timeout(RELEASE_TIMEOUT, app.summaries.release_check(holder)).await.is_err() {
+        tracing::debug!("releasing the lease of the check timed out; it expires");
+    }
 }
 
 /// Repeats the round. Each round returns its state and the pause before the next one. On
@@ -60,13 +84,23 @@ where
     let _: Option<()> = shutdown.run_until_cancelled(rounds).await;
 }
 
-/// One round over the summaries. Returns the pause before the next one.
-async fn dispatch(app: &App) -> Duration {
-    match timeout(ROUND_TIMEOUT, app.summaries.dispatch(BATCH)).await {
+/// One batch of the check. Returns the pause before the next one.
+async fn check_batch(app: &App, check: &mut HintCheck) -> Duration {
+    match timeout(ROUND_TIMEOUT, app.summaries.check_hints(check)).await {
+        Ok(Ok(pause)) => return pause,
+        Ok(Err(error)) => tracing::warn!(%error, "could not check the hints in the queue"),
+        Err(_) => tracing::warn!("checking the hints in the queue timed out"),
+    }
+    PAUSE
+}
+
+/// One round over the expired leases. Returns the pause before the next one.
+async fn expire_leases(app: &App) -> Duration {
+    match timeout(ROUND_TIMEOUT, app.summaries.expire_leases(BATCH)).await {
         Ok(Ok(found)) if found >= BATCH as usize => return SHORT_PAUSE,
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "dispatcher round failed"),
-        Err(_) => tracing::warn!("dispatcher round timed out"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not expire leases"),
+        Err(_) => tracing::warn!("expiring leases timed out"),
     }
     PAUSE
 }

@@ -19,6 +19,7 @@ pub(crate) struct Metrics {
     finished: Family<OutcomeLabels, Counter>,
     leases_expired: Counter,
     set_aside: Counter,
+    hints_repeated: Counter,
     refused: Family<KindLabels, Counter>,
     queue_depth: Gauge,
 }
@@ -58,6 +59,7 @@ impl Metrics {
             finished: Family::default(),
             leases_expired: Counter::default(),
             set_aside: Counter::default(),
+            hints_repeated: Counter::default(),
             refused: Family::default(),
             queue_depth: Gauge::default(),
             registry: Arc::new(Registry::default()),
@@ -79,6 +81,11 @@ impl Metrics {
             "summary_rows_set_aside",
             "Summary rows that the dispatcher could not read or advance, and postponed",
             metrics.set_aside.clone(),
+        );
+        registry.register(
+            "hints_repeated",
+            "Hints that the queue had lost, and that were offered again",
+            metrics.hints_repeated.clone(),
         );
         registry.register(
             "requests_refused",
@@ -116,6 +123,10 @@ impl Metrics {
 
     pub(crate) fn summary_set_aside(&self) {
         self.set_aside.inc();
+    }
+
+    pub(crate) fn hints_repeated(&self, count: usize) {
+        self.hints_repeated.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn queue_depth(&self, depth: usize) {

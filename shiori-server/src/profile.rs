@@ -33,9 +33,10 @@ use crate::{
     summary::Relay,
 };
 
-/// The capacity of the in-process queue. The dispatcher repeats hints that do not fit.
+/// The capacity of the in-process queue. A hint takes about 100 bytes. The dispatcher offers hints
+/// that do not fit again.
 #[cfg(feature = "embedded")]
-const QUEUE_CAPACITY: usize = 10_000;
+const QUEUE_CAPACITY: usize = 100_000;
 
 const DATABASE_URL: &str = "SHIORI_DATABASE_URL";
 const MONGODB_URL: &str = "SHIORI_MONGODB_URL";

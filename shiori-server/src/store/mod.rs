@@ -32,8 +32,8 @@ pub use diary::{
 };
 pub use session::{LoginAttempt, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy};
 pub use summary::{
-    CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, SummaryStore,
-    WeekStatus,
+    CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
+    SummaryStore, WeekStatus,
 };
 
 /// A step failed. Unless stated otherwise, it may have been applied.

@@ -177,6 +177,14 @@ pub(super) fn known_emotions(tags: Vec<TagRow>) -> Vec<DayEmotion> {
     tags.into_iter().filter_map(TagRow::into_known).collect()
 }
 
+/// The places of queued rows after a place, up to a time. Its parameters are the time of the place,
+/// the latest time, the time of the place, its id, and the limit. The index `summary_hint` has all
+/// columns of the query: `id` is the primary key.
+pub(super) const LIST_QUEUED: &str = "SELECT next_hint_at, id FROM summary
+     WHERE status = 'queued' AND next_hint_at >= ? AND next_hint_at <= ?
+         AND (next_hint_at > ? OR id > ?)
+     ORDER BY next_hint_at, id LIMIT ?";
+
 /// The jobs of these rows, and the ids of rows that cannot be read as a job.
 pub(super) fn due_jobs(rows: Vec<SummaryRow>) -> DueJobs {
     let mut due = DueJobs::default();

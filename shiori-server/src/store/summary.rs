@@ -87,18 +87,33 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError>;
 
-    /// At most `limit` due rows, the longest overdue first. A running job without an expiry time is
-    /// due, too.
+    /// At most `limit` running rows whose lease has expired, the longest expired first. A running
+    /// job without an expiry time is included.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
-    async fn list_due(
+    async fn list_expired(&self, now: Timestamp, limit: u32) -> Result<DueJobs, StoreError>;
+
+    /// At most `limit` queued rows after this place whose hint is checked at or before `until`, in
+    /// the order of their places. Only an index is read, so the rows may be unreadable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn list_queued(
         &self,
-        kind: DueKind,
-        now: Timestamp,
+        after: &QueuedRow,
+        until: Timestamp,
         limit: u32,
-    ) -> Result<DueJobs, StoreError>;
+    ) -> Result<Vec<QueuedRow>, StoreError>;
+
+    /// Those of the rows that are queued.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn read_queued(&self, rows: &[RowId]) -> Result<DueJobs, StoreError>;
 
     /// At most `limit` queued summaries that can be claimed now and were requested at or before
     /// `requested_before`, the oldest request first. Rows that cannot be read are omitted.
@@ -206,6 +221,27 @@ pub struct WeekStatus {
     pub versions_read: BTreeMap<Date, Version>,
 }
 
+/// The place of a queued row in the order in which hints are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedRow {
+    /// When its hint is first checked, in milliseconds since the Unix epoch.
+    pub next_hint_at: i64,
+    /// The row.
+    pub id: RowId,
+}
+
+impl QueuedRow {
+    /// A place before all rows.
+    pub fn first() -> Self {
+        Self { next_hint_at: i64::MIN, id: RowId::new(Vec::new()) }
+    }
+
+    /// The place before all rows whose hint is first checked at this time.
+    pub fn at(time: Timestamp) -> Self {
+        Self { next_hint_at: time.as_millis(), id: RowId::new(Vec::new()) }
+    }
+}
+
 /// The due rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DueJobs {
@@ -241,6 +277,11 @@ impl RowId {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The summary; `None` if this is not the id of one.
+    pub fn summary(&self) -> Option<SummaryId> {
+        Some(SummaryId::from_bytes(self.0.as_slice().try_into().ok()?))
+    }
 }
 
 impl From<SummaryId> for RowId {
@@ -261,11 +302,11 @@ impl fmt::Debug for RowId {
     }
 }
 
-/// Why a job is due.
+/// What is done with a row when it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueKind {
-    /// Queued, and its hint must be offered again.
+    /// It is queued, and its hint is checked.
     Hint,
-    /// Running, and its lease has expired.
+    /// It is running, and its lease expires.
     Lease,
 }

@@ -34,7 +34,7 @@ pub struct SummaryJob {
     pub finished_at: Option<Timestamp>,
     /// The earliest time of the next claim.
     pub not_before: Timestamp,
-    /// When its hint is offered to the queue again.
+    /// When the dispatcher begins to check that the queue has its hint.
     pub next_hint_at: Timestamp,
     /// The lease of the worker, while it is running.
     pub lease: Option<Lease>,
@@ -314,14 +314,6 @@ impl SummaryJob {
         })
     }
 
-    /// Sets the time of the next hint, because the hint is offered again now. The revision does not
-    /// change. `None` if no hint is due.
-    pub fn reschedule_hint(&self, now: Timestamp, policy: &SummaryPolicy) -> Option<Self> {
-        let due = self.status == SummaryStatus::Queued && self.next_hint_at <= now;
-        let next_hint_at = self.not_before.max(now) + policy.hint_timeout;
-        due.then(|| Self { next_hint_at, ..self.clone() })
-    }
-
     /// The user cancels the summary.
     ///
     /// # Errors
@@ -530,16 +522,6 @@ mod tests {
     fn a_summary_is_overdue_after_its_patience() {
         let (job, patience) = (requested(), Duration::from_secs(900));
         assert!(!job.is_overdue(patience, at(899)) && job.is_overdue(patience, at(900)));
-    }
-
-    #[test]
-    fn a_hint_is_offered_again_only_when_it_is_overdue() {
-        let job = requested();
-        assert!(job.reschedule_hint(at(9), &POLICY).is_none());
-        let hinted = job.reschedule_hint(at(10), &POLICY).expect("overdue");
-        assert_eq!(hinted.revision, job.revision);
-        assert!(hinted.reschedule_hint(at(19), &POLICY).is_none());
-        assert!(hinted.reschedule_hint(at(20), &POLICY).is_some());
     }
 
     #[test]

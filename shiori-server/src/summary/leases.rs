@@ -1,4 +1,4 @@
-//! The steps of workers and of the dispatcher: claim, heartbeat, result, failure, expiry.
+//! The steps of a lease: claim, heartbeat, result, failure, expiry.
 
 use std::{future::Future, time::Duration};
 
@@ -20,7 +20,7 @@ const MIN_EARLY_CLAIM: Duration = Duration::from_millis(50);
 const MAX_EARLY_CLAIM: Duration = Duration::from_secs(1);
 
 /// How long an unreadable row is postponed. A newer server may be able to read it.
-const UNREADABLE_PAUSE: Duration = Duration::from_secs(600);
+pub(super) const UNREADABLE_PAUSE: Duration = Duration::from_secs(600);
 
 /// How long a row is postponed after its step failed.
 const FAILED_PAUSE: Duration = Duration::from_secs(30);
@@ -202,38 +202,39 @@ impl Summaries {
         .map_err(lost_with_its_row)
     }
 
-    /// Requeues or fails jobs whose lease has expired, and offers overdue hints again, at most
-    /// `limit` of each. Returns the number of due rows. Several servers may run it concurrently.
+    /// Requeues or fails jobs whose lease has expired, at most `limit`. Returns the number of
+    /// expired leases. Several servers may run it concurrently.
     ///
     /// A row that cannot be read or whose step fails is postponed, so that it does not block
     /// others.
-    pub(crate) async fn dispatch(&self, limit: u32) -> Result<usize, SummaryError> {
-        let parts = &*self.0;
-        let mut found = 0;
-        for kind in [DueKind::Lease, DueKind::Hint] {
-            let due = parts.store.list_due(kind, self.certain_time(), limit).await?;
-            found += due.len();
-            for row in due.unreadable {
-                tracing::error!(%row, ?kind, "could not read the row of a summary; postponed");
-                self.set_aside(kind, &row, UNREADABLE_PAUSE).await?;
-            }
-            for job in due.jobs {
-                let advanced = match kind {
-                    DueKind::Lease => self.expire(&job).await,
-                    DueKind::Hint => self.repeat_hint(&job).await,
-                };
-                if let Err(error) = advanced {
-                    tracing::warn!(summary_id = %job.id, ?kind, %error, "could not advance a summary");
-                    // If the store is unavailable, this fails, too, and the round ends.
-                    self.set_aside(kind, &job.id.into(), FAILED_PAUSE).await?;
-                }
+    pub(crate) async fn expire_leases(&self, limit: u32) -> Result<usize, SummaryError> {
+        let expired = self.0.store.list_expired(self.certain_time(), limit).await?;
+        let found = expired.len();
+        for row in expired.unreadable {
+            self.set_aside_unreadable(DueKind::Lease, &row).await?;
+        }
+        for job in expired.jobs {
+            if let Err(error) = self.expire(&job).await {
+                tracing::warn!(summary_id = %job.id, %error, "could not expire a lease");
+                // If the store is unavailable, this fails, too, and the round ends.
+                self.set_aside(DueKind::Lease, &job.id.into(), FAILED_PAUSE).await?;
             }
         }
         Ok(found)
     }
 
+    /// Postpones a row that cannot be read, and reports it.
+    pub(super) async fn set_aside_unreadable(
+        &self,
+        kind: DueKind,
+        row: &RowId,
+    ) -> Result<(), StoreError> {
+        tracing::error!(%row, ?kind, "could not read the row of a summary; postponed");
+        self.set_aside(kind, row, UNREADABLE_PAUSE).await
+    }
+
     /// The current time minus the error of the clock, so that no lease is expired early.
-    fn certain_time(&self) -> Timestamp {
+    pub(super) fn certain_time(&self) -> Timestamp {
         self.0.clock.now() - self.0.clock.error()
     }
 
@@ -242,7 +243,7 @@ impl Summaries {
         kind: DueKind,
         row: &RowId,
         pause: Duration,
-    ) -> Result<(), SummaryError> {
+    ) -> Result<(), StoreError> {
         self.0.store.postpone(kind, row, self.0.clock.now() + pause).await?;
         self.0.metrics.summary_set_aside();
         Ok(())
@@ -257,17 +258,6 @@ impl Summaries {
         {
             parts.metrics.lease_expired();
             tracing::warn!(summary_id = %job.id, attempts = job.attempts, "lease expired");
-        }
-        Ok(())
-    }
-
-    /// Offers an overdue hint again.
-    async fn repeat_hint(&self, job: &SummaryJob) -> Result<(), SummaryError> {
-        let parts = &*self.0;
-        if let Some(next) = job.reschedule_hint(parts.clock.now(), &parts.policy)
-            && parts.store.compare_and_swap(job, &next, None).await?
-        {
-            self.offer(job).await;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! compare-and-swap.
 
 mod annotations;
+mod hints;
 mod job;
 mod leases;
 mod policy;
@@ -14,6 +15,7 @@ pub use annotations::Annotations;
 pub use job::{
     AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
 };
+pub(crate) use hints::HintCheck;
 pub use policy::SummaryPolicy;
 #[cfg(feature = "distributed")]
 pub(crate) use relay::Relay;

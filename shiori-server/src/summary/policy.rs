@@ -14,7 +14,8 @@ pub struct SummaryPolicy {
     pub required_days: u32,
     /// Maximum unfinished summaries of one user. Default 32.
     pub max_unfinished: u32,
-    /// How long the queue may take to deliver a hint before it is offered again. Default 10 s.
+    /// How long after a summary is due the dispatcher begins to check that the queue has its hint,
+    /// and the shortest interval between two checks. Default 10 s.
     pub hint_timeout: Duration,
     /// The longest pause before the first retry; it doubles with every attempt. Default 2 s.
     pub first_backoff: Duration,

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
-    Date, Reflection, Revision, Summary, SummaryId, SummaryStatus, UserId, Version, Week,
+    Date, Reflection, Revision, Summary, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
 use shiori_worker::{Clock, JobQueue, queue::QueueError};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -264,10 +264,7 @@ impl Summaries {
     }
 
     pub(super) async fn offer(&self, job: &SummaryJob) {
-        // Due times refer to the queue's clock.
-        let queue = &self.0.queue;
-        let due = queue.now() + job.not_before.duration_since(self.0.clock.now());
-        match timeout(OFFER_TIMEOUT, queue.offer(job.id, due)).await {
+        match timeout(OFFER_TIMEOUT, self.0.queue.offer(job.id, self.due(job))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(summary_id = %job.id, %error, "could not offer the hint; the dispatcher will");
@@ -276,6 +273,14 @@ impl Summaries {
                 tracing::warn!(summary_id = %job.id, "offering the hint timed out; the dispatcher will offer it again");
             }
         }
+    }
+
+    /// When the job is due, by the queue's clock.
+    pub(super) fn due(&self, job: &SummaryJob) -> Timestamp {
+        let (due, here, there) = (job.not_before, self.0.clock.now(), self.0.queue.now());
+        // One of the differences is zero. A job that has been due for long keeps its place before
+        // newer ones.
+        there + due.duration_since(here) - here.duration_since(due)
     }
 }
 

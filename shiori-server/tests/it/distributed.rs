@@ -400,6 +400,52 @@ async fn queued_summaries_are_completed_after_redis_loses_its_data() {
     cluster.drop_databases().await;
 }
 
+/// Redis is flushed while no worker takes hints: one of the servers offers all hints again, although
+/// none of them is due for its periodic check. It changes no row. When that server is killed, the
+/// other one does the same.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn the_hints_of_an_idle_backlog_return_after_a_flush() {
+    const STATE: &str = "SELECT CAST(SUM(CRC32(CONCAT_WS(',', HEX(id), status, revision, not_before,
+        next_hint_at))) AS SIGNED) FROM summary";
+    let mut cluster = TestCluster::create().await;
+    let redis = PrivateRedis::start().await;
+    cluster.redis = redis.url();
+    let (one, two) = (cluster.server(|_| {}).await, cluster.server_process(30).await);
+    let client = sign_up_on(&[&one.url()]).await.remove(0);
+    let requested = i64::try_from(request_summaries(&client, 28).await.len()).unwrap();
+    // The first periodic check of each hint is in more than three minutes.
+    cluster.run("UPDATE summary SET next_hint_at = next_hint_at + 200000").await;
+    let state = cluster.count(STATE).await;
+    let mut connection =
+        redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut flush = async || {
+        redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+        let flushed = tokio::time::Instant::now();
+        let key = format!("{}:queue", cluster.prefix());
+        let mut depth = 0;
+        while depth < requested {
+            assert!(flushed.elapsed() < Duration::from_secs(60), "{depth} of {requested}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let count = redis::cmd("ZCARD").arg(&key).to_owned();
+            depth = count.query_async(&mut connection).await.unwrap();
+        }
+        flushed.elapsed()
+    };
+    let took = [flush().await, flush().await];
+    assert_eq!(cluster.count(STATE).await, state, "no row was changed");
+    two.kill().await;
+    flush().await;
+    one.stop().await;
+    let three = cluster.server_process(30).await;
+    flush().await;
+    assert_eq!(cluster.count(STATE).await, state, "no row was changed");
+    // Both servers look for the lease once per second. Longer on a busy machine.
+    assert!(took.iter().all(|took| *took < Duration::from_secs(10)), "{took:?}");
+    three.terminate().await;
+    cluster.drop_databases().await;
+}
+
 /// Each engine becomes unreachable under load. Requests receive 503 with Retry-After without long
 /// delays, the server recovers without a restart, and acknowledged saves are kept.
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use shiori_sdk::SummaryId;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
-use super::JobQueue;
+use super::{CheckLease, JobQueue};
 use crate::{Clock, ManualClock};
 
 type Queue = Arc<dyn JobQueue>;
@@ -96,6 +97,54 @@ pub(crate) async fn each_hint_is_taken_by_one_of_many_takers(queue: Queue, clock
     assert_eq!(depth(&queue).await, 0);
 }
 
+/// Only the hints that the queue does not have are missing, and only these are added.
+pub(crate) async fn missing_hints_are_found_and_offered(queue: Queue, clock: ManualClock) {
+    let [waiting, taken, lost] = [(); 3].map(|()| SummaryId::new());
+    let ids = [lost, waiting, taken];
+    let missing = async |ids: &[SummaryId]| queue.missing(ids).await.expect("available");
+    assert_eq!(missing(&[]).await, []);
+    assert_eq!(missing(&ids).await, ids);
+    queue.offer_all(&[]).await.expect("offered");
+    queue.offer(taken, clock.now()).await.expect("offered");
+    assert_eq!(take(&queue).await, taken);
+    let later = clock.now() + Duration::from_secs(60);
+    queue.offer(waiting, later).await.expect("offered");
+    assert_eq!(missing(&ids).await, [lost, taken]);
+    let all = ids.map(|id| (id, clock.now()));
+    queue.offer_all(&all).await.expect("offered");
+    assert_eq!(missing(&ids).await, []);
+    assert_eq!(depth(&queue).await, 3);
+    let early: BTreeSet<_> = [take(&queue).await, take(&queue).await].into();
+    assert_eq!(early, [lost, taken].into(), "the due time of the waiting hint is unchanged");
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(take(&queue).await, waiting);
+}
+
+/// One holder at a time has the lease of the check, until it expires or is released.
+pub(crate) async fn the_lease_of_the_check_has_one_holder(queue: Queue, _: ManualClock) {
+    let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
+    let long = Duration::from_secs(600);
+    let lease =
+        async |holder, duration| queue.lease_check(holder, duration).await.expect("available");
+    assert_eq!(lease(one, long).await, CheckLease::Acquired);
+    assert_eq!(lease(one, long).await, CheckLease::Extended);
+    assert_eq!(lease(two, long).await, CheckLease::Taken);
+    queue.release_check(two).await.expect("available");
+    assert_eq!(lease(two, long).await, CheckLease::Taken, "released by another holder");
+    queue.release_check(one).await.expect("available");
+    assert_eq!(lease(two, long).await, CheckLease::Acquired);
+    // The extension replaces the duration.
+    assert_eq!(lease(two, Duration::from_millis(1)).await, CheckLease::Extended);
+    let expired = async {
+        while lease(one, long).await == CheckLease::Taken {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(TIMEOUT, expired).await.expect("the lease expires");
+    assert_eq!(lease(two, long).await, CheckLease::Taken);
+    queue.release_check(one).await.expect("available");
+}
+
 /// Instantiates the suite. `$open` creates a future of an `Arc` of the queue and its clock;
 /// attributes in brackets are added to every test.
 macro_rules! queue_contract {
@@ -113,6 +162,8 @@ macro_rules! queue_contract {
                 offering_again_does_not_change_the_due_time
                 hints_are_taken_in_the_order_of_their_due_times
                 each_hint_is_taken_by_one_of_many_takers
+                missing_hints_are_found_and_offered
+                the_lease_of_the_check_has_one_holder
             );
         }
     };

@@ -1,14 +1,15 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use shiori_sdk::{SummaryId, Timestamp};
 use tokio::sync::Notify;
+use uuid::Uuid;
 
-use super::{JobQueue, QueueError};
+use super::{CheckLease, JobQueue, QueueError};
 use crate::Clock;
 
 /// How often `take` reads the clock again, because it may be a [`ManualClock`](crate::ManualClock).
@@ -21,6 +22,8 @@ pub struct InProcessQueue {
     clock: Arc<dyn Clock>,
     waiting: Mutex<Waiting>,
     offered: Notify,
+    /// The holder of the lease of the check, and when the lease expires.
+    check: Mutex<Option<(Uuid, Instant)>>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +36,8 @@ struct Waiting {
 impl InProcessQueue {
     /// An empty queue of at most `capacity` hints.
     pub fn new(capacity: usize, clock: Arc<dyn Clock>) -> Self {
-        Self { capacity, clock, waiting: Mutex::default(), offered: Notify::new() }
+        let (waiting, check) = (Mutex::default(), Mutex::default());
+        Self { capacity, clock, waiting, offered: Notify::new(), check }
     }
 
     /// Removes the earliest hint if it is due; otherwise returns how long to wait.
@@ -52,24 +56,44 @@ impl InProcessQueue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn check(&self) -> MutexGuard<'_, Option<(Uuid, Instant)>> {
+        self.check.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, id: SummaryId, due: Timestamp, capacity: usize) -> Result<(), QueueError> {
+        if self.ids.contains(&id) {
+            return Ok(());
+        }
+        if self.ids.len() >= capacity {
+            return Err(QueueError::Full);
+        }
+        self.by_due.insert((due, id));
+        self.ids.insert(id);
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl JobQueue for InProcessQueue {
     async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
-        {
+        self.offer_all(&[(id, due)]).await
+    }
+
+    async fn offer_all(&self, hints: &[(SummaryId, Timestamp)]) -> Result<(), QueueError> {
+        let added = {
             let mut waiting = self.lock();
-            if waiting.ids.contains(&id) {
-                return Ok(());
-            }
-            if waiting.ids.len() >= self.capacity {
-                return Err(QueueError::Full);
-            }
-            waiting.by_due.insert((due, id));
-            waiting.ids.insert(id);
-        }
+            hints.iter().try_for_each(|&(id, due)| waiting.add(id, due, self.capacity))
+        };
         self.offered.notify_one();
-        Ok(())
+        added
+    }
+
+    async fn missing(&self, ids: &[SummaryId]) -> Result<Vec<SummaryId>, QueueError> {
+        let waiting = self.lock();
+        Ok(ids.iter().filter(|id| !waiting.ids.contains(id)).copied().collect())
     }
 
     async fn take(&self) -> Result<SummaryId, QueueError> {
@@ -94,6 +118,25 @@ impl JobQueue for InProcessQueue {
 
     async fn depth(&self) -> Result<usize, QueueError> {
         Ok(self.lock().ids.len())
+    }
+
+    async fn lease_check(
+        &self,
+        holder: Uuid,
+        duration: Duration,
+    ) -> Result<CheckLease, QueueError> {
+        let (mut lease, now) = (self.check(), Instant::now());
+        let current = lease.filter(|(_, expires)| now < *expires);
+        if current.is_some_and(|(other, _)| other != holder) {
+            return Ok(CheckLease::Taken);
+        }
+        *lease = Some((holder, now + duration));
+        Ok(if current.is_some() { CheckLease::Extended } else { CheckLease::Acquired })
+    }
+
+    async fn release_check(&self, holder: Uuid) -> Result<(), QueueError> {
+        self.check().take_if(|(other, _)| *other == holder);
+        Ok(())
     }
 }
 
@@ -121,5 +164,16 @@ mod tests {
         assert_eq!(queue.take().await.unwrap(), first);
         queue.offer(second, Timestamp::UNIX_EPOCH).await.unwrap();
         assert_eq!(queue.take().await.unwrap(), second);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_added_until_the_queue_is_full() {
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
+        let queue = InProcessQueue::new(2, Arc::new(clock));
+        let ids: Vec<_> = (0..3).map(|_| SummaryId::new()).collect();
+        let hints: Vec<_> = ids.iter().map(|id| (*id, Timestamp::UNIX_EPOCH)).collect();
+        let full = queue.offer_all(&hints).await;
+        assert!(matches!(full, Err(QueueError::Full)));
+        assert_eq!(queue.missing(&ids).await.unwrap(), ids[2..]);
     }
 }

@@ -1,14 +1,19 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use redis::cmd;
+use redis::{Script, cmd};
 use shiori_sdk::{SummaryId, Timestamp};
 use tokio::{
     sync::Mutex,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
-use super::{JobQueue, QueueError};
+use super::{CheckLease, JobQueue, QueueError};
 use crate::{
     Clock, MeasuredClock,
     redis::{Connection, Redis, RedisError, RedisTime},
@@ -23,12 +28,36 @@ const BLOCK_MARGIN: Duration = Duration::from_secs(3);
 /// How often the queue is read again while its earliest hint is not due yet.
 const RECHECK: Duration = Duration::from_millis(200);
 
+/// Acquires or extends the lease of the check. Returns 1 if the holder is new, 2 if it had the
+/// lease, and 0 if another holder has it.
+static LEASE_CHECK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local holder = redis.call('GET', KEYS[1])
+        if holder and holder ~= ARGV[1] then return 0 end
+        redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+        return holder and 2 or 1
+        ",
+    )
+});
+
+/// Deletes the lease of the check if this holder has it.
+static RELEASE_CHECK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+        ",
+    )
+});
+
 /// A queue in Redis, shared by any number of servers and workers: a sorted set of summary ids,
 /// scored by their due time in milliseconds. It may be flushed at any time; the servers'
 /// dispatchers fill it again.
 pub struct RedisQueue {
     redis: Redis,
     key: String,
+    /// The lease of the check, in the same slot of a cluster, so that both are lost together.
+    check_key: String,
     clock: Arc<dyn Clock>,
     /// The clock, if this queue measures it.
     measured: Option<Arc<MeasuredClock>>,
@@ -40,7 +69,9 @@ impl RedisQueue {
     /// The queue of this name with this clock, which all servers and workers of the queue must
     /// share. No connection is made yet.
     pub fn new(redis: Redis, name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self { key: redis.key(name), redis, clock, measured: None, blocking: Mutex::new(None) }
+        let key = redis.key(name);
+        let check_key = beside(&key, "check");
+        Self { redis, key, check_key, clock, measured: None, blocking: Mutex::new(None) }
     }
 
     /// The queue of this name with the clock of Redis, which it measures while hints are taken. No
@@ -67,13 +98,11 @@ impl RedisQueue {
         Ok(popped.map(|(_, member, score)| (member, score)))
     }
 
-    async fn add(&self, id: SummaryId, due: Timestamp) -> Result<(), RedisError> {
-        let add = cmd("ZADD")
-            .arg(&self.key)
-            .arg("NX")
-            .arg(due.as_millis())
-            .arg(id.to_string())
-            .to_owned();
+    async fn add(&self, hints: &[(SummaryId, Timestamp)]) -> Result<(), RedisError> {
+        let mut add = cmd("ZADD").arg(&self.key).arg("NX").to_owned();
+        for (id, due) in hints {
+            add.arg(due.as_millis()).arg(id.to_string());
+        }
         self.redis.query(&add).await
     }
 }
@@ -81,7 +110,25 @@ impl RedisQueue {
 #[async_trait]
 impl JobQueue for RedisQueue {
     async fn offer(&self, id: SummaryId, due: Timestamp) -> Result<(), QueueError> {
-        Ok(self.add(id, due).await?)
+        Ok(self.add(&[(id, due)]).await?)
+    }
+
+    async fn offer_all(&self, hints: &[(SummaryId, Timestamp)]) -> Result<(), QueueError> {
+        // The command requires at least one member.
+        if hints.is_empty() { Ok(()) } else { Ok(self.add(hints).await?) }
+    }
+
+    async fn missing(&self, ids: &[SummaryId]) -> Result<Vec<SummaryId>, QueueError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut scores = cmd("ZMSCORE").arg(&self.key).to_owned();
+        for id in ids {
+            scores.arg(id.to_string());
+        }
+        let scores: Vec<Option<f64>> = self.redis.query(&scores).await?;
+        let of_all = ids.iter().zip(scores);
+        Ok(of_all.filter(|(_, score)| score.is_none()).map(|(id, _)| *id).collect())
     }
 
     async fn take(&self) -> Result<SummaryId, QueueError> {
@@ -110,7 +157,7 @@ impl JobQueue for RedisQueue {
             if due(score) <= self.clock.now() {
                 return Ok(id);
             }
-            self.add(id, due(score)).await?;
+            self.add(&[(id, due(score))]).await?;
         }
     }
 
@@ -120,6 +167,37 @@ impl JobQueue for RedisQueue {
 
     async fn depth(&self) -> Result<usize, QueueError> {
         Ok(self.redis.query(cmd("ZCARD").arg(&self.key)).await?)
+    }
+
+    async fn lease_check(
+        &self,
+        holder: Uuid,
+        duration: Duration,
+    ) -> Result<CheckLease, QueueError> {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let mut lease = LEASE_CHECK.key(&self.check_key);
+        lease.arg(holder.to_string()).arg(millis);
+        let outcome: u8 = self.redis.invoke(&lease).await?;
+        Ok(match outcome {
+            1 => CheckLease::Acquired,
+            2 => CheckLease::Extended,
+            _ => CheckLease::Taken,
+        })
+    }
+
+    async fn release_check(&self, holder: Uuid) -> Result<(), QueueError> {
+        let mut release = RELEASE_CHECK.key(&self.check_key);
+        Ok(self.redis.invoke(release.arg(holder.to_string())).await?)
+    }
+}
+
+/// A key in the same slot of a cluster: both have the same hash tag. By the cluster specification,
+/// the tag is the text in the first pair of braces, or without one the whole key.
+fn beside(key: &str, name: &str) -> String {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    match tag {
+        Some((tag, _)) if !tag.is_empty() => format!("{key}:{name}"),
+        _ => format!("{{{key}}}:{name}"),
     }
 }
 
@@ -180,6 +258,39 @@ mod tests {
         let id = SummaryId::new();
         queue.offer(id, clock.now()).await.expect("offered");
         assert_eq!(queue.take().await.expect("taken"), id);
+    }
+
+    /// After its data was flushed, the queue has neither hints nor a holder of the lease.
+    #[tokio::test]
+    #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
+    async fn the_lease_of_the_check_is_lost_with_the_hints() {
+        let (queue, clock) = open();
+        let (holder, id, lease) = (Uuid::new_v4(), SummaryId::new(), Duration::from_secs(600));
+        queue.offer(id, clock.now()).await.expect("offered");
+        let outcome = queue.lease_check(holder, lease).await.expect("leased");
+        assert_eq!(outcome, CheckLease::Acquired);
+        // `FLUSHALL` would affect other tests.
+        let pattern = format!("*{}*", queue.key);
+        let keys: Vec<String> =
+            queue.redis.query(cmd("KEYS").arg(pattern)).await.expect("a response");
+        assert_eq!(keys.len(), 2, "{keys:?}");
+        queue.redis.query::<()>(cmd("DEL").arg(keys)).await.expect("deleted");
+        assert_eq!(queue.missing(&[id]).await.expect("a response"), [id]);
+        let outcome = queue.lease_check(holder, lease).await.expect("leased");
+        assert_eq!(outcome, CheckLease::Acquired, "although the holder is the same");
+        queue.release_check(holder).await.expect("released");
+    }
+
+    #[test]
+    fn a_key_beside_another_has_its_hash_tag() {
+        for (key, expected) in [
+            ("shiori:queue", "{shiori:queue}:check"),
+            ("{app}:queue", "{app}:queue:check"),
+            ("a{}:queue", "{a{}:queue}:check"),
+            ("a}b{c:queue", "{a}b{c:queue}:check"),
+        ] {
+            assert_eq!(beside(key, "check"), expected);
+        }
     }
 
     /// Due times are compared with the clock of Redis, even if the local clock differs.

@@ -13,11 +13,12 @@ use async_trait::async_trait;
 use shiori_sdk::{FailureKind, ProgressPhase, SummaryId, Timestamp};
 use shiori_worker::{
     JobQueue, Pipeline, SystemClock, Worker, WorkerConfig, WorkerError,
-    queue::{InProcessQueue, QueueError},
+    queue::{CheckLease, InProcessQueue, QueueError},
     summarize::{Availability, SummarizeError, Summarizer, WeekText, Written},
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use wiremock::ResponseTemplate;
 
 use crate::fake_server_api::{CLAIM, FAILURE, FakeServerApi, HEARTBEAT, RESULT, error_response};
@@ -523,6 +524,14 @@ async fn taking_a_hint_is_retried() {
             self.0.offer(id, due).await
         }
 
+        async fn offer_all(&self, hints: &[(SummaryId, Timestamp)]) -> Result<(), QueueError> {
+            self.0.offer_all(hints).await
+        }
+
+        async fn missing(&self, ids: &[SummaryId]) -> Result<Vec<SummaryId>, QueueError> {
+            self.0.missing(ids).await
+        }
+
         async fn take(&self) -> Result<SummaryId, QueueError> {
             if self.1.fetch_add(1, Ordering::SeqCst) < 4 {
                 return Err(QueueError::Unavailable("connection refused".into()));
@@ -532,6 +541,18 @@ async fn taking_a_hint_is_retried() {
 
         async fn depth(&self) -> Result<usize, QueueError> {
             self.0.depth().await
+        }
+
+        async fn lease_check(
+            &self,
+            holder: Uuid,
+            duration: Duration,
+        ) -> Result<CheckLease, QueueError> {
+            self.0.lease_check(holder, duration).await
+        }
+
+        async fn release_check(&self, holder: Uuid) -> Result<(), QueueError> {
+            self.0.release_check(holder).await
         }
     }
 

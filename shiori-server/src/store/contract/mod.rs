@@ -84,7 +84,8 @@ macro_rules! summary_contract {
                 the_newest_result_is_found,
                 the_newest_request_of_each_week_is_listed,
                 the_newest_emotion_of_each_day_is_listed,
-                only_due_jobs_are_listed,
+                only_expired_leases_are_listed,
+                a_walk_visits_every_queued_row_once,
                 overdue_jobs_are_listed,
             ]
         );

@@ -9,7 +9,9 @@ use shiori_sdk::{
 use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
-    store::{DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError, SummaryStore},
+    store::{
+        DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId, StoreError, SummaryStore,
+    },
     summary::{AttemptFailure, Completion, SummaryJob, SummaryPolicy},
 };
 
@@ -276,39 +278,112 @@ pub async fn the_newest_emotion_of_each_day_is_listed(store: Store) {
     assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
 }
 
-/// Only jobs with overdue hints or expired leases are listed, the oldest first.
-pub async fn only_due_jobs_are_listed(store: Store) {
+/// Only jobs whose lease has expired are listed.
+pub async fn only_expired_leases_are_listed(store: Store) {
     let user = UserId::new();
     // Far in the past, so that jobs of other tests in a shared store come later.
     let long_ago = -1_000_000_000;
-    let overdue = job(user, 1, long_ago);
-    let fresh = job(user, 2, long_ago + 100);
-    let lost = job(user, 3, long_ago);
-    for job in [&overdue, &fresh, &lost] {
+    let (queued, lost, longer_lost) =
+        (job(user, 1, long_ago), job(user, 2, long_ago), job(user, 3, long_ago));
+    for job in [&queued, &lost, &longer_lost] {
         insert(&store, job).await;
     }
-    let (running, _) = claimed(&lost, long_ago);
-    step(&store, &lost, &running).await;
+    let (lost_running, _) = claimed(&lost, long_ago + 1);
+    step(&store, &lost, &lost_running).await;
+    let (running, _) = claimed(&longer_lost, long_ago);
+    step(&store, &longer_lost, &running).await;
     finish(&store, &job(user, 4, long_ago), Emotion::Neutral, long_ago).await;
+    let list = async |now, limit| {
+        store.list_expired(at(long_ago + now), limit).await.expect("the store is available")
+    };
     let mine = |due: DueJobs| -> Vec<_> {
         due.jobs.into_iter().filter(|job| job.user == user).map(|job| job.id).collect()
     };
-    let timeout = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
-    let hints = store.list_due(DueKind::Hint, at(long_ago + timeout), 1000).await.expect("answers");
-    assert_eq!(mine(hints), [overdue.id]);
     let lease = i64::try_from(policy().lease.as_secs()).expect("short");
-    let early =
-        store.list_due(DueKind::Lease, at(long_ago + lease - 1), 1000).await.expect("answers");
-    assert!(mine(early).is_empty());
-    let leases = store.list_due(DueKind::Lease, at(long_ago + lease), 1000).await.expect("answers");
-    assert_eq!(mine(leases), [lost.id]);
-    let all = store.list_due(DueKind::Hint, at(long_ago + 10_000), 1).await.expect("answers");
-    assert_eq!(all.len(), 1, "the limit is respected");
-    // Other tests share the store, so no due job may remain.
-    for job in [&overdue, &fresh, &running] {
+    assert_eq!(mine(list(lease - 1, 1000).await), []);
+    assert_eq!(mine(list(lease, 1000).await), [longer_lost.id]);
+    assert_eq!(mine(list(lease + 1, 1000).await), [longer_lost.id, lost.id]);
+    assert_eq!(list(lease + 1, 1).await.len(), 1, "the limit is respected");
+    for job in [&queued, &lost_running, &running] {
         let now = at(long_ago) + Duration::from_secs(1);
         step(&store, job, &job.cancel(now).expect("unfinished")).await;
     }
+}
+
+/// The places of the queued rows up to a time, in batches of this size.
+async fn queued_rows(store: &Store, until: Timestamp, limit: u32) -> Vec<QueuedRow> {
+    let mut rows = vec![QueuedRow::first()];
+    loop {
+        let after = rows.last().expect("has a first row");
+        let batch = store.list_queued(after, until, limit).await.expect("the store is available");
+        assert!(batch.len() <= limit as usize, "the limit is respected");
+        if batch.is_empty() {
+            return rows.split_off(1);
+        }
+        rows.extend(batch);
+    }
+}
+
+/// A walk in batches visits every queued row once, ordered by the time of its first check, and
+/// changes nothing.
+pub async fn a_walk_visits_every_queued_row_once(store: Store) {
+    let user = UserId::new();
+    // Far in the past, so that jobs of other tests in a shared store come later.
+    let long_ago = -1_200_000_000;
+    // Five jobs with the same time, and two others.
+    let jobs: Vec<_> = [1, 1, 0, 1, 2, 1, 1]
+        .into_iter()
+        .zip(1..)
+        .map(|(later, start)| job(user, start, long_ago + later))
+        .collect();
+    let running = job(user, 10, long_ago);
+    for job in jobs.iter().chain([&running]) {
+        insert(&store, job).await;
+    }
+    let (leased, _) = claimed(&running, long_ago);
+    step(&store, &running, &leased).await;
+    finish(&store, &job(user, 11, long_ago), Emotion::Neutral, long_ago).await;
+
+    let mut expected: Vec<_> =
+        jobs.iter().map(|job| (job.next_hint_at.as_millis(), job.id)).collect();
+    expected.sort_unstable();
+    let timeout = i64::try_from(policy().hint_timeout.as_secs()).expect("short");
+    for (until, visited) in [(-1, 0), (0, 1), (1, 6), (2, 7)] {
+        for limit in [1, 2, 100] {
+            let rows = queued_rows(&store, at(long_ago + timeout + until), limit).await;
+            let places: Vec<_> = rows
+                .into_iter()
+                .filter_map(|row| Some((row.next_hint_at, row.id.summary()?)))
+                .filter(|(_, id)| jobs.iter().any(|job| job.id == *id) || *id == running.id)
+                .collect();
+            assert_eq!(places, expected[..visited], "{until} {limit}");
+        }
+    }
+    let start = QueuedRow::at(at(long_ago + timeout + 2));
+    let rows = store.list_queued(&start, at(long_ago + timeout + 2), 1).await.expect("available");
+    assert_eq!(rows[0].id, jobs[4].id.into(), "a place before all rows of its time");
+
+    // More than one statement can have.
+    let all: Vec<_> = (0..250).map(|nth| RowId::from(jobs[nth % jobs.len()].id)).collect();
+    let unknown = [SummaryId::new().into(), RowId::new(vec![1]), leased.id.into()];
+    let mut read: Vec<_> = store
+        .read_queued(&[&all[..], &unknown].concat())
+        .await
+        .expect("the store is available")
+        .jobs
+        .into_iter()
+        .map(|job| (job.next_hint_at.as_millis(), job.id))
+        .collect();
+    read.sort_unstable();
+    read.dedup();
+    assert_eq!(read, expected);
+    for job in &jobs {
+        assert_eq!(get(&store, job).await, *job);
+        step(&store, job, &job.cancel(at(long_ago)).expect("unfinished")).await;
+    }
+    step(&store, &leased, &leased.cancel(at(long_ago)).expect("unfinished")).await;
+    assert!(store.read_queued(&all[..7]).await.expect("available").is_empty());
+    assert!(store.read_queued(&[]).await.expect("available").is_empty());
 }
 
 /// Queued jobs that were requested long ago and can be claimed are listed, the oldest first.
@@ -367,7 +442,7 @@ pub async fn unreadable_details_do_not_stop_a_summary(
         step(&store, &queued, &running).await;
         plant(queued.id, assignment).await;
         let now = at(long_ago + 3600);
-        let due = store.list_due(DueKind::Lease, now, 1000).await.expect("the store is available");
+        let due = store.list_expired(now, 1000).await.expect("the store is available");
         let found = due.jobs.into_iter().find(|job| job.id == queued.id).expect(assignment);
         let requeued = found.expire_lease(0.5, now, &policy()).expect(assignment);
         step(&store, &found, &requeued).await;
@@ -402,8 +477,16 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
         let read = store.get(queued.id).await;
         assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{assignment}: {read:?}");
         let row = RowId::from(queued.id);
+        let due_rows = async |now| match kind {
+            DueKind::Lease => store.list_expired(now, 1000).await.expect("available"),
+            DueKind::Hint => {
+                let rows: Vec<_> = queued_rows(&store, now, 1000).await;
+                let ids: Vec<_> = rows.into_iter().map(|row| row.id).collect();
+                store.read_queued(&ids).await.expect("available")
+            }
+        };
         let lists_it = async || {
-            let due = store.list_due(kind, now, 1000).await.expect("the store is available");
+            let due = due_rows(now).await;
             assert!(due.jobs.iter().all(|job| job.id != queued.id), "{assignment}");
             due.unreadable.contains(&row)
         };
@@ -431,7 +514,6 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
             assert!(matches!(outcome, InsertOutcome::Inserted), "{assignment}: {outcome:?}");
             step(&store, &again, &again.cancel(now).expect("unfinished")).await;
         }
-        let due = store.list_due(kind, until, 1000).await.expect("the store is available");
-        assert!(!due.unreadable.contains(&row), "{assignment}");
+        assert!(!due_rows(until).await.unreadable.contains(&row), "{assignment}");
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
@@ -7,15 +7,23 @@ use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
 use super::{MySqlStore, StepError};
 use crate::{
     store::{
-        CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError,
-        SummaryStore, WeekStatus,
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
+        StoreError, SummaryStore, WeekStatus,
         sql::{
-            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            LIST_QUEUED, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
             known_statuses, revision, unreadable_failure,
         },
     },
     summary::SummaryJob,
 };
+
+/// Maximum rows of one statement that selects rows by their ids.
+const READ_BATCH: usize = 100;
+
+static READ_QUEUED: LazyLock<String> = LazyLock::new(|| {
+    let ids = vec!["?"; READ_BATCH].join(", ");
+    format!("SELECT * FROM summary WHERE id IN ({ids}) AND status = 'queued'")
+});
 
 #[async_trait]
 impl SummaryStore for MySqlStore {
@@ -201,33 +209,62 @@ impl SummaryStore for MySqlStore {
         Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
     }
 
-    async fn list_due(
-        &self,
-        kind: DueKind,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<DueJobs, StoreError> {
-        let statement = match kind {
-            DueKind::Hint => {
-                "SELECT * FROM summary
-                 WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
-            }
-            DueKind::Lease => {
-                "SELECT * FROM summary
-                 WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
-                 ORDER BY lease_expires LIMIT ?"
-            }
-        };
+    async fn list_expired(&self, now: Timestamp, limit: u32) -> Result<DueJobs, StoreError> {
         let rows: Vec<SummaryRow> = self
             .step(|mut connection| async move {
-                Ok(sqlx::query_as(statement)
-                    .bind(now.as_millis())
+                Ok(sqlx::query_as(
+                    "SELECT * FROM summary
+                     WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
+                     ORDER BY lease_expires LIMIT ?",
+                )
+                .bind(now.as_millis())
+                .bind(limit)
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
+        Ok(due_jobs(rows))
+    }
+
+    async fn list_queued(
+        &self,
+        after: &QueuedRow,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<QueuedRow>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>)> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(LIST_QUEUED)
+                    .bind(after.next_hint_at)
+                    .bind(until.as_millis())
+                    .bind(after.next_hint_at)
+                    .bind(after.id.as_bytes())
                     .bind(limit)
                     .fetch_all(connection.raw())
                     .await?)
             })
             .await?;
-        Ok(due_jobs(rows))
+        let place = |(next_hint_at, id)| QueuedRow { next_hint_at, id: RowId::new(id) };
+        Ok(rows.into_iter().map(place).collect())
+    }
+
+    async fn read_queued(&self, rows: &[RowId]) -> Result<DueJobs, StoreError> {
+        let mut found = Vec::new();
+        for ids in rows.chunks(READ_BATCH) {
+            let read: Vec<SummaryRow> = self
+                .step(|mut connection| async move {
+                    let mut query = sqlx::query_as(READ_QUEUED.as_str());
+                    // The statement has a fixed number of ids, so that it is prepared once.
+                    // Repeated ids have no effect.
+                    for id in ids.iter().cycle().take(READ_BATCH) {
+                        query = query.bind(id.as_bytes());
+                    }
+                    Ok(query.fetch_all(connection.raw()).await?)
+                })
+                .await?;
+            found.extend(read);
+        }
+        Ok(due_jobs(found))
     }
 
     async fn list_overdue(

@@ -7,10 +7,10 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week
 use super::{SqliteStore, connection::Statements};
 use crate::{
     store::{
-        CompletedSummary, DueJobs, DueKind, InsertOutcome, ResultRecord, RowId, StoreError,
-        SummaryStore, WeekStatus,
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
+        StoreError, SummaryStore, WeekStatus,
         sql::{
-            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            LIST_QUEUED, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
             known_statuses, revision, unreadable_failure,
         },
     },
@@ -99,25 +99,52 @@ impl SummaryStore for SqliteStore {
         self.snapshot_of(range, move |connection| emotion_tags(connection, user, range)).await
     }
 
-    async fn list_due(
-        &self,
-        kind: DueKind,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<DueJobs, StoreError> {
+    async fn list_expired(&self, now: Timestamp, limit: u32) -> Result<DueJobs, StoreError> {
         self.snapshot(move |connection| {
-            let statement = match kind {
-                DueKind::Hint => {
-                    "SELECT * FROM summary
-                     WHERE status = 'queued' AND next_hint_at <= ? ORDER BY next_hint_at LIMIT ?"
-                }
-                DueKind::Lease => {
-                    "SELECT * FROM summary
-                     WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
-                     ORDER BY lease_expires LIMIT ?"
-                }
+            let rows = connection.all(
+                "SELECT * FROM summary
+                 WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
+                 ORDER BY lease_expires LIMIT ?",
+                params![now.as_millis(), limit],
+                summary_row,
+            )?;
+            Ok(due_jobs(rows))
+        })
+        .await
+    }
+
+    async fn list_queued(
+        &self,
+        after: &QueuedRow,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<QueuedRow>, StoreError> {
+        let after = after.clone();
+        self.snapshot(move |connection| {
+            let place = |row: &rusqlite::Row<'_>| {
+                Ok(QueuedRow { next_hint_at: row.get(0)?, id: RowId::new(row.get(1)?) })
             };
-            let rows = connection.all(statement, params![now.as_millis(), limit], summary_row)?;
+            let (time, id) = (after.next_hint_at, after.id.as_bytes());
+            Ok(connection.all(
+                LIST_QUEUED,
+                params![time, until.as_millis(), time, id, limit],
+                place,
+            )?)
+        })
+        .await
+    }
+
+    async fn read_queued(&self, rows: &[RowId]) -> Result<DueJobs, StoreError> {
+        let ids = rows.to_vec();
+        self.snapshot(move |connection| {
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in &ids {
+                rows.extend(connection.find(
+                    "SELECT * FROM summary WHERE id = ? AND status = 'queued'",
+                    [id.as_bytes()],
+                    summary_row,
+                )?);
+            }
             Ok(due_jobs(rows))
         })
         .await
