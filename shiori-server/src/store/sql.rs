@@ -5,10 +5,12 @@
 //! can be shown; steps from an unknown status are left to the newer server. A summary without a
 //! readable id, user, week, revision or due time is [`StoreError::Corrupt`].
 
+use std::sync::LazyLock;
+
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{
-    Date, DayEmotion, FailureKind, Revision, SummaryFailure, SummaryId, SummaryStatus, Timestamp,
-    UserId, Week,
+    Date, DateRange, DayEmotion, FailureKind, Revision, SummaryFailure, SummaryId, SummaryStatus,
+    Timestamp, UserId, Week,
 };
 use shiori_worker::protocol::LeaseToken;
 #[cfg(feature = "distributed")]
@@ -232,11 +234,108 @@ pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a summary" }
 }
 
+/// The newest requests of some weeks, without cancelled requests, the latest week first. Its
+/// parameters are the user, the first and the last start, and the limit. The index
+/// `summary_by_week` has the rows in this order, so that no more rows are read than returned.
+pub(super) const NEWEST_REQUESTS: &str =
+    "SELECT start, status, versions_read, requested_at, id FROM summary
+     WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled'
+     ORDER BY start DESC, requested_at DESC, id DESC LIMIT ?";
+
+/// The newest emotion tag of one date. Its parameters are the user and the date.
+pub(super) const NEWEST_TAG: &str = "SELECT date, label, confidence, distribution FROM emotion_tag
+     WHERE user_id = ? AND date = ?
+     ORDER BY generated_at DESC, summary_id DESC LIMIT 1";
+
+/// The newest emotion tags of some dates, the latest date first, in the order of the index
+/// `emotion_tag_by_day`. Its parameters are the user, the first and the last date, and the limit.
+pub(super) const NEWEST_TAGS: &str = "SELECT date, label, confidence, distribution FROM emotion_tag
+     WHERE user_id = ? AND date BETWEEN ? AND ?
+     ORDER BY date DESC, generated_at DESC, summary_id DESC LIMIT ?";
+
+/// The rows that are read for each week or date, on average. A week has at most 7 summaries that
+/// are finished and kept, and an unfinished one.
+const ROWS_PER_KEY: u32 = 9;
+
+/// Reads the newest row of each key, a week or a date as a number. The rows are read in pages, the
+/// latest key first, so that old rows beyond those that are kept add at most one page per key.
+#[derive(Debug)]
+pub(super) struct Newest<T> {
+    first: u32,
+    /// The last key of the next page; `None` after the last page.
+    last: Option<u32>,
+    limit: u32,
+    rows: Vec<T>,
+}
+
+impl<T> Newest<T> {
+    /// The keys of the range, which are at most this many.
+    pub(super) fn new(first: u32, last: u32, keys: u32) -> Self {
+        let limit = ROWS_PER_KEY.saturating_mul(keys);
+        Self { first, last: Some(last), limit, rows: Vec::new() }
+    }
+
+    /// The first and the last key of the next page, and its limit; `None` after the last page.
+    pub(super) fn page(&self) -> Option<(u32, u32, u32)> {
+        Some((self.first, self.last?, self.limit))
+    }
+
+    /// Adds a page, in which the newest row of each key is the first.
+    pub(super) fn add(&mut self, page: Vec<T>, key: impl Fn(&T) -> u32) {
+        let is_full = page.len() >= self.limit as usize;
+        self.last = page
+            .last()
+            .filter(|_| is_full)
+            .and_then(|row| key(row).checked_sub(1))
+            .filter(|last| *last >= self.first);
+        self.rows.extend(page);
+        self.rows.dedup_by_key(|row| key(row));
+    }
+
+    pub(super) fn into_rows(self) -> Vec<T> {
+        self.rows
+    }
+}
+
+/// The first day on which a week of a day in the range may start, and the number of these days.
+pub(super) fn week_starts(range: DateRange) -> (Date, u32) {
+    let first = range.start().plus_days(-6).unwrap_or(range.start());
+    (first, range.days().saturating_add(6))
+}
+
+/// Finished summaries of a week that are kept. Older ones are deleted when one is finished.
+pub(super) const KEPT_SUMMARIES: u32 = 5;
+
+/// Maximum summaries that one step deletes.
+pub(super) const PURGE_BATCH: u32 = 100;
+
+/// The finished summaries of a week that are not kept. The newest completed one is kept, because it
+/// has the reflection of the week, and the newest that was not cancelled, because it has the status
+/// of the days. The parameters are the user and the start, three times in this order.
+pub(super) static OLD_SUMMARIES: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id FROM (
+            SELECT id FROM summary
+            WHERE user_id = ? AND start = ? AND status IN ('completed', 'failed', 'cancelled')
+            ORDER BY requested_at DESC, id DESC LIMIT {PURGE_BATCH} OFFSET {KEPT_SUMMARIES}
+         ) AS older
+         WHERE id <> COALESCE((
+            SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+            ORDER BY generated_at DESC, summary_id DESC LIMIT 1), x'')
+         AND id <> COALESCE((
+            SELECT id FROM summary
+            WHERE user_id = ? AND start = ? AND status IN ('completed', 'failed')
+            ORDER BY requested_at DESC, id DESC LIMIT 1), x'')"
+    )
+});
+
 #[cfg_attr(feature = "distributed", derive(FromRow))]
 pub(super) struct WeekStatusRow {
     pub(super) start: u32,
     pub(super) status: String,
     pub(super) versions_read: String,
+    pub(super) requested_at: i64,
+    pub(super) id: Vec<u8>,
 }
 
 impl WeekStatusRow {
@@ -249,8 +348,9 @@ impl WeekStatusRow {
     }
 }
 
-/// The statuses of these rows; rows without a valid week are omitted.
-pub(super) fn known_statuses(rows: Vec<WeekStatusRow>) -> Vec<WeekStatus> {
+/// The statuses of these rows in the order of the requests; rows without a valid week are omitted.
+pub(super) fn known_statuses(mut rows: Vec<WeekStatusRow>) -> Vec<WeekStatus> {
+    rows.sort_unstable_by(|a, b| (a.requested_at, &a.id).cmp(&(b.requested_at, &b.id)));
     rows.into_iter().filter_map(WeekStatusRow::into_status).collect()
 }
 
@@ -293,8 +393,13 @@ mod tests {
         ] {
             let row = SummaryRow { status: name.to_owned(), ..summary_row() };
             assert_eq!(SummaryJob::try_from(row).expect(name).status, status);
-            let versions_read = "{}".to_owned();
-            let row = WeekStatusRow { start: 20_260_216, status: name.to_owned(), versions_read };
+            let row = WeekStatusRow {
+                start: 20_260_216,
+                status: name.to_owned(),
+                versions_read: "{}".to_owned(),
+                requested_at: 0,
+                id: Vec::new(),
+            };
             assert_eq!(row.into_status().expect(name).status, status);
         }
     }
@@ -355,6 +460,30 @@ mod tests {
             SummaryRow { lease_expires: Some(i64::MIN), ..summary_row() },
         ] {
             assert!(matches!(SummaryJob::try_from(row), Err(StoreError::Corrupt { .. })));
+        }
+    }
+
+    /// The rows are pairs of a key and an age; the newest has the age 0.
+    #[test]
+    fn the_newest_row_of_each_key_is_read_in_pages() {
+        let rows_of = |key: u32, count: u32| (0..count).map(move |age| (key, age));
+        let stored: Vec<_> = [(9, 1), (7, 40), (6, 2), (5, 30)]
+            .into_iter()
+            .flat_map(|(k, n)| rows_of(k, n))
+            .collect();
+        for (first, last, expected) in
+            [(1, 20, vec![9, 7, 6, 5]), (6, 8, vec![7, 6]), (10, 20, vec![]), (5, 5, vec![5])]
+        {
+            let mut newest = Newest::new(first, last, 1);
+            let mut pages = 0;
+            while let Some((first, last, limit)) = newest.page() {
+                let matching = stored.iter().filter(|(key, _)| (first..=last).contains(key));
+                newest.add(matching.take(limit as usize).copied().collect(), |row| row.0);
+                pages += 1;
+            }
+            assert!(pages <= 3, "{pages}");
+            let expected: Vec<_> = expected.into_iter().map(|key| (key, 0)).collect();
+            assert_eq!(newest.into_rows(), expected);
         }
     }
 

@@ -36,6 +36,11 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// Replaces `from` with `to` if the stored revision and lease expiry are those of `from`, and
     /// stores `result` in the same transaction. Returns `false` if `from` is stale; read it again.
     ///
+    /// If `to` has a final status, older finished summaries of the week are deleted, at most 100.
+    /// The newest five are kept, and in any case the newest completed one and the newest that was
+    /// not cancelled. A failed deletion is made up for when the next summary of the week is
+    /// finished.
+    ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
@@ -56,6 +61,17 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         user: UserId,
         week: Week,
     ) -> Result<Option<CompletedSummary>, StoreError>;
+
+    /// The job of the newest completed summary of exactly this week.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn latest_completed(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<SummaryJob>, StoreError>;
 
     /// The result of this summary.
     ///

@@ -247,6 +247,81 @@ pub async fn the_newest_result_is_found(store: Store) {
     assert_eq!(foreign, None);
 }
 
+/// When a summary is finished, older ones of the week are deleted: five are kept, and in any case
+/// the newest completed one and the newest that was not cancelled.
+pub async fn the_newest_finished_summaries_of_a_week_are_kept(store: Store) {
+    let user = UserId::new();
+    let of_another = finish(&store, &job(UserId::new(), 16, 0), Emotion::Sadness, 0).await;
+    let of_another_week = finish(&store, &job(user, 15, 0), Emotion::Sadness, 0).await;
+    let mut jobs = Vec::new();
+    for now in 0..8 {
+        jobs.push(finish(&store, &job(user, 16, now), Emotion::Happiness, now).await);
+    }
+    let kept = async |jobs: &[SummaryJob]| -> Vec<bool> {
+        let mut kept = Vec::new();
+        for job in jobs {
+            let found = store.get(job.id).await.expect("the store is available");
+            let result = store.result(job.id).await.expect("the store is available");
+            let has_result = job.status == SummaryStatus::Completed;
+            assert_eq!(result.is_some(), found.is_some() && has_result, "deleted together");
+            kept.push(found.is_some());
+        }
+        kept
+    };
+    assert_eq!(kept(&jobs).await, [false, false, false, true, true, true, true, true]);
+    let fail = |job: &SummaryJob, now| {
+        let reason = SummaryFailure { kind: FailureKind::Internal, message: String::new() };
+        job.reject(reason, at(now)).expect("unfinished")
+    };
+    let failed = job(user, 16, 10);
+    insert(&store, &failed).await;
+    step(&store, &failed, &fail(&failed, 10)).await;
+    let (completed, mut others) = (jobs.pop().expect("eight jobs"), Vec::new());
+    for now in 11..17 {
+        let cancelled = job(user, 16, now);
+        insert(&store, &cancelled).await;
+        step(&store, &cancelled, &cancelled.cancel(at(now)).expect("unfinished")).await;
+        others.push(SummaryJob { status: SummaryStatus::Cancelled, ..cancelled });
+    }
+    assert_eq!(kept(&jobs).await, [false; 7]);
+    assert_eq!(kept(&others).await, [false, true, true, true, true, true]);
+    let failed = SummaryJob { status: SummaryStatus::Failed, ..failed };
+    let elsewhere = [completed.clone(), failed, of_another, of_another_week];
+    assert_eq!(kept(&elsewhere).await, [true; 4]);
+    let found = store.latest_result(user, week(16)).await.expect("the store is available");
+    assert_eq!(found.map(|found| found.job.id), Some(completed.id));
+    let found = store.latest_completed(user, week(16)).await.expect("the store is available");
+    assert_eq!(found.map(|found| found.id), Some(completed.id));
+    let statuses = store.week_statuses(user, week(16).into()).await.expect("available");
+    assert_eq!(statuses.last().map(|week| week.status), Some(SummaryStatus::Failed));
+    // An unfinished summary does not count.
+    let queued = job(user, 16, 20);
+    insert(&store, &queued).await;
+    assert_eq!(kept(&others[1..]).await, [true; 5]);
+    step(&store, &queued, &queued.cancel(at(21)).expect("unfinished")).await;
+    assert_eq!(kept(&others[1..]).await, [false, true, true, true, true]);
+}
+
+/// Concurrent requests for different weeks keep to the limit.
+pub async fn concurrent_requests_for_different_weeks_are_bounded(store: Store) {
+    let user = UserId::new();
+    let tasks: Vec<_> = (1..=16)
+        .map(|start| {
+            let (store, job) = (store.clone(), job(user, start, 0));
+            tokio::spawn(async move { store.insert(&job, 3).await.expect("available") })
+        })
+        .collect();
+    let mut inserted = 0;
+    for task in tasks {
+        match task.await.expect("no panic") {
+            InsertOutcome::Inserted => inserted += 1,
+            InsertOutcome::TooMany => {}
+            InsertOutcome::Unfinished(other) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(inserted, 3);
+}
+
 /// Weeks that overlap the range are listed, each with its newest request that was not cancelled.
 pub async fn the_newest_request_of_each_week_is_listed(store: Store) {
     let user = UserId::new();

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{Connection, MySql, Transaction, mysql::MySqlArguments, query::Query};
+use sqlx::{Connection, MySql, QueryBuilder, Transaction, mysql::MySqlArguments, query::Query};
 
 use super::{MySqlStore, StepError};
 use crate::{
@@ -10,20 +10,28 @@ use crate::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
         StoreError, SummaryStore, WeekStatus,
         sql::{
-            LIST_QUEUED, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
-            known_statuses, revision, unreadable_failure,
+            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, Newest, OLD_SUMMARIES,
+            PURGE_BATCH, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json,
+            known_emotions, known_statuses, revision, unreadable_failure, week_starts,
         },
     },
     summary::SummaryJob,
 };
 
-/// Maximum rows of one statement that selects rows by their ids.
-const READ_BATCH: usize = 100;
+/// The ids in a statement that selects or deletes rows by their ids. The number is fixed, so that
+/// each statement is prepared once; repeated ids have no effect.
+const IDS: usize = PURGE_BATCH as usize;
 
 static READ_QUEUED: LazyLock<String> = LazyLock::new(|| {
-    let ids = vec!["?"; READ_BATCH].join(", ");
-    format!("SELECT * FROM summary WHERE id IN ({ids}) AND status = 'queued'")
+    format!("SELECT * FROM summary WHERE id IN ({}) AND status = 'queued'", placeholders())
 });
+
+static DELETE_SUMMARIES: LazyLock<String> =
+    LazyLock::new(|| format!("DELETE FROM summary WHERE id IN ({})", placeholders()));
+
+fn placeholders() -> String {
+    vec!["?"; IDS].join(", ")
+}
 
 #[async_trait]
 impl SummaryStore for MySqlStore {
@@ -42,27 +50,26 @@ impl SummaryStore for MySqlStore {
             .bind(&row.user.as_bytes()[..])
             .execute(&mut *transaction)
             .await?;
-            let unfinished: Option<SummaryRow> = sqlx::query_as(
-                "SELECT * FROM summary WHERE user_id = ? AND start = ? AND unfinished = 1",
+            let unfinished: Vec<(u32, Vec<u8>)> = sqlx::query_as(
+                "SELECT start, id FROM summary WHERE user_id = ? AND unfinished = 1",
             )
             .bind(&row.user.as_bytes()[..])
-            .bind(row.week.start().as_number())
-            .fetch_optional(&mut *transaction)
+            .fetch_all(&mut *transaction)
             .await?;
-            if let Some(unfinished) = unfinished {
-                let id = unfinished.id.clone();
-                match SummaryJob::try_from(unfinished) {
+            let mut count = unfinished.len();
+            let start = row.week.start().as_number();
+            if let Some((_, id)) = unfinished.into_iter().find(|(other, _)| *other == start) {
+                let found: SummaryRow = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
+                    .bind(&id)
+                    .fetch_one(&mut *transaction)
+                    .await?;
+                match SummaryJob::try_from(found) {
                     Ok(job) => return Ok(InsertOutcome::Unfinished(Box::new(job))),
                     Err(_) => fail_unreadable(&mut transaction, &id, row.requested_at).await?,
                 }
+                count -= 1;
             }
-            let count: i64 = sqlx::query_scalar(
-                "SELECT COUNT(*) FROM summary WHERE user_id = ? AND unfinished = 1",
-            )
-            .bind(&row.user.as_bytes()[..])
-            .fetch_one(&mut *transaction)
-            .await?;
-            if count >= i64::from(max_unfinished) {
+            if count >= max_unfinished as usize {
                 return Ok(InsertOutcome::TooMany);
             }
             insert_row(&mut transaction, row).await?;
@@ -90,20 +97,29 @@ impl SummaryStore for MySqlStore {
         to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
-        self.step(|mut connection| async move {
-            let Some(result) = result else {
-                let swapped = swap(from, to)?.execute(connection.raw()).await?;
-                return Ok(swapped.rows_affected() == 1);
-            };
-            let mut transaction = connection.raw().begin().await?;
-            if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
-                return Ok(false);
-            }
-            insert_result(&mut transaction, to, result).await?;
-            transaction.commit().await?;
-            Ok(true)
-        })
-        .await
+        let swapped = self
+            .step(|mut connection| async move {
+                let Some(result) = result else {
+                    let swapped = swap(from, to)?.execute(connection.raw()).await?;
+                    return Ok(swapped.rows_affected() == 1);
+                };
+                let mut transaction = connection.raw().begin().await?;
+                if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                insert_result(&mut transaction, to, result).await?;
+                transaction.commit().await?;
+                Ok(true)
+            })
+            .await?;
+        // The step is committed, so a failed deletion does not fail it.
+        if swapped
+            && to.status.is_final()
+            && let Err(error) = self.purge(to).await
+        {
+            tracing::warn!(%error, "could not delete old summaries of a week");
+        }
+        Ok(swapped)
     }
 
     async fn latest_result(
@@ -111,6 +127,16 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         week: Week,
     ) -> Result<Option<CompletedSummary>, StoreError> {
+        let Some(job) = self.latest_completed(user, week).await? else { return Ok(None) };
+        let result = self.result(job.id).await?;
+        Ok(result.map(|result| CompletedSummary { job, result }))
+    }
+
+    async fn latest_completed(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<SummaryJob>, StoreError> {
         let row: Option<SummaryRow> = self
             .step(|mut connection| async move {
                 Ok(sqlx::query_as(
@@ -125,10 +151,7 @@ impl SummaryStore for MySqlStore {
             })
             .await?;
         // If the summary of a week cannot be read, the week can be summarised again.
-        let row = row.and_then(|row| SummaryJob::try_from(row).ok());
-        let Some(row) = row else { return Ok(None) };
-        let result = self.result(row.id).await?;
-        Ok(result.map(|result| CompletedSummary { job: row, result }))
+        Ok(row.and_then(|row| SummaryJob::try_from(row).ok()))
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
@@ -163,25 +186,23 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<WeekStatus>, StoreError> {
-        let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-        let rows: Vec<WeekStatusRow> = self
-            .step(|mut connection| async move {
-                Ok(sqlx::query_as(
-                    "SELECT start, status, versions_read FROM (
-                        SELECT start, status, versions_read, requested_at, id, row_number() OVER (
-                            PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
-                        FROM summary
-                        WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled') AS requests
-                     WHERE age = 1 ORDER BY requested_at, id",
-                )
-                .bind(&user.as_bytes()[..])
-                .bind(first_start.as_number())
-                .bind(range.end().as_number())
-                .fetch_all(connection.raw())
-                .await?)
-            })
-            .await?;
-        Ok(known_statuses(rows))
+        let (first, count) = week_starts(range);
+        let mut newest = Newest::new(first.as_number(), range.end().as_number(), count);
+        while let Some((first, last, limit)) = newest.page() {
+            let rows: Vec<WeekStatusRow> = self
+                .step(|mut connection| async move {
+                    Ok(sqlx::query_as(NEWEST_REQUESTS)
+                        .bind(&user.as_bytes()[..])
+                        .bind(first)
+                        .bind(last)
+                        .bind(limit)
+                        .fetch_all(connection.raw())
+                        .await?)
+                })
+                .await?;
+            newest.add(rows, |row| row.start);
+        }
+        Ok(known_statuses(newest.into_rows()))
     }
 
     async fn emotion_tags(
@@ -189,22 +210,34 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
-        let rows: Vec<TagRow> = self
-            .step(|mut connection| async move {
-                Ok(sqlx::query_as(
-                    "SELECT date, label, confidence, distribution FROM (
-                        SELECT date, label, confidence, distribution, row_number() OVER (
-                            PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
-                        FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?) AS tags
-                     WHERE age = 1",
-                )
-                .bind(&user.as_bytes()[..])
-                .bind(range.start().as_number())
-                .bind(range.end().as_number())
-                .fetch_all(connection.raw())
-                .await?)
+        let (first, last) = (range.start().as_number(), range.end().as_number());
+        let rows = if first == last {
+            self.step(|mut connection| async move {
+                Ok(sqlx::query_as(NEWEST_TAG)
+                    .bind(&user.as_bytes()[..])
+                    .bind(first)
+                    .fetch_all(connection.raw())
+                    .await?)
             })
-            .await?;
+            .await?
+        } else {
+            let mut newest = Newest::new(first, last, range.days());
+            while let Some((first, last, limit)) = newest.page() {
+                let rows: Vec<TagRow> = self
+                    .step(|mut connection| async move {
+                        Ok(sqlx::query_as(NEWEST_TAGS)
+                            .bind(&user.as_bytes()[..])
+                            .bind(first)
+                            .bind(last)
+                            .bind(limit)
+                            .fetch_all(connection.raw())
+                            .await?)
+                    })
+                    .await?;
+                newest.add(rows, |row| row.date);
+            }
+            newest.into_rows()
+        };
         let emotions = known_emotions(rows);
         Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
     }
@@ -250,13 +283,11 @@ impl SummaryStore for MySqlStore {
 
     async fn read_queued(&self, rows: &[RowId]) -> Result<DueJobs, StoreError> {
         let mut found = Vec::new();
-        for ids in rows.chunks(READ_BATCH) {
+        for ids in rows.chunks(IDS) {
             let read: Vec<SummaryRow> = self
                 .step(|mut connection| async move {
                     let mut query = sqlx::query_as(READ_QUEUED.as_str());
-                    // The statement has a fixed number of ids, so that it is prepared once.
-                    // Repeated ids have no effect.
-                    for id in ids.iter().cycle().take(READ_BATCH) {
+                    for id in ids.iter().cycle().take(IDS) {
                         query = query.bind(id.as_bytes());
                     }
                     Ok(query.fetch_all(connection.raw()).await?)
@@ -340,6 +371,28 @@ impl SummaryStore for MySqlStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.ping().await
+    }
+}
+
+impl MySqlStore {
+    /// Deletes finished summaries of the job's week that are not kept, with their results.
+    async fn purge(&self, job: &SummaryJob) -> Result<(), StoreError> {
+        self.step(|mut connection| async move {
+            let mut old = sqlx::query_scalar(OLD_SUMMARIES.as_str());
+            for _ in 0..3 {
+                old = old.bind(&job.user.as_bytes()[..]).bind(job.week.start().as_number());
+            }
+            let old: Vec<Vec<u8>> = old.fetch_all(connection.raw()).await?;
+            if !old.is_empty() {
+                let mut delete = sqlx::query(DELETE_SUMMARIES.as_str());
+                for id in old.iter().cycle().take(IDS) {
+                    delete = delete.bind(id);
+                }
+                delete.execute(connection.raw()).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -441,22 +494,26 @@ async fn insert_result(
     .bind(result.generated_at.as_millis())
     .execute(&mut **transaction)
     .await?;
-    for tag in &result.emotions {
-        sqlx::query(
-            "INSERT INTO emotion_tag (summary_id, user_id, date, label, confidence, distribution,
-                generated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&row.id.as_bytes()[..])
-        .bind(&row.user.as_bytes()[..])
-        .bind(tag.date.as_number())
-        .bind(tag.label.korean())
-        .bind(tag.confidence)
-        .bind(json(&tag.distribution)?)
-        .bind(result.generated_at.as_millis())
-        .execute(&mut **transaction)
-        .await?;
+    if result.emotions.is_empty() {
+        return Ok(());
     }
+    let tags: Result<Vec<_>, StoreError> =
+        result.emotions.iter().map(|tag| Ok((tag, json(&tag.distribution)?))).collect();
+    let mut insert = QueryBuilder::<MySql>::new(
+        "INSERT INTO emotion_tag (summary_id, user_id, date, label, confidence, distribution,
+            generated_at) ",
+    );
+    insert.push_values(tags?, |mut values, (tag, distribution)| {
+        values
+            .push_bind(&row.id.as_bytes()[..])
+            .push_bind(&row.user.as_bytes()[..])
+            .push_bind(tag.date.as_number())
+            .push_bind(tag.label.korean())
+            .push_bind(tag.confidence)
+            .push_bind(distribution)
+            .push_bind(result.generated_at.as_millis());
+    });
+    insert.build().execute(&mut **transaction).await?;
     Ok(())
 }
 

@@ -10,8 +10,9 @@ use crate::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
         StoreError, SummaryStore, WeekStatus,
         sql::{
-            LIST_QUEUED, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
-            known_statuses, revision, unreadable_failure,
+            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, Newest, OLD_SUMMARIES,
+            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            known_statuses, revision, unreadable_failure, week_starts,
         },
     },
     summary::SummaryJob,
@@ -52,6 +53,9 @@ impl SummaryStore for SqliteStore {
             if has_swapped && let Some(result) = &result {
                 insert_result(connection, &to, result)?;
             }
+            if has_swapped && to.status.is_final() {
+                purge(connection, &to)?;
+            }
             Ok(has_swapped)
         })
         .await
@@ -63,20 +67,19 @@ impl SummaryStore for SqliteStore {
         week: Week,
     ) -> Result<Option<CompletedSummary>, StoreError> {
         self.snapshot(move |connection| {
-            let row = connection.find(
-                "SELECT * FROM summary WHERE id = (
-                    SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
-                    ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
-                params![user.as_bytes(), week.start().as_number()],
-                summary_row,
-            )?;
-            // If the summary of a week cannot be read, the week can be summarised again.
-            let row = row.and_then(|row| SummaryJob::try_from(row).ok());
-            let Some(row) = row else { return Ok(None) };
-            let result = find_result(connection, row.id)?;
-            Ok(result.map(|result| CompletedSummary { job: row, result }))
+            let Some(job) = latest_completed(connection, user, week)? else { return Ok(None) };
+            let result = find_result(connection, job.id)?;
+            Ok(result.map(|result| CompletedSummary { job, result }))
         })
         .await
+    }
+
+    async fn latest_completed(
+        &self,
+        user: UserId,
+        week: Week,
+    ) -> Result<Option<SummaryJob>, StoreError> {
+        self.snapshot(move |connection| latest_completed(connection, user, week)).await
     }
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
@@ -348,6 +351,33 @@ fn insert_result(
     Ok(())
 }
 
+/// Deletes finished summaries of the job's week that are not kept, with their results.
+fn purge(connection: &Connection, job: &SummaryJob) -> Result<(), StoreError> {
+    let (user, start) = (job.user.as_bytes(), job.week.start().as_number());
+    let week = params![user, start, user, start, user, start];
+    let old: Vec<Vec<u8>> = connection.all(&OLD_SUMMARIES, week, |row| row.get(0))?;
+    for id in old {
+        connection.run("DELETE FROM summary WHERE id = ?", [id])?;
+    }
+    Ok(())
+}
+
+fn latest_completed(
+    connection: &Connection,
+    user: UserId,
+    week: Week,
+) -> Result<Option<SummaryJob>, StoreError> {
+    let row = connection.find(
+        "SELECT * FROM summary WHERE id = (
+            SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
+            ORDER BY generated_at DESC, summary_id DESC LIMIT 1)",
+        params![user.as_bytes(), week.start().as_number()],
+        summary_row,
+    )?;
+    // If the summary of a week cannot be read, the week can be summarised again.
+    Ok(row.and_then(|row| SummaryJob::try_from(row).ok()))
+}
+
 fn find_result(connection: &Connection, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
     let found = connection.find(
         "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
@@ -379,24 +409,22 @@ pub(super) fn week_statuses(
     user: UserId,
     range: DateRange,
 ) -> Result<Vec<WeekStatus>, StoreError> {
-    let first_start = range.start().plus_days(-6).unwrap_or(range.start());
-    let rows = connection.all(
-        "SELECT start, status, versions_read FROM (
-            SELECT start, status, versions_read, requested_at, id, row_number() OVER (
-                PARTITION BY start ORDER BY requested_at DESC, id DESC) AS age
-            FROM summary
-            WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled')
-         WHERE age = 1 ORDER BY requested_at, id",
-        params![user.as_bytes(), first_start.as_number(), range.end().as_number()],
-        |row| {
+    let (first, count) = week_starts(range);
+    let mut newest = Newest::new(first.as_number(), range.end().as_number(), count);
+    while let Some((first, last, limit)) = newest.page() {
+        let params = params![user.as_bytes(), first, last, limit];
+        let rows = connection.all(NEWEST_REQUESTS, params, |row| {
             Ok(WeekStatusRow {
                 start: number(row.get(0)?),
                 status: text(row, "status"),
                 versions_read: text(row, "versions_read"),
+                requested_at: row.get(3)?,
+                id: row.get(4)?,
             })
-        },
-    )?;
-    Ok(known_statuses(rows))
+        })?;
+        newest.add(rows, |row| row.start);
+    }
+    Ok(known_statuses(newest.into_rows()))
 }
 
 pub(super) fn emotion_tags(
@@ -404,15 +432,17 @@ pub(super) fn emotion_tags(
     user: UserId,
     range: DateRange,
 ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
-    let rows = connection.all(
-        "SELECT date, label, confidence, distribution FROM (
-            SELECT date, label, confidence, distribution, row_number() OVER (
-                PARTITION BY date ORDER BY generated_at DESC, summary_id DESC) AS age
-            FROM emotion_tag WHERE user_id = ? AND date BETWEEN ? AND ?)
-         WHERE age = 1",
-        params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
-        tag_row,
-    )?;
+    let (user, first, last) = (user.as_bytes(), range.start().as_number(), range.end().as_number());
+    let rows = if first == last {
+        connection.all(NEWEST_TAG, params![user, first], tag_row)?
+    } else {
+        let mut newest = Newest::new(first, last, range.days());
+        while let Some((first, last, limit)) = newest.page() {
+            let params = params![user, first, last, limit];
+            newest.add(connection.all(NEWEST_TAGS, params, tag_row)?, |row| row.date);
+        }
+        newest.into_rows()
+    };
     let emotions = known_emotions(rows);
     Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
 }
@@ -507,5 +537,27 @@ mod tests {
         let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
         let shared = Arc::new(store.clone());
         contract::an_unreadable_row_is_set_aside_replaced_and_cancelled(shared, plant).await;
+    }
+
+    /// A read costs the same for any number of summaries of a week, also if they were written by a
+    /// version that kept all of them.
+    #[tokio::test]
+    async fn the_newest_rows_are_read_from_an_index() {
+        let (store, _directory) = open_temporary().await;
+        for statement in [NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, LIST_QUEUED] {
+            let plan = format!("EXPLAIN QUERY PLAN {statement}");
+            let plan = store.snapshot(move |connection| {
+                let mut prepared = connection.prepare(&plan)?;
+                // Without values, the parameters are NULL.
+                let (mut rows, mut plan) = (prepared.raw_query(), String::new());
+                while let Some(row) = rows.next()? {
+                    plan.push_str(&row.get::<_, String>("detail")?);
+                }
+                Ok(plan)
+            });
+            let plan = plan.await.expect("planned");
+            assert!(plan.contains("USING") && plan.contains("INDEX"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
     }
 }
