@@ -1,6 +1,6 @@
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     overload::Overload,
     profile::{Profile, ProfileError},
-    summary::{Summaries, SummariesParts},
+    summary::{MAX_OFFERS, Summaries, SummariesParts},
 };
 
 /// The timeout of closing the stores. Acknowledged writes are already durable.
@@ -181,6 +181,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         policy: config.summaries,
         clock: profile.summary_clock.clone(),
         metrics: metrics.clone(),
+        offers: Arc::new(Semaphore::new(MAX_OFFERS)),
         stopping: stopping.clone(),
     });
     let passwords =

@@ -17,11 +17,12 @@ use shiori_sdk::{
     Date, DateRange, ErrorCode, Reflection, Revision, Summary, SummaryId, SummaryReceipt,
     SummaryRequest, UserId, Week,
 };
+use tokio::join;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    caller::Caller,
+    caller::{Bearer, Caller},
     error::ApiError,
     extract::{Body, IdInPath, Params, RangeInQuery},
     openapi::{Done, Optional, Success, errors},
@@ -29,6 +30,7 @@ use super::{
 };
 use crate::{
     app::App,
+    store::SessionKey,
     summary::{Requested, SummaryError, Waiter},
 };
 
@@ -82,12 +84,28 @@ errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidD
 )]
 async fn request_summary(
     State(app): State<App>,
-    caller: Caller,
+    bearer: Bearer,
     headers: HeaderMap,
-    Body(body): Body<SummaryRequest<String>>,
+    body: Result<Body<SummaryRequest<String>>, ApiError>,
 ) -> Result<Reply<SummaryReceipt>, ApiError> {
-    let week = week(&body)?;
-    let requested = app.summaries.request(caller.user, week, body.force, trace(&headers)).await?;
+    // An error of the body is returned only if the session is active.
+    let asked = body.and_then(|Body(body)| Ok((week(&body)?, body.force)));
+    let valid = asked.as_ref().ok().copied();
+    let state = bearer.read(&app, async |SessionKey { user, id, now }| {
+        let state = async {
+            match valid {
+                Some((week, force)) => app.summaries.week(user, week, force).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (session, state) = join!(app.sessions.get(user, id, now), state);
+        let Some(session) = session? else { return Ok(None) };
+        Ok(Some((session, state?)))
+    });
+    let state = state.await?;
+    asked?;
+    let state = state.ok_or_else(|| ApiError::new(ErrorCode::Internal))?;
+    let requested = app.summaries.request(state, trace(&headers)).await?;
     let (id, status, accepted) = match requested {
         Requested::Accepted(id, status) => (id, status, true),
         Requested::AlreadyDone(id) => (id, shiori_sdk::SummaryStatus::Completed, false),

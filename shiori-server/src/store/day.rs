@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, UserId};
-use tokio::{join, time::timeout};
+use tokio::{join, time::timeout, try_join};
 
 use super::{
     DiaryHead, DiaryRecord, DiaryStore, Session, SessionKey, SessionStore, StoreError, SummaryStore,
@@ -90,8 +90,10 @@ impl SeparateStores {
         user: UserId,
         range: DateRange,
     ) -> Result<Annotations, StoreError> {
-        let weeks = self.summaries.week_statuses(user, range).await?;
-        let tags = self.summaries.emotion_tags(user, range).await?;
+        let (weeks, tags) = try_join!(
+            self.summaries.week_statuses(user, range),
+            self.summaries.emotion_tags(user, range),
+        )?;
         Ok(Annotations { weeks, tags })
     }
 }

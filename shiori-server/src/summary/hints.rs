@@ -96,10 +96,7 @@ impl Walk {
 impl Summaries {
     /// Checks one batch of hints if this server has the lease of the check. Returns the pause
     /// before the next batch.
-    pub(crate) async fn check_hints(
-        &self,
-        check: &mut HintCheck,
-    ) -> Result<Duration, CheckError> {
+    pub(crate) async fn check_hints(&self, check: &mut HintCheck) -> Result<Duration, CheckError> {
         let lease = self.0.queue.lease_check(check.holder, LEASE).await?;
         let now = self.certain_time();
         let walk = match (lease, &mut check.walk) {
@@ -126,11 +123,7 @@ impl Summaries {
         }
     }
 
-    async fn check_batch(
-        &self,
-        walk: &mut Walk,
-        now: Timestamp,
-    ) -> Result<Duration, CheckError> {
+    async fn check_batch(&self, walk: &mut Walk, now: Timestamp) -> Result<Duration, CheckError> {
         let parts = &*self.0;
         if walk.is_at_end && now.duration_since(walk.started) >= parts.policy.hint_timeout {
             *walk = Walk::starting(now);
@@ -195,13 +188,14 @@ mod tests {
     use shiori_sdk::{Date, SummaryId, UserId, Week};
     use shiori_worker::{Clock, JobQueue, ManualClock, queue::InProcessQueue};
     use tempfile::TempDir;
+    use tokio::sync::Semaphore;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::{
         metrics::Metrics,
         store::{SummaryStore, sqlite::SqliteStore},
-        summary::{SummariesParts, SummaryJob, SummaryPolicy, Wakeups},
+        summary::{MAX_OFFERS, SummariesParts, SummaryJob, SummaryPolicy, Wakeups},
     };
 
     const CAPACITY: usize = 4000;
@@ -228,6 +222,7 @@ mod tests {
                 policy: SummaryPolicy::default(),
                 clock: Arc::new(clock.clone()),
                 metrics: Metrics::new(),
+                offers: Arc::new(Semaphore::new(MAX_OFFERS)),
                 stopping: CancellationToken::new(),
             });
             Self { store, queue, clock, summaries, dir }

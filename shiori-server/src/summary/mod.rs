@@ -12,12 +12,12 @@ mod service;
 mod wakeups;
 
 pub use annotations::Annotations;
+pub(crate) use hints::HintCheck;
 pub use job::{
     AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
 };
-pub(crate) use hints::HintCheck;
 pub use policy::SummaryPolicy;
 #[cfg(feature = "distributed")]
 pub(crate) use relay::Relay;
-pub(crate) use service::{Requested, Summaries, SummariesParts, SummaryError};
+pub(crate) use service::{MAX_OFFERS, Requested, Summaries, SummariesParts, SummaryError};
 pub(crate) use wakeups::{Waiter, Wakeups};

@@ -4,8 +4,13 @@ use shiori_sdk::{
     Date, Reflection, Revision, Summary, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
 use shiori_worker::{Clock, JobQueue, queue::QueueError};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+    try_join,
+};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
@@ -30,6 +35,10 @@ const MAX_WAIT: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(crate) struct Summaries(pub(super) Arc<SummariesParts>);
 
+/// Maximum hints that are offered in the background. A hint takes less than a millisecond; while
+/// the queue does not respond, further hints are left to the dispatcher.
+pub(crate) const MAX_OFFERS: usize = 1024;
+
 /// The dependencies of the service.
 #[derive(Debug)]
 pub(crate) struct SummariesParts {
@@ -40,7 +49,18 @@ pub(crate) struct SummariesParts {
     pub(crate) policy: SummaryPolicy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
+    /// Permits of the hints that are being offered in the background; [`MAX_OFFERS`].
+    pub(crate) offers: Arc<Semaphore>,
     pub(crate) stopping: CancellationToken,
+}
+
+/// The state of a week before a request for its summary.
+#[derive(Debug)]
+pub(crate) struct WeekState {
+    user: UserId,
+    week: Week,
+    diaries: Vec<DiaryHead>,
+    latest: Option<SummaryJob>,
 }
 
 /// The outcome of [`Summaries::request`].
@@ -80,33 +100,45 @@ impl Summaries {
         Self(Arc::new(parts))
     }
 
-    /// Requests a week's summary: inserts the job, then offers its hint. If the hint is lost, the
-    /// dispatcher offers it again.
-    pub(crate) async fn request(
+    /// Reads what a request for a week's summary depends on. With `force`, no earlier summary.
+    pub(crate) async fn week(
         &self,
         user: UserId,
         week: Week,
         force: bool,
+    ) -> Result<WeekState, StoreError> {
+        let parts = &*self.0;
+        let latest =
+            async { if force { Ok(None) } else { parts.store.latest_completed(user, week).await } };
+        let (diaries, latest) = try_join!(parts.diaries.list(user, week.into()), latest)?;
+        Ok(WeekState { user, week, diaries, latest })
+    }
+
+    /// Requests a week's summary: inserts the job, then offers its hint. If the hint is lost, the
+    /// dispatcher offers it again.
+    pub(crate) async fn request(
+        &self,
+        state: WeekState,
         trace: Option<String>,
     ) -> Result<Requested, SummaryError> {
         let parts = &*self.0;
-        let heads = parts.diaries.list(user, week.into()).await?;
-        if heads.len() < parts.policy.required_days as usize {
-            let written = |date: &Date| heads.iter().any(|head| head.date == *date);
+        let WeekState { user, week, diaries, latest } = state;
+        if diaries.len() < parts.policy.required_days as usize {
+            let written = |date: &Date| diaries.iter().any(|head| head.date == *date);
             return Err(SummaryError::Incomplete(week.dates().filter(|d| !written(d)).collect()));
         }
-        if !force
-            && let Some(found) = parts.store.latest_result(user, week).await?
-            && found.job.versions_read == versions(&heads)
+        if let Some(latest) = latest
+            && latest.versions_read == versions(&diaries)
         {
-            return Ok(Requested::AlreadyDone(found.job.id));
+            return Ok(Requested::AlreadyDone(latest.id));
         }
         let job = SummaryJob::new(user, week, trace, parts.clock.now(), &parts.policy);
         match parts.store.insert(&job, parts.policy.max_unfinished).await? {
             InsertOutcome::Inserted => {
                 parts.metrics.summary_requested();
-                self.offer(&job).await;
-                Ok(Requested::Accepted(job.id, job.status))
+                let (id, status) = (job.id, job.status);
+                self.offer_in_background(job);
+                Ok(Requested::Accepted(id, status))
             }
             InsertOutcome::Unfinished(job) => Ok(Requested::Accepted(job.id, job.status)),
             InsertOutcome::TooMany => Err(SummaryError::TooMany),
@@ -261,6 +293,21 @@ impl Summaries {
             }
         }
         Ok(true)
+    }
+
+    /// Offers the hint of a new job without delaying the response: the row is stored, so if the
+    /// hint is lost, the dispatcher offers it again.
+    fn offer_in_background(&self, job: SummaryJob) {
+        let Ok(permit) = self.0.offers.clone().try_acquire_owned() else {
+            tracing::warn!(summary_id = %job.id, "too many hints are being offered; the dispatcher will offer it");
+            return;
+        };
+        let this = self.clone();
+        let offering = async move {
+            this.offer(&job).await;
+            drop(permit);
+        };
+        tokio::spawn(offering.in_current_span());
     }
 
     pub(super) async fn offer(&self, job: &SummaryJob) {

@@ -406,7 +406,8 @@ async fn queued_summaries_are_completed_after_redis_loses_its_data() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
 async fn the_hints_of_an_idle_backlog_return_after_a_flush() {
-    const STATE: &str = "SELECT CAST(SUM(CRC32(CONCAT_WS(',', HEX(id), status, revision, not_before,
+    const STATE: &str =
+        "SELECT CAST(SUM(CRC32(CONCAT_WS(',', HEX(id), status, revision, not_before,
         next_hint_at))) AS SIGNED) FROM summary";
     let mut cluster = TestCluster::create().await;
     let redis = PrivateRedis::start().await;

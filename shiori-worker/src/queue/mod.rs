@@ -82,11 +82,8 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
     /// # Errors
     ///
     /// [`QueueError`] if the queue is unavailable.
-    async fn lease_check(
-        &self,
-        holder: Uuid,
-        duration: Duration,
-    ) -> Result<CheckLease, QueueError>;
+    async fn lease_check(&self, holder: Uuid, duration: Duration)
+    -> Result<CheckLease, QueueError>;
 
     /// Releases the lease of the check, if this holder has it.
     ///
