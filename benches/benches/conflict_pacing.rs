@@ -16,8 +16,7 @@ use std::{
 };
 
 use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
-use shiori_benches::record;
-use shiori_sdk::{ConflictPacing, ConflictPolicy};
+use shiori_benches::{Contender, Pacing, contenders, record};
 
 const WRITERS: [usize; 4] = [2, 8, 32, 128];
 
@@ -31,80 +30,6 @@ const CORES: usize = 2;
 const READ: Duration = Duration::from_micros(500);
 const ACCEPTED: Duration = Duration::from_micros(1000);
 const REJECTED: Duration = Duration::from_micros(500);
-
-/// A policy and its limits.
-#[derive(Clone, Copy)]
-struct Contender {
-    name: &'static str,
-    attempts: u32,
-    deadline: Duration,
-    start: fn() -> Pacing,
-}
-
-/// The pauses of one writer.
-enum Pacing {
-    /// client-go's `DefaultRetry`: 10 ms with 10 % jitter.
-    ClientGo,
-    /// Uniform below a ceiling that doubles, from 100 ms to 2 s (AWS, "Exponential Backoff And
-    /// Jitter").
-    FullJitter { ceiling: Duration },
-    /// Uniform between 100 ms and three times the last pause, at most 2 s (same source).
-    Decorrelated { last: Duration },
-    /// The SDK's policy.
-    Shiori(ConflictPacing),
-}
-
-const BASE: Duration = Duration::from_millis(100);
-const CAP: Duration = Duration::from_secs(2);
-
-impl Pacing {
-    fn pause(&mut self, behind: u64, round_trip: Duration, random: &mut StdRng) -> Duration {
-        let uniform: f64 = random.random();
-        match self {
-            Self::ClientGo => Duration::from_millis(10).mul_f64(1.0 + 0.1 * uniform),
-            Self::FullJitter { ceiling } => {
-                let pause = ceiling.mul_f64(uniform);
-                *ceiling = (*ceiling * 2).min(CAP);
-                pause
-            }
-            Self::Decorrelated { last } => {
-                *last = (BASE + (*last * 3).saturating_sub(BASE).mul_f64(uniform)).min(CAP);
-                *last
-            }
-            Self::Shiori(pacing) => pacing.pause(behind, round_trip, uniform),
-        }
-    }
-}
-
-fn contenders() -> [Contender; 4] {
-    let ConflictPolicy { attempts, deadline, .. } = ConflictPolicy::default();
-    [
-        Contender {
-            name: "client-go `DefaultRetry`, 5 attempts",
-            attempts: 5,
-            deadline,
-            start: || Pacing::ClientGo,
-        },
-        Contender {
-            name: "full jitter 100 ms → 2 s",
-            attempts,
-            deadline,
-            start: || Pacing::FullJitter { ceiling: BASE },
-        },
-        Contender {
-            name: "decorrelated jitter 100 ms → 2 s",
-            attempts,
-            deadline,
-            start: || Pacing::Decorrelated { last: BASE },
-        },
-        Contender {
-            name: "**Shiori's default**",
-            attempts,
-            deadline,
-            start: || Pacing::Shiori(ConflictPolicy::default().pacing()),
-        },
-    ]
-}
 
 /// The outcome of one simulation.
 struct Outcome {

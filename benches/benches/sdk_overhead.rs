@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shiori_benches::{PASSWORD, Percentiles, Place, record, runtime};
+use shiori_benches::{PASSWORD, Percentiles, Place, page, record, runtime};
 use shiori_sdk::{
-    AccessToken, Client, Credentials, Date, DayView, Document, Draft, Envelope, Precondition,
-    SaveId, SaveReceipt, SaveRequest, Title, Version,
+    AccessToken, Client, Credentials, Date, DayView, Draft, Envelope, Precondition, SaveId,
+    SaveReceipt, SaveRequest, Title, Version,
 };
 
 const PAIRS: usize = 3000;
@@ -57,17 +57,11 @@ async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     (result, started.elapsed())
 }
 
-fn draft() -> Draft {
-    let lines: Vec<String> =
-        (0..40).map(|line| format!("{line}번째 줄에는 비가 왔고, 오래 걸었다.")).collect();
-    Draft::new("한 쪽", Document::from_text(&lines.join("\n")))
-}
-
 /// The times of reads and saves, each with bare reqwest and with the SDK.
 async fn measure(client: &Client, bare: &Bare, date: Date) -> [[Vec<Duration>; 2]; 2] {
     let mut times = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
     let diaries = client.diaries();
-    let first = diaries.save(date, draft(), Precondition::IfAbsent).await.unwrap();
+    let first = diaries.save(date, page(), Precondition::IfAbsent).await.unwrap();
     let mut version = first.version;
     for pair in 0..WARM_UP + PAIRS {
         let order = if pair % 2 == 0 { [0, 1] } else { [1, 0] };
@@ -75,10 +69,10 @@ async fn measure(client: &Client, bare: &Bare, date: Date) -> [[Vec<Duration>; 2
             let (read, saved);
             if which == 0 {
                 read = timed(async { drop(bare.get(date).await) }).await.1;
-                saved = timed(bare.save(date, draft(), version)).await;
+                saved = timed(bare.save(date, page(), version)).await;
             } else {
                 read = timed(async { drop(diaries.get(date).await.unwrap()) }).await.1;
-                let save = diaries.save(date, draft(), Precondition::IfVersion(version));
+                let save = diaries.save(date, page(), Precondition::IfVersion(version));
                 saved = timed(async { save.await.unwrap().version }).await;
             }
             version = saved.0;

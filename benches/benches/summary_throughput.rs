@@ -109,7 +109,7 @@ async fn measure(place: Place, provider: &Provider, in_flight: usize, process: u
     };
     stop.cancel();
     let figures = Figures {
-        per_second: sustained(&provider.responses(), in_flight),
+        per_second: provider.sustained(in_flight),
         concurrent: provider.max_concurrent(),
         completed,
         all_done,
@@ -160,18 +160,6 @@ where
         }
     }
     results
-}
-
-/// Responses per second after the first wave.
-fn sustained(responses: &[Instant], in_flight: usize) -> f64 {
-    let later = &responses[in_flight.min(responses.len())..];
-    let (Some(begin), Some(end)) = (responses.get(in_flight.saturating_sub(1)), later.last())
-    else {
-        return 0.0;
-    };
-    #[allow(clippy::cast_precision_loss)] // thousands at most
-    let count = later.len() as f64;
-    count / end.duration_since(*begin).as_secs_f64()
 }
 
 /// The maximum resident memory of the process in MiB, until `stop` is cancelled.

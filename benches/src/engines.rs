@@ -1,26 +1,59 @@
 use std::{
-    env, io,
+    env, fmt, io,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use shiori_server::{Config, WorkerMode};
 use sqlx::{AssertSqlSafe, MySqlPool};
 use uuid::Uuid;
 
 use crate::Provider;
 
-const INTERNAL_TOKEN: &str = "a token for the workers of a bench";
-
 /// Private databases on the engines of the distributed profile.
 #[derive(Debug)]
 pub struct Engines {
     name: String,
     admin: MySqlPool,
-    mysql: String,
-    mongodb: String,
-    redis: String,
+    urls: EngineUrls,
+}
+
+/// The URLs of private databases on the engines. `Debug` shows none of them.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EngineUrls {
+    /// The database in MySQL or MariaDB.
+    pub mysql: String,
+    /// The database in MongoDB.
+    pub mongodb: String,
+    /// The Redis, which all share.
+    pub redis: String,
+    /// The prefix of all keys in Redis.
+    pub redis_prefix: String,
+}
+
+impl fmt::Debug for EngineUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineUrls")
+            .field("redis_prefix", &self.redis_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EngineUrls {
+    /// The token of the workers of a server on these engines.
+    pub const INTERNAL_TOKEN: &str = "a token for the workers of a bench";
+
+    /// Configures a server to use them, without a worker.
+    pub fn configure(&self, config: &mut Config) {
+        config.database_url = self.mysql.as_str().into();
+        config.mongodb_url = Some(self.mongodb.as_str().into());
+        config.redis_url = Some(self.redis.as_str().into());
+        config.redis_prefix.clone_from(&self.redis_prefix);
+        config.internal_token = Self::INTERNAL_TOKEN.into();
+        config.worker = WorkerMode::None;
+    }
 }
 
 impl Engines {
@@ -45,9 +78,12 @@ impl Engines {
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
         sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("created");
         Self {
-            mysql: in_database(&mysql, &name),
-            mongodb: in_database(&given("SHIORI_TEST_MONGODB_URL"), &name),
-            redis: given("SHIORI_TEST_REDIS_URL"),
+            urls: EngineUrls {
+                mysql: in_database(&mysql, &name),
+                mongodb: in_database(&given("SHIORI_TEST_MONGODB_URL"), &name),
+                redis: given("SHIORI_TEST_REDIS_URL"),
+                redis_prefix: name.clone(),
+            },
             name,
             admin,
         }
@@ -55,12 +91,12 @@ impl Engines {
 
     /// Configures a server to use them, without a worker.
     pub fn configure(&self, config: &mut Config) {
-        config.database_url = self.mysql.as_str().into();
-        config.mongodb_url = Some(self.mongodb.as_str().into());
-        config.redis_url = Some(self.redis.as_str().into());
-        config.redis_prefix.clone_from(&self.name);
-        config.internal_token = INTERNAL_TOKEN.into();
-        config.worker = WorkerMode::None;
+        self.urls.configure(config);
+    }
+
+    /// Their URLs.
+    pub fn urls(&self) -> &EngineUrls {
+        &self.urls
     }
 
     /// Starts a worker process that uses this provider; `None` if its binary has not been built.
@@ -74,8 +110,8 @@ impl Engines {
         let spawned = Command::new(binary)
             .env_clear()
             .env("SHIORI_SERVER_URL", server)
-            .env("SHIORI_INTERNAL_TOKEN", INTERNAL_TOKEN)
-            .env("SHIORI_REDIS_URL", &self.redis)
+            .env("SHIORI_INTERNAL_TOKEN", EngineUrls::INTERNAL_TOKEN)
+            .env("SHIORI_REDIS_URL", &self.urls.redis)
             .env("SHIORI_REDIS_PREFIX", &self.name)
             .env("SHIORI_WORKER_CONCURRENCY", in_flight.to_string())
             .env("SHIORI_LLM_MODEL", "bench")
@@ -98,7 +134,7 @@ impl Engines {
     pub async fn drop_all(self) {
         let drop = format!("DROP DATABASE {}", self.name);
         sqlx::query(AssertSqlSafe(drop)).execute(&self.admin).await.expect("dropped");
-        let mongodb = mongodb::Client::with_uri_str(&self.mongodb).await.expect("a URL");
+        let mongodb = mongodb::Client::with_uri_str(&self.urls.mongodb).await.expect("a URL");
         mongodb.database(&self.name).drop().await.expect("dropped");
         // Other connections are closed in the background.
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -45,6 +45,21 @@ pub fn resident_mib(process: u32) -> u64 {
     kib.unwrap_or(0_u64) / 1024
 }
 
+/// Writes content into the block of this name in a page of the project.
+///
+/// # Errors
+///
+/// If the page cannot be read or written, or does not have the block.
+pub fn record_block(page: &Path, name: &str, content: &str) -> io::Result<()> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(&page)?;
+    if !text.contains(&format!("<!-- bench:{name} -->")) {
+        let problem = format!("{} has no block {name}", page.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    fs::write(page, replace_block(&text, name, content))
+}
+
 fn write(name: &str, table: &str) -> io::Result<()> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let machine = machine();
@@ -73,14 +88,17 @@ fn replace_block(text: &str, name: &str, content: &str) -> String {
     }
 }
 
+/// The name of the processor.
+pub fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or("an unknown processor", |(_, model)| model.trim()).to_owned()
+}
+
 /// A description of the machine and the build.
 fn machine() -> String {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("an unknown processor", |(_, model)| model.trim());
+    let model = processor();
     let server =
         if crate::Place::is_given() { "the server at SHIORI_URL" } else { "an embedded server" };
     let build = if cfg!(debug_assertions) { "development" } else { "release" };

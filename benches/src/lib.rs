@@ -2,17 +2,21 @@
 //! tables of figures.
 
 mod checkpoint;
+mod documents;
 mod engines;
 mod figures;
 mod model;
+mod pacing;
 mod place;
 mod provider;
 mod weeks;
 
 pub use checkpoint::{sentences, write_checkpoint};
-pub use engines::{Engines, Worker};
-pub use figures::{Percentiles, record, resident_mib};
+pub use documents::{BLOCKS, MergeCase, merge_cases, page};
+pub use engines::{EngineUrls, Engines, Worker};
+pub use figures::{Percentiles, processor, record, record_block, resident_mib};
 pub use model::{Model, Pace};
-pub use place::{PASSWORD, Place, runtime};
+pub use pacing::{Contender, Pacing, contenders};
+pub use place::{PASSWORD, Place, configuration, runtime};
 pub use provider::Provider;
 pub use weeks::FreshWeeks;

@@ -1,13 +1,14 @@
 use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use shiori_worker::{
     Pipeline,
     summarize::{SummarizeError, Summarizer, WeekText, Written},
 };
 
 /// The speed of a language model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pace {
     /// It responds immediately.
     AtOnce,

@@ -1,4 +1,5 @@
 use std::{
+    path::Path,
     process,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -22,6 +23,21 @@ pub const PASSWORD: &str = "bench-pass-1";
 /// If the system cannot start threads.
 pub fn runtime() -> Runtime {
     Runtime::new().expect("the system can start threads")
+}
+
+/// The configuration of a server to measure, with its data in this directory.
+///
+/// # Panics
+///
+/// If the directory is not writable.
+pub fn configuration(dir: &Path) -> Config {
+    let mut config = Config::embedded(dir).expect("a writable directory");
+    // Password hashing and request limits are not part of the measurements.
+    config.hash_cost = HashCost::MINIMAL;
+    config.summaries.required_days = 1;
+    config.summaries.max_unfinished = u32::MAX;
+    config.drain_timeout = Duration::from_secs(2);
+    config
 }
 
 /// A server to measure: the one at `SHIORI_URL`, or an embedded one in a temporary directory.
@@ -51,9 +67,14 @@ impl Place {
     /// If an embedded server cannot be started.
     pub async fn open(pace: Pace) -> Self {
         if let Ok(url) = std::env::var("SHIORI_URL") {
-            return Self { url, embedded: None };
+            return Self::at(url);
         }
         Self::embedded(|config| config.pipeline = Model::pipeline(pace)).await
+    }
+
+    /// A server that was started elsewhere, at this base URL.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), embedded: None }
     }
 
     /// An embedded server with a changed configuration.
@@ -63,12 +84,7 @@ impl Place {
     /// If it cannot be started.
     pub async fn embedded(configure: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut config = Config::embedded(dir.path()).expect("a writable directory");
-        // Password hashing and request limits are not part of the measurements.
-        config.hash_cost = HashCost::MINIMAL;
-        config.summaries.required_days = 1;
-        config.summaries.max_unfinished = u32::MAX;
-        config.drain_timeout = Duration::from_secs(2);
+        let mut config = configuration(dir.path());
         configure(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let shutdown = CancellationToken::new();

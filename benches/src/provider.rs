@@ -63,6 +63,19 @@ impl Provider {
         self.seen.responses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Responses per second after the first wave of this many.
+    pub fn sustained(&self, in_flight: usize) -> f64 {
+        let responses = self.responses();
+        let later = &responses[in_flight.min(responses.len())..];
+        let (Some(begin), Some(end)) = (responses.get(in_flight.saturating_sub(1)), later.last())
+        else {
+            return 0.0;
+        };
+        #[allow(clippy::cast_precision_loss)] // thousands at most
+        let count = later.len() as f64;
+        count / end.duration_since(*begin).as_secs_f64()
+    }
+
     /// The maximum number of concurrent requests.
     pub fn max_concurrent(&self) -> usize {
         self.seen.most.load(Ordering::Relaxed)
