@@ -1,4 +1,4 @@
-use shiori_sdk::{Document, Draft};
+use shiori_sdk::{Document, Draft, merge::merge3};
 
 /// A page of text: 40 lines, 3 KiB as JSON.
 pub fn page() -> Draft {
@@ -77,28 +77,35 @@ pub struct MergeCase {
     pub theirs: Document,
 }
 
+/// The edit in every `n`th block.
+fn every(n: usize, of: usize, edit: Edit) -> impl Fn(usize) -> Edit {
+    move |i| if i % n == of { edit } else { Edit::None }
+}
+
+/// 12 blocks are changed on each side, 4 of them on both.
+fn changed_in_part() -> [Document; 3] {
+    let ours = |i| if i % 50 == 0 { Edit::First } else { every(25, 3, Edit::Last)(i) };
+    let theirs = |i| if i % 50 == 0 { Edit::Last } else { every(25, 8, Edit::First)(i) };
+    [
+        diary(|_| Edit::None, &[]),
+        diary(ours, &["나의 마지막 줄."]),
+        diary(theirs, &["너의 마지막 줄."]),
+    ]
+}
+
+/// The diary with Enter pressed in block 20.
+fn split(diary: &Document) -> Document {
+    let enter = r#"20 오늘"}]},{"type":"paragraph","content":[{"type":"text","text":" "#;
+    let json = diary.as_json().replacen("20 오늘 ", enter, 1);
+    Document::from_json(&json).expect("a document")
+}
+
 /// Merges of long diaries, from few changes to changes of every block.
-pub fn merge_cases() -> [MergeCase; 4] {
+pub fn merge_cases() -> [MergeCase; 7] {
     let case = |name, [base, ours, theirs]: [Document; 3]| MergeCase { name, base, ours, theirs };
-    let every = |n: usize, of: usize, edit: Edit| {
-        move |i: usize| if i % n == of { edit } else { Edit::None }
-    };
     let base = || diary(|_| Edit::None, &[]);
     [
-        case(
-            "12 blocks changed on each side, 4 of them on both",
-            [
-                base(),
-                diary(
-                    |i| if i % 50 == 0 { Edit::First } else { every(25, 3, Edit::Last)(i) },
-                    &["나의 마지막 줄."],
-                ),
-                diary(
-                    |i| if i % 50 == 0 { Edit::Last } else { every(25, 8, Edit::First)(i) },
-                    &["너의 마지막 줄."],
-                ),
-            ],
-        ),
+        case("12 blocks changed on each side, 4 of them on both", changed_in_part()),
         case(
             "every block changed on both sides, different words",
             [base(), diary(|_| Edit::First, &[]), diary(|_| Edit::Last, &[])],
@@ -107,6 +114,24 @@ pub fn merge_cases() -> [MergeCase; 4] {
             "every block changed on both sides, the same word",
             [base(), diary(|_| Edit::Word("정말"), &[]), diary(|_| Edit::Word("다시"), &[])],
         ),
+        case(
+            "a paragraph split in ours and edited in theirs, 8 others changed",
+            [
+                base(),
+                split(&base()),
+                diary(|i| if i == 20 { Edit::Last } else { every(25, 8, Edit::First)(i) }, &[]),
+            ],
+        ),
+        case("12 blocks changed on each side, merged again", {
+            let [base, ours, theirs] = changed_in_part();
+            let merged = merge3(&base, &ours, &theirs).document;
+            [base, ours, merged]
+        }),
+        case("every block changed on both sides, merged again", {
+            let [ours, theirs] = [Edit::First, Edit::Last].map(|edit| diary(|_| edit, &[]));
+            let merged = merge3(&base(), &ours, &theirs).document;
+            [base(), ours, merged]
+        }),
         case("no change in ours", [base(), base(), diary(every(10, 0, Edit::Last), &[])]),
     ]
 }

@@ -1,32 +1,45 @@
-//! Checks the words of a merged document: their number, their place and their marks.
+//! Checks the words of merged blocks: their number, their place and their marks.
 //!
 //! Words are identified by their text, so the place is only checked for words that occur once in a
-//! document. The number is checked for all words.
+//! list of blocks. The number is checked for all words.
 
-use std::collections::HashMap;
+use std::rc::Rc;
 
 use serde_json::value::RawValue;
 
 use super::{
-    block::{Canonical, Outline},
+    block::{Block, Canonical, Known, Outline},
+    hash::{Map, Seed},
     schema::Kind,
 };
-use crate::types::Document;
 
-/// Whether a merge without overlaps contains the insertions, moves, removals and marks of both
-/// sides.
-pub(super) fn is_balanced([base, ours, theirs, merged]: [&Document; 4]) -> bool {
-    let [Some(base), Some(ours), Some(theirs), Some(merged)] =
-        [base, ours, theirs, merged].map(Text::of)
-    else {
-        return true;
-    };
-    let four = [&base, &ours, &theirs, &merged];
-    are_as_many(four)
-        && are_in_order(four)
-        && are_beside(&base, &ours, &theirs, &merged)
-        && are_beside(&base, &theirs, &ours, &merged)
-        && are_marked(four)
+/// The words of the blocks that are merged.
+pub(super) struct Audit<'a> {
+    reader: Reader<'a>,
+    base: Text,
+    ours: Text,
+    theirs: Text,
+}
+
+impl<'a> Audit<'a> {
+    pub(super) fn of([base, ours, theirs]: [&[Block<'a>]; 3]) -> Self {
+        let mut reader = Reader::default();
+        let [base, ours, theirs] = [base, ours, theirs].map(|blocks| reader.text(blocks));
+        Self { reader, base, ours, theirs }
+    }
+
+    /// Whether a merge without overlaps contains the insertions, moves, removals and marks of both
+    /// sides. The order of the sides does not matter.
+    pub(super) fn is_balanced(&mut self, merged: &[Block<'a>]) -> bool {
+        let merged = &self.reader.text(merged);
+        let Self { base, ours, theirs, .. } = self;
+        let four = [base, ours, theirs, merged];
+        are_as_many(four)
+            && are_in_order(four)
+            && are_beside(base, ours, theirs, merged)
+            && are_beside(base, theirs, ours, merged)
+            && are_marked(four)
+    }
 }
 
 /// The words that a side moved, given those that each of its changes removed and added.
@@ -53,12 +66,61 @@ fn difference(list: &[u32], other: &[u32]) -> Vec<u32> {
     list.iter().filter(is_missing).copied().collect()
 }
 
-/// All words of a document in reading order.
-struct Text {
-    words: Vec<Word>,
-    places: HashMap<u32, Place>,
+/// Reads the words of blocks.
+#[derive(Default)]
+struct Reader<'a> {
+    known: Known<'a, Words>,
+    /// The checksums of marks.
+    marks: Map<&'a str, u64>,
 }
 
+/// The words of a block, and the number of blocks in it, including itself. Inline nodes are no
+/// blocks.
+struct Words {
+    words: Vec<Word>,
+    blocks: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn text(&mut self, blocks: &[Block<'a>]) -> Text {
+        let (mut count, mut words) = (0, Vec::new());
+        for block in blocks {
+            let read = self.block(block);
+            words.extend(read.words.iter().map(|word| Word { block: word.block + count, ..*word }));
+            count += read.blocks;
+        }
+        let mut places = Map::with_capacity_and_hasher(words.len(), Seed::default());
+        for (first, word) in words.iter().enumerate() {
+            places.entry(word.id).or_insert(Place { count: 0, first }).count += 1;
+        }
+        Text { words, places }
+    }
+
+    fn block(&mut self, block: &Block<'a>) -> Rc<Words> {
+        let Self { known, marks } = self;
+        known.get(block, |raw| {
+            let mut words = Words { words: Vec::new(), blocks: 0 };
+            let Ok(outline) = serde_json::from_str::<Outline<'a>>(raw.get()) else { return words };
+            outline.visit(&mut |node| {
+                words.blocks += usize::from(Kind::of(&node.r#type) != Kind::Inline);
+                let block = words.blocks;
+                let marks = node.marks.map_or(0, |list| {
+                    *marks.entry(list.get()).or_insert_with(|| sum_of_marks(list))
+                });
+                node.words(&mut |id| words.words.push(Word { id, block, marks }));
+            });
+            words
+        })
+    }
+}
+
+/// All words of a list of blocks in reading order.
+struct Text {
+    words: Vec<Word>,
+    places: Map<u32, Place>,
+}
+
+#[derive(Clone, Copy)]
 struct Word {
     id: u32,
     /// The number of its block. Blocks without words are counted, too.
@@ -73,24 +135,6 @@ struct Place {
 }
 
 impl Text {
-    fn of(document: &Document) -> Option<Self> {
-        let outline: Outline<'_> = serde_json::from_str(document.as_json()).ok()?;
-        let (mut block, mut words) = (0, Vec::new());
-        let mut marks: HashMap<&str, u64> = HashMap::new();
-        outline.visit(&mut |node| {
-            block += usize::from(Kind::of(&node.r#type) != Kind::Inline);
-            let marks = node
-                .marks
-                .map_or(0, |list| *marks.entry(list.get()).or_insert_with(|| sum_of_marks(list)));
-            node.words(&mut |id| words.push(Word { id, block, marks }));
-        });
-        let mut places: HashMap<u32, Place> = HashMap::with_capacity(words.len());
-        for (first, word) in words.iter().enumerate() {
-            places.entry(word.id).or_insert(Place { count: 0, first }).count += 1;
-        }
-        Some(Self { words, places })
-    }
-
     fn count(&self, id: u32) -> i64 {
         self.places.get(&id).map_or(0, |place| place.count)
     }
@@ -254,28 +298,33 @@ fn are_marked(four: [&Text; 4]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{json, value::to_raw_value};
 
-    use super::*;
+    use super::{super::block::Numbering, *};
 
     /// Paragraphs of one text node each. Words after a `*` are bold.
-    fn document(paragraphs: &[&str]) -> Document {
+    fn blocks(paragraphs: &[&str]) -> Vec<Box<RawValue>> {
         let paragraph = |text: &&str| {
             let node = match text.strip_prefix('*') {
                 Some(text) => json!({"type": "text", "text": text, "marks": [{"type": "bold"}]}),
                 None => json!({"type": "text", "text": text}),
             };
-            json!({"type": "paragraph", "content": [node]})
+            to_raw_value(&json!({"type": "paragraph", "content": [node]})).expect("a JSON value")
         };
-        let content: Vec<_> = paragraphs.iter().map(paragraph).collect();
-        Document::from_value(&json!({"type": "doc", "content": content})).expect("a document")
+        paragraphs.iter().map(paragraph).collect()
     }
 
     #[track_caller]
     fn assert_balanced(is_so: bool, four: [&[&str]; 4]) {
-        let [base, ours, theirs, merged] = &four.map(document);
-        assert_eq!(is_balanced([base, ours, theirs, merged]), is_so);
-        assert_eq!(is_balanced([base, theirs, ours, merged]), is_so);
+        let four = &four.map(blocks);
+        let mut numbering = Numbering::default();
+        let [base, ours, theirs, merged] = four.each_ref().map(|list| {
+            let list: Vec<&RawValue> = list.iter().map(|raw| &**raw).collect();
+            numbering.blocks(&list, &[])
+        });
+        for three in [[&base[..], &ours, &theirs], [&base, &theirs, &ours]] {
+            assert_eq!(Audit::of(three).is_balanced(&merged), is_so);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
+    collections::hash_map::Entry,
     hash::{DefaultHasher, Hash, Hasher},
     ops::Range,
     rc::Rc,
@@ -14,6 +14,7 @@ use serde_json::{Value, value::RawValue};
 use super::{
     diff,
     field::Fields,
+    hash::Map,
     schema::Kind,
     segment::{self, Sort, Unit},
 };
@@ -51,7 +52,7 @@ pub(super) trait Piece {
 
 /// A part of a document in a form that is the same for equal values: it does not depend on the
 /// order of keys, the spelling of numbers or the Unicode normalization of text.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Canonical {
     Value(Value),
     /// A value that cannot be parsed into a tree is equal only to the same bytes.
@@ -136,7 +137,7 @@ struct Linked {
     blocks: Vec<usize>,
     /// The number of words of each block.
     lengths: Vec<usize>,
-    counts: HashMap<u32, usize>,
+    counts: Map<u32, usize>,
 }
 
 impl Linked {
@@ -145,7 +146,7 @@ impl Linked {
             words: Vec::new(),
             blocks: Vec::new(),
             lengths: Vec::new(),
-            counts: HashMap::new(),
+            counts: Map::default(),
         };
         for (i, block) in list.iter().enumerate() {
             let words = words(block.raw);
@@ -265,16 +266,31 @@ impl Outline<'_> {
     }
 }
 
+/// What is known of blocks that were read before. Each block is read once.
+pub(super) struct Known<'a, T>(Map<&'a str, Rc<T>>);
+
+impl<T> Default for Known<'_, T> {
+    fn default() -> Self {
+        Self(Map::default())
+    }
+}
+
+impl<'a, T> Known<'a, T> {
+    pub(super) fn get(&mut self, block: &Block<'a>, read: impl FnOnce(&'a RawValue) -> T) -> Rc<T> {
+        self.0.entry(block.raw.get()).or_insert_with(|| Rc::new(read(block.raw))).clone()
+    }
+}
+
 /// Numbers blocks by their canonical form. Few blocks are parsed for it: most have the same bytes,
 /// or differ in a checksum that does not depend on the spelling.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Numbering<'a> {
     /// The first block of each checksum, and whether `by_value` contains it.
-    by_sum: HashMap<u64, (Block<'a>, bool)>,
+    by_sum: Map<u64, (Block<'a>, bool)>,
     /// Blocks that share their checksum with others.
-    by_value: HashMap<Canonical, Block<'a>>,
+    by_value: Map<Canonical, Block<'a>>,
     /// The words of blocks, by the block's number, as far as they were requested.
-    words: HashMap<u32, Rc<[u32]>>,
+    words: Map<u32, Rc<[u32]>>,
     next: u32,
 }
 
@@ -416,7 +432,7 @@ pub(super) fn union<'a>(first: &[Block<'a>], second: &[Block<'a>]) -> Vec<Block<
     let matches = matching(first, second, |block| !block.is_filler);
 
     // Blocks that both contain in a different order.
-    let mut moved: HashMap<u32, usize> = HashMap::new();
+    let mut moved: Map<u32, usize> = Map::default();
     for block in first.iter().filter(|block| !block.is_filler) {
         *moved.entry(block.id).or_default() += 1;
     }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     block::Numbering,
     overlap::{OnOverlap, Overlap, Step},
+    replay::Signs,
 };
 
 /// The maximum depth of nodes that are merged inside, including the document. It bounds the stack,
@@ -19,10 +20,14 @@ const MAX_DESCENTS: usize = 8;
 pub(super) struct Context<'a> {
     pub(super) on_overlap: OnOverlap,
     pub(super) numbering: Numbering<'a>,
+    pub(super) signs: Signs<'a>,
     pub(super) overlaps: Vec<Overlap>,
     /// Whether the merge must be checked: changes of both sides may be parts of one change, text
     /// was moved, or blocks are equal to others, such as blank lines.
     pub(super) needs_check: bool,
+    /// Whether blocks of the document may be matched with others anywhere in it, because words were
+    /// moved or blocks copied.
+    pub(super) is_ambiguous: bool,
     /// Whether the check failed, so that all places where changes of both sides may affect each
     /// other are overlaps.
     pub(super) reports_shared: bool,
@@ -32,17 +37,28 @@ pub(super) struct Context<'a> {
     budget: usize,
 }
 
-impl Context<'_> {
-    pub(super) fn new(on_overlap: OnOverlap, bytes: usize) -> Self {
+impl<'a> Context<'a> {
+    /// The state of a merge of documents with this number of bytes.
+    pub(super) fn new(on_overlap: OnOverlap, numbering: Numbering<'a>, bytes: usize) -> Self {
         Self {
             on_overlap,
-            numbering: Numbering::default(),
+            numbering,
+            signs: Signs::default(),
             overlaps: Vec::new(),
             needs_check: false,
+            is_ambiguous: false,
             reports_shared: false,
             path: Vec::new(),
             budget: bytes.saturating_mul(MAX_DESCENTS),
         }
+    }
+
+    /// Begins another merge, of documents with this number of bytes. What is known of their blocks
+    /// is kept.
+    pub(super) fn restart(&mut self, bytes: usize) {
+        self.overlaps.clear();
+        self.needs_check = false;
+        self.budget = bytes.saturating_mul(MAX_DESCENTS);
     }
 
     /// Reports an overlap at the node whose content is being merged.

@@ -1,15 +1,13 @@
 //! The marks of text, such as bold and links.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::{borrow::Cow, collections::HashSet};
 
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     block::{Block, Numbering, Piece, ids},
     field::{Fields, MAX_MEMBERS},
+    hash::Map,
     overlap::OnOverlap,
 };
 
@@ -17,10 +15,10 @@ use super::{
 /// has number 0.
 pub(super) struct Marks<'a> {
     lists: Vec<List<'a>>,
-    by_ids: HashMap<Vec<u32>, usize>,
-    by_letter: HashMap<&'a str, usize>,
+    by_ids: Map<Vec<u32>, usize>,
+    by_letter: Map<&'a str, usize>,
     /// Earlier results: most words of a text have the same marks.
-    merged: HashMap<[usize; 3], (usize, bool)>,
+    merged: Map<[usize; 3], (usize, bool)>,
 }
 
 struct List<'a> {
@@ -32,9 +30,9 @@ impl<'a> Marks<'a> {
     pub(super) fn new() -> Self {
         let mut marks = Self {
             lists: Vec::new(),
-            by_ids: HashMap::new(),
-            by_letter: HashMap::new(),
-            merged: HashMap::new(),
+            by_ids: Map::default(),
+            by_letter: Map::default(),
+            merged: Map::default(),
         };
         marks.insert(Vec::new(), None);
         marks

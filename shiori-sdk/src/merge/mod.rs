@@ -77,9 +77,10 @@
 //! - keeps text with its marks where it was written, and restores nothing that a side removed,
 //! - is stable: merging a side into the result again changes nothing.
 //!
-//! If changes of both sides may affect each other, the result is checked for these properties. If
-//! the check fails, the places of these changes are overlaps. The check identifies words by their
-//! text: it counts all words, and compares the places of words that occur once in a document.
+//! If changes of both sides may affect each other, the blocks with these changes are checked for these
+//! properties. If the check fails, the places of these changes are overlaps. The check identifies
+//! words by their text: it counts the words of these blocks, and compares the places of words that
+//! occur once in them.
 //!
 //! # Bounds
 //!
@@ -89,16 +90,19 @@
 //! from the first difference to the last; so are texts that are more than 100 edits of their common
 //! words apart. The content of nodes is merged down to a depth of 64, up to 1,000 fields and
 //! 100,000 units of text each, as long as that reads the documents at most 8 times. Beyond these
-//! bounds, nodes that both sides changed overlap as a whole. A check takes up to ten more merges.
+//! bounds, nodes that both sides changed overlap as a whole. A check takes up to ten more merges of
+//! the blocks that need it.
 //!
 //! The result may exceed [`DocumentLimits`](crate::DocumentLimits); a server rejects it then.
 
 mod audit;
 mod block;
+mod check;
 mod context;
 mod diff;
 mod field;
 mod flow;
+mod hash;
 mod insertion;
 mod mark;
 mod node;
@@ -115,12 +119,10 @@ mod token;
 
 pub use overlap::{OnOverlap, Overlap, OverlapKind, Step};
 
-use std::borrow::Cow;
-
 use crate::types::Document;
+use block::Numbering;
 use context::Context;
 use field::Node;
-use schema::Kind;
 
 /// Merges the changes that two sides made to `base`. Where they overlap, both versions are kept:
 /// `theirs`, which was saved first, before `ours`.
@@ -163,79 +165,53 @@ pub fn merge3_with(
     if let Some(document) = unmerged(base, ours, theirs) {
         return Merged { document: document.clone(), overlaps: Vec::new() };
     }
-    let (merged, needs_check) = merge_once([base, ours, theirs], on_overlap, false);
-    if !needs_check || !merged.overlaps.is_empty() || is_sound([base, ours, theirs], &merged) {
-        return merged;
-    }
-    merge_once([base, ours, theirs], on_overlap, true).0
+    let (merged, is_sound) = merge_once([base, ours, theirs], on_overlap, false);
+    if is_sound { merged } else { merge_once([base, ours, theirs], on_overlap, true).0 }
 }
 
-/// Whether the words of a merge are where they were written, and merging either side into the
-/// result again gives the same document, for both orders of the sides. A save that is repeated
-/// after a lost response causes such a merge.
-fn is_sound([base, ours, theirs]: [&Document; 3], merged: &Merged) -> bool {
-    let is_sound = |ours, theirs, document: &Document| {
-        audit::is_balanced([base, ours, theirs, document])
-            && [[ours, document], [document, ours], [document, theirs], [theirs, document]]
-                .into_iter()
-                .all(|[ours, theirs]| is_repeated([base, ours, theirs], document))
-    };
-    is_sound(ours, theirs, &merged.document) && {
-        let (turned, _) = merge_once([base, theirs, ours], OnOverlap::KeepBoth, false);
-        turned.overlaps.is_empty() && is_sound(theirs, ours, &turned.document)
-    }
-}
-
-/// Whether merging the three documents gives `document`.
-fn is_repeated([base, ours, theirs]: [&Document; 3], document: &Document) -> bool {
-    if let Some(again) = unmerged(base, ours, theirs) {
-        return again == document;
-    }
-    let (again, _) = merge_once([base, ours, theirs], OnOverlap::KeepBoth, false);
-    again.overlaps.is_empty() && again.document == *document
-}
-
-/// Merges without checking the result. The second result is whether a check is needed. With
-/// `reports_shared`, all places where changes of both sides may affect each other are overlaps.
+/// Merges the documents. The second result is `false` if there are no overlaps and the check of the
+/// result failed. With `reports_shared`, all places where changes of both sides may affect each
+/// other are overlaps, and nothing is checked.
 fn merge_once(
     [base, ours, theirs]: [&Document; 3],
     on_overlap: OnOverlap,
     reports_shared: bool,
 ) -> (Merged, bool) {
     let bytes = [base, ours, theirs].iter().map(|document| document.as_json().len()).sum();
-    let mut context = Context::new(on_overlap, bytes);
-    context.reports_shared = reports_shared;
     let [b, o, t] = [base, ours, theirs].map(|document| Node::of(document.as_json()));
     let (Some(b), Some(o), Some(t)) = (b, o, t) else {
         // A value without the structure of a document cannot be merged by parts, so it overlaps as
         // a whole.
         let document = if on_overlap == OnOverlap::Theirs { theirs } else { ours };
         let overlaps = vec![Overlap::BESIDE_BLOCKS];
-        return (Merged { document: document.clone(), overlaps }, false);
+        return (Merged { document: document.clone(), overlaps }, true);
     };
 
+    let mut numbering = Numbering::default();
+    let base = numbering.blocks(&b.content, &[]);
+    let [ours, theirs] = [&o, &t].map(|side| numbering.blocks(&side.content, &base));
+    let three = [&base[..], &ours, &theirs];
+    let mut context = Context::new(on_overlap, numbering, bytes);
+    context.reports_shared = reports_shared;
     let fields = field::merge(&b.fields, &o.fields, &t.fields, on_overlap);
     if fields.overlap {
         context.report(Overlap::BESIDE_BLOCKS);
     }
-    let base = context.numbering.blocks(&b.content, &[]);
-    let [ours, theirs] = [&o, &t].map(|side| context.numbering.blocks(&side.content, &base));
-    let mut blocks = node::children(&mut context, Kind::Document, [&base, &ours, &theirs]);
-    let contents = [&b.content, &o.content, &t.content];
-    // Both sides together may have removed all blocks, but an editor requires one.
-    if blocks.is_empty() && contents.iter().all(|content| !content.is_empty()) {
-        blocks.push(Cow::Owned(schema::empty_paragraph()));
-    }
+    let parts = node::document(&mut context, three);
+    let Context { overlaps, numbering, .. } = context;
+    let is_sound =
+        reports_shared || !overlaps.is_empty() || check::is_sound(&numbering, three, &parts);
 
     let at =
         if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };
+    let blocks: Vec<_> = parts.into_iter().flat_map(|part| part.blocks).collect();
     let mut fields = fields.fields;
     if at.is_some() || !blocks.is_empty() {
         fields.insert_content(at, &blocks);
     }
     let fields = fields.0.iter().map(|(key, value)| (key.clone().into_owned(), &**value)).collect();
     let document = Document::from_fields(&fields);
-    (Merged { document, overlaps: context.overlaps }, context.needs_check)
+    (Merged { document, overlaps }, is_sound)
 }
 
 /// The result of [`merge3`] and [`merge3_with`].

@@ -1,10 +1,6 @@
 //! Merging the children of a node, and the content of a child that both sides changed.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-    ops::Range,
-};
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -14,6 +10,7 @@ use super::{
     context::Context,
     field::{self, Node},
     flow,
+    hash::{Map, Set},
     overlap::{OnOverlap, Overlap, OverlapKind, Step},
     region::{self, Change, Region},
     replay,
@@ -25,40 +22,74 @@ use super::{
 /// The blocks of the document, or the children of a node: those of base, ours and theirs.
 type Three<'m, 'a> = [&'m [Block<'a>]; 3];
 
-/// Merges the children of a node, or the blocks of the document.
-pub(super) fn children<'a>(
+/// Merges the blocks of the document.
+pub(super) fn document<'a>(context: &mut Context<'a>, three: Three<'_, 'a>) -> Vec<Part<'a>> {
+    let mut parts = parts(context, Kind::Document, three);
+    // Both sides together may have removed all blocks, but an editor requires one.
+    if parts.iter().all(|part| part.blocks.is_empty()) && three.iter().all(|side| !side.is_empty())
+    {
+        let hull = three.map(|side| side.len()..side.len());
+        let blocks = vec![Cow::Owned(schema::empty_paragraph())];
+        parts.push(Part::new(hull, blocks));
+        let needs_check = parts.iter().any(|part| part.needs_check);
+        for part in &mut parts {
+            part.needs_check = needs_check;
+        }
+    }
+    parts
+}
+
+/// Merges the children of a node.
+fn children<'a>(
     context: &mut Context<'a>,
     parent: Kind,
     three: Three<'_, 'a>,
 ) -> Vec<Cow<'a, RawValue>> {
+    parts(context, parent, three).into_iter().flat_map(|part| part.blocks).collect()
+}
+
+fn parts<'a>(context: &mut Context<'a>, parent: Kind, three: Three<'_, 'a>) -> Vec<Part<'a>> {
     let [base, ours, theirs] = three;
     let our_changes = region::changes(base, ours);
     let their_changes = region::changes(base, theirs);
     let regions = region::regions(base.len(), &our_changes, &their_changes);
     let (our, their) =
         (Edits::of(base, &our_changes, ours), Edits::of(base, &their_changes, theirs));
-    if parent == Kind::Document
-        && !context.reports_shared
+    let moved = moved_words(context, base, [(&our_changes, ours), (&their_changes, theirs)]);
+    let has_copies = our.has_copies(base) || their.has_copies(base);
+    // Moved words and copies may be matched with blocks anywhere in the list.
+    let is_ambiguous = !moved.is_empty() || has_copies;
+    context.is_ambiguous |= parent == Kind::Document && is_ambiguous;
+    let may_replay = parent == Kind::Document && !context.reports_shared;
+    if may_replay
+        && is_ambiguous
         && let Some(which) = replayed(context, &regions, three)
     {
         context.needs_check = true;
-        return borrowed(three[which]);
+        let part = |region: &Region<'_>| {
+            let blocks = borrowed(slices(&region.hull(), three)[which]);
+            Part { needs_check: true, ..Part::new(region.hull(), blocks) }
+        };
+        return regions.iter().map(part).collect();
     }
-    let moved = moved_words(context, base, [(&our_changes, ours), (&their_changes, theirs)]);
-    let has_copies = our.has_copies(base) || their.has_copies(base);
-    context.needs_check |= !moved.is_empty() || has_copies;
+    let mut needs_check = context.needs_check;
     let mut parts: Vec<Part<'a>> = Vec::with_capacity(regions.len());
     for group in region::groups(&regions, |place| base[place].is_filler()) {
         let is_plain = is_plain(group, three);
-        context.needs_check |= !is_plain;
+        context.needs_check = is_ambiguous || !is_plain;
         let from = parts.len();
         let hull = region::hull(group);
-        if group.iter().filter(|region| region.is_changed()).count() > 1
-            && let Some(which) = did_all(&hull, base, &our, &their)
-        {
+        let mut done = None;
+        if may_replay && !is_ambiguous && region::is_of_both(group) {
+            done = replayed(context, group, three);
+        }
+        if done.is_none() && group.iter().filter(|region| region.is_changed()).count() > 1 {
+            done = did_all(&hull, base, &our, &their);
+        }
+        if let Some(which) = done {
             context.needs_check = true;
             let blocks = borrowed(slices(&hull, three)[which]);
-            parts.push(Part { hull, is_shared: true, blocks, overlaps: Vec::new() });
+            parts.push(Part { is_shared: true, ..Part::new(hull, blocks) });
         } else {
             for region in group {
                 let hull = region.hull();
@@ -66,9 +97,14 @@ pub(super) fn children<'a>(
                 let side = did_all(&hull, base, &our, &their);
                 let blocks = merge_region(context, parent, region, side, three);
                 let overlaps = context.overlaps.split_off(reported);
-                parts.push(Part { hull, is_shared: region.is_changed(), blocks, overlaps });
+                let is_shared = region.is_changed();
+                parts.push(Part { is_shared, overlaps, ..Part::new(hull, blocks) });
             }
         }
+        for part in &mut parts[from..] {
+            part.needs_check = context.needs_check;
+        }
+        needs_check |= context.needs_check;
         if context.reports_shared && is_plain && !has_copies && !region::is_of_both(group) {
             for part in &mut parts[from..] {
                 let mut blocks = slices(&part.hull, three).into_iter().flatten();
@@ -77,22 +113,22 @@ pub(super) fn children<'a>(
             }
         }
     }
+    context.needs_check = needs_check;
     if parent == Kind::Document && context.reports_shared {
         report_shared(context, three, &mut parts);
     }
-    let mut merged = Vec::new();
-    for part in parts {
-        merged.extend(part.blocks);
-        context.overlaps.extend(part.overlaps);
+    for part in &mut parts {
+        context.overlaps.append(&mut part.overlaps);
     }
-    merged
+    parts
 }
 
-/// The side, ours (1) or theirs (2), that already contains the changes of the other side.
-fn replayed(
-    context: &mut Context<'_>,
+/// The side, ours (1) or theirs (2), that already contains the changes of the other side in these
+/// regions. If each contains those of the other, the blocks are merged.
+fn replayed<'a>(
+    context: &mut Context<'a>,
     regions: &[Region<'_>],
-    three: Three<'_, '_>,
+    three: Three<'_, 'a>,
 ) -> Option<usize> {
     // If only one side changed a block, the other side does not contain the change.
     let has_own = |side: usize| {
@@ -103,7 +139,7 @@ fn replayed(
     if orders.is_empty() || !regions.iter().any(Region::is_changed) {
         return None;
     }
-    let mut words: HashMap<u32, [usize; 3]> = HashMap::new();
+    let mut words: Map<u32, [usize; 3]> = Map::default();
     for region in regions.iter().filter(|region| region.is_changed()) {
         let slices = slices(&region.hull(), three);
         for (which, blocks) in slices.into_iter().enumerate() {
@@ -114,18 +150,22 @@ fn replayed(
             }
         }
     }
-    orders.into_iter().find_map(|(part, all)| {
+    let mut holding = orders.into_iter().filter_map(|(part, all)| {
         if !replay::may_hold(&words, part, all) {
             return None;
         }
         let sides = changed_blocks(regions, three);
         context.spend(sides.iter().flatten().map(|block| block.raw))?;
-        replay::holds([&sides[0], &sides[part], &sides[all]]).then_some(all)
-    })
+        let three = [&sides[0][..], &sides[part], &sides[all]];
+        context.signs.hold(three).then_some(all)
+    });
+    let all = holding.next()?;
+    holding.next().is_none().then_some(all)
 }
 
 /// The blocks of base, ours and theirs that a side changed, each with the one before and behind it.
 fn changed_blocks<'a>(regions: &[Region<'_>], three: Three<'_, 'a>) -> [Vec<Block<'a>>; 3] {
+    let hull = region::hull(regions);
     [0, 1, 2].map(|which| {
         let blocks = regions.iter().flat_map(|region| {
             let blocks = slices(&region.hull(), three)[which];
@@ -134,19 +174,30 @@ fn changed_blocks<'a>(regions: &[Region<'_>], three: Three<'_, 'a>) -> [Vec<Bloc
                 _ => blocks.to_vec(),
             }
         });
-        blocks.collect()
+        let Range { start, end } = hull[which];
+        let before = three[which][..start].last();
+        let behind = three[which][end..].first();
+        before.copied().into_iter().chain(blocks).chain(behind.copied()).collect()
     })
 }
 
 /// The result of merging a part of the children.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     /// Its ranges in base, ours and theirs.
-    hull: [Range<usize>; 3],
+    pub(super) hull: [Range<usize>; 3],
+    pub(super) blocks: Vec<Cow<'a, RawValue>>,
+    /// Whether it must be checked.
+    pub(super) needs_check: bool,
     /// Whether changes of both sides may affect each other in it: both changed it, or words were
     /// moved into it or out of it. Only set if such parts are reported.
     is_shared: bool,
-    blocks: Vec<Cow<'a, RawValue>>,
     overlaps: Vec<Overlap>,
+}
+
+impl<'a> Part<'a> {
+    fn new(hull: [Range<usize>; 3], blocks: Vec<Cow<'a, RawValue>>) -> Self {
+        Self { hull, blocks, needs_check: false, is_shared: false, overlaps: Vec::new() }
+    }
 }
 
 fn borrowed<'a>(blocks: &[Block<'a>]) -> Vec<Cow<'a, RawValue>> {
@@ -250,9 +301,9 @@ fn moved_words<'a>(
     context: &mut Context<'a>,
     base: &[Block<'a>],
     sides: [(&[Change], &[Block<'a>]); 2],
-) -> HashSet<u32> {
+) -> Set<u32> {
     if sides.iter().any(|(changes, _)| changes.is_empty()) {
-        return HashSet::new();
+        return Set::default();
     }
     let mut words = |blocks: &[Block<'a>]| -> Vec<u32> {
         blocks.iter().flat_map(|block| context.numbering.words(block).to_vec()).collect()
@@ -316,7 +367,7 @@ impl<'m, 'a> Edits<'m, 'a> {
 
     /// Whether a block was added that the base already contains.
     fn has_copies(&self, base: &[Block<'_>]) -> bool {
-        let mut ids: HashSet<u32> = HashSet::new();
+        let mut ids: Set<u32> = Set::default();
         let mut added = (0..self.side.len()).filter(|&place| self.is_added[place]).peekable();
         if added.peek().is_none() {
             return false;

@@ -6,16 +6,17 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     ops::Range,
+    rc::Rc,
 };
 
 use serde_json::value::RawValue;
 
 use super::{
-    block::{Block, Canonical, Piece},
+    block::{Block, Canonical, Known, Piece},
     field::{Fields, Node},
+    hash::{Folded, Map, Set},
     region::{self, Change},
     schema::Kind,
     segment::{self, Sort, Unit},
@@ -24,16 +25,42 @@ use super::{
 /// The maximum depth of nodes that are compared by parts.
 const MAX_DEPTH: usize = 32;
 
-/// Whether `all` contains the changes of `part` to the base: all of its insertions, and nothing
-/// that it removed.
-pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
-    let mut signs = Signs::default();
-    let [base, part, all] = [base, part, all].map(|blocks| signs.of_blocks(blocks));
-    let changed = region::changes(&base, &part);
-    let since = region::changes(&part, &all);
+/// The signs of blocks.
+#[derive(Default)]
+pub(super) struct Signs<'a> {
+    numbers: Numbers<'a>,
+    known: Known<'a, Vec<Sign>>,
+}
+
+impl<'a> Signs<'a> {
+    /// Whether `all` contains the changes of `part` to the base: all of its insertions, and nothing
+    /// that it removed.
+    pub(super) fn hold(&mut self, [base, part, all]: [&[Block<'a>]; 3]) -> bool {
+        let [base, part, all] = [base, part, all].map(|blocks| self.of_blocks(blocks));
+        holds([&base, &part, &all])
+    }
+
+    fn of_blocks(&mut self, blocks: &[Block<'a>]) -> Vec<Sign> {
+        let Self { numbers, known } = self;
+        let mut all = Vec::new();
+        for block in blocks {
+            let signs = known.get(block, |raw| {
+                let mut signs = Vec::new();
+                numbers.of_node(&mut signs, raw, 0);
+                signs
+            });
+            all.extend_from_slice(&signs);
+        }
+        all
+    }
+}
+
+fn holds([base, part, all]: [&[Sign]; 3]) -> bool {
+    let changed = region::changes(base, part);
+    let since = region::changes(part, all);
 
     // If two words changed places, the comparison may find either of them to be the moved one.
-    if has_moved(&changed, &base, &part) && has_moved(&since, &part, &all) {
+    if has_moved(&changed, base, part) && has_moved(&since, part, all) {
         return false;
     }
     let (mut is_new, mut is_gone) = (vec![false; part.len()], vec![false; part.len()]);
@@ -51,7 +78,7 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
     }
     // Of equal signs in a row, the comparison may find any to be the new one, so they are counted,
     // too.
-    let (in_part, in_all) = (counts(&part), counts(&all));
+    let (in_part, in_all) = (counts(part), counts(all));
     let is_there = |place: usize| {
         let id = &part[place].id;
         match part[place].sort {
@@ -68,7 +95,7 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
             next.base.start <= change.side.end && change.side.start <= next.base.end
         });
         let added: Vec<&Sign> = near.flat_map(|next| &all[next.side.clone()]).collect();
-        if removed.iter().any(Sign::is_word) {
+        if removed.iter().copied().any(Sign::is_word) {
             let mut words = removed.iter().filter(|sign| sign.is_word());
             return words.any(|word| added.iter().any(|sign| sign.id == word.id));
         }
@@ -93,8 +120,8 @@ pub(super) fn holds([base, part, all]: [&[Block<'_>]; 3]) -> bool {
     changed.iter().all(|change| change.side.clone().all(is_there) && !is_back(change))
 }
 
-fn counts(signs: &[Sign]) -> HashMap<u32, usize> {
-    let mut counts = HashMap::new();
+fn counts(signs: &[Sign]) -> Map<u32, usize> {
+    let mut counts = Map::default();
     for sign in signs {
         *counts.entry(sign.id).or_default() += 1;
     }
@@ -103,22 +130,27 @@ fn counts(signs: &[Sign]) -> HashMap<u32, usize> {
 
 /// Whether a word was removed at one place and inserted at another.
 fn has_moved(changes: &[Change], before: &[Sign], after: &[Sign]) -> bool {
-    let removed: HashSet<u32> =
-        changes.iter().flat_map(|change| &before[change.base.clone()]).map(Sign::word).collect();
+    let removed: Set<u32> = changes
+        .iter()
+        .flat_map(|change| &before[change.base.clone()])
+        .copied()
+        .map(Sign::word)
+        .collect();
     let mut added = changes.iter().flat_map(|change| &after[change.side.clone()]);
     added.any(|sign| sign.is_word() && removed.contains(&sign.id))
 }
 
 /// Whether `all` can contain the changes of `part`, by the words alone: it has the words that
-/// `part` added, and not those that it removed. This is much faster than [`holds`], and usually
-/// sufficient.
-pub(super) fn may_hold(words: &HashMap<u32, [usize; 3]>, part: usize, all: usize) -> bool {
+/// `part` added, and not those that it removed. This is much faster than [`Signs::hold`], and
+/// usually sufficient.
+pub(super) fn may_hold(words: &Map<u32, [usize; 3]>, part: usize, all: usize) -> bool {
     words.values().all(|counts| {
         let (base, part, all) = (counts[0], counts[part], counts[all]);
         (part <= base || all >= part) && (part >= base || all <= part)
     })
 }
 
+#[derive(Clone, Copy)]
 struct Sign {
     id: u32,
     sort: Sort,
@@ -128,11 +160,11 @@ struct Sign {
 
 impl Sign {
     /// The number of the word; `u32::MAX` for other signs.
-    fn word(&self) -> u32 {
+    fn word(self) -> u32 {
         if self.is_word() { self.id } else { u32::MAX }
     }
 
-    fn is_word(&self) -> bool {
+    fn is_word(self) -> bool {
         self.sort == Sort::Word
     }
 }
@@ -149,42 +181,46 @@ impl Piece for Sign {
     }
 }
 
+/// Numbers signs by their hashes.
 #[derive(Default)]
-struct Signs(HashMap<u64, u32>);
+struct Numbers<'a> {
+    by_hash: Map<u64, u32>,
+    /// The hashes of the marks of a list, which are in ascending order.
+    marks: Map<&'a str, Rc<[u64]>>,
+}
 
-impl Signs {
-    fn of_blocks(&mut self, blocks: &[Block<'_>]) -> Vec<Sign> {
-        let mut signs = Vec::new();
-        for block in blocks {
-            self.of_node(&mut signs, block.raw, 0);
-        }
-        signs
-    }
-
+impl<'a> Numbers<'a> {
     fn push(&mut self, signs: &mut Vec<Sign>, sort: Sort, key: impl Hash) {
-        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        let id = *self.0.entry(hash(&key)).or_insert(next);
+        let next = u32::try_from(self.by_hash.len()).unwrap_or(u32::MAX);
+        let id = *self.by_hash.entry(hash(&key)).or_insert(next);
         signs.push(Sign { id, sort, is_blank: false });
     }
 
-    fn of_node(&mut self, signs: &mut Vec<Sign>, raw: &RawValue, depth: usize) {
+    /// The order of marks has no meaning.
+    fn marks(&mut self, fields: &Fields<'a>) -> Rc<[u64]> {
+        let Some(Cow::Borrowed(list)) = fields.get("marks") else { return Rc::default() };
+        let read = || {
+            let list: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+            let mut marks: Vec<u64> = list.into_iter().map(|m| hash(&Canonical::of(m))).collect();
+            marks.sort_unstable();
+            marks.into()
+        };
+        self.marks.entry(list.get()).or_insert_with(read).clone()
+    }
+
+    fn of_node(&mut self, signs: &mut Vec<Sign>, raw: &'a RawValue, depth: usize) {
         let node = if depth < MAX_DEPTH { Node::of(raw.get()) } else { None };
         let Some(node) = node else {
             return self.push(signs, Sort::Word, ("value", Canonical::of(raw)));
         };
         let name = node.fields.text("type").unwrap_or_default();
         if let Some(text) = node.fields.text("text") {
-            // The order of marks has no meaning.
-            let mut marks: Vec<u64> = elements(&node.fields, "marks")
-                .into_iter()
-                .map(|m| hash(&Canonical::of(m)))
-                .collect();
-            marks.sort_unstable();
+            let marks = self.marks(&node.fields);
             segment::split(&text, Unit::Word, |sort, text| {
                 let text = segment::normalized(text);
                 self.push(signs, sort, ("text", &text));
                 if sort == Sort::Word {
-                    for mark in &marks {
+                    for mark in &*marks {
                         let key = ("mark", mark, &text);
                         self.push(signs, Sort::Punctuation, key);
                     }
@@ -224,15 +260,7 @@ impl Signs {
 }
 
 fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Folded::fixed();
     value.hash(&mut hasher);
     hasher.finish()
-}
-
-/// The members of a field that is a list.
-fn elements<'a>(fields: &Fields<'a>, key: &str) -> Vec<&'a RawValue> {
-    match fields.get(key) {
-        Some(Cow::Borrowed(list)) => serde_json::from_str(list.get()).unwrap_or_default(),
-        _ => Vec::new(),
-    }
 }

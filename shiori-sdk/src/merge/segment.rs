@@ -25,11 +25,32 @@ pub(super) enum Sort {
 
 /// The composed form (NFC) of a text, which canonically equivalent texts share.
 pub(super) fn normalized(text: &str) -> Cow<'_, str> {
-    if text.chars().all(is_always_composed) || is_nfc_quick(text.chars()) == IsNormalized::Yes {
+    if is_surely_composed(text.as_bytes())
+        || text.chars().all(is_always_composed)
+        || is_nfc_quick(text.chars()) == IsNormalized::Yes
+    {
         Cow::Borrowed(text)
     } else {
         Cow::Owned(text.nfc().collect())
     }
+}
+
+/// Whether all characters are below U+0300, Han, or Hangul syllables below U+D780. It compares bytes
+/// without branches, which is several times faster than decoding the characters.
+#[expect(clippy::needless_bitwise_bool, reason = "a branch for each byte would be slower")]
+fn is_surely_composed(text: &[u8]) -> bool {
+    let is_other = |byte: u8, next: u8| {
+        (byte > 0xCB) & (byte < 0xE4)
+            | (byte == 0xE4) & (next < 0xB8)
+            | (byte == 0xEA) & (next < 0xB0)
+            | (byte == 0xED) & (next > 0x9D)
+            | (byte > 0xED)
+    };
+    let next = text.get(1..).unwrap_or_default();
+    text.chunks(64).zip(next.chunks(64)).all(|(bytes, next)| {
+        let pairs = bytes.iter().zip(next);
+        !pairs.fold(false, |is_found, (byte, next)| is_found | is_other(*byte, *next))
+    })
 }
 
 /// Whether the character is composed and does not combine with a character before it. For the

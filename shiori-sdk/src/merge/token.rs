@@ -1,13 +1,14 @@
 //! Text as a list of tokens: words, the white space and punctuation between them, and nodes that
 //! are not text.
 
-use std::{borrow::Cow, collections::HashMap, ops::Range};
+use std::{borrow::Cow, ops::Range};
 
 use serde_json::value::RawValue;
 
 use super::{
     block::{Numbering, Piece},
     field::Fields,
+    hash::Map,
     mark::Marks,
     segment::{self, Sort, Unit},
 };
@@ -163,7 +164,7 @@ impl Side<'_> {
 
 /// Numbers tokens by their text.
 #[derive(Default)]
-pub(super) struct Words<'n>(HashMap<Key<'n>, u32>);
+pub(super) struct Words<'n>(Map<Key<'n>, u32>);
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key<'n> {
