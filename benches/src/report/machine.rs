@@ -44,7 +44,8 @@ impl Machine {
             system: format!(
                 "{} {}",
                 std::env::consts::OS,
-                read("/proc/sys/kernel/osrelease").trim()
+                // Without the name of a distribution's build.
+                read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default()
             ),
             load_before: load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0),
             stolen_percent: 0.0,

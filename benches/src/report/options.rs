@@ -9,11 +9,11 @@ use crate::experiments::Part;
 /// Measures Shiori and writes a report: an HTML page with plots, a Markdown file and a JSON file.
 ///
 /// The embedded profile is always measured; the distributed one if `SHIORI_TEST_MYSQL_URL`,
-/// `SHIORI_TEST_MONGODB_URL` and `SHIORI_TEST_REDIS_URL` are set. A full run takes up to ten minutes.
+/// `SHIORI_TEST_MONGODB_URL` and `SHIORI_TEST_REDIS_URL` are set.
 #[derive(Debug, Parser)]
 #[command(name = "report")]
 pub(crate) struct Options {
-    /// Measure for less than two minutes, with fewer repeats and smaller sizes
+    /// Measure for about two minutes, with fewer repeats and smaller sizes
     #[arg(long)]
     pub(crate) quick: bool,
     /// Measure with up to 10,000,000 diaries and 1,000,000 queued summaries; takes much longer

@@ -1,5 +1,4 @@
-//! How much a run measures. The sizes are bounded by the time: a full run with both profiles stays
-//! below ten minutes, a quick one below two.
+//! How much a run measures. A quick run with both profiles takes about two minutes on 2 cores.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ pub(crate) struct Plan {
     pub(crate) repeats: usize,
     /// The time of one loop.
     pub(crate) loop_time: Duration,
-    /// Clients of the closed loops. The server rejects more than 128 requests of one address.
+    /// Clients of the closed loops. Of one address, the server handles 128 requests at a time.
     pub(crate) clients: Vec<u32>,
     /// Summary requests of one closed loop with one client; with several clients, four times as
     /// many.
