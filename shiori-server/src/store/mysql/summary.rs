@@ -2,7 +2,11 @@ use std::{collections::BTreeMap, sync::LazyLock};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{Connection, MySql, QueryBuilder, Transaction, mysql::MySqlArguments, query::Query};
+use sqlx::{
+    Connection, FromRow, MySql, QueryBuilder, Transaction,
+    mysql::{MySqlArguments, MySqlRow},
+    query::Query,
+};
 
 use super::{MySqlStore, StepError};
 use crate::{
@@ -187,22 +191,9 @@ impl SummaryStore for MySqlStore {
         range: DateRange,
     ) -> Result<Vec<WeekStatus>, StoreError> {
         let (first, count) = week_starts(range);
-        let mut newest = Newest::new(first.as_number(), range.end().as_number(), count);
-        while let Some((first, last, limit)) = newest.page() {
-            let rows: Vec<WeekStatusRow> = self
-                .step(|mut connection| async move {
-                    Ok(sqlx::query_as(NEWEST_REQUESTS)
-                        .bind(&user.as_bytes()[..])
-                        .bind(first)
-                        .bind(last)
-                        .bind(limit)
-                        .fetch_all(connection.raw())
-                        .await?)
-                })
-                .await?;
-            newest.add(rows, |row| row.start);
-        }
-        Ok(known_statuses(newest.into_rows()))
+        let newest = Newest::new(first.as_number(), range.end().as_number(), count);
+        let rows = self.newest(NEWEST_REQUESTS, user, newest, |row: &WeekStatusRow| row.start);
+        Ok(known_statuses(rows.await?))
     }
 
     async fn emotion_tags(
@@ -221,22 +212,8 @@ impl SummaryStore for MySqlStore {
             })
             .await?
         } else {
-            let mut newest = Newest::new(first, last, range.days());
-            while let Some((first, last, limit)) = newest.page() {
-                let rows: Vec<TagRow> = self
-                    .step(|mut connection| async move {
-                        Ok(sqlx::query_as(NEWEST_TAGS)
-                            .bind(&user.as_bytes()[..])
-                            .bind(first)
-                            .bind(last)
-                            .bind(limit)
-                            .fetch_all(connection.raw())
-                            .await?)
-                    })
-                    .await?;
-                newest.add(rows, |row| row.date);
-            }
-            newest.into_rows()
+            let newest = Newest::new(first, last, range.days());
+            self.newest(NEWEST_TAGS, user, newest, |row: &TagRow| row.date).await?
         };
         let emotions = known_emotions(rows);
         Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
@@ -375,6 +352,34 @@ impl SummaryStore for MySqlStore {
 }
 
 impl MySqlStore {
+    /// The newest row of each key, read in pages with this statement.
+    async fn newest<T>(
+        &self,
+        statement: &'static str,
+        user: UserId,
+        mut newest: Newest<T>,
+        key: impl Fn(&T) -> u32 + Send,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'r> FromRow<'r, MySqlRow> + Send + Unpin,
+    {
+        while let Some((first, last, limit)) = newest.page() {
+            let page: Vec<T> = self
+                .step(|mut connection| async move {
+                    Ok(sqlx::query_as(statement)
+                        .bind(&user.as_bytes()[..])
+                        .bind(first)
+                        .bind(last)
+                        .bind(limit)
+                        .fetch_all(connection.raw())
+                        .await?)
+                })
+                .await?;
+            newest.add(page, &key);
+        }
+        Ok(newest.into_rows())
+    }
+
     /// Deletes finished summaries of the job's week that are not kept, with their results.
     async fn purge(&self, job: &SummaryJob) -> Result<(), StoreError> {
         self.step(|mut connection| async move {
