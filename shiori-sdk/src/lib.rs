@@ -47,6 +47,8 @@
 //! | `strict-json` | no | `strict_json`: strict parsing of request bodies, for servers |
 //! | `unstable-reqwest` | no | a custom reqwest client; not covered by semantic versioning |
 
+#[cfg(feature = "client")]
+mod account;
 pub mod backoff;
 #[cfg(feature = "blocking")]
 pub mod blocking;
@@ -73,6 +75,7 @@ pub mod types;
 pub use types::*;
 #[cfg(feature = "client")]
 pub use {
+    account::Account,
     client::{Client, ClientBuilder},
     diary::{
         Change, ConflictResolver, DayMeta, Diaries, Entry, FailOnConflict, FilledEntry,
