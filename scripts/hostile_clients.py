@@ -9,9 +9,9 @@
     sign-ins     256 connections that sign in with wrong passwords as fast as they are answered
     sign-ups     the same with new accounts
     overload     needs `wrk` and two cores: server and generator on one core each, first as many
-                 connections as the server serves best, then far more
+                 connections as the server serves best, then four times as many, then 4,000
 
-Without a scenario, all of them run, in about four minutes. Each starts its own server in a temporary
+Without a scenario, all of them run, in about five minutes. Each starts its own server in a temporary
 directory, on a free port of the loopback. The hostile client has the address 127.0.0.2, the other
 person 127.0.0.1. Another person's save is a new connection, a request and its response. Linux only.
 """
@@ -415,25 +415,18 @@ def overload(binary):
             probe = Person(server, "probe@example.com", "127.0.0.3")
             person.save("10000101", "글" * 300)
             used, stored = 1000, 1
-            peak = 0
+            rates = {}
             for connections in [16, 64, 256]:
                 good, _, _, sent = wrk(server, script, connections, PEAK_SECONDS, used, person.token)
                 used, stored = used + sent, stored + good
-                peak = max(peak, good / PEAK_SECONDS)
-            memory = Peak(server)
-            generator = wrk_process(server, script, 4000, OVERLOAD_SECONDS, used, person.token)
+                rates[connections] = good / PEAK_SECONDS
+            best, peak = max(rates.items(), key=lambda item: item[1])
+            print(f"overload by {name}: peak {peak:.0f}/s with {best} connections")
             times = []
-            while generator.poll() is None:
-                times.append(probe.save(probe.next_date(), "글" * 300))
-                memory.look()
-                time.sleep(0.02)
-            good, bad, socket_errors, _ = wrk_counts(generator)
-            stored += good
-            rate = good / OVERLOAD_SECONDS
-            print(f"overload by {name}: peak {peak:.0f}/s; then {(good + bad) / OVERLOAD_SECONDS:.0f}/s answered, "
-                  f"of them {rate:.0f}/s with success ({rate / peak:.0%} of the peak), {bad / OVERLOAD_SECONDS:.0f}/s with 503; "
-                  f"socket errors: {socket_errors}")
-            print(f"    a probe's saves meanwhile: {figures(times)}; memory at most {memory.mib:.0f} MiB", flush=True)
+            for connections in [4 * best, 4000]:
+                good, sent, probed = overload_by(server, script, connections, used, person, probe, peak)
+                used, stored = used + sent, stored + good
+                times += probed
             if name == "saves":
                 database = sqlite3.connect(pathlib.Path(server.dir.name, "shiori.db"))
                 rows = database.execute("SELECT count(*) FROM diary").fetchone()[0]
@@ -441,6 +434,24 @@ def overload(binary):
                 acknowledged = stored + sum(time is not None for time in times)
                 print(f"    acknowledged {acknowledged}, stored {rows}", flush=True)
             os.sched_setaffinity(0, {first, second})
+
+
+def overload_by(server, script, connections, used, person, probe, peak):
+    """Overloads the server with these connections. Returns successful requests, an upper bound of what
+    was sent, and the times of the probe's saves."""
+    memory = Peak(server)
+    generator = wrk_process(server, script, connections, OVERLOAD_SECONDS, used, person.token)
+    times = []
+    while generator.poll() is None:
+        times.append(probe.save(probe.next_date(), "글" * 300))
+        memory.look()
+        time.sleep(0.02)
+    good, bad, socket_errors, sent = wrk_counts(generator)
+    rate = good / OVERLOAD_SECONDS
+    print(f"    {connections} connections: {(good + bad) / OVERLOAD_SECONDS:.0f}/s answered, {rate:.0f}/s with success "
+          f"({rate / peak:.0%} of the peak), {bad / OVERLOAD_SECONDS:.0f}/s with 503; socket errors: {socket_errors}")
+    print(f"        a probe's saves: {figures(times)}; memory at most {memory.mib:.0f} MiB", flush=True)
+    return good, sent, times
 
 
 def wrk_process(server, script, connections, seconds, first, token):
