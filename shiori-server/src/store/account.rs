@@ -1,7 +1,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use shiori_sdk::{Email, Timestamp, UserId};
+use shiori_sdk::{Email, SessionId, Timestamp, UserId};
 
 use super::StoreError;
 use crate::auth::PasswordHash;
@@ -23,6 +23,27 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] if the store is unavailable.
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError>;
 
+    /// The account of a user.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn find(&self, user: UserId) -> Result<Option<Account>, StoreError>;
+
+    /// At most `limit` accounts after this user, in the order of their ids.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<Account>, StoreError>;
+
+    /// Changes the display name. Returns whether the account exists.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn rename(&self, user: UserId, nickname: &str) -> Result<bool, StoreError>;
+
     /// Replaces the hash of the user's password if it is still this one. Returns whether it was
     /// replaced.
     ///
@@ -35,6 +56,51 @@ pub trait AccountStore: Send + Sync + fmt::Debug {
         expected: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError>;
+
+    /// Replaces the hash of the task's user if it is still this one, and adds the task in the same
+    /// transaction. Returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn change_password(
+        &self,
+        expected: &PasswordHash,
+        new: &PasswordHash,
+        task: &AccountTask,
+    ) -> Result<bool, StoreError>;
+
+    /// Deletes the account of the task's user if its password hash is still this one, and adds the
+    /// task in the same transaction. Returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn delete(&self, expected: &PasswordHash, task: &AccountTask)
+    -> Result<bool, StoreError>;
+
+    /// At most `limit` tasks that are due, the longest due first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn due_tasks(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountTask>, StoreError>;
+
+    /// Makes the task due at `until`, if nobody has postponed, replaced or finished it. Returns
+    /// whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn postpone_task(&self, task: &AccountTask, until: Timestamp)
+    -> Result<bool, StoreError>;
+
+    /// Deletes the task, unless another one has replaced it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn finish_task(&self, task: &AccountTask) -> Result<(), StoreError>;
 
     /// Checks that the store is available.
     ///
@@ -57,6 +123,36 @@ pub struct Account {
     pub password_hash: PasswordHash,
     /// When the account was created.
     pub created_at: Timestamp,
+}
+
+/// What a change of an account requires in other stores. It is stored with the change, because no
+/// transaction spans two stores, and repeated until all of it is done. A user has at most one task of
+/// each kind; a newer one replaces it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountTask {
+    /// The user.
+    pub user: UserId,
+    /// The work.
+    pub work: AccountWork,
+    /// When the account was changed.
+    pub created_at: Timestamp,
+    /// When the work is done or repeated.
+    pub due_at: Timestamp,
+}
+
+/// The work of an [`AccountTask`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountWork {
+    /// Ends the sessions that were created until the change.
+    EndSessions {
+        /// The session that is kept.
+        except: Option<SessionId>,
+    },
+    /// Deletes everything that is stored of a user whose account was deleted.
+    Erase {
+        /// The key of the account's login attempts.
+        attempts_key: [u8; 32],
+    },
 }
 
 /// The outcome of [`AccountStore::create`].

@@ -74,6 +74,14 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError>;
 
+    /// Deletes at most `limit` of the user's diaries, also deleted ones. Returns
+    /// how many it has deleted; fewer than `limit` if none are left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable. Some may then have been deleted.
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError>;
+
     /// Checks that the store is available.
     ///
     /// # Errors

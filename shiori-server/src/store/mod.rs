@@ -23,7 +23,7 @@ mod session;
 mod sql;
 mod summary;
 
-pub use account::{Account, AccountStore, CreateOutcome};
+pub use account::{Account, AccountStore, AccountTask, AccountWork, CreateOutcome};
 pub(crate) use day::one_day;
 pub use day::{Day, DayStore, Days, SeparateStores};
 pub use diary::{

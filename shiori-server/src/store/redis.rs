@@ -71,6 +71,24 @@ static SWAP: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+/// Deletes the sessions created until a time, except one. Returns their number. A field that cannot be
+/// read is deleted, too.
+static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local ended = 0
+        local all = redis.call('HGETALL', KEYS[1])
+        for i = 1, #all, 2 do
+            local created = string.match(all[i + 1], '^%-?%d+ %-?%d+ %d+ %-?%d+ (%-?%d+)')
+            if all[i] ~= ARGV[2] and (not created or tonumber(created) <= tonumber(ARGV[1])) then
+                ended = ended + redis.call('HDEL', KEYS[1], all[i])
+            end
+        end
+        return ended
+        ",
+    )
+});
+
 /// Counts an attempt in its window; returns 0, or the milliseconds until a full window ends.
 static RECORD_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
@@ -216,6 +234,17 @@ impl SessionStore for RedisSessions {
     async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
         let delete = cmd("HDEL").arg(self.sessions_key(user)).arg(id.to_string()).to_owned();
         Ok(self.redis.query(&delete).await?)
+    }
+
+    async fn revoke_all(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        except: Option<SessionId>,
+    ) -> Result<u64, StoreError> {
+        let mut revoke = REVOKE_ALL.key(self.sessions_key(user));
+        revoke.arg(until.as_millis()).arg(except.map(|id| id.to_string()).unwrap_or_default());
+        Ok(self.redis.invoke(&revoke).await?)
     }
 
     async fn record_login_attempt(

@@ -78,6 +78,19 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] if the store is unavailable.
     async fn revoke(&self, user: UserId, id: SessionId) -> Result<bool, StoreError>;
 
+    /// Ends the user's sessions that were created at or before `until`, except this one. Returns
+    /// how many sessions it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn revoke_all(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        except: Option<SessionId>,
+    ) -> Result<u64, StoreError>;
+
     /// Counts a login attempt for `key`. Call it before the password is verified, so that
     /// concurrent attempts are counted, too.
     ///

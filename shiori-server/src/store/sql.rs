@@ -9,14 +9,16 @@ use std::sync::LazyLock;
 
 use serde::{Serialize, de::DeserializeOwned};
 use shiori_sdk::{
-    Date, DateRange, DayEmotion, FailureKind, Revision, SummaryFailure, SummaryId, SummaryStatus,
-    Timestamp, UserId, Week,
+    Date, DateRange, DayEmotion, FailureKind, Revision, SessionId, SummaryFailure, SummaryId,
+    SummaryStatus, Timestamp, UserId, Week,
 };
 use shiori_worker::protocol::LeaseToken;
 #[cfg(feature = "distributed")]
 use sqlx::FromRow;
 
-use super::{Account, DueJobs, ResultRecord, RowId, StoreError, WeekStatus};
+use super::{
+    Account, AccountTask, AccountWork, DueJobs, ResultRecord, RowId, StoreError, WeekStatus,
+};
 use crate::{
     auth::PasswordHash,
     summary::{Lease, SummaryJob},
@@ -63,6 +65,67 @@ impl TryFrom<AccountRow> for Account {
             password_hash: PasswordHash::parse(row.password_hash)
                 .map_err(|_| corrupt("a password hash"))?,
             created_at: Timestamp::from_millis(row.created_at),
+        })
+    }
+}
+
+#[cfg_attr(feature = "distributed", derive(FromRow))]
+pub(super) struct TaskRow {
+    pub(super) user_id: Vec<u8>,
+    pub(super) kind: String,
+    pub(super) kept_session: Option<Vec<u8>>,
+    pub(super) attempts_key: Option<Vec<u8>>,
+    pub(super) created_at: i64,
+    pub(super) due_at: i64,
+}
+
+impl TaskRow {
+    /// The row of a task.
+    pub(super) fn of(task: &AccountTask) -> Self {
+        let (kept_session, attempts_key) = match &task.work {
+            AccountWork::EndSessions { except } => (except.map(|id| id.as_bytes().to_vec()), None),
+            AccountWork::Erase { attempts_key } => (None, Some(attempts_key.to_vec())),
+        };
+        Self {
+            user_id: task.user.as_bytes().to_vec(),
+            kind: kind(&task.work).to_owned(),
+            kept_session,
+            attempts_key,
+            created_at: task.created_at.as_millis(),
+            due_at: task.due_at.as_millis(),
+        }
+    }
+}
+
+/// The column `kind` of a task's row.
+pub(super) fn kind(work: &AccountWork) -> &'static str {
+    match work {
+        AccountWork::EndSessions { .. } => "end_sessions",
+        AccountWork::Erase { .. } => "erase",
+    }
+}
+
+impl TryFrom<TaskRow> for AccountTask {
+    type Error = StoreError;
+
+    fn try_from(row: TaskRow) -> Result<Self, StoreError> {
+        const CORRUPT: StoreError = StoreError::Corrupt { what: "an account task" };
+        fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+            bytes.try_into().map_err(|_| CORRUPT)
+        }
+        let work = match (row.kind.as_str(), &row.attempts_key) {
+            ("end_sessions", _) => {
+                let except = row.kept_session.as_deref().map(fixed).transpose()?;
+                AccountWork::EndSessions { except: except.map(SessionId::from_bytes) }
+            }
+            ("erase", Some(key)) => AccountWork::Erase { attempts_key: fixed(key)? },
+            _ => return Err(CORRUPT),
+        };
+        Ok(Self {
+            user: UserId::from_bytes(fixed(&row.user_id)?),
+            work,
+            created_at: Timestamp::from_millis(row.created_at),
+            due_at: Timestamp::from_millis(row.due_at),
         })
     }
 }

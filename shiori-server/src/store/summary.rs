@@ -169,6 +169,14 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
+    /// Deletes at most `limit` of the user's summaries, with reflections and emotion tags. Returns
+    /// how many it has deleted; fewer than `limit` if none are left.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable. Some may then have been deleted.
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError>;
+
     /// Checks that the store is available.
     ///
     /// # Errors

@@ -1,14 +1,14 @@
 //! The contract of [`AccountStore`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use shiori_sdk::{Email, Timestamp, UserId};
+use shiori_sdk::{Email, SessionId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::{
     auth::PasswordHash,
-    store::{Account, AccountStore, CreateOutcome},
+    store::{Account, AccountStore, AccountTask, AccountWork, CreateOutcome},
 };
 
 pub async fn an_account_is_found_by_its_email(store: Arc<dyn AccountStore>) {
@@ -78,8 +78,123 @@ pub async fn a_password_hash_is_replaced_by_compare_and_swap(store: Arc<dyn Acco
     assert!(!unknown_user.expect("the store is available"));
 }
 
+pub async fn an_account_is_found_by_its_user_and_renamed(store: Arc<dyn AccountStore>) {
+    let account = created(&*store).await;
+    assert_eq!(store.find(account.id).await.expect("read"), Some(account.clone()));
+    // The same name is not a missing account.
+    for nickname in [&account.nickname, "하루"] {
+        assert!(store.rename(account.id, nickname).await.expect("written"));
+    }
+    let renamed = Account { nickname: "하루".to_owned(), ..account };
+    assert_eq!(store.find(renamed.id).await.expect("read"), Some(renamed));
+    assert_eq!(store.find(UserId::new()).await.expect("read"), None);
+    assert!(!store.rename(UserId::new(), "아무도").await.expect("the store is available"));
+}
+
+/// Other tests may create accounts meanwhile.
+pub async fn a_walk_over_the_accounts_finds_each_once(store: Arc<dyn AccountStore>) {
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        expected.push(created(&*store).await.id);
+    }
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.list(after, 2).await.expect("read");
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        found.extend(page.iter().map(|account| account.id));
+    }
+    assert!(found.is_sorted_by(|a, b| a < b));
+    assert!(expected.iter().all(|user| found.contains(user)));
+}
+
+pub async fn a_new_password_and_its_task_are_stored_together(store: Arc<dyn AccountStore>) {
+    let account = created(&*store).await;
+    let work = AccountWork::EndSessions { except: Some(SessionId::new()) };
+    let first = task(account.id, work, 1);
+    let new = other_hash();
+    let stale = store.change_password(&new, &new, &first).await;
+    assert!(!stale.expect("the store is available"), "the hash is another one");
+    assert_eq!(due(&*store, account.id, Timestamp::now()).await, []);
+    assert!(store.change_password(&account.password_hash, &new, &first).await.expect("written"));
+    let changed = Account { password_hash: new.clone(), ..account.clone() };
+    assert_eq!(store.find(account.id).await.expect("read"), Some(changed));
+    assert_eq!(due(&*store, account.id, first.due_at).await, std::slice::from_ref(&first));
+    // A newer task replaces it.
+    let second = task(account.id, AccountWork::EndSessions { except: None }, 2);
+    assert!(store.change_password(&new, &account.password_hash, &second).await.expect("written"));
+    assert_eq!(due(&*store, account.id, second.due_at).await, std::slice::from_ref(&second));
+    store.finish_task(&first).await.expect("the store is available");
+    assert_eq!(
+        due(&*store, account.id, second.due_at).await,
+        std::slice::from_ref(&second),
+        "it was replaced"
+    );
+    store.finish_task(&second).await.expect("written");
+    assert_eq!(due(&*store, account.id, second.due_at).await, []);
+}
+
+pub async fn a_deletion_and_its_task_are_stored_together(store: Arc<dyn AccountStore>) {
+    let (account, other) = (created(&*store).await, created(&*store).await);
+    let erase = task(account.id, AccountWork::Erase { attempts_key: [7; 32] }, 1);
+    let stale = store.delete(&other_hash(), &erase).await;
+    assert!(!stale.expect("the store is available"), "the hash is another one");
+    assert_eq!(store.find(account.id).await.expect("read"), Some(account.clone()));
+    assert!(store.delete(&account.password_hash, &erase).await.expect("written"));
+    let again = store.delete(&account.password_hash, &erase).await;
+    assert!(!again.expect("the store is available"));
+    assert_eq!(store.find(account.id).await.expect("read"), None);
+    assert_eq!(store.find_by_email(&account.email).await.expect("read"), None);
+    assert_eq!(due(&*store, account.id, erase.due_at).await, [erase]);
+    assert_eq!(store.find(other.id).await.expect("read"), Some(other));
+    let same_address = Account { id: UserId::new(), ..account };
+    let outcome = store.create(&same_address).await.expect("written");
+    assert_eq!(outcome, CreateOutcome::Created, "the address is free");
+}
+
+pub async fn a_task_is_due_at_its_time_and_postponed_once(store: Arc<dyn AccountStore>) {
+    let account = created(&*store).await;
+    let user = account.id;
+    let first = task(user, AccountWork::Erase { attempts_key: [7; 32] }, 5);
+    assert!(store.delete(&account.password_hash, &first).await.expect("written"));
+    let before = Timestamp::from_millis(first.due_at.as_millis() - 1);
+    assert_eq!(due(&*store, user, before).await, []);
+    let later = first.due_at + Duration::from_secs(60);
+    // Of servers that have read the same task, one postpones it.
+    assert!(store.postpone_task(&first, later).await.expect("written"));
+    assert!(!store.postpone_task(&first, later).await.expect("the store is available"));
+    assert_eq!(due(&*store, user, first.due_at).await, []);
+    let postponed = AccountTask { due_at: later, ..first.clone() };
+    assert_eq!(due(&*store, user, later).await, [postponed]);
+    store.finish_task(&first).await.expect("written");
+    assert_eq!(due(&*store, user, later).await, []);
+}
+
 pub async fn the_store_answers(store: Arc<dyn AccountStore>) {
     store.ping().await.expect("a response");
+}
+
+async fn created(store: &dyn AccountStore) -> Account {
+    let account = new_account();
+    assert_eq!(store.create(&account).await.expect("written"), CreateOutcome::Created);
+    account
+}
+
+/// A task at this millisecond of the epoch.
+fn task(user: UserId, work: AccountWork, millis: i64) -> AccountTask {
+    let at = Timestamp::from_millis(millis);
+    AccountTask { user, work, created_at: at, due_at: at }
+}
+
+/// The user's tasks that are due. Other tests add tasks, too.
+async fn due(store: &dyn AccountStore, user: UserId, now: Timestamp) -> Vec<AccountTask> {
+    let due = store.due_tasks(now, 10_000).await.expect("read");
+    due.into_iter().filter(|task| task.user == user).collect()
+}
+
+fn other_hash() -> PasswordHash {
+    let text = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0$Zmlyc3RmaXJzdGZpcnN0Zmly";
+    PasswordHash::parse(text.to_owned()).expect("a hash")
 }
 
 fn new_account() -> Account {

@@ -311,6 +311,25 @@ pub async fn a_deletion_keeps_the_version_but_no_text(store: Store) {
     assert!(matches!(late, Ok(SaveOutcome::Conflict(Some(_)))), "{late:?}");
 }
 
+pub async fn an_erasure_leaves_nothing_of_its_user(store: Store) {
+    let (user, other) = (UserId::new(), UserId::new());
+    for n in 16..=20 {
+        for user in [user, other] {
+            saved(&store, NewVersion { date: day(n), ..save(user, None, "지울 것") }).await;
+        }
+    }
+    let deleted = store.delete(user, day(16), Version::new(1), Timestamp::now()).await;
+    assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)));
+    for expected in [2, 2, 1, 0] {
+        assert_eq!(store.erase(user, 2).await.expect("erased"), expected);
+    }
+    let range = DateRange::new(day(1), day(28)).expect("a range");
+    assert_eq!(store.list(user, range).await.expect("read"), []);
+    assert_eq!(store.list(other, range).await.expect("read").len(), 5);
+    // Nothing is left that versions would continue from.
+    assert_eq!(saved(&store, save(user, None, "다시")).await.version, Version::new(1));
+}
+
 /// Archiving is a compare-and-swap that does not change the text.
 pub async fn archiving_is_a_compare_and_swap(store: Store) {
     let user = UserId::new();

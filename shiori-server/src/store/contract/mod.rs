@@ -54,6 +54,7 @@ macro_rules! diary_contract {
                 concurrent_attempts_of_one_save_apply_it_once,
                 a_deletion_keeps_the_version_but_no_text,
                 versions_that_no_diary_has_are_conflicts,
+                an_erasure_leaves_nothing_of_its_user,
                 archiving_is_a_compare_and_swap,
                 a_listing_is_ordered_and_bounded_by_its_range,
                 diaries_are_private_to_their_user,
@@ -89,6 +90,7 @@ macro_rules! summary_contract {
                 only_expired_leases_are_listed,
                 a_walk_visits_every_queued_row_once,
                 overdue_jobs_are_listed,
+                an_erasure_leaves_nothing_of_its_user,
             ]
         );
     };
@@ -111,6 +113,11 @@ macro_rules! account_contract {
                 a_taken_email_stays_with_its_first_account,
                 of_concurrent_creates_one_succeeds,
                 a_password_hash_is_replaced_by_compare_and_swap,
+                an_account_is_found_by_its_user_and_renamed,
+                a_walk_over_the_accounts_finds_each_once,
+                a_new_password_and_its_task_are_stored_together,
+                a_deletion_and_its_task_are_stored_together,
+                a_task_is_due_at_its_time_and_postponed_once,
                 the_store_answers,
             ]
         );
@@ -133,6 +140,7 @@ macro_rules! session_contract {
                 an_open_session_is_live_until_it_expires,
                 the_sessions_of_a_user_are_listed_by_last_use,
                 a_revoked_session_is_gone,
+                the_sessions_until_a_moment_are_revoked,
                 sessions_are_private_to_their_user,
                 the_least_recently_used_sessions_are_revoked,
                 expired_sessions_do_not_count,

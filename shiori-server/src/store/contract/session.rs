@@ -263,6 +263,27 @@ pub async fn purging_deletes_only_expired_rows(store: Arc<dyn SessionStore>) {
     assert_eq!(admit(&*store, &throttled, now).await, LoginAttempt::Throttled(POLICY.window));
 }
 
+pub async fn the_sessions_until_a_moment_are_revoked(store: Arc<dyn SessionStore>) {
+    let (now, user) = (Timestamp::now(), UserId::new());
+    let earlier = Timestamp::from_millis(now.as_millis() - 60_000);
+    let (kept, old) = (opened(&*store, user, earlier).await, opened(&*store, user, earlier).await);
+    let at_the_moment = opened(&*store, user, now).await;
+    let later = opened(&*store, user, now + Duration::from_millis(1)).await;
+    let stranger = opened(&*store, UserId::new(), earlier).await;
+    let revoked = store.revoke_all(user, now, Some(kept.id)).await;
+    assert_eq!(revoked.expect("written"), 2);
+    for gone in [&old, &at_the_moment] {
+        assert_eq!(store.get(user, gone.id, now).await.expect("read"), None);
+    }
+    for live in [&kept, &later, &stranger] {
+        let found = store.get(live.user, live.id, now).await.expect("read");
+        assert_eq!(found.as_ref(), Some(live));
+    }
+    let all = store.revoke_all(user, Timestamp::from_millis(i64::MAX), None).await;
+    assert_eq!(all.expect("written"), 2);
+    assert_eq!(listed(&*store, user, now).await, []);
+}
+
 pub async fn the_store_answers(store: Arc<dyn SessionStore>) {
     store.ping().await.expect("a response");
 }

@@ -385,6 +385,35 @@ pub async fn only_expired_leases_are_listed(store: Store) {
     }
 }
 
+pub async fn an_erasure_leaves_nothing_of_its_user(store: Store) {
+    let (user, other) = (UserId::new(), UserId::new());
+    let mut jobs = Vec::new();
+    for start in 1..=3 {
+        jobs.push(finish(&store, &job(user, start, 0), Emotion::Happiness, 0).await);
+    }
+    let queued = job(user, 16, 1);
+    insert(&store, &queued).await;
+    let (running, token) = claimed(&queued, 2);
+    step(&store, &queued, &running).await;
+    let of_another = finish(&store, &job(other, 1, 0), Emotion::Happiness, 0).await;
+    for expected in [3, 1, 0] {
+        assert_eq!(store.erase(user, 3).await.expect("erased"), expected);
+    }
+    for job in jobs.iter().chain([&running]) {
+        assert_eq!(store.get(job.id).await.expect("available"), None);
+        assert_eq!(store.result(job.id).await.expect("available"), None);
+    }
+    let range = DateRange::from(week(1));
+    assert!(store.emotion_tags(user, range).await.expect("available").is_empty());
+    // The result of the running one is rejected.
+    let done = completed(&running, token, 3);
+    let found = result(running.week, Emotion::Happiness, 3);
+    let swapped = store.compare_and_swap(&running, &done, Some(&found)).await;
+    assert!(!swapped.expect("the store is available"));
+    assert!(store.emotion_tags(user, running.week.into()).await.expect("available").is_empty());
+    assert!(store.result(of_another.id).await.expect("available").is_some());
+}
+
 /// The places of the queued rows up to a time, in batches of this size.
 async fn queued_rows(store: &Store, until: Timestamp, limit: u32) -> Vec<QueuedRow> {
     let mut rows = vec![QueuedRow::first()];

@@ -369,6 +369,28 @@ impl DiaryStore for MongoStore {
         Err(contended())
     }
 
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
+        #[derive(Deserialize)]
+        struct Day {
+            date: i32,
+        }
+        let user = bson::Uuid::from_bytes(*user.as_bytes());
+        let diaries = self.diaries.clone_with_type::<Day>();
+        let days: Vec<Day> = run_with_retry(|| async {
+            let find = diaries.find(doc! { "user": user }).sort(doc! { "user": 1, "date": 1 });
+            let find = find.projection(doc! { "_id": 0, "date": 1 }).limit(limit.into());
+            find.await?.try_collect().await
+        })
+        .await?;
+        let Some(Day { date: last }) = days.last() else { return Ok(0) };
+        let first_days = doc! { "user": user, "date": { "$lte": last } };
+        let deleted = run_with_retry(|| async {
+            Ok(self.diaries.delete_many(first_days.clone()).await?.deleted_count)
+        });
+        // A repetition counts only the rest, and every found diary is deleted.
+        Ok(deleted.await?.max(days.len() as u64))
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         let database = self.diaries.client().database("admin");
         run(|| async { database.run_command(doc! { "ping": 1 }).await.map(drop) }).await

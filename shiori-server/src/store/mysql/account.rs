@@ -1,10 +1,14 @@
 use async_trait::async_trait;
-use shiori_sdk::{Email, UserId};
+use shiori_sdk::{Email, Timestamp, UserId};
+use sqlx::{Acquire, MySqlConnection};
 
-use super::{MySqlStore, is_duplicate};
+use super::{MySqlStore, StepError, is_duplicate};
 use crate::{
     auth::PasswordHash,
-    store::{Account, AccountStore, CreateOutcome, StoreError, sql::AccountRow},
+    store::{
+        Account, AccountStore, AccountTask, CreateOutcome, StoreError,
+        sql::{AccountRow, TaskRow, kind},
+    },
 };
 
 #[async_trait]
@@ -44,6 +48,53 @@ impl AccountStore for MySqlStore {
         row.map(Account::try_from).transpose()
     }
 
+    async fn find(&self, user: UserId) -> Result<Option<Account>, StoreError> {
+        let row: Option<AccountRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT id, email, nickname, password_hash, created_at FROM accounts
+                     WHERE id = ?",
+                )
+                .bind(&user.as_bytes()[..])
+                .fetch_optional(connection.raw())
+                .await?)
+            })
+            .await?;
+        row.map(Account::try_from).transpose()
+    }
+
+    async fn list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<Account>, StoreError> {
+        let after = after.map_or_else(Vec::new, |user| user.as_bytes().to_vec());
+        let rows: Vec<AccountRow> = self
+            .step(|mut connection| {
+                let after = after.clone();
+                async move {
+                    Ok(sqlx::query_as(
+                        "SELECT id, email, nickname, password_hash, created_at FROM accounts
+                         WHERE id > ? ORDER BY id LIMIT ?",
+                    )
+                    .bind(after)
+                    .bind(limit)
+                    .fetch_all(connection.raw())
+                    .await?)
+                }
+            })
+            .await?;
+        rows.into_iter().map(Account::try_from).collect()
+    }
+
+    async fn rename(&self, user: UserId, nickname: &str) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let renamed = sqlx::query("UPDATE accounts SET nickname = ? WHERE id = ?")
+                .bind(nickname)
+                .bind(&user.as_bytes()[..])
+                .execute(connection.raw())
+                .await?;
+            Ok(renamed.rows_affected() == 1)
+        })
+        .await
+    }
+
     async fn replace_password_hash(
         &self,
         user: UserId,
@@ -51,15 +102,100 @@ impl AccountStore for MySqlStore {
         new: &PasswordHash,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
-            let updated = sqlx::query(
-                "UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?",
+            replace_hash(connection.raw(), user, expected, new).await
+        })
+        .await
+    }
+
+    async fn change_password(
+        &self,
+        expected: &PasswordHash,
+        new: &PasswordHash,
+        task: &AccountTask,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let mut transaction = connection.raw().begin().await?;
+            if !replace_hash(&mut transaction, task.user, expected, new).await? {
+                return Ok(false);
+            }
+            add_task(&mut transaction, task).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        expected: &PasswordHash,
+        task: &AccountTask,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let mut transaction = connection.raw().begin().await?;
+            let deleted = sqlx::query("DELETE FROM accounts WHERE id = ? AND password_hash = ?")
+                .bind(&task.user.as_bytes()[..])
+                .bind(expected.as_str())
+                .execute(&mut *transaction)
+                .await?;
+            if deleted.rows_affected() == 0 {
+                return Ok(false);
+            }
+            add_task(&mut transaction, task).await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn due_tasks(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountTask>, StoreError> {
+        let rows: Vec<TaskRow> = self
+            .step(|mut connection| async move {
+                Ok(sqlx::query_as(
+                    "SELECT user_id, kind, kept_session, attempts_key, created_at, due_at
+                     FROM account_task WHERE due_at <= ? ORDER BY due_at LIMIT ?",
+                )
+                .bind(now.as_millis())
+                .bind(limit)
+                .fetch_all(connection.raw())
+                .await?)
+            })
+            .await?;
+        rows.into_iter().map(AccountTask::try_from).collect()
+    }
+
+    async fn postpone_task(
+        &self,
+        task: &AccountTask,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let postponed = sqlx::query(
+                "UPDATE account_task SET due_at = ?
+                 WHERE user_id = ? AND kind = ? AND created_at = ? AND due_at = ?",
             )
-            .bind(new.as_str())
-            .bind(&user.as_bytes()[..])
-            .bind(expected.as_str())
+            .bind(until.as_millis())
+            .bind(&task.user.as_bytes()[..])
+            .bind(kind(&task.work))
+            .bind(task.created_at.as_millis())
+            .bind(task.due_at.as_millis())
             .execute(connection.raw())
             .await?;
-            Ok(updated.rows_affected() == 1)
+            Ok(postponed.rows_affected() == 1)
+        })
+        .await
+    }
+
+    async fn finish_task(&self, task: &AccountTask) -> Result<(), StoreError> {
+        self.step(|mut connection| async move {
+            sqlx::query(
+                "DELETE FROM account_task WHERE user_id = ? AND kind = ? AND created_at = ?",
+            )
+            .bind(&task.user.as_bytes()[..])
+            .bind(kind(&task.work))
+            .bind(task.created_at.as_millis())
+            .execute(connection.raw())
+            .await?;
+            Ok(())
         })
         .await
     }
@@ -67,6 +203,41 @@ impl AccountStore for MySqlStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.ping().await
     }
+}
+
+async fn replace_hash(
+    connection: &mut MySqlConnection,
+    user: UserId,
+    expected: &PasswordHash,
+    new: &PasswordHash,
+) -> Result<bool, StepError> {
+    let updated =
+        sqlx::query("UPDATE accounts SET password_hash = ? WHERE id = ? AND password_hash = ?")
+            .bind(new.as_str())
+            .bind(&user.as_bytes()[..])
+            .bind(expected.as_str())
+            .execute(connection)
+            .await?;
+    Ok(updated.rows_affected() == 1)
+}
+
+/// Adds the task, or replaces the user's older task of its kind.
+async fn add_task(connection: &mut MySqlConnection, task: &AccountTask) -> Result<(), StepError> {
+    let row = TaskRow::of(task);
+    sqlx::query(
+        "REPLACE INTO account_task
+             (user_id, kind, kept_session, attempts_key, created_at, due_at)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(row.user_id)
+    .bind(row.kind)
+    .bind(row.kept_session)
+    .bind(row.attempts_key)
+    .bind(row.created_at)
+    .bind(row.due_at)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -346,6 +346,25 @@ impl SummaryStore for MySqlStore {
         .await
     }
 
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
+        self.step(|mut connection| async move {
+            let erased = sqlx::query("DELETE FROM summary WHERE user_id = ? LIMIT ?")
+                .bind(&user.as_bytes()[..])
+                .bind(limit)
+                .execute(connection.raw())
+                .await?
+                .rows_affected();
+            if erased < u64::from(limit) {
+                sqlx::query("DELETE FROM summary_user WHERE user_id = ?")
+                    .bind(&user.as_bytes()[..])
+                    .execute(connection.raw())
+                    .await?;
+            }
+            Ok(erased)
+        })
+        .await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.ping().await
     }

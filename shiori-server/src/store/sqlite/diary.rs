@@ -105,6 +105,23 @@ impl DiaryStore for SqliteStore {
         }
     }
 
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
+        self.write(move |connection| {
+            let texts = connection.all(
+                "DELETE FROM diary WHERE user_id = ?1 AND date IN
+                     (SELECT date FROM diary WHERE user_id = ?1 ORDER BY date LIMIT ?2)
+                 RETURNING text_id",
+                params![user.as_bytes(), limit],
+                |row| row.get::<_, i64>(0),
+            )?;
+            for text_id in &texts {
+                connection.run("DELETE FROM diary_text WHERE text_id = ?", [text_id])?;
+            }
+            Ok(texts.len() as u64)
+        })
+        .await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
     }

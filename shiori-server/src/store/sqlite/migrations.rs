@@ -5,12 +5,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// All migrations in order. The file's `user_version` is the number of applied ones.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
     include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
     include_str!("../../../migrations/sqlite/0004_text_apart.sql"),
     include_str!("../../../migrations/sqlite/0005_write_probe.sql"),
+    include_str!("../../../migrations/sqlite/0006_account_tasks.sql"),
 ];
 
 /// The file was written by a newer version of this program.
@@ -230,7 +231,10 @@ mod tests {
             let rejected = SqliteStore::open(path).await.expect_err("newer");
             let why = std::error::Error::source(&rejected).expect("why").to_string();
             assert!(
-                why.contains("has schema version 99, and this program supports at most 5"),
+                why.contains(&format!(
+                    "version 99, and this program supports at most {}",
+                    current()
+                )),
                 "{why}"
             );
             assert_eq!(std::fs::read(path).expect("read"), before, "the file is unchanged");

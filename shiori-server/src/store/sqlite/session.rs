@@ -137,6 +137,26 @@ impl SessionStore for SqliteStore {
         .await
     }
 
+    async fn revoke_all(
+        &self,
+        user: UserId,
+        until: Timestamp,
+        except: Option<SessionId>,
+    ) -> Result<u64, StoreError> {
+        self.write(move |connection| {
+            let ended = connection.run(
+                "DELETE FROM sessions WHERE user_id = ? AND created_at <= ? AND id IS NOT ?",
+                params![
+                    user.as_bytes(),
+                    until.as_millis(),
+                    except.as_ref().map(SessionId::as_bytes),
+                ],
+            )?;
+            Ok(ended as u64)
+        })
+        .await
+    }
+
     async fn record_login_attempt(
         &self,
         key: &[u8; 32],

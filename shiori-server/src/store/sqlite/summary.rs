@@ -213,6 +213,18 @@ impl SummaryStore for SqliteStore {
         .await
     }
 
+    async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
+        self.write(move |connection| {
+            let erased = connection.run(
+                "DELETE FROM summary WHERE id IN
+                     (SELECT id FROM summary WHERE user_id = ? LIMIT ?)",
+                params![user.as_bytes(), limit],
+            )?;
+            Ok(erased as u64)
+        })
+        .await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Self::ping(self).await
     }
