@@ -41,9 +41,9 @@ use futures_util::StreamExt;
 use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
-    CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary, DiaryEntry,
-    Draft, Error, ErrorKind, Precondition, Reflection, Requested, Result, SaveId, Saved, SessionId,
-    SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
+    AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary,
+    DiaryEntry, Draft, Error, ErrorKind, Precondition, Reflection, Requested, Result, SaveId,
+    Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -77,6 +77,11 @@ impl Client {
     /// Accounts and sessions.
     pub fn auth(&self) -> Auth {
         Auth(self.clone())
+    }
+
+    /// The account of the signed-in user.
+    pub fn account(&self) -> Account {
+        Account(self.clone())
     }
 
     /// Diaries.
@@ -179,6 +184,10 @@ impl Wake for Unpark {
 #[derive(Debug, Clone)]
 pub struct Auth(Client);
 
+/// The account of the signed-in user; see [`crate::Account`]. Created by [`Client::account`].
+#[derive(Debug, Clone)]
+pub struct Account(Client);
+
 /// Diaries; see [`crate::Diaries`]. Created by [`Client::diaries`].
 #[derive(Debug, Clone)]
 pub struct Diaries(Client);
@@ -230,6 +239,17 @@ impl Auth {
         self.0.client.auth().is_signed_in()
     }
 }
+
+blocking!(Account => account {
+    /// The account; see [`crate::Account::get`].
+    get() -> AccountInfo;
+    /// Changes the nickname; see [`crate::Account::rename`].
+    rename(nickname: &str) -> AccountInfo;
+    /// Changes the password; see [`crate::Account::change_password`].
+    change_password(current: &str, new: &str) -> ();
+    /// Deletes the account and all its data; see [`crate::Account::delete`].
+    delete(password: &str) -> ();
+});
 
 blocking!(Diaries => diaries {
     /// The diary of a date; see [`crate::Diaries::get`].

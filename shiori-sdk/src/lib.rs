@@ -94,6 +94,8 @@ pub use {
 /// The guide: how to use the parts of the SDK together.
 #[cfg(all(feature = "client", any(doc, doctest)))]
 pub mod guide {
+    #[doc = include_str!("../docs/account.md")]
+    pub mod account {}
     #[cfg(feature = "blocking")]
     #[doc = include_str!("../docs/blocking.md")]
     pub mod blocking {}

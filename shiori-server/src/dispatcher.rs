@@ -1,5 +1,6 @@
-//! The background loops that ensure that every accepted summary reaches a final status: one expires
-//! leases, the other offers lost hints again. The first also deletes expired sessions.
+//! The background loops that ensure that accepted work is completed: one expires leases, one offers
+//! lost hints again, and one does what changes of accounts require. The first also deletes expired
+//! sessions.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, summary::HintCheck};
+use crate::{account_tasks, app::App, summary::HintCheck};
 
 /// Maximum rows of each kind in one round.
 const BATCH: u32 = 100;
@@ -35,7 +36,11 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until `shutdown`. Several servers may run a dispatcher over the same rows.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
-    join!(expire(&app, &shutdown), check_hints(&app, &shutdown));
+    join!(
+        expire(&app, &shutdown),
+        check_hints(&app, &shutdown),
+        run_account_tasks(&app, &shutdown),
+    );
 }
 
 /// Expires leases, and deletes expired sessions.
@@ -64,6 +69,19 @@ async fn check_hints(app: &App, shutdown: &CancellationToken) {
     if timeout(RELEASE_TIMEOUT, app.summaries.release_check(holder)).await.is_err() {
         tracing::debug!("releasing the lease of the check timed out; it expires");
     }
+}
+
+/// Runs the tasks of changed accounts.
+async fn run_account_tasks(app: &App, shutdown: &CancellationToken) {
+    run_rounds(shutdown, (), |()| async move {
+        match account_tasks::run_due(app, BATCH).await {
+            Ok(found) if found >= BATCH as usize => return ((), SHORT_PAUSE),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "could not read the account tasks"),
+        }
+        ((), PAUSE)
+    })
+    .await;
 }
 
 /// Repeats the round. Each round returns its state and the pause before the next one. On

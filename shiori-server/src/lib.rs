@@ -24,11 +24,13 @@
 //! # }
 //! ```
 
+mod account_tasks;
 mod api;
 mod app;
 mod auth;
 mod config;
 mod dispatcher;
+mod failpoint;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod in_process_worker;

@@ -1,5 +1,7 @@
 //! The account of the user: read, change, delete, export, import.
 
+mod change;
+
 use crate::client::Client;
 
 impl Client {

@@ -52,6 +52,11 @@ impl Client {
         self.session.send(&self.options, request).await
     }
 
+    /// Sends a request that ends the session, and removes the tokens when it has succeeded.
+    pub(crate) async fn send_last(&self, request: &Request) -> Result<Response, FailedRequest> {
+        self.session.send_last(&self.options, request).await
+    }
+
     /// Sends a request once, with the access token, and returns as soon as the response headers have
     /// arrived.
     pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response> {

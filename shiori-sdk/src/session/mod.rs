@@ -119,6 +119,18 @@ impl Session {
         result
     }
 
+    /// Sends a request that ends the session, and removes the tokens when it has succeeded.
+    pub(crate) async fn send_last(
+        self: &Arc<Self>,
+        options: &CallOptions,
+        request: &Request,
+    ) -> Result<Response, FailedRequest> {
+        let tokens = self.tokens()?;
+        let response = self.send(options, request).await?;
+        self.end(&tokens).await;
+        Ok(response)
+    }
+
     /// Sends a request once, with the access token, and returns as soon as the response headers have
     /// arrived.
     pub(crate) async fn open(

@@ -59,6 +59,11 @@ struct AppliedSave {
 }
 
 impl Diaries {
+    /// Deletes everything of a user whose account was deleted.
+    pub(super) fn erase(&mut self, user: UserId) {
+        self.slots.retain(|(owner, _), _| *owner != user);
+    }
+
     pub(super) fn get(
         &self,
         user: UserId,

@@ -210,7 +210,9 @@ impl FakeShiori {
             password: Person::PASSWORD.into(),
             nickname: "시험".to_owned(),
         };
-        let signed_up = self.shared.state().accounts.sign_up(&account);
+        let mut state = self.shared.state();
+        let now = state.now;
+        let signed_up = state.accounts.sign_up(&account, now);
         debug_assert!(signed_up.is_ok(), "the address is new, and every field is valid");
         Person { url: self.url(), email }
     }

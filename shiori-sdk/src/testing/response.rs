@@ -30,6 +30,11 @@ impl ApiResponse {
         Self::envelope(StatusCode::OK, None, None)
     }
 
+    /// 202 without data.
+    pub(super) fn accepted() -> Self {
+        Self::envelope(StatusCode::ACCEPTED, None, None)
+    }
+
     /// This status with data.
     pub(super) fn with_status(status: StatusCode, data: &impl Serialize) -> Self {
         Self::envelope(status, raw(data), None)

@@ -13,6 +13,14 @@ pub enum Route {
     LogIn,
     /// `DELETE /api/user/logout`
     LogOut,
+    /// `GET /api/user`
+    Account,
+    /// `PATCH /api/user`
+    Rename,
+    /// `POST /api/user/password`
+    ChangePassword,
+    /// `DELETE /api/user`
+    DeleteAccount,
     /// `POST /api/auth/refresh`
     Refresh,
     /// `POST /api/auth/verify`
@@ -55,11 +63,13 @@ impl Route {
     /// The route of a request, and the date or id in its path.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
-            Archive, Cancel, Delete, Events, Get, List, LogIn, LogOut, Reflection, Refresh,
-            RequestSummary, Revoke, Save, Sessions, SignUp, Summary, Verify,
+            Account, Archive, Cancel, ChangePassword, Delete, DeleteAccount, Events, Get, List,
+            LogIn, LogOut, Reflection, Refresh, Rename, RequestSummary, Revoke, Save, Sessions,
+            SignUp, Summary, Verify,
         };
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
+        const PATCH: Method = Method::PATCH;
         const DELETE: Method = Method::DELETE;
 
         let segments: Vec<_> = path.split('/').skip(1).collect();
@@ -67,6 +77,8 @@ impl Route {
             ["api", "user", "signup"] => ("", &[(POST, SignUp)]),
             ["api", "user", "login"] => ("", &[(POST, LogIn)]),
             ["api", "user", "logout"] => ("", &[(DELETE, LogOut)]),
+            ["api", "user"] => ("", &[(GET, Account), (PATCH, Rename), (DELETE, DeleteAccount)]),
+            ["api", "user", "password"] => ("", &[(POST, ChangePassword)]),
             ["api", "auth", "refresh"] => ("", &[(POST, Refresh)]),
             ["api", "auth", "verify"] => ("", &[(POST, Verify)]),
             ["api", "auth", "sessions"] => ("", &[(GET, Sessions)]),

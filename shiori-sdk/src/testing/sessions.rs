@@ -157,6 +157,17 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends the other sessions of the caller's user.
+    pub(super) fn end_others(&mut self, caller: Caller) {
+        self.sessions.retain(|id, session| *id == caller.session || session.user != caller.user);
+    }
+
+    /// Ends all sessions of a user whose account was deleted.
+    pub(super) fn end_all(&mut self, user: UserId) -> ApiResponse {
+        self.sessions.retain(|_, session| session.user != user);
+        ApiResponse::accepted().with_header(SET_COOKIE, &cookie("", 0))
+    }
+
     /// Ends the caller's session.
     pub(super) fn log_out(&mut self, caller: Caller) -> ApiResponse {
         self.sessions.remove(&caller.session);

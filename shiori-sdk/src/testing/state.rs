@@ -52,13 +52,34 @@ impl State {
         }
         match request.route {
             Route::SignUp => {
-                let user_id = self.accounts.sign_up(&request.body()?)?;
+                let user_id = self.accounts.sign_up(&request.body()?, now)?;
                 Ok(ApiResponse::with_status(StatusCode::CREATED, &SignedUp { user_id }))
             }
             Route::LogIn => {
                 let user = self.accounts.log_in(&request.body()?, now)?;
                 let user_agent = request.header(USER_AGENT).map(str::to_owned);
                 Ok(self.sessions.open(user, user_agent, now))
+            }
+            Route::Account => {
+                let user = self.user(request)?;
+                Ok(ApiResponse::ok(&self.accounts.info(user)?))
+            }
+            Route::Rename => {
+                let user = self.user(request)?;
+                Ok(ApiResponse::ok(&self.accounts.rename(user, request.body()?)?))
+            }
+            Route::ChangePassword => {
+                let caller = self.sessions.caller(request, now)?;
+                self.accounts.change_password(caller.user, &request.body()?, now)?;
+                self.sessions.end_others(caller);
+                Ok(ApiResponse::done())
+            }
+            Route::DeleteAccount => {
+                let caller = self.sessions.caller(request, now)?;
+                self.accounts.delete(caller.user, &request.body()?, now)?;
+                self.diaries.erase(caller.user);
+                self.summaries.erase(caller.user);
+                Ok(self.sessions.end_all(caller.user))
             }
             Route::Refresh => self.sessions.refresh(request, now),
             Route::Verify => {

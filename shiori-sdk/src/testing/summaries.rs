@@ -1,6 +1,6 @@
 //! Summaries. They only change when [`SummaryClock`](super::SummaryClock) steps them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, mem, time::Duration};
 
 use hyper::{StatusCode, header::LOCATION};
 
@@ -45,6 +45,15 @@ struct Row {
 }
 
 impl Summaries {
+    /// Deletes everything of a user whose account was deleted.
+    pub(super) fn erase(&mut self, user: UserId) {
+        let (erased, kept) =
+            mem::take(&mut self.rows).into_iter().partition(|row| row.user == user);
+        self.rows = kept;
+        let erased: Vec<Row> = erased;
+        self.completed.retain(|id| erased.iter().all(|row| row.summary.id != *id));
+    }
+
     pub(super) fn request(
         &mut self,
         user: UserId,

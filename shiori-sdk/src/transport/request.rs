@@ -39,6 +39,11 @@ impl Request {
         Self::new(Method::DELETE, path.into()).idempotent()
     }
 
+    /// A PATCH request that sets values, which is idempotent.
+    pub(crate) fn patch(path: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, path.into()).idempotent()
+    }
+
     /// A POST request. Unless it is marked as [`idempotent`](Self::idempotent), it is sent again
     /// only if the server cannot have received it.
     pub(crate) fn post(path: impl Into<String>) -> Self {
@@ -62,6 +67,12 @@ impl Request {
     /// recognises the repetition.
     pub(crate) fn idempotent(self) -> Self {
         Self { is_idempotent: true, ..self }
+    }
+
+    /// Marks the request as not idempotent: it is sent again only if the server cannot have received
+    /// it.
+    pub(crate) fn sent_once(self) -> Self {
+        Self { is_idempotent: false, ..self }
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: &impl ToString) -> Self {

@@ -217,6 +217,48 @@ pub struct SignedUp {
     pub user_id: UserId,
 }
 
+/// The caller's account: `data` of the response to `GET` and `PATCH /api/user`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountInfo {
+    /// The id of the user.
+    pub user_id: UserId,
+    /// The e-mail address, in lower case.
+    pub email: String,
+    /// The display name.
+    pub nickname: String,
+    /// When the account was created.
+    pub created_at: Timestamp,
+}
+
+/// The body of `PATCH /api/user`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AccountChange {
+    /// The new display name, under the rule of signups.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1200))]
+    pub nickname: String,
+}
+
+/// The body of `POST /api/user/password`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PasswordChange {
+    /// The current password.
+    pub password: Password,
+    /// 8 to 128 characters (code points after NFC) with a letter, a digit and a special character.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "password", min_length = 8))]
+    pub new_password: Password,
+}
+
+/// The body of `DELETE /api/user`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PasswordCheck {
+    /// The password of the account.
+    pub password: Password,
+}
+
 /// The body of `POST /api/user/login`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

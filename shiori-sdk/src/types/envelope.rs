@@ -82,7 +82,9 @@ error_codes! {
     EmailTaken = "email_taken",
     /// 401: the e-mail address or the password is wrong.
     BadCredentials = "bad_credentials",
-    /// 429: too many failed logins; retry after `Retry-After`.
+    /// 403: the password in the body is not that of the caller's account.
+    WrongPassword = "wrong_password",
+    /// 429: too many attempts with a wrong password; retry after `Retry-After`.
     TooManyAttempts = "too_many_attempts",
     /// 401: the access token is missing, expired or invalid.
     Unauthorized = "unauthorized",

@@ -29,8 +29,9 @@ mod text;
 mod timestamp;
 
 pub use account::{
-    AccessToken, Credentials, InvalidNickname, NewAccount, Password, RefreshRequest, SessionInfo,
-    SignedUp, VerifyRequest, WeakPassword, check_nickname,
+    AccessToken, AccountChange, AccountInfo, Credentials, InvalidNickname, NewAccount, Password,
+    PasswordChange, PasswordCheck, RefreshRequest, SessionInfo, SignedUp, VerifyRequest,
+    WeakPassword, check_nickname,
 };
 pub use date::{Date, DateRange, InvalidDate, InvalidRange, UnknownTimeZone, Week, Weekday};
 pub use diary::{

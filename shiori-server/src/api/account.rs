@@ -132,13 +132,15 @@ async fn log_in(
     let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };
+    let mut hashes = vec![account.password_hash.clone()];
     if let Verdict::RightRehashed(hash) = verdict {
         // Not essential, so a failure does not fail the login. If the password has been changed in
         // the meantime, nothing is replaced.
         let replaced =
             app.accounts.replace_password_hash(account.id, &account.password_hash, &hash).await;
-        if let Err(error) = replaced {
-            tracing::warn!(%error, "could not replace a password hash");
+        match replaced {
+            Ok(_) => hashes.push(hash),
+            Err(error) => tracing::warn!(%error, "could not replace a password hash"),
         }
     }
     app.sessions.clear_login_attempts(&attempts).await?;
@@ -156,11 +158,22 @@ async fn log_in(
         user_agent,
     };
     app.sessions.create(&session, policy.sessions_per_user).await?;
+    // Changing a password or deleting an account ends the sessions that exist then. A login that has
+    // verified the old password before must not create another.
+    let current = app.accounts.find(account.id).await?;
+    if current.as_ref().is_none_or(|current| !hashes.contains(&current.password_hash)) {
+        app.sessions.revoke(account.id, session.id).await?;
+        return Err(match current {
+            None => ApiError::new(ErrorCode::BadCredentials),
+            // The next attempt verifies the new hash.
+            Some(_) => ApiError::refused(ErrorCode::Unavailable),
+        });
+    }
     issue_tokens(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
 }
 
 /// The key of an e-mail address's login attempts, which does not reveal the address.
-fn attempts_key(email: &str) -> [u8; 32] {
+pub(super) fn attempts_key(email: &str) -> [u8; 32] {
     Sha256::digest(email.to_lowercase()).into()
 }
 

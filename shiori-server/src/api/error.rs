@@ -151,6 +151,7 @@ impl ApiError {
             | ErrorCode::Unauthorized
             | ErrorCode::SessionExpired
             | ErrorCode::RefreshReused => StatusCode::UNAUTHORIZED,
+            ErrorCode::WrongPassword => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::EmailTaken
@@ -219,9 +220,12 @@ impl ApiError {
                 "이메일 또는 비밀번호가 올바르지 않습니다.",
                 "The e-mail address or the password is wrong.",
             ),
+            ErrorCode::WrongPassword => {
+                ("비밀번호가 올바르지 않습니다.", "The password of the account is wrong.")
+            }
             ErrorCode::TooManyAttempts => (
-                "로그인 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
-                "Too many login attempts. Try again later.",
+                "비밀번호 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many attempts with a wrong password. Try again later.",
             ),
             ErrorCode::Unauthorized => ("로그인이 필요합니다.", "Sign in first."),
             ErrorCode::TokenDecodeError => ("유효하지 않은 토큰입니다.", "Invalid token."),

@@ -16,6 +16,7 @@ mod openapi;
 mod reply;
 mod session;
 mod summary;
+mod user;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, handler::Handler};
 use http::{HeaderMap, Method};
@@ -57,6 +58,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
     let body_limit = DefaultBodyLimit::max(app.limits.body_bytes);
     let (routes, _) = OpenApiRouter::new()
         .merge(account::routes())
+        .merge(user::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())

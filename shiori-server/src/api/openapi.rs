@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{
     account, diary,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
-    health, session, summary,
+    health, session, summary, user,
 };
 
 const ABOUT: &str = "\
@@ -50,7 +50,7 @@ with each release, and is not described here.";
 #[openapi(
     info(title = "Shiori", description = ABOUT),
     tags(
-        (name = "account", description = "Signup, login and logout"),
+        (name = "account", description = "Signup, login and logout; the account and its password"),
         (name = "session", description = "Tokens and signed-in devices"),
         (name = "diary", description = "One diary per user and date"),
         (name = "summary", description = "Weekly summaries and their reflections"),
@@ -63,6 +63,7 @@ struct About;
 pub(super) fn description() -> OpenApi {
     let (_, mut description) = OpenApiRouter::with_openapi(<About as utoipa::OpenApi>::openapi())
         .merge(account::routes())
+        .merge(user::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
@@ -90,7 +91,7 @@ pub(super) fn description() -> OpenApi {
         }
     }
     for item in description.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.post, &mut item.delete];
+        let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
         for operation in operations.into_iter().flatten() {
             operation.parameters.iter_mut().flatten().for_each(forbid_null);
             add_request_id(operation);

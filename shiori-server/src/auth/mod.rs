@@ -6,6 +6,6 @@ mod token;
 
 pub use password::HashCost;
 pub(crate) use {
-    password::{NewPassword, PasswordError, PasswordHash, PasswordHasher, Verdict},
+    password::{NewPassword, PasswordError, PasswordHash, PasswordHasher, Turn, Verdict},
     token::{RefreshClaims, TokenError, TokenKeys},
 };

@@ -145,6 +145,12 @@ impl Summaries {
         }
     }
 
+    /// Deletes at most `limit` of a user's summaries. Returns how many it has deleted. The result of
+    /// a running one is then rejected.
+    pub(crate) async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
+        self.0.store.erase(user, limit).await
+    }
+
     /// The user's summary. Other users' summaries are not found.
     pub(crate) async fn view(&self, user: UserId, id: SummaryId) -> Result<Summary, SummaryError> {
         let job = self.job(id).await?.filter(|job| job.user == user);

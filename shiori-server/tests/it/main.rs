@@ -6,6 +6,7 @@ mod backup;
 mod clocks;
 mod conformance;
 mod connections;
+mod deletion;
 mod distributed;
 mod documents;
 mod edges;

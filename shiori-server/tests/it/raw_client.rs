@@ -81,6 +81,10 @@ impl RawClient {
         self.send(reqwest::Method::POST, path, Some(body.to_string())).await
     }
 
+    pub async fn patch(&self, path: &str, body: &serde_json::Value) -> RawResponse {
+        self.send(reqwest::Method::PATCH, path, Some(body.to_string())).await
+    }
+
     pub async fn send(
         &self,
         method: reqwest::Method,

@@ -77,7 +77,13 @@ impl TestServer {
 
     /// Stops the server. Fails if a request is aborted.
     pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Stops the server, and returns its data directory.
+    pub async fn stop_and_keep(self) -> TempDir {
         self.shutdown.cancel();
         self.server.stopped().await.unwrap();
+        self.dir
     }
 }

@@ -251,3 +251,90 @@ pub async fn a_session_that_is_not_refreshed_expires(server: &impl Target) {
     let late = device.refresh(&device.access, &cookie(&rotated)).await;
     assert_error(&late, 401, "session_expired");
 }
+
+pub async fn the_account_is_read_and_renamed(server: &impl Target) {
+    let (device, email) = Device::sign_up(server).await;
+    let account = data(&device.raw.get("/api/user").await, 200);
+    assert_eq!(account["email"], email.as_str());
+    assert_eq!(account["nickname"], "손");
+    assert!(account["user_id"].as_str().unwrap().parse::<UserId>().is_ok());
+    assert!(account["created_at"].is_string());
+    let rename = async |body: &Value| device.raw.patch("/api/user", body).await;
+    let blank = rename(&json!({"nickname": " "})).await;
+    assert_error(&blank, 422, "invalid_request");
+    assert_eq!(blank.json()["data"], json!({"field": "nickname", "rule": "not_blank"}));
+    let renamed = data(&rename(&json!({"nickname": "하루"})).await, 200);
+    assert_eq!(renamed["nickname"], "하루");
+    assert_eq!(data(&device.raw.get("/api/user").await, 200), renamed);
+}
+
+pub async fn a_new_password_ends_all_other_sessions(server: &impl Target) {
+    let (phone, email) = Device::sign_up(server).await;
+    let laptop = Device::log_in(server, &email).await;
+    let change = async |current: &str, new: &str| {
+        let body = json!({"password": current, "new_password": new});
+        phone.raw.post("/api/user/password", &body).await
+    };
+    assert_error(&change("wrong-pass-1", "another-88").await, 403, "wrong_password");
+    let weak = change(Person::PASSWORD, "short").await;
+    assert_error(&weak, 422, "invalid_request");
+    let rule = json!({"field": "new_password", "rule": "at_least_8_characters"});
+    assert_eq!(weak.json()["data"], rule);
+    data(&laptop.raw.get("/api/diary/20260216").await, 200);
+    assert_eq!(data(&change(Person::PASSWORD, "another-88").await, 200), Value::Null);
+    data(&phone.raw.get("/api/diary/20260216").await, 200);
+    assert_error(&laptop.raw.get("/api/diary/20260216").await, 401, "session_expired");
+    let login = async |password: &str| {
+        let body = json!({"email": email, "password": password});
+        RawClient::anonymous(&server.url()).post("/api/user/login", &body).await
+    };
+    assert_error(&login(Person::PASSWORD).await, 401, "bad_credentials");
+    data(&login("another-88").await, 200);
+}
+
+pub async fn passwords_of_requests_are_throttled_apart_from_logins(server: &impl Target) {
+    let (device, email) = Device::sign_up(server).await;
+    let delete = async |password: &str| {
+        let body = json!({"password": password});
+        RawResponse::send(device.raw.request(Method::DELETE, "/api/user").json(&body)).await
+    };
+    for _ in 0..10 {
+        assert_error(&delete("wrong-pass-1").await, 403, "wrong_password");
+    }
+    let closed = delete(Person::PASSWORD).await;
+    assert_error(&closed, 429, "too_many_attempts");
+    assert_eq!(closed.headers["retry-after"], "300");
+    Device::log_in(server, &email).await;
+    server.advance(5 * MINUTE);
+    data(&delete(Person::PASSWORD).await, 202);
+}
+
+pub async fn a_deleted_account_is_gone(server: &impl Target) {
+    let (phone, email) = Device::sign_up(server).await;
+    let laptop = Device::log_in(server, &email).await;
+    let diary = json!({"title": "하루", "content": {"type": "doc", "content": [
+        {"type": "paragraph"}]}});
+    data(&phone.raw.post("/api/diary/20260216", &diary).await, 201);
+    let delete = async |password: &str| {
+        let body = json!({"password": password});
+        RawResponse::send(phone.raw.request(Method::DELETE, "/api/user").json(&body)).await
+    };
+    assert_error(&delete("wrong-pass-1").await, 403, "wrong_password");
+    data(&phone.raw.get("/api/user").await, 200);
+    let deleted = delete(Person::PASSWORD).await;
+    assert_eq!(data(&deleted, 202), Value::Null);
+    let set = deleted.headers["set-cookie"].to_str().unwrap();
+    assert!(set.starts_with("refresh_token=; Path=/api/auth; Max-Age=0;"), "{set}");
+    for device in [&phone, &laptop] {
+        assert_error(&device.raw.get("/api/diary/20260216").await, 401, "session_expired");
+        let refreshed = device.refresh(&device.access, &device.cookie).await;
+        assert_error(&refreshed, 401, "session_expired");
+    }
+    let anonymous = RawClient::anonymous(&server.url());
+    let login = json!({"email": email, "password": Person::PASSWORD});
+    assert_error(&anonymous.post("/api/user/login", &login).await, 401, "bad_credentials");
+    // The address is free again, and its new account has nothing of the old one.
+    data(&anonymous.post("/api/user/signup", &account(&email, Person::PASSWORD, "손")).await, 201);
+    let again = Device::log_in(server, &email).await;
+    assert_eq!(data(&again.raw.get("/api/diary/20260216").await, 200)["content"], Value::Null);
+}

@@ -41,6 +41,10 @@ pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target)
     ] {
         for (method, path) in [
             (Method::DELETE, "/api/user/logout"),
+            (Method::GET, "/api/user"),
+            (Method::PATCH, "/api/user"),
+            (Method::DELETE, "/api/user"),
+            (Method::POST, "/api/user/password"),
             (Method::GET, "/api/auth/sessions"),
             (Method::DELETE, "/api/auth/sessions/x"),
             (Method::GET, "/api/diary?start=x"),

@@ -276,6 +276,10 @@ conformance_tests! {
         an_access_token_expires_and_is_renewed,
         a_refresh_token_rotates_and_can_be_used_once,
         a_session_that_is_not_refreshed_expires,
+        the_account_is_read_and_renamed,
+        a_new_password_ends_all_other_sessions,
+        passwords_of_requests_are_throttled_apart_from_logins,
+        a_deleted_account_is_gone,
     ],
     diaries: [
         a_diary_is_created_replaced_and_read,

@@ -1,0 +1,219 @@
+//! The caller's account: read, change and delete it.
+
+use axum::extract::State;
+use http::{StatusCode, header::SET_COOKIE};
+use sha2::{Digest, Sha256};
+use shiori_sdk::{
+    AccountChange, AccountInfo, ErrorCode, Password, PasswordChange, PasswordCheck, check_nickname,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    account::attempts_key,
+    caller::Caller,
+    error::ApiError,
+    extract::Body,
+    openapi::{Done, Success, errors},
+    reply::{Message, Reply},
+    session::cleared_cookie,
+};
+use crate::{
+    account_tasks,
+    app::App,
+    auth::{NewPassword, Turn, Verdict},
+    failpoint,
+    store::{Account, AccountTask, AccountWork, LoginAttempt},
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(read_account, change_account, delete_account))
+        .routes(routes!(change_password))
+}
+
+type AccountResponse = Success<AccountInfo>;
+
+errors!(ReadErrors: ANY | AUTHENTICATED);
+
+/// The caller's account.
+#[utoipa::path(
+    get, path = "/api/user", tag = "account", security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The account.", body = AccountResponse, example = json!({
+            "code": 200, "message": "Your account.",
+            "data": {
+                "user_id": "0197f3a0-5c1e-7b3a-9d52-3f6f2f1c8a01", "email": "haru@example.com",
+                "nickname": "하루", "created_at": "2026-02-16T20:00:00.000Z",
+            },
+        })),
+        ReadErrors,
+    )
+)]
+async fn read_account(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<Reply<AccountInfo>, ApiError> {
+    let account = account_of(&app, caller).await?;
+    Ok(Reply::ok(Message { ko: "계정 정보입니다.", en: "Your account." }, info(account)))
+}
+
+errors!(RenameErrors: ANY | AUTHENTICATED | BODY);
+
+/// Change the display name.
+#[utoipa::path(
+    patch, path = "/api/user", tag = "account", security(("access_token" = [])),
+    request_body(content = AccountChange, example = json!({"nickname": "하루"})),
+    responses(
+        (status = 200, description = "The account was changed.", body = AccountResponse, example = json!({
+            "code": 200, "message": "The account was changed.",
+            "data": {
+                "user_id": "0197f3a0-5c1e-7b3a-9d52-3f6f2f1c8a01", "email": "haru@example.com",
+                "nickname": "하루", "created_at": "2026-02-16T20:00:00.000Z",
+            },
+        })),
+        RenameErrors,
+    )
+)]
+async fn change_account(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<AccountChange>,
+) -> Result<Reply<AccountInfo>, ApiError> {
+    check_nickname(&body.nickname)?;
+    if !app.accounts.rename(caller.user, &body.nickname).await? {
+        return Err(ApiError::invalid_token(ErrorCode::SessionExpired));
+    }
+    let account = account_of(&app, caller).await?;
+    let message = Message { ko: "계정을 변경했습니다.", en: "The account was changed." };
+    Ok(Reply::ok(message, info(account)))
+}
+
+errors!(PasswordErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttempts);
+
+/// Change the password.
+///
+/// All other sessions of the account end.
+#[utoipa::path(
+    post, path = "/api/user/password", tag = "account", security(("access_token" = [])),
+    request_body(content = PasswordChange, example = json!({
+        "password": "correct horse 1!", "new_password": "battery staple 2!",
+    })),
+    responses(
+        (status = 200, description = "The password was changed.", body = Done,
+         example = json!({"code": 200, "message": "The password was changed.", "data": null})),
+        PasswordErrors,
+    )
+)]
+async fn change_password(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<PasswordChange>,
+) -> Result<Reply<()>, ApiError> {
+    let new = NewPassword::try_from(body.new_password)
+        .map_err(|weakness| ApiError::invalid_field("new_password", weakness.rule()))?;
+    let turn = app.passwords.admit()?;
+    let account = account_of(&app, caller).await?;
+    check_password(&app, turn, &account, body.password).await?;
+    let hash = app.passwords.hash(app.passwords.admit()?, new).await?;
+    let now = app.clock.now();
+    let work = AccountWork::EndSessions { except: Some(caller.session) };
+    let task = AccountTask { user: account.id, work, created_at: now, due_at: now };
+    if !app.accounts.change_password(&account.password_hash, &hash, &task).await? {
+        // It was changed meanwhile.
+        return Err(ApiError::new(ErrorCode::WrongPassword));
+    }
+    failpoint::reached("account_change");
+    end_sessions(&app, &task).await;
+    Ok(Reply::done(Message {
+        ko: "비밀번호를 변경했습니다.", en: "The password was changed."
+    }))
+}
+
+errors!(DeleteErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttempts);
+
+/// Delete the account and everything that is stored of it.
+///
+/// The account and its sessions end at once. Diaries, reflections and emotions are erased within
+/// minutes, also if a server or a store fails meanwhile.
+#[utoipa::path(
+    delete, path = "/api/user", tag = "account", security(("access_token" = [])),
+    request_body(content = PasswordCheck, example = json!({"password": "correct horse 1!"})),
+    responses(
+        (status = 202, description = "The account was deleted. Its data is being erased.", body = Done,
+         headers(("Set-Cookie" = String, description = "Deletes `refresh_token`.")),
+         example = json!({"code": 202, "message": "The account was deleted.", "data": null})),
+        DeleteErrors,
+    )
+)]
+async fn delete_account(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<PasswordCheck>,
+) -> Result<Reply<()>, ApiError> {
+    let turn = app.passwords.admit()?;
+    let account = account_of(&app, caller).await?;
+    check_password(&app, turn, &account, body.password).await?;
+    let now = app.clock.now();
+    let work = AccountWork::Erase { attempts_key: attempts_key(account.email.as_str()) };
+    let task = AccountTask { user: account.id, work, created_at: now, due_at: now };
+    if !app.accounts.delete(&account.password_hash, &task).await? {
+        // Its password was changed meanwhile.
+        return Err(ApiError::new(ErrorCode::WrongPassword));
+    }
+    failpoint::reached("account_change");
+    // The rest of the task is left to the dispatcher.
+    if let Err(error) = app.sessions.revoke_all(account.id, now, None).await {
+        tracing::warn!(%error, "could not end the sessions of a deleted account; they end later");
+    }
+    let message = Message { ko: "계정을 삭제했습니다.", en: "The account was deleted." };
+    Ok(Reply::done(message)
+        .with_status(StatusCode::ACCEPTED)
+        .with_header(SET_COOKIE, cleared_cookie(&app.session_policy)?))
+}
+
+/// The caller's account. Without an account, it was deleted after the session was read.
+async fn account_of(app: &App, caller: Caller) -> Result<Account, ApiError> {
+    let account = app.accounts.find(caller.user).await?;
+    account.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))
+}
+
+/// Verifies the account's password, with a limit of attempts, so that an access token alone is not
+/// enough to guess it. Attempts are counted apart from logins, which anybody can send.
+async fn check_password(
+    app: &App,
+    turn: Turn,
+    account: &Account,
+    password: Password,
+) -> Result<(), ApiError> {
+    let key = Sha256::new().chain_update("password of ").chain_update(account.id.as_bytes());
+    let key = key.finalize().into();
+    let throttle = app.session_policy.login_throttle;
+    match app.sessions.record_login_attempt(&key, app.clock.now(), throttle).await? {
+        LoginAttempt::Allowed => {}
+        LoginAttempt::Throttled(wait) => {
+            return Err(ApiError::new(ErrorCode::TooManyAttempts).with_retry_after(wait));
+        }
+    }
+    let hash = account.password_hash.clone();
+    if app.passwords.verify(turn, password, Some(hash)).await? == Verdict::Wrong {
+        return Err(ApiError::new(ErrorCode::WrongPassword));
+    }
+    app.sessions.clear_login_attempts(&key).await?;
+    Ok(())
+}
+
+/// Ends sessions now. If that fails, the dispatcher repeats it.
+async fn end_sessions(app: &App, task: &AccountTask) {
+    if let Err(error) = account_tasks::run(app, task).await {
+        tracing::warn!(%error, "could not end sessions after a change of a password; they end later");
+    }
+}
+
+fn info(account: Account) -> AccountInfo {
+    AccountInfo {
+        user_id: account.id,
+        email: account.email.as_str().to_owned(),
+        nickname: account.nickname,
+        created_at: account.created_at,
+    }
+}
