@@ -242,7 +242,9 @@ impl FakeShiori {
 
     /// Advances the time of the fake. Access tokens expire after
     /// [`ACCESS_TOKEN_TTL`], sessions after [`SESSION_TTL`](crate::limits::SESSION_TTL) without a
-    /// refresh, and a refresh can be repeated for [`REFRESH_GRACE`](crate::limits::REFRESH_GRACE).
+    /// refresh. A refresh can be repeated for [`REFRESH_REPEAT`](crate::limits::REFRESH_REPEAT)
+    /// until one of its tokens is used, and for [`REFRESH_GRACE`](crate::limits::REFRESH_GRACE)
+    /// afterwards.
     pub fn advance(&self, by: Duration) {
         let mut state = self.shared.state();
         state.now = state.now + by;

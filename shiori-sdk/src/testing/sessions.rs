@@ -15,7 +15,7 @@ use super::{
 };
 use crate::types::{
     AccessToken, ErrorCode, RefreshRequest, SessionId, SessionInfo, Timestamp, UserId,
-    limits::{ACCESS_TOKEN_TTL, REFRESH_GRACE, SESSION_TTL},
+    limits::{ACCESS_TOKEN_TTL, REFRESH_GRACE, REFRESH_REPEAT, SESSION_TTL},
 };
 
 /// The precision of `last_seen_at`.
@@ -31,6 +31,8 @@ struct Session {
     user: UserId,
     /// The number of the current refresh token.
     generation: u64,
+    /// Whether a token of this generation has been used.
+    is_used: bool,
     rotated_at: Timestamp,
     created_at: Timestamp,
     last_seen_at: Timestamp,
@@ -40,6 +42,7 @@ struct Session {
 
 struct IssuedToken {
     session: SessionId,
+    generation: u64,
     expires_at: Timestamp,
 }
 
@@ -61,6 +64,7 @@ impl Sessions {
         let session = Session {
             user,
             generation: 1,
+            is_used: false,
             rotated_at: now,
             created_at: now,
             last_seen_at: now,
@@ -73,8 +77,9 @@ impl Sessions {
         response
     }
 
-    /// Rotates the refresh token. The previous token is accepted within [`REFRESH_GRACE`]; any other
-    /// token ends the session.
+    /// Rotates the refresh token. The previous token is accepted within [`REFRESH_REPEAT`] until a
+    /// token of the new generation is used, and always within [`REFRESH_GRACE`]; any other token
+    /// ends the session.
     pub(super) fn refresh(
         &mut self,
         request: &ApiRequest,
@@ -87,13 +92,15 @@ impl Sessions {
         let (Some(presented), Some(session)) = (presented_generation(request, id), session) else {
             return Err(session_expired());
         };
+        let repeatable = if session.is_used { REFRESH_GRACE } else { REFRESH_REPEAT };
         if presented == session.generation {
             session.generation += 1;
+            session.is_used = false;
             session.rotated_at = now;
             session.last_seen_at = now;
             session.expires_at = now + SESSION_TTL;
         } else if presented.checked_add(1) != Some(session.generation)
-            || now.duration_since(session.rotated_at) > REFRESH_GRACE
+            || now.duration_since(session.rotated_at) > repeatable
         {
             self.sessions.remove(&id);
             return Err(ApiError::invalid_token(ErrorCode::RefreshReused));
@@ -109,25 +116,23 @@ impl Sessions {
     ) -> Result<Caller, ApiError> {
         let token = request.header(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         let token = token.ok_or_else(|| ApiError::new(401, ErrorCode::Unauthorized))?;
-        let caller = self.authenticate(token, now)?;
-        if let Some(session) = self.sessions.get_mut(&caller.session)
-            && now.duration_since(session.last_seen_at) >= LAST_SEEN_PRECISION
-        {
-            session.last_seen_at = now;
-        }
-        Ok(caller)
+        self.authenticate(token, now)
     }
 
-    fn authenticate(&self, token: &str, now: Timestamp) -> Result<Caller, ApiError> {
+    fn authenticate(&mut self, token: &str, now: Timestamp) -> Result<Caller, ApiError> {
         let token = self.access_tokens.get(token).filter(|token| now < token.expires_at);
         let token = token.ok_or_else(|| ApiError::invalid_token(ErrorCode::Unauthorized))?;
-        let session = self.sessions.get(&token.session);
+        let session = self.sessions.get_mut(&token.session);
         let session = session.filter(|session| now < session.expires_at);
         let session = session.ok_or_else(session_expired)?;
+        session.is_used |= token.generation == session.generation;
+        if now.duration_since(session.last_seen_at) >= LAST_SEEN_PRECISION {
+            session.last_seen_at = now;
+        }
         Ok(Caller { user: session.user, session: token.session })
     }
 
-    pub(super) fn verify(&self, access_token: &str, now: Timestamp) -> Result<(), ApiError> {
+    pub(super) fn verify(&mut self, access_token: &str, now: Timestamp) -> Result<(), ApiError> {
         self.authenticate(access_token, now).map(drop).map_err(|_| token_decode_error())
     }
 
@@ -191,7 +196,8 @@ fn issue_tokens(
     now: Timestamp,
 ) -> ApiResponse {
     let token = Uuid::new_v4().to_string();
-    let issued = IssuedToken { session: id, expires_at: now + ACCESS_TOKEN_TTL };
+    let expires_at = now + ACCESS_TOKEN_TTL;
+    let issued = IssuedToken { session: id, generation: session.generation, expires_at };
     access_tokens.insert(token.clone(), issued);
     let refresh_token = format!("{id}.{}", session.generation);
     let max_age = session.expires_at.duration_since(now).as_secs();

@@ -39,7 +39,12 @@ pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 /// Time after which a session expires unless it is refreshed.
 pub const SESSION_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Time in which a refresh may be repeated with the old token, in case its response was lost.
+/// Time in which a refresh may be repeated with the old token, in case its response was lost, until
+/// one of the new tokens is used.
+pub const REFRESH_REPEAT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Time in which a refresh may be repeated with the old token although the new tokens are used,
+/// because a copy of the request may be late.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
 /// Maximum number of failed logins for one e-mail address within [`LOGIN_WINDOW`].

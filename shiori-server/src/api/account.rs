@@ -151,6 +151,7 @@ async fn log_in(
         id: SessionId::new(),
         user: account.id,
         generation: 1,
+        is_used: false,
         rotated_at: now,
         created_at: now,
         last_seen_at: now,

@@ -26,10 +26,11 @@ impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Bearer(key) = Bearer::from_request_parts(parts, app).await?;
-        let session = app.sessions.get(key.user, key.id, key.now).await?;
+        let bearer = Bearer::from_request_parts(parts, app).await?;
+        let SessionKey { user, id, now } = bearer.key;
+        let session = app.sessions.get(user, id, now).await?;
         let session = session.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
-        touch(app, &session, &key).await;
+        touch(app, &session, bearer.key, bearer.generation).await;
         Ok(Self { user: session.user, session: session.id })
     }
 }
@@ -37,7 +38,11 @@ impl FromRequestParts<App> for Caller {
 /// The session of a valid access token. The session may have ended. A handler that takes this
 /// instead of a [`Caller`] reads the session together with its data, with [`Bearer::read`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bearer(SessionKey);
+pub(crate) struct Bearer {
+    key: SessionKey,
+    /// The generation that the token states.
+    generation: Option<u64>,
+}
 
 impl FromRequestParts<App> for Bearer {
     type Rejection = ApiError;
@@ -48,7 +53,8 @@ impl FromRequestParts<App> for Bearer {
         let token = token.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
         let claims = app.tokens.verify(token, now);
         let claims = claims.map_err(|_| ApiError::invalid_token(ErrorCode::Unauthorized))?;
-        Ok(Self(SessionKey { user: claims.user, id: claims.session, now }))
+        let key = SessionKey { user: claims.user, id: claims.session, now };
+        Ok(Self { key, generation: claims.generation })
     }
 }
 
@@ -59,20 +65,22 @@ impl Bearer {
         app: &App,
         step: impl AsyncFnOnce(SessionKey) -> Result<Option<(Session, T)>, StoreError>,
     ) -> Result<T, ApiError> {
-        let read = step(self.0).await?;
+        let read = step(self.key).await?;
         let (session, data) =
             read.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))?;
-        touch(app, &session, &self.0).await;
+        touch(app, &session, self.key, self.generation).await;
         Ok(data)
     }
 }
 
-/// Stores the use of the session. Not essential, so a failure does not fail the request.
-async fn touch(app: &App, session: &Session, key: &SessionKey) {
-    if key.now.duration_since(session.last_seen_at) < TOUCH_INTERVAL {
+/// Stores the use of the session: the first one of each generation, and one per interval. Not
+/// essential, so a failure does not fail the request.
+pub(super) async fn touch(app: &App, session: &Session, key: SessionKey, generation: Option<u64>) {
+    let is_first = !session.is_used && generation == Some(session.generation);
+    if !is_first && key.now.duration_since(session.last_seen_at) < TOUCH_INTERVAL {
         return;
     }
-    if let Err(error) = app.sessions.touch(session.user, session.id, key.now).await {
+    if let Err(error) = app.sessions.touch(key, generation).await {
         tracing::warn!(%error, "could not store the last use of a session");
     }
 }

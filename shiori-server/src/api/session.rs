@@ -11,7 +11,7 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    caller::Caller,
+    caller::{Caller, touch},
     error::ApiError,
     extract::{Body, IdInPath},
     openapi::{Done, List, Success, errors},
@@ -21,7 +21,7 @@ use crate::{
     app::App,
     auth::RefreshClaims,
     config::SessionPolicy,
-    store::{RotateOutcome, Session},
+    store::{RepeatPolicy, RotateOutcome, Session, SessionKey},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -40,8 +40,10 @@ errors!(RefreshErrors: ANY | BODY, TokenDecodeError, SessionExpired, RefreshReus
 /// Renew a session's tokens.
 ///
 /// Access token and cookie must belong to the same session; the access token may have expired. A
-/// refresh token can be used once. Using an earlier one again revokes the session, except within 10
-/// seconds, because the response may have been lost.
+/// refresh token can be used once. If the response is lost, the request can be repeated until one of
+/// the new tokens is used, for at most 24 hours. Afterwards, using the old token revokes the
+/// session; only within 10 seconds of its first use it does not, because a copy of the request may
+/// be late.
 #[utoipa::path(
     post, path = "/api/auth/refresh", tag = "session", security(("refresh_token" = [])),
     request_body(content = RefreshRequest, example = json!({
@@ -77,11 +79,9 @@ async fn refresh(
     let rotation = app
         .sessions
         .rotate(
-            presented.user,
-            presented.session,
+            SessionKey { user: presented.user, id: presented.session, now },
             presented.generation,
-            now,
-            policy.refresh_grace,
+            RepeatPolicy { unused: policy.refresh_repeat, used: policy.refresh_grace },
             now + policy.refresh_ttl,
         )
         .await?;
@@ -121,7 +121,9 @@ async fn verify(
     let refused = || ApiError::new(ErrorCode::TokenDecodeError);
     let now = app.clock.now();
     let claims = app.tokens.verify(&body.access_token, now).map_err(|_| refused())?;
-    app.sessions.get(claims.user, claims.session, now).await?.ok_or_else(refused)?;
+    let key = SessionKey { user: claims.user, id: claims.session, now };
+    let session = app.sessions.get(key.user, key.id, now).await?.ok_or_else(refused)?;
+    touch(&app, &session, key, claims.generation).await;
     Ok(Reply::done(Message { ko: "유효한 토큰입니다.", en: "The token is valid." }))
 }
 
@@ -194,7 +196,7 @@ pub(super) fn issue_tokens(
     message: Message,
 ) -> Result<Reply<AccessToken>, ApiError> {
     let ttl = app.session_policy.access_ttl;
-    let token = app.tokens.issue(session.user, session.id, now, ttl)?;
+    let token = app.tokens.issue(session.user, session.id, session.generation, now, ttl)?;
     let claims =
         RefreshClaims { user: session.user, session: session.id, generation: session.generation };
     let refresh_token = app.tokens.refresh_token(claims);

@@ -51,12 +51,14 @@ impl TokenKeys {
         &self,
         user: UserId,
         session: SessionId,
+        generation: u64,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<String, TokenError> {
         let payload = Payload {
             sub: user,
             sid: session,
+            generation: Some(generation),
             iat: now.as_millis().div_euclid(1000),
             exp: (now + ttl + Duration::from_millis(999)).as_millis().div_euclid(1000),
             jti: Uuid::new_v4(),
@@ -87,6 +89,7 @@ impl TokenKeys {
         Ok(Claims {
             user: payload.sub,
             session: payload.sid,
+            generation: payload.generation,
             expires_at: Timestamp::from_millis(payload.exp.saturating_mul(1000)),
         })
     }
@@ -131,6 +134,9 @@ pub(crate) struct Claims {
     pub(crate) user: UserId,
     /// The session.
     pub(crate) session: SessionId,
+    /// The generation of the refresh token that was issued with it. `None` in tokens of version
+    /// 0.1.0.
+    pub(crate) generation: Option<u64>,
     /// When it expires, to the second.
     pub(crate) expires_at: Timestamp,
 }
@@ -140,6 +146,8 @@ pub(crate) struct Claims {
 struct Payload {
     sub: UserId,
     sid: SessionId,
+    #[serde(rename = "gen", default, skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
     iat: i64,
     exp: i64,
     jti: Uuid,
@@ -227,10 +235,10 @@ mod tests {
     #[test]
     fn an_access_token_is_valid_until_it_expires() {
         let (user, session) = (UserId::new(), SessionId::new());
-        let token = keys().issue(user, session, now(), TTL).expect("signed");
+        let token = keys().issue(user, session, 7, now(), TTL).expect("signed");
         // Another process with the same secret accepts it.
         let claims = keys().verify(&token, now()).expect("ours");
-        assert_eq!((claims.user, claims.session), (user, session));
+        assert_eq!((claims.user, claims.session, claims.generation), (user, session, Some(7)));
         assert_eq!(claims.expires_at.as_millis() % 1000, 0);
         let last = now() + TTL;
         assert!(keys().verify(&token, last).is_ok(), "the token is valid for the full time");
@@ -239,16 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_version_0_1_0_has_no_generation() {
+        let keys = keys();
+        let (user, session) = (UserId::new(), SessionId::new());
+        let payload = json!({
+            "sub": user, "sid": session, "iat": 0, "exp": i64::MAX, "jti": Uuid::new_v4(),
+        });
+        let token =
+            encode(&Header::new(Algorithm::HS256), &payload, &keys.signing).expect("signed");
+        let claims = keys.verify(&token, now()).expect("valid");
+        assert_eq!((claims.user, claims.session, claims.generation), (user, session, None));
+    }
+
+    #[test]
     fn access_tokens_are_unique() {
         let (user, session) = (UserId::new(), SessionId::new());
-        let issue = || keys().issue(user, session, now(), TTL).expect("signed");
+        let issue = || keys().issue(user, session, 1, now(), TTL).expect("signed");
         assert_ne!(issue(), issue());
     }
 
     #[test]
     fn tokens_of_another_secret_are_rejected() {
         let others = TokenKeys::new(&Secret::from("another secret"));
-        let token = others.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        let token = others.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
         let claims =
             RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 1 };
@@ -259,7 +280,7 @@ mod tests {
     #[test]
     fn a_token_cannot_choose_its_algorithm() {
         let keys = keys();
-        let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        let token = keys.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         let payload = payload_of(&token);
         let access_key = HmacSha256::new(keys.signing.as_bytes());
         for algorithm in ["none", "None", "HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA", ""]
@@ -282,7 +303,7 @@ mod tests {
     fn one_kind_of_token_is_not_accepted_as_another() {
         let keys = keys();
         let header = json!({ "alg": "HS256" });
-        let token = keys.issue(UserId::new(), SessionId::new(), now(), TTL).expect("signed");
+        let token = keys.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         let payload = payload_of(&token);
         let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
         let forged = forge(&header, payload, &keys.refresh.sign(signed.as_bytes()));
@@ -331,7 +352,7 @@ mod tests {
             let keys = keys();
             let claims = RefreshClaims { user: UserId::new(), session: SessionId::new(), generation: 3 };
             let refresh = keys.refresh_token(claims);
-            let access = keys.issue(UserId::new(), claims.session, now(), TTL).expect("signed");
+            let access = keys.issue(UserId::new(), claims.session, 3, now(), TTL).expect("signed");
             for token in [&refresh, &access] {
                 let at = at.index(token.len());
                 let mut changed = token.clone();

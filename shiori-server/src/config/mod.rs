@@ -141,7 +141,11 @@ pub struct SessionPolicy {
     pub access_ttl: Duration,
     /// The time after which a session expires without a refresh. Default 30 days.
     pub refresh_ttl: Duration,
-    /// How long a refresh may be repeated with the previous token. Default 10 s.
+    /// How long a refresh may be repeated with the previous token while none of the new tokens has
+    /// been used. Default 24 h.
+    pub refresh_repeat: Duration,
+    /// How long a refresh may be repeated with the previous token although the new tokens are used,
+    /// because a copy of the request may be late. Default 10 s.
     pub refresh_grace: Duration,
     /// Maximum sessions of one user. Default 50.
     pub sessions_per_user: usize,
@@ -156,6 +160,7 @@ impl Default for SessionPolicy {
         Self {
             access_ttl: limits::ACCESS_TOKEN_TTL,
             refresh_ttl: limits::SESSION_TTL,
+            refresh_repeat: limits::REFRESH_REPEAT,
             refresh_grace: limits::REFRESH_GRACE,
             sessions_per_user: 50,
             login_throttle: ThrottlePolicy {

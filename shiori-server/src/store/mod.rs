@@ -30,7 +30,9 @@ pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
     SaveOutcome,
 };
-pub use session::{LoginAttempt, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy};
+pub use session::{
+    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
+};
 pub use summary::{
     CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
     SummaryStore, WeekStatus,

@@ -2,7 +2,9 @@
 //!
 //! All sessions of a user are fields of one hash, so that each step is atomic on a cluster, too. A
 //! field contains `last_seen_at expires_at generation rotated_at created_at user_agent`, separated
-//! by spaces, with times in milliseconds. The user agent is optional and may contain spaces.
+//! by spaces, with times in milliseconds. A generation that has been used has a `+` before it, which
+//! servers of version 0.1.0 read as part of the number, and drop when they write the field. The user
+//! agent is optional and may contain spaces.
 
 use std::{sync::LazyLock, time::Duration};
 
@@ -12,7 +14,10 @@ use redis::{Script, cmd};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
 
-use super::{LoginAttempt, RotateOutcome, Session, SessionStore, StoreError, ThrottlePolicy};
+use super::{
+    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
+    ThrottlePolicy,
+};
 
 /// Attempts of a step whose compare-and-swap fails. Few requests use one session at a time.
 const MAX_CONFLICT_ATTEMPTS: u32 = 64;
@@ -177,11 +182,14 @@ impl SessionStore for RedisSessions {
         Ok(session.transpose()?.filter(|session| now < session.expires_at))
     }
 
-    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+    async fn touch(
+        &self,
+        SessionKey { user, id, now }: SessionKey,
+        generation: Option<u64>,
+    ) -> Result<(), StoreError> {
         for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let Some(field) = self.field(user, id).await? else { return Ok(()) };
-            let found = decode(user, id, &field)?;
-            let touched = Session { last_seen_at: now.max(found.last_seen_at), ..found };
+            let touched = decode(user, id, &field)?.touch(now, generation);
             if self.swap(user, id, &field, Some(&touched)).await? {
                 return Ok(());
             }
@@ -191,18 +199,16 @@ impl SessionStore for RedisSessions {
 
     async fn rotate(
         &self,
-        user: UserId,
-        id: SessionId,
+        SessionKey { user, id, now }: SessionKey,
         presented: u64,
-        now: Timestamp,
-        grace: Duration,
+        repeats: RepeatPolicy,
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError> {
         for _ in 0..MAX_CONFLICT_ATTEMPTS {
             let Some(field) = self.field(user, id).await? else {
                 return Ok(RotateOutcome::NotFound);
             };
-            let rotation = decode(user, id, &field)?.rotate(presented, now, grace, expires_at);
+            let rotation = decode(user, id, &field)?.rotate(presented, now, repeats, expires_at);
             let is_done = match &rotation {
                 RotateOutcome::Rotated(rotated) => {
                     self.swap(user, id, &field, Some(rotated)).await?
@@ -279,9 +285,10 @@ impl SessionStore for RedisSessions {
 
 fn encode(session: &Session) -> String {
     let numbers = format!(
-        "{} {} {} {} {}",
+        "{} {} {}{} {} {}",
         session.last_seen_at.as_millis(),
         session.expires_at.as_millis(),
+        if session.is_used { "+" } else { "" },
         session.generation,
         session.rotated_at.as_millis(),
         session.created_at.as_millis(),
@@ -294,17 +301,20 @@ fn encode(session: &Session) -> String {
 
 fn decode(user: UserId, id: SessionId, field: &str) -> Result<Session, StoreError> {
     let mut parts = field.splitn(6, ' ');
-    let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok()).ok_or_else(corrupt);
-    let [last_seen_at, expires_at, generation, rotated_at, created_at] =
-        [number()?, number()?, number()?, number()?, number()?];
+    let mut part = || parts.next().ok_or_else(corrupt);
+    let time = |part: &str| part.parse().map(Timestamp::from_millis).map_err(|_| corrupt());
+    let (last_seen_at, expires_at) = (time(part()?)?, time(part()?)?);
+    let generation = part()?;
+    let (rotated_at, created_at) = (time(part()?)?, time(part()?)?);
     Ok(Session {
         id,
         user,
-        generation: generation.try_into().map_err(|_| corrupt())?,
-        rotated_at: Timestamp::from_millis(rotated_at),
-        created_at: Timestamp::from_millis(created_at),
-        last_seen_at: Timestamp::from_millis(last_seen_at),
-        expires_at: Timestamp::from_millis(expires_at),
+        generation: generation.parse().map_err(|_| corrupt())?,
+        is_used: generation.starts_with('+'),
+        rotated_at,
+        created_at,
+        last_seen_at,
+        expires_at,
         user_agent: parts.next().map(str::to_owned),
     })
 }
@@ -358,8 +368,9 @@ mod tests {
             assert!((1..=at_most).contains(&left), "{left}");
         }
         let later = session.expires_at + Duration::from_secs(60);
-        let grace = Duration::ZERO;
-        let rotation = store.rotate(session.user, session.id, 1, now, grace, later).await;
+        let key = SessionKey { user: session.user, id: session.id, now };
+        let repeats = RepeatPolicy { unused: Duration::ZERO, used: Duration::ZERO };
+        let rotation = store.rotate(key, 1, repeats, later).await;
         assert!(matches!(rotation, Ok(RotateOutcome::Rotated(_))));
         let key = store.sessions_key(session.user);
         let ends: i64 = store.redis.query(cmd("PEXPIRETIME").arg(key)).await.expect("a response");
@@ -369,11 +380,26 @@ mod tests {
     #[test]
     fn an_encoded_session_is_decoded_unchanged() {
         for user_agent in [None, Some(String::new()), Some("a b  c \u{1f600}".to_owned())] {
-            let session =
-                Session { user_agent, ..new_session(UserId::new(), Timestamp::from_millis(-1)) };
-            let read = decode(session.user, session.id, &encode(&session)).expect("read");
-            assert_eq!(read, session);
+            for is_used in [false, true] {
+                let new = new_session(UserId::new(), Timestamp::from_millis(-1));
+                let session = Session { user_agent: user_agent.clone(), is_used, ..new };
+                let read = decode(session.user, session.id, &encode(&session)).expect("read");
+                assert_eq!(read, session);
+            }
         }
         assert!(decode(UserId::new(), SessionId::new(), "1 2 3 4").is_err());
+    }
+
+    /// Servers of both versions may run at the same time.
+    #[test]
+    fn version_0_1_0_reads_the_mark_of_a_used_generation_as_part_of_the_number() {
+        let new = new_session(UserId::new(), Timestamp::from_millis(7));
+        let session = Session { is_used: true, ..new };
+        let numbers: Vec<i64> =
+            encode(&session).split(' ').map(|part| part.parse().expect("a number")).collect();
+        assert_eq!(numbers[2], 1);
+        let written_by_it = "7 9 1 7 7 agent";
+        let read = decode(session.user, session.id, written_by_it).expect("read");
+        assert!(!read.is_used);
     }
 }

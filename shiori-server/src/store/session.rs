@@ -39,28 +39,28 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Stores when the session was last used.
+    /// Stores that the session is used at `key.now`, with a token of `generation`. If that is still
+    /// the current generation, it has been used from now on. `None` if the token is of an earlier
+    /// version, which stated no generation.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
-    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
+    async fn touch(&self, key: SessionKey, generation: Option<u64>) -> Result<(), StoreError>;
 
-    /// Rotates the refresh token by compare-and-swap on the session's generation. The presented
-    /// generation must be the current one or, within `grace` of the rotation, the previous one,
-    /// because the response may have been lost. Any other generation is a reuse and revokes the
-    /// session. A rotation also sets the expiry to `expires_at`.
+    /// Rotates the refresh token at `key.now` by compare-and-swap on the session's generation. The
+    /// presented generation must be the current one or, as long as `repeats` allows, the previous
+    /// one, because the response may have been lost. Any other generation is a reuse and revokes
+    /// the session. A rotation also sets the expiry to `expires_at`.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
     async fn rotate(
         &self,
-        user: UserId,
-        id: SessionId,
+        key: SessionKey,
         presented: u64,
-        now: Timestamp,
-        grace: Duration,
+        repeats: RepeatPolicy,
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError>;
 
@@ -135,6 +135,8 @@ pub struct Session {
     pub user: UserId,
     /// The generation of the current refresh token; it grows by one with every rotation.
     pub generation: u64,
+    /// Whether a token of this generation has been used.
+    pub is_used: bool,
     /// When the token was last rotated.
     pub rotated_at: Timestamp,
     /// When the device signed in.
@@ -148,12 +150,21 @@ pub struct Session {
 }
 
 impl Session {
+    /// The session after a use at this time with a token of `generation`.
+    pub(super) fn touch(self, now: Timestamp, generation: Option<u64>) -> Self {
+        Self {
+            is_used: self.is_used || generation == Some(self.generation),
+            last_seen_at: now.max(self.last_seen_at),
+            ..self
+        }
+    }
+
     /// The outcome of presenting a refresh token of this generation, with the next session.
     pub(super) fn rotate(
         self,
         presented: u64,
         now: Timestamp,
-        grace: Duration,
+        repeats: RepeatPolicy,
         expires_at: Timestamp,
     ) -> RotateOutcome {
         if now >= self.expires_at {
@@ -162,6 +173,7 @@ impl Session {
         if self.generation == presented {
             return RotateOutcome::Rotated(Self {
                 generation: presented.saturating_add(1),
+                is_used: false,
                 rotated_at: now,
                 last_seen_at: now.max(self.last_seen_at),
                 expires_at,
@@ -169,11 +181,21 @@ impl Session {
             });
         }
         let is_the_one_before = self.generation.checked_sub(1) == Some(presented);
-        if is_the_one_before && now.duration_since(self.rotated_at) <= grace {
+        let repeatable = if self.is_used { repeats.used } else { repeats.unused };
+        if is_the_one_before && now.duration_since(self.rotated_at) <= repeatable {
             return RotateOutcome::Replayed(self);
         }
         RotateOutcome::Reused
     }
+}
+
+/// How long after a rotation the previous refresh token may be presented again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepeatPolicy {
+    /// While no token of the new generation has been used: its holder may not have received it.
+    pub unused: Duration,
+    /// Otherwise: a copy of the request may be late.
+    pub used: Duration,
 }
 
 /// The outcome of [`SessionStore::rotate`].
@@ -181,7 +203,7 @@ impl Session {
 pub enum RotateOutcome {
     /// The session has a new generation.
     Rotated(Session),
-    /// The previous generation was presented within the grace period; the session is unchanged.
+    /// The previous generation was presented while it could be repeated; the session is unchanged.
     Replayed(Session),
     /// An old refresh token was reused; the session is revoked.
     Reused,

@@ -189,11 +189,53 @@ async fn a_refresh_whose_response_was_lost_can_be_repeated() {
     let server = AccountServer::with_account().await;
     let old = server.device().await;
     let new = server.refresh(&old).await.device();
+    for wait in [Duration::from_secs(11), 23 * 60 * MINUTE] {
+        server.clock.advance(wait);
+        // A request with the old access token is no use of the new ones.
+        server.call(Method::GET, "/api/auth/sessions", &old).await;
+        let again = server.refresh(&old).await.device();
+        assert_eq!(again.refresh, new.refresh);
+    }
+    let newer = server.refresh(&new).await.device();
+    assert_ne!(newer.refresh, new.refresh);
+    server.clock.advance(24 * 60 * MINUTE);
+    assert_eq!(server.refresh(&new).await.device().refresh, newer.refresh);
+    server.clock.advance(Duration::from_millis(1));
+    server.refresh(&new).await.assert_error(StatusCode::UNAUTHORIZED, "refresh_reused");
+    server.stop().await;
+}
+
+/// Each of these requests proves that the response to the refresh has arrived.
+#[tokio::test]
+async fn a_refresh_cannot_be_repeated_after_its_tokens_were_used() {
+    let server = AccountServer::with_account().await;
+    for by in ["a request", "a verification", "a refresh"] {
+        let old = server.device().await;
+        let new = server.refresh(&old).await.device();
+        let status = match by {
+            "a request" => server.call(Method::GET, "/api/diary/20260216", &new).await.status,
+            "a verification" => server.verify(&new.access).await.status,
+            _ => server.refresh(&new).await.status,
+        };
+        assert_eq!(status, StatusCode::OK);
+        server.clock.advance(Duration::from_secs(11));
+        server.refresh(&old).await.assert_error(StatusCode::UNAUTHORIZED, "refresh_reused");
+        let ended = server.refresh(&new).await;
+        ended.assert_error(StatusCode::UNAUTHORIZED, "session_expired");
+    }
+    server.stop().await;
+}
+
+/// A copy of the refresh that was delayed in the network, for example.
+#[tokio::test]
+async fn a_late_copy_of_a_refresh_does_not_end_the_session() {
+    let server = AccountServer::with_account().await;
+    let old = server.device().await;
+    let new = server.refresh(&old).await.device();
+    server.call(Method::GET, "/api/auth/sessions", &new).await;
     server.clock.advance(Duration::from_secs(10));
-    let again = server.refresh(&old).await.device();
-    assert_eq!(again.refresh, new.refresh);
-    let newer = server.refresh(&again).await.device();
-    assert_ne!(newer.refresh, again.refresh);
+    assert_eq!(server.refresh(&old).await.device().refresh, new.refresh);
+    server.refresh(&new).await.device();
     server.stop().await;
 }
 
@@ -202,6 +244,7 @@ async fn a_refresh_token_used_twice_ends_the_session() {
     let server = AccountServer::with_account().await;
     let (stolen, bystander) = (server.device().await, server.device().await);
     let thief = server.refresh(&stolen).await.device();
+    server.call(Method::GET, "/api/auth/sessions", &thief).await;
     server.clock.advance(Duration::from_secs(11));
     server.refresh(&stolen).await.assert_error(StatusCode::UNAUTHORIZED, "refresh_reused");
     server.refresh(&thief).await.assert_error(StatusCode::UNAUTHORIZED, "session_expired");

@@ -5,12 +5,15 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
-use crate::store::{LoginAttempt, RotateOutcome, Session, SessionStore, ThrottlePolicy};
+use crate::store::{
+    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
+};
 
 /// The throttle of these tests.
 pub const POLICY: ThrottlePolicy = ThrottlePolicy { attempts: 10, window: Duration::from_mins(5) };
 
-const GRACE: Duration = Duration::from_secs(10);
+const REPEATS: RepeatPolicy =
+    RepeatPolicy { unused: Duration::from_hours(12), used: Duration::from_secs(10) };
 const LIFE: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -40,7 +43,7 @@ pub async fn the_sessions_of_a_user_are_listed_by_last_use(store: Arc<dyn Sessio
     let second = opened(&*store, user, now + SECOND).await;
     opened(&*store, UserId::new(), now).await;
     assert_eq!(listed(&*store, user, now).await, [second.id, first.id]);
-    store.touch(first.user, first.id, now + 2 * SECOND).await.expect("touched");
+    touch(&*store, &first, now + 2 * SECOND, None).await;
     assert_eq!(listed(&*store, user, now).await, [first.id, second.id]);
 }
 
@@ -50,7 +53,7 @@ pub async fn a_revoked_session_is_gone(store: Arc<dyn SessionStore>) {
     assert!(store.revoke(user, session.id).await.expect("ended"));
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::NotFound);
-    store.touch(session.user, session.id, now + SECOND).await.expect("the store is available");
+    touch(&*store, &session, now + SECOND, Some(1)).await;
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert_eq!(listed(&*store, user, now).await, [other.id]);
     assert!(!store.revoke(user, session.id).await.expect("the store is available"));
@@ -62,7 +65,7 @@ pub async fn sessions_are_private_to_their_user(store: Arc<dyn SessionStore>) {
     let stranger = Session { user: UserId::new(), ..session.clone() };
     assert!(!store.revoke(stranger.user, session.id).await.expect("the store is available"));
     assert_eq!(store.get(stranger.user, session.id, now).await.expect("read"), None);
-    store.touch(stranger.user, session.id, now + SECOND).await.expect("the store is available");
+    touch(&*store, &stranger, now + SECOND, Some(1)).await;
     assert_eq!(rotate(&*store, &stranger, 1, now).await, RotateOutcome::NotFound);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(session));
 }
@@ -72,10 +75,13 @@ pub async fn the_least_recently_used_sessions_are_revoked(store: Arc<dyn Session
     let stranger = opened(&*store, UserId::new(), now).await;
     let mut sessions = Vec::new();
     for second in 0..3 {
-        sessions.push(opened(&*store, user, now + second * SECOND).await.id);
+        let session = opened(&*store, user, now + second * SECOND).await;
+        if second == 0 {
+            // The oldest session becomes the most recently used.
+            touch(&*store, &session, now + 3 * SECOND, None).await;
+        }
+        sessions.push(session.id);
     }
-    // The oldest session is now the most recently used.
-    store.touch(user, sessions[0], now + 3 * SECOND).await.expect("touched");
     let newest = new_session(user, now + 4 * SECOND);
     store.create(&newest, 2).await.expect("opened");
     assert_eq!(listed(&*store, user, newest.created_at).await, [newest.id, sessions[0]]);
@@ -111,7 +117,7 @@ pub async fn last_seen_never_moves_back(store: Arc<dyn SessionStore>) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     for moment in [now + 2 * SECOND, now + SECOND] {
-        store.touch(session.user, session.id, moment).await.expect("touched");
+        touch(&*store, &session, moment, None).await;
     }
     let expected = Session { last_seen_at: now + 2 * SECOND, ..session.clone() };
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), Some(expected));
@@ -143,21 +149,60 @@ pub async fn a_rotation_moves_generation_and_expiry(store: Arc<dyn SessionStore>
     assert_eq!(store.get(session.user, session.id, moment).await.expect("read"), Some(expected));
 }
 
-pub async fn a_rotation_is_replayed_only_within_the_grace_period(store: Arc<dyn SessionStore>) {
+pub async fn a_rotation_is_replayed_while_the_new_generation_is_unused(
+    store: Arc<dyn SessionStore>,
+) {
     let now = Timestamp::now();
     let session = opened(&*store, UserId::new(), now).await;
     let rotated_at = now + SECOND;
     let RotateOutcome::Rotated(rotated) = rotate(&*store, &session, 1, rotated_at).await else {
         panic!("the current token rotates")
     };
-    for moment in [rotated_at, rotated_at + GRACE] {
+    // A token of the previous generation, or one that states none, is no use of the new one.
+    touch(&*store, &session, rotated_at, Some(1)).await;
+    touch(&*store, &session, rotated_at, None).await;
+    for moment in [rotated_at, rotated_at + REPEATS.used + SECOND, rotated_at + REPEATS.unused] {
         let rotation = rotate(&*store, &session, 1, moment).await;
         assert_eq!(rotation, RotateOutcome::Replayed(rotated.clone()), "a replay changes nothing");
     }
-    let too_late = rotated_at + GRACE + MILLISECOND;
+    let too_late = rotated_at + REPEATS.unused + MILLISECOND;
     assert_eq!(rotate(&*store, &session, 1, too_late).await, RotateOutcome::Reused);
     assert_eq!(store.get(session.user, session.id, too_late).await.expect("read"), None);
     assert_eq!(rotate(&*store, &session, 2, too_late).await, RotateOutcome::NotFound);
+}
+
+/// After the use, only a late copy of the request is accepted.
+pub async fn a_use_of_the_new_generation_ends_replays(store: Arc<dyn SessionStore>) {
+    let now = Timestamp::now();
+    let session = opened(&*store, UserId::new(), now).await;
+    rotate(&*store, &session, 1, now).await;
+    touch(&*store, &session, now, Some(2)).await;
+    let found = store.get(session.user, session.id, now).await.expect("read").expect("live");
+    assert!(found.is_used);
+    let rotation = rotate(&*store, &session, 1, now + REPEATS.used).await;
+    assert_eq!(rotation, RotateOutcome::Replayed(found));
+    let too_late = now + REPEATS.used + MILLISECOND;
+    assert_eq!(rotate(&*store, &session, 1, too_late).await, RotateOutcome::Reused);
+    assert_eq!(store.get(session.user, session.id, too_late).await.expect("read"), None);
+}
+
+/// Each rotation begins anew, whatever the earlier generations were used for.
+pub async fn each_generation_is_unused_at_first(store: Arc<dyn SessionStore>) {
+    let now = Timestamp::now();
+    let session = opened(&*store, UserId::new(), now).await;
+    touch(&*store, &session, now, Some(1)).await;
+    for presented in 1..4 {
+        let RotateOutcome::Rotated(rotated) = rotate(&*store, &session, presented, now).await
+        else {
+            panic!("the current token rotates")
+        };
+        assert!(!rotated.is_used);
+        // The responses are lost for longer than a late copy may take.
+        let later = now + REPEATS.used + SECOND;
+        let rotation = rotate(&*store, &session, presented, later).await;
+        assert_eq!(rotation, RotateOutcome::Replayed(rotated));
+        touch(&*store, &session, now, Some(presented + 1)).await;
+    }
 }
 
 pub async fn an_old_refresh_token_revokes_the_session(store: Arc<dyn SessionStore>) {
@@ -167,7 +212,7 @@ pub async fn an_old_refresh_token_revokes_the_session(store: Arc<dyn SessionStor
         let rotation = rotate(&*store, &session, presented, now).await;
         assert!(matches!(rotation, RotateOutcome::Rotated(_)), "{rotation:?}");
     }
-    // A token from two rotations ago is a reuse, even within the grace period.
+    // A token from two rotations ago is a reuse: the second rotation has used the first.
     assert_eq!(rotate(&*store, &session, 1, now).await, RotateOutcome::Reused);
     assert_eq!(store.get(session.user, session.id, now).await.expect("read"), None);
     assert!(listed(&*store, session.user, now).await.is_empty());
@@ -294,6 +339,7 @@ pub fn new_session(user: UserId, moment: Timestamp) -> Session {
         id: SessionId::new(),
         user,
         generation: 1,
+        is_used: false,
         rotated_at: moment,
         created_at: moment,
         last_seen_at: moment,
@@ -324,10 +370,18 @@ async fn rotate(
     presented: u64,
     now: Timestamp,
 ) -> RotateOutcome {
-    store
-        .rotate(session.user, session.id, presented, now, GRACE, now + LIFE)
-        .await
-        .expect("a response")
+    let key = SessionKey { user: session.user, id: session.id, now };
+    store.rotate(key, presented, REPEATS, now + LIFE).await.expect("a response")
+}
+
+async fn touch(
+    store: &dyn SessionStore,
+    session: &Session,
+    now: Timestamp,
+    generation: Option<u64>,
+) {
+    let key = SessionKey { user: session.user, id: session.id, now };
+    store.touch(key, generation).await.expect("the store is available");
 }
 
 async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginAttempt {

@@ -80,6 +80,7 @@ mod tests {
             id: SessionId::new(),
             user: UserId::new(),
             generation: 1,
+            is_used: false,
             rotated_at: NOW,
             created_at: NOW,
             last_seen_at: NOW,

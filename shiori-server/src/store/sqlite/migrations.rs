@@ -5,13 +5,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// All migrations in order. The file's `user_version` is the number of applied ones.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
     include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
     include_str!("../../../migrations/sqlite/0004_text_apart.sql"),
     include_str!("../../../migrations/sqlite/0005_write_probe.sql"),
     include_str!("../../../migrations/sqlite/0006_account_tasks.sql"),
+    include_str!("../../../migrations/sqlite/0007_used_generation.sql"),
 ];
 
 /// The file was written by a newer version of this program.

@@ -1,12 +1,11 @@
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::{SqliteStore, connection::Statements};
 use crate::store::{
-    LoginAttempt, RotateOutcome, Session, SessionKey, SessionStore, StoreError, ThrottlePolicy,
+    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
+    ThrottlePolicy,
 };
 
 #[async_trait]
@@ -17,13 +16,14 @@ impl SessionStore for SqliteStore {
         self.write(move |connection| {
             let (id, user) = (session.id.as_bytes(), session.user.as_bytes());
             connection.run(
-                "INSERT INTO sessions (id, user_id, generation, rotated_at, created_at,
+                "INSERT INTO sessions (id, user_id, generation, is_used, rotated_at, created_at,
                                        last_seen_at, expires_at, user_agent)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 params![
                     id,
                     user,
                     signed(session.generation)?,
+                    session.is_used,
                     session.rotated_at.as_millis(),
                     session.created_at.as_millis(),
                     session.last_seen_at.as_millis(),
@@ -53,12 +53,18 @@ impl SessionStore for SqliteStore {
         self.snapshot(move |connection| live(connection, SessionKey { user, id, now })).await
     }
 
-    async fn touch(&self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+    async fn touch(
+        &self,
+        SessionKey { user, id, now }: SessionKey,
+        generation: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let generation = generation.map(signed).transpose()?;
         self.write(move |connection| {
             connection.run(
-                "UPDATE sessions SET last_seen_at = MAX(last_seen_at, ?)
+                "UPDATE sessions
+                 SET last_seen_at = MAX(last_seen_at, ?), is_used = is_used OR generation IS ?
                  WHERE id = ? AND user_id = ?",
-                params![now.as_millis(), id.as_bytes(), user.as_bytes()],
+                params![now.as_millis(), generation, id.as_bytes(), user.as_bytes()],
             )?;
             Ok(())
         })
@@ -67,17 +73,15 @@ impl SessionStore for SqliteStore {
 
     async fn rotate(
         &self,
-        user: UserId,
-        id: SessionId,
+        SessionKey { user, id, now }: SessionKey,
         presented: u64,
-        now: Timestamp,
-        grace: Duration,
+        repeats: RepeatPolicy,
         expires_at: Timestamp,
     ) -> Result<RotateOutcome, StoreError> {
         self.write(move |connection| {
             let row = connection.find(
-                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
-                        user_agent
+                "SELECT id, user_id, generation, is_used, rotated_at, created_at, last_seen_at,
+                        expires_at, user_agent
                  FROM sessions WHERE id = ? AND user_id = ?",
                 params![id.as_bytes(), user.as_bytes()],
                 SessionRow::decode,
@@ -85,15 +89,17 @@ impl SessionStore for SqliteStore {
             let Some(found) = row.map(Session::try_from).transpose()? else {
                 return Ok(RotateOutcome::NotFound);
             };
-            let rotation = found.rotate(presented, now, grace, expires_at);
+            let rotation = found.rotate(presented, now, repeats, expires_at);
             match &rotation {
                 RotateOutcome::Rotated(rotated) => {
                     connection.run(
                         "UPDATE sessions
-                         SET generation = ?, rotated_at = ?, last_seen_at = ?, expires_at = ?
+                         SET generation = ?, is_used = ?, rotated_at = ?, last_seen_at = ?,
+                             expires_at = ?
                          WHERE id = ?",
                         params![
                             signed(rotated.generation)?,
+                            rotated.is_used,
                             rotated.rotated_at.as_millis(),
                             rotated.last_seen_at.as_millis(),
                             rotated.expires_at.as_millis(),
@@ -114,8 +120,8 @@ impl SessionStore for SqliteStore {
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         self.snapshot(move |connection| {
             let rows = connection.all(
-                "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
-                        user_agent
+                "SELECT id, user_id, generation, is_used, rotated_at, created_at, last_seen_at,
+                        expires_at, user_agent
                  FROM sessions WHERE user_id = ? AND expires_at > ?
                  ORDER BY last_seen_at DESC, id DESC",
                 params![user.as_bytes(), now.as_millis()],
@@ -194,7 +200,7 @@ pub(super) fn live(
     SessionKey { user, id, now }: SessionKey,
 ) -> Result<Option<Session>, StoreError> {
     let row = connection.find(
-        "SELECT id, user_id, generation, rotated_at, created_at, last_seen_at, expires_at,
+        "SELECT id, user_id, generation, is_used, rotated_at, created_at, last_seen_at, expires_at,
                 user_agent
          FROM sessions WHERE id = ? AND user_id = ? AND expires_at > ?",
         params![id.as_bytes(), user.as_bytes(), now.as_millis()],
@@ -207,6 +213,7 @@ struct SessionRow {
     id: [u8; 16],
     user_id: [u8; 16],
     generation: i64,
+    is_used: bool,
     rotated_at: i64,
     created_at: i64,
     last_seen_at: i64,
@@ -220,11 +227,12 @@ impl SessionRow {
             id: row.get(0)?,
             user_id: row.get(1)?,
             generation: row.get(2)?,
-            rotated_at: row.get(3)?,
-            created_at: row.get(4)?,
-            last_seen_at: row.get(5)?,
-            expires_at: row.get(6)?,
-            user_agent: row.get(7)?,
+            is_used: row.get(3)?,
+            rotated_at: row.get(4)?,
+            created_at: row.get(5)?,
+            last_seen_at: row.get(6)?,
+            expires_at: row.get(7)?,
+            user_agent: row.get(8)?,
         })
     }
 }
@@ -240,6 +248,7 @@ impl TryFrom<SessionRow> for Session {
                 .generation
                 .try_into()
                 .map_err(|_| StoreError::Corrupt { what: "a generation" })?,
+            is_used: row.is_used,
             rotated_at: Timestamp::from_millis(row.rotated_at),
             created_at: Timestamp::from_millis(row.created_at),
             last_seen_at: Timestamp::from_millis(row.last_seen_at),

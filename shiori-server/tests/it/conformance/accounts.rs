@@ -232,7 +232,12 @@ pub async fn a_refresh_token_rotates_and_can_be_used_once(server: &impl Target) 
     // The old access token stays valid until it expires.
     data(&device.raw.get("/api/diary/20260216").await, 200);
 
+    // Until one of the new tokens is used, the response may have been lost.
     server.advance(Duration::from_secs(11));
+    let again = device.refresh(access, first).await;
+    let new = data(&again, 200)["token"].as_str().unwrap().to_owned();
+    assert_eq!(cookie(&again), second);
+    data(&RawClient::with_token(&server.url(), &new).get("/api/diary/20260216").await, 200);
     assert_error(&device.refresh(access, first).await, 401, "refresh_reused");
     assert_error(&device.refresh(access, &second).await, 401, "session_expired");
     assert_error(&device.raw.get("/api/diary/20260216").await, 401, "session_expired");
