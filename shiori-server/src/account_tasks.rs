@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
-use shiori_sdk::Timestamp;
+use shiori_sdk::{SessionId, Timestamp};
 
 use crate::{
+    api::attempts_key,
     app::App,
     failpoint,
-    store::{AccountTask, AccountWork, StoreError},
+    store::{Account, AccountStore, AccountTask, AccountWork, SessionStore, StoreError},
 };
 
 /// Rows that one step of an erasure deletes. Few, because saves of other users wait for it.
@@ -55,12 +56,27 @@ pub(crate) async fn run_due(app: &App, limit: u32) -> Result<usize, StoreError> 
 pub(crate) async fn run(app: &App, task: &AccountTask) -> Result<(), StoreError> {
     match task.work {
         AccountWork::EndSessions { except } => {
-            app.sessions.revoke_all(task.user, task.created_at, except).await?;
-            failpoint::reached(STEP);
-            app.accounts.finish_task(task).await
+            end_sessions(&*app.accounts, &*app.sessions, task, except).await
         }
         AccountWork::Erase { attempts_key } => erase(app, task, &attempts_key).await,
     }
+}
+
+/// The work that the deletion of this account requires.
+pub(crate) fn erasure(account: &Account) -> AccountWork {
+    AccountWork::Erase { attempts_key: attempts_key(account.email.as_str()) }
+}
+
+/// Ends the sessions of a user whose password was changed.
+pub(crate) async fn end_sessions(
+    accounts: &dyn AccountStore,
+    sessions: &dyn SessionStore,
+    task: &AccountTask,
+    except: Option<SessionId>,
+) -> Result<(), StoreError> {
+    sessions.revoke_all(task.user, task.created_at, except).await?;
+    failpoint::reached(STEP);
+    accounts.finish_task(task).await
 }
 
 /// A round of an erasure. A save or a summary request that was authenticated before its session

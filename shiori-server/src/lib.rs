@@ -46,6 +46,7 @@ mod slots;
 pub mod store;
 #[doc(hidden)]
 pub mod summary;
+mod users;
 
 pub use auth::HashCost;
 pub use config::{
@@ -60,3 +61,4 @@ pub use server::{ServeError, Server, StartError};
 pub use shiori_worker::Secret;
 pub use store::{StoreError, ThrottlePolicy};
 pub use summary::SummaryPolicy;
+pub use users::{Users, UsersError};

@@ -1,9 +1,15 @@
 //! The server's binary: reads the settings, listens, and stops on SIGTERM or Ctrl-C.
 
-use std::{error::Error, path::PathBuf, process::ExitCode};
+use std::{
+    error::Error,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use shiori_server::{Server, Settings, migrate, raise_descriptor_limit};
+use shiori_sdk::AccountInfo;
+use shiori_server::{Config, Server, Settings, Users, migrate, raise_descriptor_limit};
 use shiori_worker::process;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +40,28 @@ enum Command {
         /// The new file
         path: PathBuf,
     },
+    /// List, change or delete accounts; servers may run meanwhile
+    #[command(subcommand)]
+    User(User),
+}
+
+#[derive(Subcommand)]
+enum User {
+    /// Print id, e-mail address, time of the signup and nickname of every account, separated by tabs
+    List,
+    /// Replace a password by a random one, print it, and end all sessions of the account
+    ResetPassword {
+        /// The e-mail address of the account
+        email: String,
+    },
+    /// Delete an account with everything that is stored of it
+    Delete {
+        /// The e-mail address of the account
+        email: String,
+        /// Confirms that it cannot be undone
+        #[arg(long, required = true)]
+        yes: bool,
+    },
 }
 
 #[tokio::main]
@@ -45,6 +73,37 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a command of an operator on the accounts.
+async fn manage(command: User, config: Config) -> Result<(), Box<dyn Error>> {
+    let users = Users::open(config).await?;
+    let mut out = io::stdout().lock();
+    match command {
+        User::List => {
+            let mut after = None;
+            loop {
+                let page = users.list(after).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.user_id);
+                for AccountInfo { user_id, email, nickname, created_at } in page {
+                    writeln!(out, "{user_id}\t{email}\t{created_at}\t{nickname}")?;
+                }
+            }
+        }
+        User::ResetPassword { email } => {
+            writeln!(out, "{}", users.reset_password(&email).await?.reveal())?;
+        }
+        User::Delete { email, yes: _ } => {
+            users.delete(&email).await?;
+            writeln!(
+                out,
+                "The account is deleted. A running server, or the next one, erases its data."
+            )?;
+        }
+    }
+    users.close().await;
+    Ok(())
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
@@ -63,6 +122,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         Some(Command::Migrate) => return Ok(migrate(&config).await?),
         #[cfg(feature = "embedded")]
         Some(Command::Backup { path }) => return Ok(shiori_server::back_up(&config, &path).await?),
+        Some(Command::User(command)) => return manage(command, config).await,
         None => {}
     }
     let stop = process::stop_signal()?;

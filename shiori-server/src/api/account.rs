@@ -174,7 +174,7 @@ async fn log_in(
 }
 
 /// The key of an e-mail address's login attempts, which does not reveal the address.
-pub(super) fn attempts_key(email: &str) -> [u8; 32] {
+pub(crate) fn attempts_key(email: &str) -> [u8; 32] {
     Sha256::digest(email.to_lowercase()).into()
 }
 

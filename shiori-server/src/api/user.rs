@@ -9,7 +9,6 @@ use shiori_sdk::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    account::attempts_key,
     caller::Caller,
     error::ApiError,
     extract::Body,
@@ -54,7 +53,7 @@ async fn read_account(
     caller: Caller,
 ) -> Result<Reply<AccountInfo>, ApiError> {
     let account = account_of(&app, caller).await?;
-    Ok(Reply::ok(Message { ko: "계정 정보입니다.", en: "Your account." }, info(account)))
+    Ok(Reply::ok(Message { ko: "계정 정보입니다.", en: "Your account." }, account.into()))
 }
 
 errors!(RenameErrors: ANY | AUTHENTICATED | BODY);
@@ -85,7 +84,7 @@ async fn change_account(
     }
     let account = account_of(&app, caller).await?;
     let message = Message { ko: "계정을 변경했습니다.", en: "The account was changed." };
-    Ok(Reply::ok(message, info(account)))
+    Ok(Reply::ok(message, account.into()))
 }
 
 errors!(PasswordErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttempts);
@@ -154,7 +153,7 @@ async fn delete_account(
     let account = account_of(&app, caller).await?;
     check_password(&app, turn, &account, body.password).await?;
     let now = app.clock.now();
-    let work = AccountWork::Erase { attempts_key: attempts_key(account.email.as_str()) };
+    let work = account_tasks::erasure(&account);
     let task = AccountTask { user: account.id, work, created_at: now, due_at: now };
     if !app.accounts.delete(&account.password_hash, &task).await? {
         // Its password was changed meanwhile.
@@ -206,14 +205,5 @@ async fn check_password(
 async fn end_sessions(app: &App, task: &AccountTask) {
     if let Err(error) = account_tasks::run(app, task).await {
         tracing::warn!(%error, "could not end sessions after a change of a password; they end later");
-    }
-}
-
-fn info(account: Account) -> AccountInfo {
-    AccountInfo {
-        user_id: account.id,
-        email: account.email.as_str().to_owned(),
-        nickname: account.nickname,
-        created_at: account.created_at,
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use shiori_sdk::{Email, SessionId, Timestamp, UserId};
+use shiori_sdk::{AccountInfo, Email, SessionId, Timestamp, UserId};
 
 use super::StoreError;
 use crate::auth::PasswordHash;
@@ -123,6 +123,17 @@ pub struct Account {
     pub password_hash: PasswordHash,
     /// When the account was created.
     pub created_at: Timestamp,
+}
+
+impl From<Account> for AccountInfo {
+    fn from(account: Account) -> Self {
+        Self {
+            user_id: account.id,
+            email: account.email.as_str().to_owned(),
+            nickname: account.nickname,
+            created_at: account.created_at,
+        }
+    }
 }
 
 /// What a change of an account requires in other stores. It is stored with the change, because no

@@ -32,4 +32,5 @@ mod test_server;
 mod timeouts;
 mod unreadable;
 mod unreadable_rows;
+mod users;
 mod workers;
