@@ -148,9 +148,23 @@ impl Redis {
     ///
     /// [`RedisError`].
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let mut connection = self.connection().await?;
-        let response = command.query_async(&mut connection).await;
-        self.check(response).await
+        Ok(self.send(command).await?)
+    }
+
+    /// Sends an idempotent command over the shared connection. If the connection breaks, the command
+    /// is sent again over a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`].
+    pub async fn query_idempotent<T: FromRedisValue>(
+        &self,
+        command: &Cmd,
+    ) -> Result<T, RedisError> {
+        match self.send(command).await {
+            Err(error) if is_disconnected(&error) => Ok(self.send(command).await?),
+            response => Ok(response?),
+        }
     }
 
     /// Runs a script over the shared connection.
@@ -162,6 +176,32 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
+        Ok(self.run(script).await?)
+    }
+
+    /// Runs an idempotent script over the shared connection. If the connection breaks, it is run
+    /// again over a new one.
+    ///
+    /// # Errors
+    ///
+    /// [`RedisError`].
+    pub async fn invoke_idempotent<T: FromRedisValue>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, RedisError> {
+        match self.run(script).await {
+            Err(error) if is_disconnected(&error) => Ok(self.run(script).await?),
+            response => Ok(response?),
+        }
+    }
+
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let response = command.query_async(&mut connection).await;
+        self.check(response).await
+    }
+
+    async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> RedisResult<T> {
         let mut connection = self.connection().await?;
         let response = script.invoke_async(&mut connection).await;
         self.check(response).await
@@ -200,10 +240,10 @@ impl Redis {
     ///
     /// [`RedisError`] if it is not.
     pub async fn ping(&self) -> Result<(), RedisError> {
-        self.query::<Value>(&redis::cmd("PING")).await.map(drop)
+        self.query_idempotent::<Value>(&redis::cmd("PING")).await.map(drop)
     }
 
-    async fn connection(&self) -> Result<Connection, RedisError> {
+    async fn connection(&self) -> RedisResult<Connection> {
         let mut shared = self.0.shared.lock().await;
         if let Some(connection) = &*shared {
             return Ok(connection.clone());
@@ -214,7 +254,7 @@ impl Redis {
     }
 
     /// After a failover, the next command requests the new master from the sentinels.
-    async fn check<T>(&self, response: RedisResult<T>) -> Result<T, RedisError> {
+    async fn check<T>(&self, response: RedisResult<T>) -> RedisResult<T> {
         if let (Err(error), Target::Sentinel(_)) = (&response, &self.0.target)
             && (error.is_unrecoverable_error()
                 || error.is_timeout()
@@ -222,7 +262,7 @@ impl Redis {
         {
             *self.0.shared.lock().await = None;
         }
-        Ok(response?)
+        response
     }
 }
 
@@ -367,6 +407,11 @@ fn tcp_settings() -> TcpSettings {
     #[cfg(target_os = "linux")]
     let settings = settings.set_user_timeout(USER_TIMEOUT);
     settings
+}
+
+/// Whether the connection broke, so that a command may or may not have been run.
+fn is_disconnected(error: &redis::RedisError) -> bool {
+    error.is_connection_dropped() && !error.is_timeout()
 }
 
 /// A connection to a single server or a cluster.

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, UserId};
-use tokio::{join, time::timeout, try_join};
+use tokio::{join, time::timeout};
 
 use super::{
     DiaryHead, DiaryRecord, DiaryStore, Session, SessionKey, SessionStore, StoreError, SummaryStore,
@@ -84,18 +84,6 @@ impl SeparateStores {
     ) -> Self {
         Self { sessions, diaries, summaries, is_failing: AtomicBool::new(false) }
     }
-
-    async fn read_annotations(
-        &self,
-        user: UserId,
-        range: DateRange,
-    ) -> Result<Annotations, StoreError> {
-        let (weeks, tags) = try_join!(
-            self.summaries.week_statuses(user, range),
-            self.summaries.emotion_tags(user, range),
-        )?;
-        Ok(Annotations { weeks, tags })
-    }
 }
 
 #[async_trait]
@@ -130,7 +118,7 @@ impl DayStore for SeparateStores {
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Option<Annotations> {
         let limit = if self.is_failing.load(Relaxed) { TIMEOUT_AFTER_FAILURE } else { TIMEOUT };
-        let read = timeout(limit, self.read_annotations(user, range)).await;
+        let read = timeout(limit, self.summaries.annotations(user, range)).await;
         let read = read.unwrap_or_else(|_| Err(StoreError::Unavailable("timed out".into())));
         self.is_failing.store(matches!(read, Err(StoreError::Unavailable(_))), Relaxed);
         if_readable(read)

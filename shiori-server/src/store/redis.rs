@@ -134,10 +134,11 @@ impl RedisSessions {
 
     async fn field(&self, user: UserId, id: SessionId) -> Result<Option<String>, StoreError> {
         let key = self.sessions_key(user);
-        Ok(self.redis.query(cmd("HGET").arg(key).arg(id.to_string())).await?)
+        Ok(self.redis.query_idempotent(cmd("HGET").arg(key).arg(id.to_string())).await?)
     }
 
-    /// Replaces or deletes the field if it still has the value `from`. Returns whether it did.
+    /// Replaces or deletes the field if it still has the value `from`. Returns whether it did;
+    /// `false` also if the connection broke after it did. The caller then reads the field again.
     async fn swap(
         &self,
         user: UserId,
@@ -147,7 +148,7 @@ impl RedisSessions {
     ) -> Result<bool, StoreError> {
         let swapped = self
             .redis
-            .invoke(
+            .invoke_idempotent(
                 SWAP.key(self.sessions_key(user))
                     .arg(id.to_string())
                     .arg(from)
@@ -169,7 +170,7 @@ impl SessionStore for RedisSessions {
             .arg(session.created_at.as_millis())
             .arg(max_sessions.saturating_sub(1))
             .arg(session.expires_at.as_millis());
-        Ok(self.redis.invoke(&create).await?)
+        Ok(self.redis.invoke_idempotent(&create).await?)
     }
 
     async fn get(
@@ -225,7 +226,7 @@ impl SessionStore for RedisSessions {
 
     async fn list(&self, user: UserId, now: Timestamp) -> Result<Vec<Session>, StoreError> {
         let all = cmd("HGETALL").arg(self.sessions_key(user)).to_owned();
-        let fields: Vec<(String, String)> = self.redis.query(&all).await?;
+        let fields: Vec<(String, String)> = self.redis.query_idempotent(&all).await?;
         let mut sessions = Vec::with_capacity(fields.len());
         for (id, field) in fields {
             let session = decode(user, id.parse().map_err(|_| corrupt())?, &field)?;
@@ -270,7 +271,7 @@ impl SessionStore for RedisSessions {
     }
 
     async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
-        Ok(self.redis.query(cmd("DEL").arg(self.attempts_key(key))).await?)
+        Ok(self.redis.query_idempotent(cmd("DEL").arg(self.attempts_key(key))).await?)
     }
 
     /// Redis expires keys automatically.

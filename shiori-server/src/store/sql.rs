@@ -305,11 +305,6 @@ pub(super) const NEWEST_REQUESTS: &str =
      WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled'
      ORDER BY start DESC, requested_at DESC, id DESC LIMIT ?";
 
-/// The newest emotion tag of one date. Its parameters are the user and the date.
-pub(super) const NEWEST_TAG: &str = "SELECT date, label, confidence, distribution FROM emotion_tag
-     WHERE user_id = ? AND date = ?
-     ORDER BY generated_at DESC, summary_id DESC LIMIT 1";
-
 /// The newest emotion tags of some dates, the latest date first, in the order of the index
 /// `emotion_tag_by_day`. Its parameters are the user, the first and the last date, and the limit.
 pub(super) const NEWEST_TAGS: &str = "SELECT date, label, confidence, distribution FROM emotion_tag

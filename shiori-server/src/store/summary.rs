@@ -6,7 +6,7 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Vers
 use shiori_worker::protocol::TokenUsage;
 
 use super::StoreError;
-use crate::summary::SummaryJob;
+use crate::summary::{Annotations, SummaryJob};
 
 /// The store of summary jobs, reflections and emotion tags.
 ///
@@ -15,7 +15,8 @@ use crate::summary::SummaryJob;
 #[async_trait]
 pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// Inserts the job, unless the user has an unfinished job for the same week or `max_unfinished`
-    /// unfinished jobs. An unfinished job that cannot be read is failed and replaced.
+    /// unfinished jobs. An unfinished job that cannot be read is failed and replaced. While servers
+    /// have different limits, a user may reach the sum of them.
     ///
     /// # Errors
     ///
@@ -79,6 +80,14 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// [`StoreError`] if the store is unavailable.
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError>;
+
+    /// The annotations of a range: [`SummaryStore::week_statuses`] and
+    /// [`SummaryStore::emotion_tags`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError>;
 
     /// The newest request of each week that overlaps the range, without cancelled requests, in the
     /// order of the requests.

@@ -506,6 +506,57 @@ async fn the_server_recovers_from_engine_outages() {
     cluster.count("SELECT COUNT(*) FROM summary").await;
 }
 
+/// The connections to the engines are closed, as by a restart or a firewall. The next request does
+/// not fail: what is idempotent is repeated over a new connection.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn requests_after_connections_were_closed_succeed() {
+    let mut cluster = TestCluster::create().await;
+    let (mut mysql, mut mongodb) = (cluster.mysql.clone(), cluster.mongodb.clone());
+    let mut redis = reqwest::Url::parse(&cluster.redis).unwrap();
+    let mut proxies = Vec::new();
+    for url in [&mut mysql, &mut mongodb, &mut redis] {
+        proxies.push(proxied(url).await);
+    }
+    // Otherwise, the driver would discover the members of the replica set and bypass the proxy.
+    mongodb.set_query(Some("directConnection=true"));
+    (cluster.mysql, cluster.mongodb, cluster.redis) = (mysql, mongodb, redis.into());
+    let server = cluster.server(|_| {}).await;
+    let raw = RawClient::sign_up(&server.url()).await;
+    let cut = async |which: &[usize]| {
+        for proxy in which {
+            proxies[*proxy].cut_connections().await;
+        }
+    };
+    let (mut version, mut start) = (0, day(10));
+    for closed in [&[0][..], &[1], &[2], &[0, 1, 2]] {
+        cut(closed).await;
+        save_next_version(&raw, &mut version).await.expect("saved");
+        cut(closed).await;
+        let read = raw.get("/api/diary/20260216").await;
+        assert_eq!(read.status, 200, "{}", read.text);
+        assert!(read.json()["data"]["summary_status"].is_string(), "{}", read.text);
+        cut(closed).await;
+        let list = raw.get("/api/diary?start=20260201&end=20260228").await;
+        assert_eq!(list.status, 200, "{}", list.text);
+        assert!(list.json()["data"][0]["summary_status"].is_string(), "{}", list.text);
+        cut(closed).await;
+        let week = Week::starting(start).unwrap();
+        let body = json!({"start": week.start(), "end": week.end()});
+        let requested = raw.post("/api/diary/summary", &body).await;
+        assert_eq!(requested.status, 202, "{}", requested.text);
+        cut(closed).await;
+        let path = requested.headers["location"].to_str().unwrap().to_owned();
+        let summary = raw.get(&path).await;
+        assert_eq!(summary.json()["data"]["status"], "queued", "{}", summary.text);
+        start = start.plus_days(1).unwrap();
+    }
+    assert_eq!(cluster.count("SELECT COUNT(*) FROM summary").await, 4);
+    server.stop().await;
+    cluster.drop_databases().await;
+    drop(proxies);
+}
+
 /// Starts a proxy for the engine of this URL, and changes the URL to that of the proxy.
 async fn proxied(url: &mut reqwest::Url) -> Proxy {
     let engine = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());

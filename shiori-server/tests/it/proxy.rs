@@ -9,6 +9,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
+    task::JoinHandle,
 };
 
 /// A TCP proxy between a client and a server.
@@ -27,6 +28,8 @@ struct Faults {
     stalled: AtomicBool,
     /// Notified when `down` or `stalled` changes.
     changed: Notify,
+    /// The tasks of all connections.
+    connections: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -75,11 +78,12 @@ impl Proxy {
                     continue;
                 }
                 let (state, target) = (shared.clone(), target.clone());
-                tokio::spawn(async move {
+                let connection = tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(target).await {
                         forward(client, server, &state).await;
                     }
                 });
+                shared.connections.lock().unwrap().push(connection);
             }
         });
         Self { url, state }
@@ -119,6 +123,16 @@ impl Proxy {
     pub fn set_down(&self, down: bool) {
         self.state.down.store(down, Ordering::SeqCst);
         self.state.changed.notify_waiters();
+    }
+
+    /// Closes all open connections. New ones are accepted.
+    pub async fn cut_connections(&self) {
+        let connections = std::mem::take(&mut *self.state.connections.lock().unwrap());
+        for connection in connections {
+            connection.abort();
+            // It is closed when its task has ended.
+            let _ = connection.await;
+        }
     }
 
     /// Stops forwarding bytes and keeps the connections open.

@@ -84,7 +84,7 @@ impl RedisQueue {
     /// The time until the earliest hint is due; `None` if the queue is empty.
     async fn next_due(&self) -> Result<Option<Duration>, RedisError> {
         let first = cmd("ZRANGE").arg(&self.key).arg(0).arg(0).arg("WITHSCORES").to_owned();
-        let first: Vec<(String, f64)> = self.redis.query(&first).await?;
+        let first: Vec<(String, f64)> = self.redis.query_idempotent(&first).await?;
         let now = self.clock.now();
         Ok(first.first().map(|(_, score)| due(*score).duration_since(now)))
     }
@@ -103,7 +103,7 @@ impl RedisQueue {
         for (id, due) in hints {
             add.arg(due.as_millis()).arg(id.to_string());
         }
-        self.redis.query(&add).await
+        self.redis.query_idempotent(&add).await
     }
 }
 
@@ -126,7 +126,7 @@ impl JobQueue for RedisQueue {
         for id in ids {
             scores.arg(id.to_string());
         }
-        let scores: Vec<Option<f64>> = self.redis.query(&scores).await?;
+        let scores: Vec<Option<f64>> = self.redis.query_idempotent(&scores).await?;
         let of_all = ids.iter().zip(scores);
         Ok(of_all.filter(|(_, score)| score.is_none()).map(|(id, _)| *id).collect())
     }
@@ -166,7 +166,7 @@ impl JobQueue for RedisQueue {
     }
 
     async fn depth(&self) -> Result<usize, QueueError> {
-        Ok(self.redis.query(cmd("ZCARD").arg(&self.key)).await?)
+        Ok(self.redis.query_idempotent(cmd("ZCARD").arg(&self.key)).await?)
     }
 
     async fn lease_check(

@@ -87,6 +87,7 @@ macro_rules! summary_contract {
                 the_newest_finished_summaries_of_a_week_are_kept,
                 the_newest_request_of_each_week_is_listed,
                 the_newest_emotion_of_each_day_is_listed,
+                annotations_are_statuses_and_emotions,
                 only_expired_leases_are_listed,
                 a_walk_visits_every_queued_row_once,
                 overdue_jobs_are_listed,

@@ -144,17 +144,21 @@ pub async fn of_concurrent_requests_for_a_week_one_is_inserted(store: Store) {
 /// The number of unfinished summaries is limited; finished ones do not count.
 pub async fn unfinished_requests_are_bounded(store: Store) {
     let user = UserId::new();
-    let first = job(user, 1, 0);
-    insert(&store, &first).await;
-    insert(&store, &job(user, 2, 0)).await;
-    let third = job(user, 3, 0);
-    let outcome = store.insert(&third, 2).await.expect("the store is available");
+    let insert = async |job: &SummaryJob| store.insert(job, 2).await.expect("available");
+    let (first, third) = (job(user, 1, 0), job(user, 3, 0));
+    for job in [&first, &job(user, 2, 0)] {
+        let outcome = insert(job).await;
+        assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
+    }
+    let outcome = insert(&third).await;
     assert!(matches!(outcome, InsertOutcome::TooMany), "{outcome:?}");
-    let outcome = store.insert(&job(user, 2, 0), 2).await.expect("the store is available");
+    let outcome = insert(&job(user, 2, 0)).await;
     assert!(matches!(outcome, InsertOutcome::Unfinished(_)), "{outcome:?}");
     step(&store, &first, &first.cancel(at(1)).expect("unfinished")).await;
-    let outcome = store.insert(&third, 2).await.expect("the store is available");
+    let outcome = insert(&third).await;
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
+    let outcome = store.insert(&job(UserId::new(), 1, 0), 0).await.expect("available");
+    assert!(matches!(outcome, InsertOutcome::TooMany), "{outcome:?}");
 }
 
 /// Of 16 concurrent steps from the same job, one is applied.
@@ -351,6 +355,26 @@ pub async fn the_newest_emotion_of_each_day_is_listed(store: Store) {
     let tags = store.emotion_tags(user, range).await.expect("the store is available");
     let labels: Vec<_> = tags.values().map(|tag| tag.label).collect();
     assert_eq!(labels, [Emotion::Sadness, Emotion::Happiness]);
+}
+
+/// The annotations of a day or of a range are its statuses and its emotions.
+pub async fn annotations_are_statuses_and_emotions(store: Store) {
+    let user = UserId::new();
+    let day = |day| Date::new(2026, 2, day).expect("a real day");
+    for (start, label) in [(10, Emotion::Sadness), (14, Emotion::Happiness)] {
+        finish(&store, &job(user, start, i64::from(start)), label, i64::from(start) + 1).await;
+    }
+    insert(&store, &job(user, 14, 20)).await;
+    // A day with both, a day with a status only, a day with neither, and all days.
+    for (first, last, weeks, tags) in
+        [(14, 14, 2, 1), (9, 9, 0, 0), (20, 20, 1, 1), (21, 21, 0, 0), (1, 28, 2, 11)]
+    {
+        let range = DateRange::new(day(first), day(last)).expect("ordered");
+        let read = store.annotations(user, range).await.expect("the store is available");
+        assert_eq!((read.weeks.len(), read.tags.len()), (weeks, tags), "{first} to {last}");
+        assert_eq!(read.weeks, store.week_statuses(user, range).await.expect("available"));
+        assert_eq!(read.tags, store.emotion_tags(user, range).await.expect("available"));
+    }
 }
 
 /// Only jobs whose lease has expired are listed.

@@ -37,7 +37,7 @@ impl AccountStore for MySqlStore {
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
         let row: Option<AccountRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
             "SELECT id, email, nickname, password_hash, created_at FROM accounts WHERE email = ?",
         )

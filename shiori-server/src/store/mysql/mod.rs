@@ -1,6 +1,7 @@
 //! Accounts and summaries in MySQL or MariaDB.
 
 mod account;
+mod pool;
 mod summary;
 
 use std::{
@@ -13,17 +14,17 @@ use async_trait::async_trait;
 use shiori_sdk::backoff::Backoff;
 use shiori_worker::{RemoteTime, TimeReading};
 use sqlx::{
-    Connection, MySql, MySqlConnection, MySqlPool,
+    Connection, MySqlConnection,
     error::DatabaseError,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
-    pool::PoolConnection,
 };
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::{sleep, timeout},
 };
 
+use self::pool::{Pool, PooledConnection};
 use super::StoreError;
 
 /// The name of the lock of migrations.
@@ -32,19 +33,12 @@ const MIGRATION_LOCK: &str = "shiori migrations";
 /// How long to wait for the migrations of another server.
 const MIGRATION_LOCK_TIMEOUT_SECONDS: u32 = 60;
 
-/// Maximum number of connections. A statement takes a few milliseconds, so they handle thousands of
-/// requests per second.
-const MAX_CONNECTIONS: u32 = 32;
-
-/// How long a step waits for a connection before it fails with "unavailable".
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection that was idle for longer than this is pinged before it is used.
-const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
-
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
-
+/// How long a step may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an idempotent step may take on a connection that may be broken, before it is repeated
+/// on another one. A step usually takes a few milliseconds.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Attempts of a step that the engine rolls back because of a deadlock or a lock timeout.
 const MAX_ATTEMPTS: u32 = 10;
@@ -55,7 +49,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_
 /// Accounts and summaries in one database of MySQL (8.0 or newer) or MariaDB (10.6 or newer).
 #[derive(Clone)]
 pub struct MySqlStore {
-    pool: MySqlPool,
+    pool: Pool,
 }
 
 impl MySqlStore {
@@ -67,36 +61,8 @@ impl MySqlStore {
     /// [`StoreError::Unavailable`] if the URL is invalid or the database is unavailable.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options: MySqlConnectOptions = url.parse()?;
-        let pool = MySqlPoolOptions::new()
-            .max_connections(MAX_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Truncation is an error, and the lock timeout matches the timeout of a step.
-                    sqlx::query(
-                        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),
-                            SESSION innodb_lock_wait_timeout = 5",
-                    )
-                    .execute(connection)
-                    .await?;
-                    Ok(())
-                })
-            })
-            // Replaces sqlx's own ping, which has no timeout and hangs on a broken connection.
-            .test_before_acquire(false)
-            .before_acquire(|connection, metadata| {
-                Box::pin(async move {
-                    if metadata.idle_for >= PING_AFTER_IDLE {
-                        // After an error, sqlx drops the connection; after `Ok(false)`, it would
-                        // send a close and wait for the peer.
-                        let ping = timeout(PING_TIMEOUT, connection.ping()).await;
-                        ping.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_with(options)
-            .await?;
+        let pool = Pool::new(options);
+        pool.acquire().await?.set_reusable();
         Ok(Self { pool })
     }
 
@@ -108,7 +74,7 @@ impl MySqlStore {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // sqlx's own lock has a negative timeout, which MariaDB treats as zero. The lock is
         // released when its connection is closed.
-        let mut holder = self.pool.acquire().await?.detach();
+        let mut holder = self.pool.connect().await?;
         let locked: Option<i64> = sqlx::query_scalar("SELECT GET_LOCK(?, ?)")
             .bind(MIGRATION_LOCK)
             .bind(MIGRATION_LOCK_TIMEOUT_SECONDS)
@@ -118,7 +84,10 @@ impl MySqlStore {
             return Err(StoreError::Unavailable("another server is migrating".into()));
         }
         let mut migrator: Migrator = sqlx::migrate!("migrations/mysql");
-        let migrated = migrator.set_locking(false).run(&self.pool).await;
+        let pool = MySqlPoolOptions::new().max_connections(1);
+        let pool = pool.connect_with(self.pool.options().clone()).await?;
+        let migrated = migrator.set_locking(false).run(&pool).await;
+        pool.close().await;
         holder.close().await?;
         migrated.map_err(|error| StoreError::Unavailable(error.into()))
     }
@@ -129,7 +98,7 @@ impl MySqlStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.step(|mut connection| async move {
+        self.idempotent(|mut connection| async move {
             sqlx::query("SELECT 1").execute(connection.raw()).await?;
             Ok(())
         })
@@ -138,37 +107,76 @@ impl MySqlStore {
 
     /// Runs one step on one connection with a timeout, and repeats it if the engine rolled it back
     /// because of a concurrent step.
-    async fn step<T, F>(
+    async fn step<T, F>(&self, step: impl Fn(StepConnection) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StepError>>,
+    {
+        self.run(step, false).await
+    }
+
+    /// Like [`MySqlStore::step`], for a step that has the same effect and outcome if it is applied
+    /// twice. It is also repeated once if its connection is broken. So its connection needs no ping.
+    async fn idempotent<T, F>(&self, step: impl Fn(StepConnection) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StepError>>,
+    {
+        self.run(step, true).await
+    }
+
+    async fn run<T, F>(
         &self,
-        step: impl Fn(OwnedMutexGuard<StepConnection>) -> F,
+        step: impl Fn(StepConnection) -> F,
+        is_idempotent: bool,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StepError>>,
     {
         let mut attempt = 1;
+        let mut may_reconnect = is_idempotent;
         loop {
-            let connection =
-                StepConnection { connection: self.pool.acquire().await?, is_clean: false };
+            let mut connection = self.pool.acquire().await?;
+            let mut limit = STEP_TIMEOUT;
+            if connection.may_be_broken() {
+                if may_reconnect {
+                    limit = FIRST_TIMEOUT;
+                } else if !connection.responds().await {
+                    drop(connection);
+                    self.pool.discard_idle();
+                    connection = self.pool.acquire().await?;
+                }
+            }
             let connection = Arc::new(Mutex::new(connection));
             let guard = connection.clone().lock_owned().await;
-            let Ok(outcome) = timeout(STEP_TIMEOUT, step(guard)).await else {
-                return Err(StoreError::Unavailable("timed out".into()));
+            let outcome = timeout(limit, step(StepConnection(guard))).await;
+            let is_broken = match &outcome {
+                Err(_) => true,
+                Ok(Err(StepError::Sql(error))) => is_disconnected(error),
+                Ok(_) => false,
             };
-            // After an error of the engine, the connection is in sync. After any other error, a
-            // response may be pending.
-            connection.lock().await.is_clean = !matches!(
-                &outcome,
-                Err(StepError::Sql(error)) if error.as_database_error().is_none()
-            );
+            if !is_broken {
+                let mut connection = connection.lock().await;
+                // Sends the rollback of a transaction that the error has ended.
+                if matches!(outcome, Ok(Ok(_))) || connection.responds().await {
+                    connection.set_reusable();
+                }
+            }
             drop(connection);
+            if is_broken && may_reconnect {
+                self.pool.discard_idle();
+                may_reconnect = false;
+                continue;
+            }
             match outcome {
-                Err(StepError::Sql(error)) if attempt < MAX_ATTEMPTS && is_rolled_back(&error) => {
+                Ok(Err(StepError::Sql(error)))
+                    if attempt < MAX_ATTEMPTS && is_rolled_back(&error) =>
+                {
                     sleep(BACKOFF.pause(attempt, rand::random())).await;
                     attempt += 1;
                 }
-                Err(StepError::Sql(error)) => return Err(error.into()),
-                Err(StepError::Store(error)) => return Err(error),
-                Ok(done) => return Ok(done),
+                Ok(Err(StepError::Sql(error))) => return Err(error.into()),
+                Ok(Err(StepError::Store(error))) => return Err(error),
+                Ok(Ok(done)) => return Ok(done),
+                Err(_) => return Err(StoreError::Unavailable("timed out".into())),
             }
         }
     }
@@ -177,7 +185,7 @@ impl MySqlStore {
 #[async_trait]
 impl RemoteTime for MySqlStore {
     async fn read(&self) -> Result<TimeReading, Box<dyn std::error::Error + Send + Sync>> {
-        let reading = self.step(|mut connection| async move {
+        let reading = self.idempotent(|mut connection| async move {
             // Measured after the connection is acquired, so that the round trip is that of the
             // statement.
             let sent = Instant::now();
@@ -192,25 +200,14 @@ impl RemoteTime for MySqlStore {
     }
 }
 
-/// A connection that returns to the pool only after a complete step. If a step is dropped before
-/// its end, because of a timeout or a disconnected client, the pending response would otherwise be
-/// read as that of the next statement.
-struct StepConnection {
-    connection: PoolConnection<MySql>,
-    is_clean: bool,
-}
+/// The connection of a step. It returns to the pool only after a complete step. If a step is dropped
+/// before its end, because of a timeout or a disconnected client, the pending response would
+/// otherwise be read as that of the next statement.
+struct StepConnection(OwnedMutexGuard<PooledConnection>);
 
 impl StepConnection {
     fn raw(&mut self) -> &mut MySqlConnection {
-        &mut self.connection
-    }
-}
-
-impl Drop for StepConnection {
-    fn drop(&mut self) {
-        if !self.is_clean {
-            self.connection.close_on_drop();
-        }
+        self.0.raw()
     }
 }
 
@@ -235,6 +232,31 @@ impl From<sqlx::Error> for StepError {
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+/// Whether the connection is closed or out of sync. An engine that closes a connection may send the
+/// reason, which is read as the response to the next statement.
+fn is_disconnected(error: &sqlx::Error) -> bool {
+    const SHUTDOWN: u16 = 1053;
+    /// The four errors of reading and writing packets.
+    const NETWORK: std::ops::RangeInclusive<u16> = 1158..=1161;
+    /// MariaDB.
+    const KILLED: u16 = 1927;
+    /// MySQL.
+    const IDLE_FOR_TOO_LONG: u16 = 4031;
+    match number(error) {
+        Some(SHUTDOWN | KILLED | IDLE_FOR_TOO_LONG) => true,
+        Some(number) => NETWORK.contains(&number),
+        None => {
+            error.as_database_error().is_none()
+                && !matches!(
+                    error,
+                    sqlx::Error::RowNotFound
+                        | sqlx::Error::ColumnDecode { .. }
+                        | sqlx::Error::Decode(_)
+                )
+        }
     }
 }
 

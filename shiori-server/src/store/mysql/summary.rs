@@ -3,23 +3,25 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
 use sqlx::{
-    Connection, FromRow, MySql, QueryBuilder, Transaction,
+    Connection, FromRow, MySql, QueryBuilder, Row, Transaction,
     mysql::{MySqlArguments, MySqlRow},
     query::Query,
 };
+use tokio::try_join;
 
-use super::{MySqlStore, StepError};
+use super::{MySqlStore, StepError, is_duplicate};
 use crate::{
     store::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
         StoreError, SummaryStore, WeekStatus,
+        day::one_day,
         sql::{
-            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, Newest, OLD_SUMMARIES,
-            PURGE_BATCH, ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json,
-            known_emotions, known_statuses, revision, unreadable_failure, week_starts,
+            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, PURGE_BATCH,
+            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
+            known_statuses, revision, unreadable_failure, week_starts,
         },
     },
-    summary::SummaryJob,
+    summary::{Annotations, SummaryJob},
 };
 
 /// The ids in a statement that selects or deletes rows by their ids. The number is fixed, so that
@@ -37,6 +39,61 @@ fn placeholders() -> String {
     vec!["?"; IDS].join(", ")
 }
 
+/// The rows of [`NEWEST_REQUESTS`] with its parameters, and the newest emotion tag of one date, whose
+/// parameters are the user and the date. Only a tag has a confidence. Paired columns have the same
+/// type, because MariaDB would convert them.
+const NEWEST_OF_DAY: &str =
+    "(SELECT start, status, versions_read, requested_at, id, NULL AS confidence FROM summary
+      WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled'
+      ORDER BY start DESC, requested_at DESC, id DESC LIMIT ?)
+     UNION ALL
+     (SELECT date, label, distribution, generated_at, summary_id, confidence FROM emotion_tag
+      WHERE user_id = ? AND date = ?
+      ORDER BY generated_at DESC, summary_id DESC LIMIT 1)";
+
+/// A row of [`NEWEST_OF_DAY`].
+enum AnnotationRow {
+    Week(WeekStatusRow),
+    Tag(TagRow),
+}
+
+impl FromRow<'_, MySqlRow> for AnnotationRow {
+    fn from_row(row: &MySqlRow) -> sqlx::Result<Self> {
+        Ok(match row.try_get("confidence")? {
+            None => Self::Week(WeekStatusRow::from_row(row)?),
+            Some(confidence) => Self::Tag(TagRow {
+                date: row.try_get("start")?,
+                label: row.try_get("status")?,
+                confidence,
+                distribution: row.try_get("versions_read")?,
+            }),
+        })
+    }
+}
+
+/// Attempts to insert a job while concurrent requests of the same user take its slot.
+const MAX_CONFLICT_ATTEMPTS: u32 = 32;
+
+/// An unfinished summary of a user.
+#[derive(FromRow)]
+struct Unfinished {
+    start: u32,
+    id: Vec<u8>,
+    /// `None` if an older server inserted it.
+    slot: Option<u32>,
+}
+
+/// A random one of this many slots, so that concurrent requests rarely take the same one. `None` if
+/// a slot of each is taken.
+fn random_slot(slots: u32, taken: &[Option<u32>]) -> Option<u32> {
+    let free = slots.checked_sub(u32::try_from(taken.len()).ok()?).filter(|free| *free > 0)?;
+    let mut taken: Vec<_> = taken.iter().flatten().copied().filter(|slot| *slot < slots).collect();
+    taken.sort_unstable();
+    // The nth free slot: each taken slot up to it moves it by one.
+    let nth = rand::random_range(0..free);
+    Some(taken.into_iter().fold(nth, |slot, taken| if taken <= slot { slot + 1 } else { slot }))
+}
+
 #[async_trait]
 impl SummaryStore for MySqlStore {
     async fn insert(
@@ -44,55 +101,38 @@ impl SummaryStore for MySqlStore {
         row: &SummaryJob,
         max_unfinished: u32,
     ) -> Result<InsertOutcome, StoreError> {
-        self.step(|mut connection| async move {
-            let mut transaction = connection.raw().begin().await?;
-            // Locks the user's row, so that concurrent requests of this user wait.
-            sqlx::query(
-                "INSERT INTO summary_user (user_id) VALUES (?)
-                 ON DUPLICATE KEY UPDATE user_id = user_id",
-            )
-            .bind(&row.user.as_bytes()[..])
-            .execute(&mut *transaction)
-            .await?;
-            let unfinished: Vec<(u32, Vec<u8>)> = sqlx::query_as(
-                "SELECT start, id FROM summary WHERE user_id = ? AND unfinished = 1",
-            )
-            .bind(&row.user.as_bytes()[..])
-            .fetch_all(&mut *transaction)
-            .await?;
-            let mut count = unfinished.len();
+        let mut slot = random_slot(max_unfinished, &[]);
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
+            let Some(free) = slot else { return Ok(InsertOutcome::TooMany) };
+            if self.insert_row(row, free).await? {
+                return Ok(InsertOutcome::Inserted);
+            }
+            // The week or the slot is taken.
+            let unfinished = self.unfinished(row.user).await?;
             let start = row.week.start().as_number();
-            if let Some((_, id)) = unfinished.into_iter().find(|(other, _)| *other == start) {
-                let found: SummaryRow = sqlx::query_as("SELECT * FROM summary WHERE id = ?")
-                    .bind(&id)
-                    .fetch_one(&mut *transaction)
-                    .await?;
-                match SummaryJob::try_from(found) {
-                    Ok(job) => return Ok(InsertOutcome::Unfinished(Box::new(job))),
-                    Err(_) => fail_unreadable(&mut transaction, &id, row.requested_at).await?,
+            if let Some(other) = unfinished.iter().find(|other| other.start == start) {
+                if other.id == row.id.as_bytes() {
+                    // The response to an earlier attempt was lost.
+                    return Ok(InsertOutcome::Inserted);
                 }
-                count -= 1;
+                match self.get_row(&other.id).await?.map(SummaryJob::try_from) {
+                    Some(Ok(job)) if !job.status.is_final() => {
+                        return Ok(InsertOutcome::Unfinished(Box::new(job)));
+                    }
+                    Some(Err(_)) => self.fail_unreadable(&other.id, row.requested_at).await?,
+                    // It was finished meanwhile.
+                    _ => {}
+                }
             }
-            if count >= max_unfinished as usize {
-                return Ok(InsertOutcome::TooMany);
-            }
-            insert_row(&mut transaction, row).await?;
-            transaction.commit().await?;
-            Ok(InsertOutcome::Inserted)
-        })
-        .await
+            let others = unfinished.iter().filter(|other| other.start != start);
+            let taken: Vec<_> = others.map(|other| other.slot).collect();
+            slot = random_slot(max_unfinished, &taken);
+        }
+        Err(StoreError::Unavailable("too many concurrent requests".into()))
     }
 
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
-        let row: Option<SummaryRow> = self
-            .step(|mut connection| async move {
-                Ok(sqlx::query_as("SELECT * FROM summary WHERE id = ?")
-                    .bind(&id.as_bytes()[..])
-                    .fetch_optional(connection.raw())
-                    .await?)
-            })
-            .await?;
-        row.map(SummaryJob::try_from).transpose()
+        self.get_row(id.as_bytes()).await?.map(SummaryJob::try_from).transpose()
     }
 
     async fn compare_and_swap(
@@ -109,6 +149,7 @@ impl SummaryStore for MySqlStore {
                 };
                 let mut transaction = connection.raw().begin().await?;
                 if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
+                    transaction.rollback().await?;
                     return Ok(false);
                 }
                 insert_result(&mut transaction, to, result).await?;
@@ -142,7 +183,7 @@ impl SummaryStore for MySqlStore {
         week: Week,
     ) -> Result<Option<SummaryJob>, StoreError> {
         let row: Option<SummaryRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT * FROM summary WHERE id = (
                      SELECT summary_id FROM reflection WHERE user_id = ? AND start = ?
@@ -160,7 +201,7 @@ impl SummaryStore for MySqlStore {
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
         let found: Option<ReflectionRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT reflection, engine, emotion_engine, truncated, token_usage, generated_at
                      FROM reflection WHERE summary_id = ?",
@@ -172,7 +213,7 @@ impl SummaryStore for MySqlStore {
             .await?;
         let Some(found) = found else { return Ok(None) };
         let tags: Vec<TagRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT date, label, confidence, distribution FROM emotion_tag
                      WHERE summary_id = ? ORDER BY date",
@@ -185,15 +226,22 @@ impl SummaryStore for MySqlStore {
         Ok(Some(found.with_tags(tags)))
     }
 
+    async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError> {
+        if range.start() == range.end() {
+            return self.annotations_of(user, range.start()).await;
+        }
+        let (weeks, tags) =
+            try_join!(self.week_statuses(user, range), self.emotion_tags(user, range))?;
+        Ok(Annotations { weeks, tags })
+    }
+
     async fn week_statuses(
         &self,
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<WeekStatus>, StoreError> {
-        let (first, count) = week_starts(range);
-        let newest = Newest::new(first.as_number(), range.end().as_number(), count);
-        let rows = self.newest(NEWEST_REQUESTS, user, newest, |row: &WeekStatusRow| row.start);
-        Ok(known_statuses(rows.await?))
+        let newest = newest_requests(range);
+        Ok(known_statuses(self.newest(NEWEST_REQUESTS, user, newest, week_start).await?))
     }
 
     async fn emotion_tags(
@@ -202,26 +250,14 @@ impl SummaryStore for MySqlStore {
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
         let (first, last) = (range.start().as_number(), range.end().as_number());
-        let rows = if first == last {
-            self.step(|mut connection| async move {
-                Ok(sqlx::query_as(NEWEST_TAG)
-                    .bind(&user.as_bytes()[..])
-                    .bind(first)
-                    .fetch_all(connection.raw())
-                    .await?)
-            })
-            .await?
-        } else {
-            let newest = Newest::new(first, last, range.days());
-            self.newest(NEWEST_TAGS, user, newest, |row: &TagRow| row.date).await?
-        };
-        let emotions = known_emotions(rows);
-        Ok(emotions.into_iter().map(|day| (day.date, day)).collect())
+        let newest = Newest::new(first, last, range.days());
+        let tags = self.newest(NEWEST_TAGS, user, newest, |row: &TagRow| row.date).await?;
+        Ok(by_date(tags))
     }
 
     async fn list_expired(&self, now: Timestamp, limit: u32) -> Result<DueJobs, StoreError> {
         let rows: Vec<SummaryRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT * FROM summary
                      WHERE status = 'running' AND (lease_expires <= ? OR lease_expires IS NULL)
@@ -243,7 +279,7 @@ impl SummaryStore for MySqlStore {
         limit: u32,
     ) -> Result<Vec<QueuedRow>, StoreError> {
         let rows: Vec<(i64, Vec<u8>)> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(LIST_QUEUED)
                     .bind(after.next_hint_at)
                     .bind(until.as_millis())
@@ -262,7 +298,7 @@ impl SummaryStore for MySqlStore {
         let mut found = Vec::new();
         for ids in rows.chunks(IDS) {
             let read: Vec<SummaryRow> = self
-                .step(|mut connection| async move {
+                .idempotent(|mut connection| async move {
                     let mut query = sqlx::query_as(READ_QUEUED.as_str());
                     for id in ids.iter().cycle().take(IDS) {
                         query = query.bind(id.as_bytes());
@@ -282,7 +318,7 @@ impl SummaryStore for MySqlStore {
         limit: u32,
     ) -> Result<Vec<SummaryId>, StoreError> {
         let rows: Vec<SummaryRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT * FROM summary
                      WHERE status = 'queued' AND requested_at <= ? AND not_before <= ?
@@ -312,7 +348,7 @@ impl SummaryStore for MySqlStore {
                 "UPDATE summary SET lease_expires = ? WHERE id = ? AND status = 'running'"
             }
         };
-        self.step(|mut connection| async move {
+        self.idempotent(|mut connection| async move {
             sqlx::query(statement)
                 .bind(until.as_millis())
                 .bind(row.as_bytes())
@@ -371,6 +407,94 @@ impl SummaryStore for MySqlStore {
 }
 
 impl MySqlStore {
+    async fn get_row(&self, id: &[u8]) -> Result<Option<SummaryRow>, StoreError> {
+        self.idempotent(|mut connection| async move {
+            Ok(sqlx::query_as("SELECT * FROM summary WHERE id = ?")
+                .bind(id)
+                .fetch_optional(connection.raw())
+                .await?)
+        })
+        .await
+    }
+
+    /// Inserts a new job with this slot. `false` if the user has an unfinished job for the week or
+    /// in the slot, which may be the same job.
+    async fn insert_row(&self, row: &SummaryJob, slot: u32) -> Result<bool, StoreError> {
+        self.idempotent(|mut connection| async move {
+            match insert_job(row, slot)?.execute(connection.raw()).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_duplicate(&error) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        })
+        .await
+    }
+
+    /// The user's unfinished summaries.
+    async fn unfinished(&self, user: UserId) -> Result<Vec<Unfinished>, StoreError> {
+        self.idempotent(|mut connection| async move {
+            Ok(sqlx::query_as(
+                "SELECT start, id, slot FROM summary WHERE user_id = ? AND unfinished = 1",
+            )
+            .bind(&user.as_bytes()[..])
+            .fetch_all(connection.raw())
+            .await?)
+        })
+        .await
+    }
+
+    /// Fails a row that cannot be read, so that its week can be summarised.
+    async fn fail_unreadable(&self, id: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let failure = unreadable_failure()?;
+        self.idempotent(|mut connection| {
+            let failure = &failure;
+            async move {
+                sqlx::query(
+                    "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
+                        lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
+                        revision = GREATEST(revision, 0) + 1
+                     WHERE id = ? AND unfinished = 1",
+                )
+                .bind(now.as_millis())
+                .bind(failure)
+                .bind(id)
+                .execute(connection.raw())
+                .await?;
+                Ok(())
+            }
+        })
+        .await
+    }
+
+    /// The annotations of one day, in one statement unless a week has very many summaries.
+    async fn annotations_of(&self, user: UserId, date: Date) -> Result<Annotations, StoreError> {
+        let mut newest = newest_requests(one_day(date));
+        let (first, last, limit) = newest.page().expect("no page was added yet");
+        let rows: Vec<AnnotationRow> = self
+            .idempotent(|mut connection| async move {
+                Ok(sqlx::query_as(NEWEST_OF_DAY)
+                    .bind(&user.as_bytes()[..])
+                    .bind(first)
+                    .bind(last)
+                    .bind(limit)
+                    .bind(&user.as_bytes()[..])
+                    .bind(date.as_number())
+                    .fetch_all(connection.raw())
+                    .await?)
+            })
+            .await?;
+        let (mut weeks, mut tags) = (Vec::new(), Vec::new());
+        for row in rows {
+            match row {
+                AnnotationRow::Week(week) => weeks.push(week),
+                AnnotationRow::Tag(tag) => tags.push(tag),
+            }
+        }
+        newest.add(weeks, week_start);
+        let weeks = self.newest(NEWEST_REQUESTS, user, newest, week_start).await?;
+        Ok(Annotations { weeks: known_statuses(weeks), tags: by_date(tags) })
+    }
+
     /// The newest row of each key, read in pages with this statement.
     async fn newest<T>(
         &self,
@@ -384,7 +508,7 @@ impl MySqlStore {
     {
         while let Some((first, last, limit)) = newest.page() {
             let page: Vec<T> = self
-                .step(|mut connection| async move {
+                .idempotent(|mut connection| async move {
                     Ok(sqlx::query_as(statement)
                         .bind(&user.as_bytes()[..])
                         .bind(first)
@@ -401,7 +525,7 @@ impl MySqlStore {
 
     /// Deletes finished summaries of the job's week that are not kept, with their results.
     async fn purge(&self, job: &SummaryJob) -> Result<(), StoreError> {
-        self.step(|mut connection| async move {
+        self.idempotent(|mut connection| async move {
             let mut old = sqlx::query_scalar(OLD_SUMMARIES.as_str());
             for _ in 0..3 {
                 old = old.bind(&job.user.as_bytes()[..]).bind(job.week.start().as_number());
@@ -452,34 +576,26 @@ fn swap<'q>(
     .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
 }
 
-/// Fails a row that cannot be read, so that its week can be summarised.
-async fn fail_unreadable(
-    transaction: &mut Transaction<'_, MySql>,
-    id: &[u8],
-    now: Timestamp,
-) -> Result<(), StepError> {
-    sqlx::query(
-        "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
-            lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
-            revision = GREATEST(revision, 0) + 1
-         WHERE id = ?",
-    )
-    .bind(now.as_millis())
-    .bind(unreadable_failure()?)
-    .bind(id)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+/// The requests that [`NEWEST_REQUESTS`] reads for the days of a range.
+fn newest_requests(range: DateRange) -> Newest<WeekStatusRow> {
+    let (first, count) = week_starts(range);
+    Newest::new(first.as_number(), range.end().as_number(), count)
 }
 
-async fn insert_row(
-    transaction: &mut Transaction<'_, MySql>,
-    row: &SummaryJob,
-) -> Result<(), StepError> {
-    sqlx::query(
+fn week_start(row: &WeekStatusRow) -> u32 {
+    row.start
+}
+
+fn by_date(tags: Vec<TagRow>) -> BTreeMap<Date, DayEmotion> {
+    known_emotions(tags).into_iter().map(|day| (day.date, day)).collect()
+}
+
+/// The insertion of a new job.
+fn insert_job(row: &SummaryJob, slot: u32) -> Result<Query<'_, MySql, MySqlArguments>, StoreError> {
+    Ok(sqlx::query(
         "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
-            not_before, next_hint_at, versions_read, trace)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            not_before, next_hint_at, versions_read, trace, slot)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&row.id.as_bytes()[..])
     .bind(&row.user.as_bytes()[..])
@@ -491,10 +607,8 @@ async fn insert_row(
     .bind(row.not_before.as_millis())
     .bind(row.next_hint_at.as_millis())
     .bind(json(&row.versions_read)?)
-    .bind(&row.trace)
-    .execute(&mut **transaction)
-    .await?;
-    Ok(())
+    .bind(row.trace.as_deref())
+    .bind(slot))
 }
 
 async fn insert_result(
@@ -554,11 +668,60 @@ mod tests {
         (Arc::new(open_for_tests().await) as Arc<dyn SummaryStore>, ())
     });
 
+    fn week(day: u8) -> Week {
+        Week::starting(Date::new(2026, 2, day).expect("a date")).expect("a week")
+    }
+
+    fn job(user: UserId, day: u8) -> SummaryJob {
+        SummaryJob::new(user, week(day), None, Timestamp::now(), &SummaryPolicy::default())
+    }
+
+    #[test]
+    fn a_random_slot_is_free() {
+        let taken = [Some(4), None, Some(0), Some(1), Some(900)];
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..1000 {
+            seen.insert(random_slot(8, &taken).expect("a free slot"));
+        }
+        assert!(seen.is_subset(&[2, 3, 5, 6, 7].into()), "{seen:?}");
+        assert!(seen.len() > 1, "{seen:?}");
+        assert_eq!(random_slot(5, &taken), None);
+        assert_eq!(random_slot(0, &[]), None);
+        assert_eq!(random_slot(1, &[]), Some(0));
+    }
+
+    /// A summary that an older server inserted, without a slot, counts when a slot is looked for.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_row_without_a_slot_counts() {
+        let (store, user) = (open_for_tests().await, UserId::new());
+        for day in [1, 2] {
+            let job = job(user, day);
+            assert!(matches!(store.insert(&job, 2).await, Ok(InsertOutcome::Inserted)));
+            plant(&store, job.id, if day == 1 { "slot = NULL" } else { "slot = 0" }).await;
+        }
+        // Slot 0 is taken, and slot 1 stays free for the row without a slot.
+        assert!(matches!(store.insert(&job(user, 3), 1).await, Ok(InsertOutcome::TooMany)));
+    }
+
+    /// The response to an insertion may be lost.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_repeated_insertion_has_the_same_outcome() {
+        let (store, job) = (open_for_tests().await, job(UserId::new(), 16));
+        for _ in 0..2 {
+            let outcome = store.insert(&job, 1).await;
+            assert!(matches!(outcome, Ok(InsertOutcome::Inserted)), "{outcome:?}");
+        }
+        assert_eq!(store.get(job.id).await.expect("read"), Some(job));
+    }
+
     /// Changes the stored row of a summary.
     async fn plant(store: &MySqlStore, id: SummaryId, assignment: &str) {
         let update = format!("UPDATE summary SET {assignment} WHERE id = ?");
         let update = sqlx::query(sqlx::AssertSqlSafe(update)).bind(id.as_bytes().to_vec());
-        update.execute(&store.pool).await.expect("planted");
+        let mut connection = store.pool.acquire().await.expect("a connection");
+        update.execute(connection.raw()).await.expect("planted");
     }
 
     #[tokio::test]
@@ -579,22 +742,24 @@ mod tests {
         contract::an_unreadable_row_is_set_aside_replaced_and_cancelled(shared, plant).await;
     }
 
-    /// The unique index rejects a second unfinished summary of a week.
+    /// The unique keys reject a second unfinished summary of a week or in a slot.
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
     async fn the_database_rejects_a_second_unfinished_summary() {
-        let store = open_for_tests().await;
-        let (user, now) = (UserId::new(), Timestamp::now());
-        let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
-        let row = || SummaryJob::new(user, week, None, now, &SummaryPolicy::default());
-        let mut transaction = store.pool.begin().await.expect("begun");
-        assert!(insert_row(&mut transaction, &row()).await.is_ok());
-        let Err(StepError::Sql(error)) = insert_row(&mut transaction, &row()).await else {
-            panic!("expected a unique violation")
+        let (store, user) = (open_for_tests().await, UserId::new());
+        let mut connection = store.pool.acquire().await.expect("a connection");
+        let mut insert = async |day, slot| {
+            let job = job(user, day);
+            insert_job(&job, slot).expect("a statement").execute(connection.raw()).await
         };
-        assert!(super::super::is_duplicate(&error));
-        // MySQL quotes the values of the key in its message.
-        let shown = format!("{:?}", StoreError::from(error));
-        assert!(shown.contains("23000") && !shown.contains("20260216"), "{shown}");
+        insert(16, 0).await.expect("inserted");
+        for (day, slot) in [(16, 1), (9, 0)] {
+            let error = insert(day, slot).await.expect_err("a unique violation");
+            assert!(is_duplicate(&error));
+            // MySQL quotes the values of the key in its message.
+            let shown = format!("{:?}", StoreError::from(error));
+            assert!(shown.contains("23000") && !shown.contains("20260216"), "{shown}");
+        }
+        insert(9, 1).await.expect("inserted");
     }
 }

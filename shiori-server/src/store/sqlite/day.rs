@@ -1,5 +1,4 @@
 use async_trait::async_trait;
-use rusqlite::Connection;
 use shiori_sdk::{Date, DateRange, UserId};
 
 use super::{SqliteStore, diary, session, summary};
@@ -20,7 +19,7 @@ impl DayStore for SqliteStore {
             let Some(record) = diary::record(connection, key.user, date)? else {
                 return Ok(Some((session, None)));
             };
-            let annotations = annotations(connection, key.user, one_day(date));
+            let annotations = summary::annotations(connection, key.user, one_day(date));
             Ok(Some((session, Some((record, if_readable(annotations))))))
         })
         .await
@@ -34,27 +33,17 @@ impl DayStore for SqliteStore {
         self.snapshot_of(range, move |connection| {
             let Some(session) = session::live(connection, key)? else { return Ok(None) };
             let heads = diary::heads(connection, key.user, range)?;
-            let annotations = annotations(connection, key.user, range);
+            let annotations = summary::annotations(connection, key.user, range);
             Ok(Some((session, (heads, if_readable(annotations)))))
         })
         .await
     }
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Option<Annotations> {
-        let read = self.snapshot_of(range, move |connection| annotations(connection, user, range));
+        let read = self
+            .snapshot_of(range, move |connection| summary::annotations(connection, user, range));
         if_readable(read.await)
     }
-}
-
-fn annotations(
-    connection: &Connection,
-    user: UserId,
-    range: DateRange,
-) -> Result<Annotations, StoreError> {
-    Ok(Annotations {
-        weeks: summary::week_statuses(connection, user, range)?,
-        tags: summary::emotion_tags(connection, user, range)?,
-    })
 }
 
 #[cfg(test)]

@@ -10,13 +10,18 @@ use crate::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
         StoreError, SummaryStore, WeekStatus,
         sql::{
-            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, Newest, OLD_SUMMARIES,
-            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
-            known_statuses, revision, unreadable_failure, week_starts,
+            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, ReflectionRow,
+            SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions, known_statuses,
+            revision, unreadable_failure, week_starts,
         },
     },
-    summary::SummaryJob,
+    summary::{Annotations, SummaryJob},
 };
+
+/// The newest emotion tag of one date. Its parameters are the user and the date.
+const NEWEST_TAG: &str = "SELECT date, label, confidence, distribution FROM emotion_tag
+     WHERE user_id = ? AND date = ?
+     ORDER BY generated_at DESC, summary_id DESC LIMIT 1";
 
 #[async_trait]
 impl SummaryStore for SqliteStore {
@@ -84,6 +89,10 @@ impl SummaryStore for SqliteStore {
 
     async fn result(&self, id: SummaryId) -> Result<Option<ResultRecord>, StoreError> {
         self.snapshot(move |connection| find_result(connection, id)).await
+    }
+
+    async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError> {
+        self.snapshot_of(range, move |connection| annotations(connection, user, range)).await
     }
 
     async fn week_statuses(
@@ -416,7 +425,18 @@ fn find_result(connection: &Connection, id: SummaryId) -> Result<Option<ResultRe
     Ok(Some(found.with_tags(tags)))
 }
 
-pub(super) fn week_statuses(
+pub(super) fn annotations(
+    connection: &Connection,
+    user: UserId,
+    range: DateRange,
+) -> Result<Annotations, StoreError> {
+    Ok(Annotations {
+        weeks: week_statuses(connection, user, range)?,
+        tags: emotion_tags(connection, user, range)?,
+    })
+}
+
+fn week_statuses(
     connection: &Connection,
     user: UserId,
     range: DateRange,
@@ -439,7 +459,7 @@ pub(super) fn week_statuses(
     Ok(known_statuses(newest.into_rows()))
 }
 
-pub(super) fn emotion_tags(
+fn emotion_tags(
     connection: &Connection,
     user: UserId,
     range: DateRange,
@@ -556,7 +576,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_rows_are_read_from_an_index() {
         let (store, _directory) = open_temporary().await;
-        for statement in [NEWEST_REQUESTS, NEWEST_TAG, NEWEST_TAGS, LIST_QUEUED] {
+        for statement in [NEWEST_REQUESTS, NEWEST_TAGS, LIST_QUEUED] {
             let plan = format!("EXPLAIN QUERY PLAN {statement}");
             let plan = store.snapshot(move |connection| {
                 let mut prepared = connection.prepare(&plan)?;
