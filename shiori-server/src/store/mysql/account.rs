@@ -50,7 +50,7 @@ impl AccountStore for MySqlStore {
 
     async fn find(&self, user: UserId) -> Result<Option<Account>, StoreError> {
         let row: Option<AccountRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT id, email, nickname, password_hash, created_at FROM accounts
                      WHERE id = ?",
@@ -66,7 +66,7 @@ impl AccountStore for MySqlStore {
     async fn list(&self, after: Option<UserId>, limit: u32) -> Result<Vec<Account>, StoreError> {
         let after = after.map_or_else(Vec::new, |user| user.as_bytes().to_vec());
         let rows: Vec<AccountRow> = self
-            .step(|mut connection| {
+            .idempotent(|mut connection| {
                 let after = after.clone();
                 async move {
                     Ok(sqlx::query_as(
@@ -84,7 +84,7 @@ impl AccountStore for MySqlStore {
     }
 
     async fn rename(&self, user: UserId, nickname: &str) -> Result<bool, StoreError> {
-        self.step(|mut connection| async move {
+        self.idempotent(|mut connection| async move {
             let renamed = sqlx::query("UPDATE accounts SET nickname = ? WHERE id = ?")
                 .bind(nickname)
                 .bind(&user.as_bytes()[..])
@@ -116,6 +116,7 @@ impl AccountStore for MySqlStore {
         self.step(|mut connection| async move {
             let mut transaction = connection.raw().begin().await?;
             if !replace_hash(&mut transaction, task.user, expected, new).await? {
+                transaction.rollback().await?;
                 return Ok(false);
             }
             add_task(&mut transaction, task).await?;
@@ -138,6 +139,7 @@ impl AccountStore for MySqlStore {
                 .execute(&mut *transaction)
                 .await?;
             if deleted.rows_affected() == 0 {
+                transaction.rollback().await?;
                 return Ok(false);
             }
             add_task(&mut transaction, task).await?;
@@ -149,7 +151,7 @@ impl AccountStore for MySqlStore {
 
     async fn due_tasks(&self, now: Timestamp, limit: u32) -> Result<Vec<AccountTask>, StoreError> {
         let rows: Vec<TaskRow> = self
-            .step(|mut connection| async move {
+            .idempotent(|mut connection| async move {
                 Ok(sqlx::query_as(
                     "SELECT user_id, kind, kept_session, attempts_key, created_at, due_at
                      FROM account_task WHERE due_at <= ? ORDER BY due_at LIMIT ?",
@@ -186,7 +188,7 @@ impl AccountStore for MySqlStore {
     }
 
     async fn finish_task(&self, task: &AccountTask) -> Result<(), StoreError> {
-        self.step(|mut connection| async move {
+        self.idempotent(|mut connection| async move {
             sqlx::query(
                 "DELETE FROM account_task WHERE user_id = ? AND kind = ? AND created_at = ?",
             )
