@@ -1,5 +1,7 @@
 //! The longest common subsequence of two lists, with bounded work.
 
+use super::hash::Set;
+
 /// The positions of a longest common subsequence, ascending in both lists. The same lists always
 /// give the same positions.
 ///
@@ -28,9 +30,8 @@ pub(super) fn matches(a: &[u32], b: &[u32], max_edits: usize) -> Vec<(usize, usi
 
 /// The positions in `list` of entries that `other` contains.
 fn shared(list: &[u32], other: &[u32]) -> Vec<usize> {
-    let mut sorted = other.to_vec();
-    sorted.sort_unstable();
-    (0..list.len()).filter(|&i| sorted.binary_search(&list[i]).is_ok()).collect()
+    let other: Set<u32> = other.iter().copied().collect();
+    (0..list.len()).filter(|&i| other.contains(&list[i])).collect()
 }
 
 /// The greedy algorithm of E. Myers, "An O(ND) Difference Algorithm and Its Variations" (1986);
