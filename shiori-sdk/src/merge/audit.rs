@@ -8,8 +8,8 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use super::{
-    block::{Block, Canonical, Known, Outline},
-    hash::{Map, Seed},
+    block::{self, Block, Canonical, Known, Outline},
+    hash::Map,
     schema::Kind,
 };
 
@@ -32,9 +32,9 @@ impl<'a> Audit<'a> {
     /// sides. The order of the sides does not matter.
     pub(super) fn is_balanced(&mut self, merged: &[Block<'a>]) -> bool {
         let merged = &self.reader.text(merged);
-        let Self { base, ours, theirs, .. } = self;
+        let Self { reader, base, ours, theirs } = self;
         let four = [base, ours, theirs, merged];
-        are_as_many(four)
+        are_as_many(reader.ids.len(), four)
             && are_in_order(four)
             && are_beside(base, ours, theirs, merged)
             && are_beside(base, theirs, ours, merged)
@@ -46,6 +46,14 @@ impl<'a> Audit<'a> {
 pub(super) fn moved_words(changes: impl Iterator<Item = [Vec<u32>; 2]>) -> Vec<u32> {
     let (mut removed, mut added) = (Vec::new(), Vec::new());
     for [mut before, mut after] in changes {
+        // Most changes are of a few words, so without the words around them there is little to sort.
+        let start = before.iter().zip(&after).take_while(|(one, other)| one == other).count();
+        let rest = before[start..].iter().rev().zip(after[start..].iter().rev());
+        let end = rest.take_while(|(one, other)| one == other).count();
+        for words in [&mut before, &mut after] {
+            words.truncate(words.len() - end);
+            words.drain(..start);
+        }
         before.sort_unstable();
         after.sort_unstable();
         removed.extend(difference(&before, &after));
@@ -70,6 +78,8 @@ fn difference(list: &[u32], other: &[u32]) -> Vec<u32> {
 #[derive(Default)]
 struct Reader<'a> {
     known: Known<'a, Words>,
+    /// The words, numbered in the order in which they were read.
+    ids: Map<u32, usize>,
     /// The checksums of marks.
     marks: Map<&'a str, u64>,
 }
@@ -84,22 +94,27 @@ struct Words {
 impl<'a> Reader<'a> {
     fn text(&mut self, blocks: &[Block<'a>]) -> Text {
         let (mut count, mut words) = (0, Vec::new());
-        for block in blocks {
-            let read = self.block(block);
+        let blocks: Vec<_> = blocks.iter().map(|block| self.block(block)).collect();
+        words.reserve(blocks.iter().map(|block| block.words.len()).sum());
+        for read in blocks {
             words.extend(read.words.iter().map(|word| Word { block: word.block + count, ..*word }));
             count += read.blocks;
         }
-        let mut places = Map::with_capacity_and_hasher(words.len(), Seed::default());
-        for (first, word) in words.iter().enumerate() {
-            places.entry(word.id).or_insert(Place { count: 0, first }).count += 1;
+        let mut places = vec![Place::default(); self.ids.len()];
+        for (position, word) in words.iter().enumerate() {
+            let place = &mut places[word.id];
+            if place.count == 0 {
+                place.first = position;
+            }
+            place.count += 1;
         }
         Text { words, places }
     }
 
     fn block(&mut self, block: &Block<'a>) -> Rc<Words> {
-        let Self { known, marks } = self;
+        let Self { known, ids, marks } = self;
         known.get(block, |raw| {
-            let mut words = Words { words: Vec::new(), blocks: 0 };
+            let mut words = Words { words: block::vec_for_words(raw), blocks: 0 };
             let Ok(outline) = serde_json::from_str::<Outline<'a>>(raw.get()) else { return words };
             outline.visit(&mut |node| {
                 words.blocks += usize::from(Kind::of(&node.r#type) != Kind::Inline);
@@ -107,7 +122,11 @@ impl<'a> Reader<'a> {
                 let marks = node.marks.map_or(0, |list| {
                     *marks.entry(list.get()).or_insert_with(|| sum_of_marks(list))
                 });
-                node.words(&mut |id| words.words.push(Word { id, block, marks }));
+                node.words(&mut |word| {
+                    let next = ids.len();
+                    let id = *ids.entry(word).or_insert(next);
+                    words.words.push(Word { id, block, marks });
+                });
             });
             words
         })
@@ -117,31 +136,34 @@ impl<'a> Reader<'a> {
 /// All words of a list of blocks in reading order.
 struct Text {
     words: Vec<Word>,
-    places: Map<u32, Place>,
+    /// For each number of a word. Words that were read later do not occur in the text.
+    places: Vec<Place>,
 }
 
 #[derive(Clone, Copy)]
 struct Word {
-    id: u32,
+    /// Its number, see [`Reader`].
+    id: usize,
     /// The number of its block. Blocks without words are counted, too.
     block: usize,
     marks: u64,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Place {
     count: i64,
+    /// The first position, if there is any.
     first: usize,
 }
 
 impl Text {
-    fn count(&self, id: u32) -> i64 {
-        self.places.get(&id).map_or(0, |place| place.count)
+    fn count(&self, id: usize) -> i64 {
+        self.places.get(id).map_or(0, |place| place.count)
     }
 
     /// The position of a word, if it occurs once.
-    fn place(&self, id: u32) -> Option<usize> {
-        self.places.get(&id).filter(|place| place.count == 1).map(|place| place.first)
+    fn place(&self, id: usize) -> Option<usize> {
+        self.places.get(id).filter(|place| place.count == 1).map(|place| place.first)
     }
 }
 
@@ -151,9 +173,8 @@ fn sum_of_marks(list: &RawValue) -> u64 {
     marks.iter().map(|mark| Canonical::of(mark).sum()).fold(0, u64::wrapping_add)
 }
 
-fn are_as_many(four: [&Text; 4]) -> bool {
-    let ids = four.iter().flat_map(|text| text.places.keys());
-    ids.into_iter().all(|id| adds_up(four.map(|text| text.count(*id))))
+fn are_as_many(ids: usize, four: [&Text; 4]) -> bool {
+    (0..ids).all(|id| adds_up(four.map(|text| text.count(id))))
 }
 
 /// Whether a word occurs as often in the merged document as the other three permit. If both sides
@@ -175,8 +196,8 @@ fn adds_up([base, ours, theirs, merged]: [i64; 4]) -> bool {
 /// Whether the words that both sides kept are in the order of the side that changed the order, and
 /// divided into blocks as on the side that changed the division.
 fn are_in_order(four: [&Text; 4]) -> bool {
-    let is_kept = |id: &u32| four.iter().all(|text| text.place(*id).is_some());
-    let [b, o, t, m] = four.map(|text| -> Vec<u32> {
+    let is_kept = |id: &usize| four.iter().all(|text| text.place(*id).is_some());
+    let [b, o, t, m] = four.map(|text| -> Vec<usize> {
         text.words.iter().map(|word| word.id).filter(is_kept).collect()
     });
     if o != b && t != b && o != t {
@@ -223,7 +244,7 @@ fn are_beside(base: &Text, side: &Text, other: &Text, merged: &Text) -> bool {
         else {
             return true;
         };
-        let at = |word: &Word| merged.places[&word.id].first;
+        let at = |word: &Word| merged.places[word.id].first;
         if let (Some(before), Some(after)) = (before, after)
             && at(before) < at(after)
             && !(at(before)..at(after)).contains(&place)

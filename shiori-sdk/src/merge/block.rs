@@ -68,12 +68,16 @@ impl Canonical {
 
     pub(super) fn of(raw: &RawValue) -> Self {
         let json = segment::normalized(raw.get());
-        // An escape may represent a combining mark, so text with escapes is parsed first.
-        let value =
-            Document::value_of(&json).map(|value| match segment::normalized(&value.to_string()) {
+        let value = Document::value_of(&json).map(|value| {
+            // An escape may represent a combining mark, so text with escapes is parsed first.
+            if !json.contains('\\') {
+                return value;
+            }
+            match segment::normalized(&value.to_string()) {
                 Cow::Owned(json) => Document::value_of(&json).unwrap_or(value),
                 Cow::Borrowed(_) => value,
-            });
+            }
+        });
         value.map_or_else(|| Self::Letter(raw.get().to_owned()), Self::Value)
     }
 }
@@ -182,12 +186,17 @@ const MAX_WORD_EDITS: usize = 200;
 /// number. A node without text, such as a mention or an image, counts as a word. Its number depends
 /// only on its `id` or `src`, if it has one, because other attributes may be changed.
 pub(super) fn words(block: &RawValue) -> Vec<u32> {
-    // Including their node, few words take fewer than 16 bytes.
-    let mut words = Vec::with_capacity(block.get().len() / 16);
+    let mut words = vec_for_words(block);
     if let Ok(node) = serde_json::from_str::<Outline<'_>>(block.get()) {
         node.visit(&mut |node| node.words(&mut |word| words.push(word)));
     }
     words
+}
+
+/// An empty list with room for the words of most blocks.
+pub(super) fn vec_for_words<T>(block: &RawValue) -> Vec<T> {
+    // Including their node, few words take fewer than 16 bytes.
+    Vec::with_capacity(block.get().len() / 16)
 }
 
 /// Whether two blocks share at least half of the characters of the longer.
@@ -269,6 +278,12 @@ impl Outline<'_> {
 /// What is known of blocks that were read before. Each block is read once.
 pub(super) struct Known<'a, T>(Map<&'a str, Rc<T>>);
 
+impl<T> Clone for Known<'_, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
 impl<T> Default for Known<'_, T> {
     fn default() -> Self {
         Self(Map::default())
@@ -287,8 +302,10 @@ impl<'a, T> Known<'a, T> {
 pub(super) struct Numbering<'a> {
     /// The first block of each checksum, and whether `by_value` contains it.
     by_sum: Map<u64, (Block<'a>, bool)>,
-    /// Blocks that share their checksum with others.
-    by_value: Map<Canonical, Block<'a>>,
+    /// Blocks that share their checksum with others. Values are shared by clones of the numbering.
+    by_value: Map<Rc<Canonical>, Block<'a>>,
+    /// The same blocks by their bytes.
+    by_letter: Map<&'a str, Block<'a>>,
     /// The words of blocks, by the block's number, as far as they were requested.
     words: Map<u32, Rc<[u32]>>,
     next: u32,
@@ -317,15 +334,19 @@ impl<'a> Numbering<'a> {
     pub(super) fn block(&mut self, raw: &'a RawValue) -> Block<'a> {
         let block = match self.by_sum.entry(sum(raw)) {
             Entry::Occupied(entry) if entry.get().0.raw.get() == raw.get() => entry.get().0,
-            Entry::Occupied(mut entry) => {
-                let (first, is_by_value) = entry.get_mut();
-                if !*is_by_value {
-                    self.by_value.insert(Canonical::of(first.raw), *first);
-                    *is_by_value = true;
+            Entry::Occupied(mut entry) => match self.by_letter.entry(raw.get()) {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(by_letter) => {
+                    let (first, is_by_value) = entry.get_mut();
+                    if !*is_by_value {
+                        self.by_value.insert(Rc::new(Canonical::of(first.raw)), *first);
+                        *is_by_value = true;
+                    }
+                    let new = Block { id: self.next, raw, is_filler: is_filler(raw) };
+                    let block = self.by_value.entry(Rc::new(Canonical::of(raw))).or_insert(new);
+                    *by_letter.insert(*block)
                 }
-                let new = Block { id: self.next, raw, is_filler: is_filler(raw) };
-                *self.by_value.entry(Canonical::of(raw)).or_insert(new)
-            }
+            },
             Entry::Vacant(entry) => {
                 let new = Block { id: self.next, raw, is_filler: is_filler(raw) };
                 entry.insert((new, false)).0

@@ -10,10 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{
     audit::Audit,
-    block::{Block, Numbering, Piece},
+    block::{Block, Piece},
     context::Context,
     node::{self, Part},
-    overlap::OnOverlap,
 };
 use crate::types::Document;
 
@@ -23,14 +22,14 @@ type Three<'m, 'a> = [&'m [Block<'a>]; 3];
 /// result again gives the same result, for both orders of the sides. A save that is repeated after
 /// a lost response causes such a merge.
 pub(super) fn is_sound<'a>(
-    numbering: &Numbering<'a>,
+    context: &Context<'a>,
     three: Three<'_, 'a>,
     parts: &'a [Part<'a>],
 ) -> bool {
     if !parts.iter().any(|part| part.needs_check) {
         return true;
     }
-    let is_sound = |excerpt: Excerpt<'a>| is_sound_excerpt(numbering.clone(), excerpt);
+    let is_sound = |excerpt: Excerpt<'a>| is_sound_excerpt(context.of_same_blocks(), excerpt);
     match is_sound(Excerpt::of(three, parts, |part| part.needs_check)) {
         // Other changes may decide how the blocks are matched.
         (_, true) if !parts.iter().all(|part| part.needs_check) => {
@@ -41,11 +40,10 @@ pub(super) fn is_sound<'a>(
 }
 
 /// The second result is whether the blocks may be matched with others anywhere in the document.
-fn is_sound_excerpt<'a>(numbering: Numbering<'a>, excerpt: Excerpt<'a>) -> (bool, bool) {
+fn is_sound_excerpt<'a>(mut context: Context<'a>, excerpt: Excerpt<'a>) -> (bool, bool) {
     let Excerpt { three, merged } = excerpt;
     let [base, ours, theirs] = three.each_ref().map(Vec::as_slice);
     let mut audit = Audit::of([base, ours, theirs]);
-    let mut context = Context::new(OnOverlap::KeepBoth, numbering, 0);
     let Some(turned) = merge(&mut context, [base, theirs, ours]) else {
         return (false, context.is_ambiguous);
     };

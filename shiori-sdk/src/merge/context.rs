@@ -53,6 +53,13 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The state of other merges of the same blocks. What is known of the blocks is kept.
+    pub(super) fn of_same_blocks(&self) -> Self {
+        let numbering = self.numbering.clone();
+        let signs = self.signs.clone();
+        Self { signs, ..Self::new(OnOverlap::KeepBoth, numbering, 0) }
+    }
+
     /// Begins another merge, of documents with this number of bytes. What is known of their blocks
     /// is kept.
     pub(super) fn restart(&mut self, bytes: usize) {

@@ -198,9 +198,9 @@ fn merge_once(
         context.report(Overlap::BESIDE_BLOCKS);
     }
     let parts = node::document(&mut context, three);
-    let Context { overlaps, numbering, .. } = context;
     let is_sound =
-        reports_shared || !overlaps.is_empty() || check::is_sound(&numbering, three, &parts);
+        reports_shared || !context.overlaps.is_empty() || check::is_sound(&context, three, &parts);
+    let overlaps = context.overlaps;
 
     let at =
         if o.content_at.is_some() == b.content_at.is_some() { t.content_at } else { o.content_at };

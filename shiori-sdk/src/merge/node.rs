@@ -139,6 +139,11 @@ fn replayed<'a>(
     if orders.is_empty() || !regions.iter().any(Region::is_changed) {
         return None;
     }
+    let sides = changed_blocks(regions, three);
+    let is_same = |(ours, theirs): (&Block<'_>, &Block<'_>)| ours.raw.get() == theirs.raw.get();
+    if sides[1].len() == sides[2].len() && sides[1].iter().zip(&sides[2]).all(is_same) {
+        return None;
+    }
     let mut words: Map<u32, [usize; 3]> = Map::default();
     for region in regions.iter().filter(|region| region.is_changed()) {
         let slices = slices(&region.hull(), three);
@@ -154,7 +159,6 @@ fn replayed<'a>(
         if !replay::may_hold(&words, part, all) {
             return None;
         }
-        let sides = changed_blocks(regions, three);
         context.spend(sides.iter().flatten().map(|block| block.raw))?;
         let three = [&sides[0][..], &sides[part], &sides[all]];
         context.signs.hold(three).then_some(all)

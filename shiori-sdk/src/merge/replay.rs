@@ -25,33 +25,51 @@ use super::{
 /// The maximum depth of nodes that are compared by parts.
 const MAX_DEPTH: usize = 32;
 
-/// The signs of blocks.
-#[derive(Default)]
+/// The signs of blocks, and the results of earlier comparisons. The check of a merge repeats most of
+/// them.
+#[derive(Clone, Default)]
 pub(super) struct Signs<'a> {
     numbers: Numbers<'a>,
-    known: Known<'a, Vec<Sign>>,
+    known: Known<'a, OfBlock>,
+    /// By the numbers of the blocks.
+    held: Map<[Vec<u32>; 3], bool>,
+}
+
+/// The signs of a block.
+struct OfBlock {
+    /// Blocks with the same bytes share a number.
+    number: u32,
+    signs: Vec<Sign>,
 }
 
 impl<'a> Signs<'a> {
     /// Whether `all` contains the changes of `part` to the base: all of its insertions, and nothing
     /// that it removed.
     pub(super) fn hold(&mut self, [base, part, all]: [&[Block<'a>]; 3]) -> bool {
-        let [base, part, all] = [base, part, all].map(|blocks| self.of_blocks(blocks));
-        holds([&base, &part, &all])
+        let three = [base, part, all].map(|blocks| self.of_blocks(blocks));
+        let key = three.each_ref().map(|blocks| blocks.iter().map(|block| block.number).collect());
+        let compare = || {
+            let [base, part, all] = three.map(|blocks| -> Vec<Sign> {
+                blocks.iter().flat_map(|block| &block.signs).copied().collect()
+            });
+            holds([&base, &part, &all])
+        };
+        *self.held.entry(key).or_insert_with(compare)
     }
 
-    fn of_blocks(&mut self, blocks: &[Block<'a>]) -> Vec<Sign> {
-        let Self { numbers, known } = self;
-        let mut all = Vec::new();
-        for block in blocks {
-            let signs = known.get(block, |raw| {
-                let mut signs = Vec::new();
+    fn of_blocks(&mut self, blocks: &[Block<'a>]) -> Vec<Rc<OfBlock>> {
+        let Self { numbers, known, .. } = self;
+        let read = |block: &Block<'a>| {
+            known.get(block, |raw| {
+                // Each word has white space behind it.
+                let mut signs = Vec::with_capacity(2 * raw.get().len() / 16);
                 numbers.of_node(&mut signs, raw, 0);
-                signs
-            });
-            all.extend_from_slice(&signs);
-        }
-        all
+                // A document of four billion blocks does not fit into memory.
+                numbers.blocks = numbers.blocks.saturating_add(1);
+                OfBlock { number: numbers.blocks, signs }
+            })
+        };
+        blocks.iter().map(read).collect()
     }
 }
 
@@ -78,14 +96,14 @@ fn holds([base, part, all]: [&[Sign]; 3]) -> bool {
     }
     // Of equal signs in a row, the comparison may find any to be the new one, so they are counted,
     // too.
-    let (in_part, in_all) = (counts(part), counts(all));
+    let surplus = surplus(&since, part, all);
     let is_there = |place: usize| {
         let id = &part[place].id;
         match part[place].sort {
             Sort::White => true,
             Sort::Punctuation => !is_gone[place],
             Sort::Word | Sort::Break => {
-                !is_gone[place] && in_all.get(id).copied().unwrap_or_default() >= in_part[id]
+                !is_gone[place] && surplus.get(id).is_none_or(|count| *count >= 0)
             }
         }
     };
@@ -120,10 +138,16 @@ fn holds([base, part, all]: [&[Sign]; 3]) -> bool {
     changed.iter().all(|change| change.side.clone().all(is_there) && !is_back(change))
 }
 
-fn counts(signs: &[Sign]) -> Map<u32, usize> {
+/// How many more of each sign there are after the changes than before.
+fn surplus(changes: &[Change], before: &[Sign], after: &[Sign]) -> Map<u32, isize> {
     let mut counts = Map::default();
-    for sign in signs {
-        *counts.entry(sign.id).or_default() += 1;
+    for change in changes {
+        for sign in &after[change.side.clone()] {
+            *counts.entry(sign.id).or_default() += 1;
+        }
+        for sign in &before[change.base.clone()] {
+            *counts.entry(sign.id).or_default() -= 1;
+        }
     }
     counts
 }
@@ -181,9 +205,11 @@ impl Piece for Sign {
     }
 }
 
-/// Numbers signs by their hashes.
-#[derive(Default)]
+/// Numbers signs by their hashes, and blocks.
+#[derive(Clone, Default)]
 struct Numbers<'a> {
+    /// The number of blocks.
+    blocks: u32,
     by_hash: Map<u64, u32>,
     /// The hashes of the marks of a list, which are in ascending order.
     marks: Map<&'a str, Rc<[u64]>>,
