@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use shiori_sdk::{Email, Timestamp, UserId};
-use sqlx::{Acquire, MySqlConnection};
+use sqlx::MySqlConnection;
 
 use super::{MySqlStore, StepError, is_duplicate};
 use crate::{
@@ -114,9 +114,8 @@ impl AccountStore for MySqlStore {
         task: &AccountTask,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
-            let mut transaction = connection.raw().begin().await?;
+            let mut transaction = connection.begin().await?;
             if !replace_hash(&mut transaction, task.user, expected, new).await? {
-                transaction.rollback().await?;
                 return Ok(false);
             }
             add_task(&mut transaction, task).await?;
@@ -132,14 +131,13 @@ impl AccountStore for MySqlStore {
         task: &AccountTask,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
-            let mut transaction = connection.raw().begin().await?;
+            let mut transaction = connection.begin().await?;
             let deleted = sqlx::query("DELETE FROM accounts WHERE id = ? AND password_hash = ?")
                 .bind(&task.user.as_bytes()[..])
                 .bind(expected.as_str())
                 .execute(&mut *transaction)
                 .await?;
             if deleted.rows_affected() == 0 {
-                transaction.rollback().await?;
                 return Ok(false);
             }
             add_task(&mut transaction, task).await?;

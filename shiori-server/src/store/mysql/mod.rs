@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use shiori_sdk::backoff::Backoff;
 use shiori_worker::{RemoteTime, TimeReading};
 use sqlx::{
-    Connection, MySqlConnection,
+    Connection, MySql, MySqlConnection, Transaction,
     error::DatabaseError,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
@@ -155,8 +155,10 @@ impl MySqlStore {
             };
             if !is_broken {
                 let mut connection = connection.lock().await;
-                // Sends the rollback of a transaction that the error has ended.
-                if matches!(outcome, Ok(Ok(_))) || connection.responds().await {
+                // A rollback is sent with the next statement; until then, the engine keeps the
+                // locks of the transaction.
+                let is_clean = matches!(outcome, Ok(Ok(_))) && !connection.has_transaction();
+                if is_clean || connection.responds().await {
                     connection.set_reusable();
                 }
             }
@@ -206,8 +208,15 @@ impl RemoteTime for MySqlStore {
 struct StepConnection(OwnedMutexGuard<PooledConnection>);
 
 impl StepConnection {
+    /// The connection, for a statement.
     fn raw(&mut self) -> &mut MySqlConnection {
         self.0.raw()
+    }
+
+    /// Begins a transaction. It is rolled back unless it is committed.
+    async fn begin(&mut self) -> sqlx::Result<Transaction<'_, MySql>> {
+        self.0.set_transaction();
+        self.0.raw().begin().await
     }
 }
 
@@ -342,6 +351,56 @@ mod tests {
                 .expect("in time")
                 .expect("the response of this step");
         }
+    }
+
+    /// A step ends before its transaction is committed. No lock remains until the connection is used
+    /// again.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn an_uncommitted_transaction_is_rolled_back() {
+        const INSERT: &str = "INSERT INTO summary_user (user_id) VALUES (?)";
+        let (store, user) = (open_for_tests().await, UserId::new());
+        let left_open = store.step(|mut connection| async move {
+            let mut transaction = connection.begin().await?;
+            let insert = sqlx::query(INSERT).bind(user.as_bytes().to_vec());
+            insert.execute(&mut *transaction).await?;
+            Ok(())
+        });
+        left_open.await.expect("inserted");
+        let mut other = store.pool.connect().await.expect("connected");
+        let insert = sqlx::query(INSERT).bind(user.as_bytes().to_vec());
+        insert.execute(&mut other).await.expect("neither a lock nor a row");
+    }
+
+    /// The engine closes the connection. A step that is idempotent is repeated, and another one
+    /// checks its connection first if it was idle.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_closed_connection_fails_no_step() {
+        let store = open_for_tests().await;
+        let id = async || {
+            let id = store.step(|mut connection| async move {
+                Ok(sqlx::query_scalar::<_, u64>("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+                    .fetch_one(connection.raw())
+                    .await?)
+            });
+            id.await.expect("a response")
+        };
+        let kill = async |id: u64| {
+            let mut other = store.pool.connect().await.expect("connected");
+            let kill = sqlx::AssertSqlSafe(format!("KILL {id}"));
+            sqlx::raw_sql(kill).execute(&mut other).await.expect("killed");
+        };
+        let first = id().await;
+        assert_eq!(id().await, first, "the connection is used again");
+        kill(first).await;
+        store.ping().await.expect("repeated");
+        let second = id().await;
+        assert_ne!(second, first);
+        kill(second).await;
+        // It is idle for long enough to be checked.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert_ne!(id().await, second);
     }
 
     #[tokio::test]

@@ -56,6 +56,7 @@ struct Pooled {
 pub(super) struct PooledConnection {
     /// `None` only while this is dropped.
     pooled: Option<Object<Connections>>,
+    has_transaction: bool,
     is_reusable: bool,
 }
 
@@ -100,7 +101,11 @@ impl Pool {
     /// [`sqlx::Error`] if all connections are in use for too long, or the database is unavailable.
     pub(super) async fn acquire(&self) -> sqlx::Result<PooledConnection> {
         match timeout(ACQUIRE_TIMEOUT, self.0.get()).await {
-            Ok(Ok(pooled)) => Ok(PooledConnection { pooled: Some(pooled), is_reusable: false }),
+            Ok(Ok(pooled)) => Ok(PooledConnection {
+                pooled: Some(pooled),
+                has_transaction: false,
+                is_reusable: false,
+            }),
             Ok(Err(PoolError::Backend(error))) => Err(error),
             Ok(Err(PoolError::Closed)) => Err(sqlx::Error::PoolClosed),
             Ok(Err(_)) | Err(_) => Err(sqlx::Error::PoolTimedOut),
@@ -180,6 +185,16 @@ impl PooledConnection {
     /// Whether the engine responds.
     pub(super) async fn responds(&mut self) -> bool {
         matches!(timeout(PING_TIMEOUT, self.raw().ping()).await, Ok(Ok(())))
+    }
+
+    /// A transaction is begun.
+    pub(super) fn set_transaction(&mut self) {
+        self.has_transaction = true;
+    }
+
+    /// Whether a transaction was begun. It may have ended.
+    pub(super) fn has_transaction(&self) -> bool {
+        self.has_transaction
     }
 
     /// It is in sync, and its transaction has ended.

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, sync::LazyLock};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
 use sqlx::{
-    Connection, FromRow, MySql, QueryBuilder, Row, Transaction,
+    FromRow, MySql, QueryBuilder, Row, Transaction,
     mysql::{MySqlArguments, MySqlRow},
     query::Query,
 };
@@ -147,9 +147,8 @@ impl SummaryStore for MySqlStore {
                     let swapped = swap(from, to)?.execute(connection.raw()).await?;
                     return Ok(swapped.rows_affected() == 1);
                 };
-                let mut transaction = connection.raw().begin().await?;
+                let mut transaction = connection.begin().await?;
                 if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
-                    transaction.rollback().await?;
                     return Ok(false);
                 }
                 insert_result(&mut transaction, to, result).await?;
