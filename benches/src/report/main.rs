@@ -99,7 +99,7 @@ async fn measure(options: &Options) -> Result<Report> {
     } else {
         versions(None).await?
     };
-    let plan = Plan::new(options.quick, options.growth);
+    let plan = Plan::new(options);
     let (mode, repeats) = (plan.mode.clone(), plan.repeats);
     let context = Context { profiles, plan, http: http_client()? };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };

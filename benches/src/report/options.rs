@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Measure with up to 10,000,000 diaries and 1,000,000 queued summaries; takes much longer
     #[arg(long)]
     pub(crate) growth: bool,
+    /// With `--growth`, measure only sizes up to this many diaries or queued summaries
+    #[arg(long, value_name = "ROWS", requires = "growth")]
+    pub(crate) max_rows: Option<u32>,
     /// Measure only these parts; a report without all of them is not complete
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) only: Vec<Part>,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::options::Options;
+
 /// The sizes of all experiments.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
@@ -41,13 +43,17 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A full or a quick run, with or without the large sizes of the growth curves.
-    pub(crate) fn new(is_quick: bool, with_growth: bool) -> Self {
-        let mut plan = if is_quick { Self::quick() } else { Self::full() };
-        if with_growth {
+    pub(crate) fn new(options: &Options) -> Self {
+        let mut plan = if options.quick { Self::quick() } else { Self::full() };
+        if options.growth {
             plan.mode.push_str(" with growth");
             plan.diaries = vec![10_000, 1_000_000, 10_000_000];
             plan.queued = vec![1_000, 10_000, 100_000, 1_000_000];
             plan.idle_window = Duration::from_secs(10);
+        }
+        if let Some(max) = options.max_rows {
+            plan.diaries.retain(|count| *count <= max);
+            plan.queued.retain(|count| *count <= max);
         }
         plan
     }
