@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, UserId};
-use tokio::{join, time::timeout};
+use tokio::{join, task::yield_now, time::timeout};
 
 use super::{
     DiaryHead, DiaryRecord, DiaryStore, Session, SessionKey, SessionStore, StoreError, SummaryStore,
@@ -86,6 +86,16 @@ impl SeparateStores {
     }
 }
 
+impl SeparateStores {
+    /// The annotations, whose statement is sent after those of the other stores. Their drivers hand
+    /// over to tasks of their own before they send. The diary is usually the slowest, and sending a
+    /// statement may take long: on a busy machine, the engine runs it before the sender continues.
+    async fn annotations_last(&self, user: UserId, range: DateRange) -> Option<Annotations> {
+        yield_now().await;
+        self.annotations(user, range).await
+    }
+}
+
 #[async_trait]
 impl DayStore for SeparateStores {
     async fn day(
@@ -96,7 +106,7 @@ impl DayStore for SeparateStores {
         let (session, record, annotations) = join!(
             self.sessions.get(user, id, now),
             self.diaries.get(user, date),
-            self.annotations(user, one_day(date)),
+            self.annotations_last(user, one_day(date)),
         );
         let Some(session) = session? else { return Ok(None) };
         Ok(Some((session, record?.map(|record| (record, annotations)))))
@@ -110,7 +120,7 @@ impl DayStore for SeparateStores {
         let (session, heads, annotations) = join!(
             self.sessions.get(user, id, now),
             self.diaries.list(user, range),
-            self.annotations(user, range),
+            self.annotations_last(user, range),
         );
         let Some(session) = session? else { return Ok(None) };
         Ok(Some((session, (heads?, annotations))))

@@ -6,6 +6,7 @@ use shiori_sdk::{
 use shiori_worker::{Clock, JobQueue, queue::QueueError};
 use tokio::{
     sync::Semaphore,
+    task::yield_now,
     time::{Instant, timeout, timeout_at},
     try_join,
 };
@@ -108,8 +109,14 @@ impl Summaries {
         force: bool,
     ) -> Result<WeekState, StoreError> {
         let parts = &*self.0;
-        let latest =
-            async { if force { Ok(None) } else { parts.store.latest_completed(user, week).await } };
+        let latest = async {
+            if force {
+                return Ok(None);
+            }
+            // Sent after the statement for the diaries, which is slower.
+            yield_now().await;
+            parts.store.latest_completed(user, week).await
+        };
         let (diaries, latest) = try_join!(parts.diaries.list(user, week.into()), latest)?;
         Ok(WeekState { user, week, diaries, latest })
     }
