@@ -1,6 +1,7 @@
 //! ProseMirror/TipTap documents, kept byte for byte.
 
 mod limits;
+mod markdown;
 #[cfg(feature = "openapi")]
 mod schema;
 mod text;
@@ -138,6 +139,48 @@ impl Document {
     /// break, a mention or an emoji.
     pub fn block_texts(&self) -> Vec<String> {
         text::of_blocks(&self.to_value())
+    }
+
+    /// The document as Markdown: [CommonMark](https://spec.commonmark.org/0.31.2/) with the tables,
+    /// task lists and strikethrough of [GitHub](https://github.github.com/gfm/). It has no line feed
+    /// at the end.
+    ///
+    /// Characters with a meaning in Markdown are escaped. A node of an unknown type keeps its text,
+    /// and an unknown mark is omitted. Where Markdown has no form, HTML is used: for underlined and
+    /// highlighted text, sub- and superscript, breaks in headings and tables, and marks at places
+    /// where a delimiter would not be recognised. Empty paragraphs, colours, alignment and the
+    /// merged cells of a table are lost.
+    ///
+    /// ```
+    /// # use shiori_sdk::Document;
+    /// let document = Document::from_json(
+    ///     r#"{"type": "doc", "content": [
+    ///         {"type": "heading", "attrs": {"level": 2}, "content": [{"type": "text", "text": "장보기"}]},
+    ///         {"type": "taskList", "content": [
+    ///             {"type": "taskItem", "attrs": {"checked": true}, "content": [
+    ///                 {"type": "paragraph", "content": [{"type": "text", "text": "우유 2*1"}]}
+    ///             ]}
+    ///         ]}
+    ///     ]}"#,
+    /// )?;
+    /// assert_eq!(document.to_markdown(), "## 장보기\n\n- [x] 우유 2\\*1");
+    /// # Ok::<_, shiori_sdk::DocumentError>(())
+    /// ```
+    pub fn to_markdown(&self) -> String {
+        markdown::of(&self.to_value(), markdown::Form::Markdown)
+    }
+
+    /// The document as text without markup, with a blank line between blocks and no line feed at the
+    /// end. List items keep their marker or number, tasks their state, quotes a `> ` on each line,
+    /// and links their address in parentheses.
+    ///
+    /// ```
+    /// # use shiori_sdk::Document;
+    /// let document = Document::from_text("비가 왔다.\n우산이 없었다.");
+    /// assert_eq!(document.to_plain_text(), "비가 왔다.\n\n우산이 없었다.");
+    /// ```
+    pub fn to_plain_text(&self) -> String {
+        markdown::of(&self.to_value(), markdown::Form::Plain)
     }
 
     /// Whether no block has any text.

@@ -31,27 +31,32 @@ fn visit(node: &Value, blocks: &mut Vec<String>) {
     flush(&mut line, blocks);
 }
 
-fn children(node: &Value) -> &[Value] {
+pub(super) fn children(node: &Value) -> &[Value] {
     node["content"].as_array().map_or(&[], Vec::as_slice)
 }
 
-fn kind(node: &Value) -> &str {
+pub(super) fn kind(node: &Value) -> &str {
     node["type"].as_str().unwrap_or_default()
 }
 
 /// Whether the children of a node are a line of text: by the node's type, or because one of them is
 /// inline.
-fn is_line(node: &Value) -> bool {
+pub(super) fn is_line(node: &Value) -> bool {
     matches!(kind(node), "paragraph" | "heading" | "detailsSummary")
         || children(node).iter().any(is_inline)
 }
 
 fn is_inline(node: &Value) -> bool {
-    matches!(kind(node), "text" | "hardBreak" | "hard_break" | "mention" | "emoji")
+    matches!(kind(node), "text" | "mention" | "emoji") || is_break(node)
+}
+
+/// Whether a node is a line break within a block.
+pub(super) fn is_break(node: &Value) -> bool {
+    matches!(kind(node), "hardBreak" | "hard_break")
 }
 
 /// Whether a node is a block even next to text. A node of an unknown type is not.
-fn is_block(node: &Value) -> bool {
+pub(super) fn is_block(node: &Value) -> bool {
     const BLOCKS: [&str; 25] = [
         "paragraph",
         "heading",
@@ -94,7 +99,7 @@ fn flush(line: &mut String, blocks: &mut Vec<String>) {
 fn add(line: &mut String, node: &Value) {
     match kind(node) {
         "text" => line.push_str(node["text"].as_str().unwrap_or_default()),
-        "hardBreak" | "hard_break" => line.push('\n'),
+        _ if is_break(node) => line.push('\n'),
         _ if !children(node).is_empty() => {
             for child in children(node) {
                 add(line, child);
@@ -106,7 +111,7 @@ fn add(line: &mut String, node: &Value) {
 
 /// Adds the text of a node's attributes. Displayed text may be followed directly by a particle; the
 /// name of a picture is a separate word.
-fn add_attributes(line: &mut String, node: &Value) {
+pub(super) fn add_attributes(line: &mut String, node: &Value) {
     const SHOWN: [&str; 4] = ["text", "label", "latex", "emoji"];
     const NAMES: [&str; 4] = ["alt", "title", "shortName", "data-name"];
     let attribute = |name: &&str| {
