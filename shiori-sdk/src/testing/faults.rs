@@ -31,7 +31,7 @@ pub(super) enum Kind {
 impl Fault {
     /// The response has this status, and the request is not applied.
     ///
-    /// 401, 404, 429, 500 and 503 have the envelope and an error code of a Shiori server; any other
+    /// 401, 403, 404, 429, 500 and 503 have the envelope and an error code of a Shiori server; any other
     /// response has no body, as from a proxy.
     pub fn status(status: u16) -> Self {
         Self::new(Kind::Status { status, retry_after: None })
@@ -103,6 +103,7 @@ impl Faults {
 pub(super) fn response(status: u16, retry_after: Option<Duration>) -> ApiResponse {
     let code = match status {
         401 => Some(ErrorCode::Unauthorized),
+        403 => Some(ErrorCode::QuotaExceeded),
         404 => Some(ErrorCode::NotFound),
         429 => Some(ErrorCode::TooManySummaries),
         500 => Some(ErrorCode::Internal),

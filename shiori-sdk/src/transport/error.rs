@@ -2,7 +2,7 @@
 
 use std::{error, fmt, time::Duration};
 
-use crate::types::{Date, Diary, Draft, ErrorCode, SummaryId, Version};
+use crate::types::{Date, Diary, Draft, ErrorCode, QuotaExceeded, SummaryId, Version};
 
 /// The result of an SDK call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -26,6 +26,7 @@ struct Inner {
     attempts: u32,
     conflict: Option<Conflict>,
     missing: Vec<Date>,
+    exceeded_quota: Option<QuotaExceeded>,
     summary_id: Option<SummaryId>,
     source: Option<Box<dyn error::Error + Send + Sync>>,
 }
@@ -54,6 +55,9 @@ pub enum ErrorKind {
     NotFound,
     /// Some days of the week have no diary; [`Error::missing_dates`] lists them.
     WeekIncomplete,
+    /// The request would exceed a quota of the user, such as the number of diaries;
+    /// [`Error::exceeded_quota`] has the quota. A retry fails, too.
+    QuotaExceeded,
     /// Too many requests; [`Error::retry_after`] is the time to wait.
     RateLimited,
     /// The server, or a part of it, is temporarily unavailable.
@@ -104,6 +108,7 @@ impl Error {
         let kind = match (&code, status) {
             (Some(ErrorCode::DiaryConflict), _) => ErrorKind::Conflict,
             (Some(ErrorCode::WeekIncomplete), _) => ErrorKind::WeekIncomplete,
+            (Some(ErrorCode::QuotaExceeded), _) => ErrorKind::QuotaExceeded,
             (
                 Some(
                     ErrorCode::Unauthorized | ErrorCode::SessionExpired | ErrorCode::RefreshReused,
@@ -134,6 +139,11 @@ impl Error {
         let mut error = Self::from_response(422, Some(ErrorCode::WeekIncomplete));
         error.0.missing = missing;
         error
+    }
+
+    pub(crate) fn with_exceeded_quota(mut self, exceeded: Option<QuotaExceeded>) -> Self {
+        self.0.exceeded_quota = exceeded;
+        self
     }
 
     pub(crate) fn with_source(
@@ -246,6 +256,12 @@ impl Error {
         &self.0.missing
     }
 
+    /// The quota that the request would exceed, if the error is of kind
+    /// [`ErrorKind::QuotaExceeded`].
+    pub fn exceeded_quota(&self) -> Option<&QuotaExceeded> {
+        self.0.exceeded_quota.as_ref()
+    }
+
     /// The id of the awaited summary; use it to resume waiting.
     pub fn summary_id(&self) -> Option<SummaryId> {
         self.0.summary_id
@@ -265,6 +281,7 @@ impl fmt::Display for Error {
             ErrorKind::Conflict => "version conflict: the diary was changed by another save",
             ErrorKind::NotFound => "not found",
             ErrorKind::WeekIncomplete => "some days of the week have no diary",
+            ErrorKind::QuotaExceeded => "the request would exceed a quota of the user",
             ErrorKind::RateLimited => "too many requests",
             ErrorKind::Unavailable => "the server is unavailable",
             ErrorKind::Rejected => "the server rejected the request",
@@ -325,6 +342,8 @@ mod tests {
         assert_eq!(kind(401, "bad_credentials"), ErrorKind::Rejected);
         assert_eq!(kind(429, "too_many_attempts"), ErrorKind::RateLimited);
         assert_eq!(kind(503, "unavailable"), ErrorKind::Unavailable);
+        assert_eq!(kind(403, "quota_exceeded"), ErrorKind::QuotaExceeded);
+        assert!(!Error::from_response(403, Some(ErrorCode::QuotaExceeded)).is_retryable());
         assert_eq!(kind(418, "from_the_future"), ErrorKind::Rejected);
         assert_eq!(Error::from_response(500, None).kind(), ErrorKind::InvalidResponse);
     }

@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     backoff::parse_retry_after,
-    types::{Envelope, Timestamp},
+    types::{Envelope, QuotaExceeded, Timestamp},
 };
 
 /// Maximum size of a response body. The listing of a year and a diary at its size limit are far
@@ -152,9 +152,7 @@ impl Transport {
         if is_success || status == StatusCode::NOT_MODIFIED {
             return Ok(Response { status, headers, body, request_id, attempts });
         }
-        let code = envelope.ok().and_then(|envelope| envelope.error);
-        let error =
-            Error::from_response(status.as_u16(), code).with_retry_after(retry_after(&headers));
+        let error = error_response(status, &headers, &body);
         Err(FailedRequest { body, ..failed(error) })
     }
 
@@ -206,6 +204,18 @@ impl Transport {
 
 fn request_id(options: &CallOptions) -> String {
     options.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
+}
+
+/// The error of an error response.
+fn error_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+    let envelope = serde_json::from_slice::<Envelope<IgnoredAny>>(body);
+    let code = envelope.ok().and_then(|envelope| envelope.error);
+    let error = Error::from_response(status.as_u16(), code).with_retry_after(retry_after(headers));
+    if error.kind() != ErrorKind::QuotaExceeded {
+        return error;
+    }
+    let exceeded = serde_json::from_slice::<Envelope<QuotaExceeded>>(body);
+    error.with_exceeded_quota(exceeded.ok().and_then(|envelope| envelope.data))
 }
 
 /// The complete body; an error if it exceeds [`MAX_RESPONSE_BYTES`].

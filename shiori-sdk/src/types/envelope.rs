@@ -104,6 +104,8 @@ error_codes! {
     WeekIncomplete = "week_incomplete",
     /// 429: too many unfinished summaries; retry after `Retry-After`.
     TooManySummaries = "too_many_summaries",
+    /// 403: the request would exceed a quota of the user; `data` has the quota and its limit.
+    QuotaExceeded = "quota_exceeded",
     /// 409: the status of the summary is final.
     SummaryFinal = "summary_final",
     /// 409: another worker has the lease of the summary, its status is final, or its next attempt

@@ -33,6 +33,20 @@ pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
 /// Maximum number of unfinished summaries per user.
 pub const MAX_UNFINISHED_SUMMARIES: u32 = 32;
 
+/// Maximum number of summaries that a user can request within one day in UTC, also with `force`. A
+/// response with an existing summary does not count.
+pub const MAX_SUMMARIES_PER_DAY: u32 = 200;
+
+/// Maximum number of diaries per user: one for every day of a century.
+pub const MAX_DIARIES: u64 = 36_525;
+
+/// Maximum size of all diaries of a user, in bytes of their documents as JSON: 1 GiB.
+pub const MAX_DIARY_BYTES: u64 = 1 << 30;
+
+/// The size of all diaries of a user is compared with [`MAX_DIARY_BYTES`] when a date gets a diary,
+/// and when a diary grows across a multiple of this number of bytes. Not configurable.
+pub const QUOTA_STEP_BYTES: u64 = 32 * 1024;
+
 /// Time after which an access token expires.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 

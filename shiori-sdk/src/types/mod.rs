@@ -7,8 +7,8 @@
 //! # Compatibility
 //!
 //! Every decoder accepts the bodies of newer versions. Unknown fields are ignored. An unknown name
-//! decodes as the `Unknown` variant of a [`SummaryStatus`], [`DiarySummaryStatus`], [`FailureKind`]
-//! or [`ProgressPhase`], and as [`ErrorCode::Other`]. A diary with an unknown emotion decodes as
+//! decodes as the `Unknown` variant of a [`SummaryStatus`], [`DiarySummaryStatus`], [`FailureKind`],
+//! [`ProgressPhase`] or [`Quota`], and as [`ErrorCode::Other`]. A diary with an unknown emotion decodes as
 //! one without an emotion, a list of [`DayEmotion`] omits days with an unknown label, and a
 //! [`Distribution`] is normalised over the known labels.
 
@@ -24,6 +24,7 @@ mod emotion;
 mod envelope;
 mod id;
 pub mod limits;
+mod quota;
 mod summary;
 mod text;
 mod timestamp;
@@ -46,6 +47,7 @@ pub use id::{DiaryId, InvalidId, SaveId, SessionId, SummaryId, UserId};
 pub use limits::{
     MAX_LONG_POLL, MAX_NICKNAME_CHARS, MAX_RANGE_DAYS, MAX_TITLE_CHARS, REMEMBERED_SAVES,
 };
+pub use quota::{Quota, QuotaExceeded};
 pub use summary::{
     FailureKind, MissingDates, Progress, ProgressPhase, Reflection, Revision, Summary,
     SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
@@ -158,6 +160,8 @@ mod growth {
         let _: AccessToken = read(json!({ "token": "t", "expires_in": 900, "new": 1 }));
         let _: SignedUp = read(json!({ "user_id": UserId::new(), "new": 1 }));
         let _: MissingDates = read(json!({ "missing_dates": [], "new": 1 }));
+        let exceeded: QuotaExceeded = read(json!({ "quota": "photos", "limit": 3, "new": 1 }));
+        assert_eq!((exceeded.quota, exceeded.limit), (Quota::Unknown, 3));
         let _: SessionInfo = read(json!({
             "id": SessionId::new(), "created_at": "2026-02-16T12:00:00Z",
             "last_seen_at": "2026-02-16T12:00:00Z", "user_agent": null, "current": true, "new": 1,

@@ -62,7 +62,7 @@ mod tests {
     use serde::{Serialize, de::DeserializeOwned};
     use serde_json::json;
 
-    use crate::types::{DiarySummaryStatus, FailureKind, ProgressPhase, SummaryStatus};
+    use crate::types::{DiarySummaryStatus, FailureKind, ProgressPhase, Quota, SummaryStatus};
 
     fn check<T>(names: &[(T, &str)], unknown: T)
     where
@@ -95,5 +95,6 @@ mod tests {
         check(DiarySummaryStatus::NAMES, DiarySummaryStatus::Unknown);
         check(FailureKind::NAMES, FailureKind::Unknown);
         check(ProgressPhase::NAMES, ProgressPhase::Unknown);
+        check(Quota::NAMES, Quota::Unknown);
     }
 }
