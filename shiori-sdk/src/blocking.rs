@@ -42,8 +42,9 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
     AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary,
-    DiaryEntry, Draft, Error, ErrorKind, Precondition, Reflection, Requested, Result, SaveId,
-    Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
+    DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport, Precondition, Reflection,
+    Requested, Result, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version,
+    Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -250,6 +251,29 @@ blocking!(Account => account {
     /// Deletes the account and all its data; see [`crate::Account::delete`].
     delete(password: &str) -> ();
 });
+
+impl Account {
+    /// Everything that the server stores about the user; each `next` blocks until the next record.
+    /// See [`crate::Account::export`].
+    pub fn export(&self) -> impl Iterator<Item = Result<ExportRecord>> + use<> {
+        let client = self.0.clone();
+        let mut records = client.client.account().export();
+        std::iter::from_fn(move || client.block_on(records.next()))
+    }
+
+    /// Saves the diaries of an export; see [`crate::Account::import`].
+    ///
+    /// # Errors
+    ///
+    /// As the async method.
+    pub fn import<I>(&self, records: I) -> Result<ImportReport>
+    where
+        I: IntoIterator<Item = Result<ExportRecord>>,
+        I::IntoIter: Send,
+    {
+        self.0.block_on(self.0.client.account().import(records))
+    }
+}
 
 blocking!(Diaries => diaries {
     /// The diary of a date; see [`crate::Diaries::get`].

@@ -30,8 +30,8 @@
 //! ```
 //!
 //! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
-//! [summaries](guide::summaries), [errors](guide::errors), [configuration](guide::configuration)
-//! and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
+//! [summaries](guide::summaries), [export and import](guide::export), [errors](guide::errors),
+//! [configuration](guide::configuration) and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
 //! also has a page on each of them.
 //!
 //! # Features
@@ -75,7 +75,7 @@ pub mod types;
 pub use types::*;
 #[cfg(feature = "client")]
 pub use {
-    account::Account,
+    account::{Account, Export, ExportReader, ImportConflict, ImportReport, RejectedDiary},
     client::{Client, ClientBuilder},
     diary::{
         Change, ConflictResolver, DayMeta, Diaries, Entry, FailOnConflict, FilledEntry,
@@ -107,6 +107,8 @@ pub mod guide {
     pub mod embedding {}
     #[doc = include_str!("../docs/errors.md")]
     pub mod errors {}
+    #[doc = include_str!("../docs/export.md")]
+    pub mod export {}
     #[doc = include_str!("../docs/sessions.md")]
     pub mod sessions {}
     #[doc = include_str!("../docs/summaries.md")]

@@ -1,8 +1,12 @@
 //! The account of the user: read, change, delete, export, import.
 
 mod change;
+mod export;
+mod import;
 
 use crate::client::Client;
+pub use export::{Export, ExportReader};
+pub use import::{ImportConflict, ImportReport, RejectedDiary};
 
 impl Client {
     /// The account of the signed-in user.

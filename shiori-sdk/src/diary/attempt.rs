@@ -28,15 +28,15 @@ struct SaveRequestRef<'a> {
 }
 
 /// The result of one save.
-pub(super) enum Attempt {
+pub(crate) enum Attempt {
     Saved { receipt: SaveReceipt, is_created: bool },
     Conflict(RejectedSave),
 }
 
 /// A save that was rejected with a version conflict.
-pub(super) struct RejectedSave {
+pub(crate) struct RejectedSave {
     pub(super) expected: Option<Version>,
-    pub(super) current: Option<Diary>,
+    pub(crate) current: Option<Diary>,
     /// The time between request and response, retries included.
     pub(super) round_trip: Duration,
     /// Whether an earlier request of this save may have been applied. Another save of the same
@@ -59,7 +59,7 @@ fn versions_behind(expected: Option<Version>, current: Option<&Diary>) -> u64 {
 
 impl Client {
     /// Sends one save. All its requests have the same id.
-    pub(super) async fn attempt_save(
+    pub(crate) async fn attempt_save(
         &self,
         date: Date,
         draft: &Draft,

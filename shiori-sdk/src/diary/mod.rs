@@ -26,7 +26,7 @@ use crate::{
         Draft, SaveId, Version, limits::MAX_RANGE_DAYS,
     },
 };
-use attempt::Attempt;
+pub(crate) use attempt::Attempt;
 pub use conflict::{
     ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution, resolve_with,
 };

@@ -19,8 +19,8 @@ use super::{
 use crate::types::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
     DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft, Emotion,
-    ErrorCode, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId, Version,
-    check_title,
+    ErrorCode, ExportedDiary, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId,
+    Version, check_title,
     limits::{MAX_BYTES_PER_CHAR, MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
@@ -227,6 +227,23 @@ impl Diaries {
             emotion,
             summary_status,
             etag: summary_status.map(|status| etag(slot.id, slot.version, status, emotion)),
+        })
+    }
+
+    /// The diaries of a user for an export, by date.
+    pub(super) fn exported(&self, user: UserId) -> impl Iterator<Item = ExportedDiary> {
+        let slots = self.slots.iter().filter(move |((owner, _), _)| *owner == user);
+        slots.filter_map(|((_, date), slot)| {
+            let diary = slot.diary.as_ref()?;
+            Some(ExportedDiary {
+                id: slot.id,
+                date: *date,
+                title: diary.draft.title.clone(),
+                content: diary.draft.content.clone(),
+                version: slot.version,
+                is_archived: diary.is_archived,
+                updated_at: diary.updated_at,
+            })
         })
     }
 

@@ -93,6 +93,7 @@
 
 mod accounts;
 mod diaries;
+mod export;
 mod faults;
 mod request;
 mod response;

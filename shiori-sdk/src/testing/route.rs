@@ -21,6 +21,8 @@ pub enum Route {
     ChangePassword,
     /// `DELETE /api/user`
     DeleteAccount,
+    /// `GET /api/user/export`
+    Export,
     /// `POST /api/auth/refresh`
     Refresh,
     /// `POST /api/auth/verify`
@@ -56,16 +58,21 @@ impl Route {
     pub(super) fn needs_summaries(self) -> bool {
         matches!(
             self,
-            Self::RequestSummary | Self::Summary | Self::Events | Self::Cancel | Self::Reflection
+            Self::RequestSummary
+                | Self::Summary
+                | Self::Events
+                | Self::Cancel
+                | Self::Reflection
+                | Self::Export
         )
     }
 
     /// The route of a request, and the date or id in its path.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
-            Account, Archive, Cancel, ChangePassword, Delete, DeleteAccount, Events, Get, List,
-            LogIn, LogOut, Reflection, Refresh, Rename, RequestSummary, Revoke, Save, Sessions,
-            SignUp, Summary, Verify,
+            Account, Archive, Cancel, ChangePassword, Delete, DeleteAccount, Events, Export, Get,
+            List, LogIn, LogOut, Reflection, Refresh, Rename, RequestSummary, Revoke, Save,
+            Sessions, SignUp, Summary, Verify,
         };
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
@@ -79,6 +86,7 @@ impl Route {
             ["api", "user", "logout"] => ("", &[(DELETE, LogOut)]),
             ["api", "user"] => ("", &[(GET, Account), (PATCH, Rename), (DELETE, DeleteAccount)]),
             ["api", "user", "password"] => ("", &[(POST, ChangePassword)]),
+            ["api", "user", "export"] => ("", &[(GET, Export)]),
             ["api", "auth", "refresh"] => ("", &[(POST, Refresh)]),
             ["api", "auth", "verify"] => ("", &[(POST, Verify)]),
             ["api", "auth", "sessions"] => ("", &[(GET, Sessions)]),

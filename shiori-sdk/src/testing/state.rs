@@ -100,6 +100,10 @@ impl State {
                 self.sessions.revoke(user, request.id()?)?;
                 Ok(ApiResponse::done())
             }
+            Route::Export => {
+                let user = self.user(request)?;
+                self.export(user)
+            }
             Route::Get => {
                 let user = self.user(request)?;
                 self.diaries.get(user, request, &self.summaries)

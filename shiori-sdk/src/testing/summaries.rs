@@ -10,10 +10,10 @@ use super::{
     response::{ApiError, ApiResponse},
 };
 use crate::types::{
-    Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode, FailureKind,
-    MissingDates, Progress, Reflection, Revision, Summary, SummaryFailure, SummaryId,
-    SummaryReceipt, SummaryRequest, SummaryStatus, Timestamp, UserId, Version, Week,
-    limits::MAX_UNFINISHED_SUMMARIES,
+    Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode,
+    ExportedReflection, FailureKind, MissingDates, Progress, Reflection, Revision, Summary,
+    SummaryFailure, SummaryId, SummaryReceipt, SummaryRequest, SummaryStatus, Timestamp, UserId,
+    Version, Week, limits::MAX_UNFINISHED_SUMMARIES,
 };
 
 /// The engine of every reflection.
@@ -221,6 +221,28 @@ impl Summaries {
     /// The current state of the user's summary.
     pub(super) fn view(&mut self, user: UserId, id: SummaryId) -> Result<Summary, ApiError> {
         self.find(user, id).map(|row| row.summary.clone())
+    }
+
+    /// The reflections of a user for an export, by week, the oldest first.
+    pub(super) fn exported(&self, user: UserId) -> Vec<ExportedReflection> {
+        let exported = |row: &Row| {
+            let summary = &row.summary;
+            Some(ExportedReflection {
+                summary_id: summary.id,
+                start: summary.start,
+                end: summary.end,
+                reflection: summary.reflection.clone()?,
+                engine: ENGINE.to_owned(),
+                emotion_engine: ENGINE.to_owned(),
+                emotions: summary.emotions.clone(),
+                truncated: summary.truncated.clone(),
+                generated_at: summary.finished_at?,
+            })
+        };
+        let mut reflections: Vec<_> = self.completed(user).filter_map(exported).collect();
+        reflections.reverse();
+        reflections.sort_by_key(|reflection| reflection.start);
+        reflections
     }
 
     /// The user's completed summaries, the newest first.

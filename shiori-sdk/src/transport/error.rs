@@ -47,6 +47,8 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The response is not a valid Shiori response.
     InvalidResponse,
+    /// An export is incomplete, or has a format that this version of the crate cannot read.
+    InvalidExport,
     /// No session, or the session has ended.
     SignedOut,
     /// The diary was changed by another save; [`Error::as_conflict`] has the current diary.
@@ -277,6 +279,7 @@ impl fmt::Display for Error {
             ErrorKind::Timeout => "timed out",
             ErrorKind::InvalidRequest => "the request could not be serialised",
             ErrorKind::InvalidResponse => "the response is not a valid Shiori response",
+            ErrorKind::InvalidExport => "the export is incomplete or cannot be read",
             ErrorKind::SignedOut => "not signed in",
             ErrorKind::Conflict => "version conflict: the diary was changed by another save",
             ErrorKind::NotFound => "not found",

@@ -206,6 +206,22 @@ fn request_id(options: &CallOptions) -> String {
     options.request_id.clone().unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
+/// The error of an error response whose body was not read yet.
+pub(crate) async fn error_of(response: reqwest::Response) -> Error {
+    let (status, headers) = (response.status(), response.headers().clone());
+    match read_body(response).await {
+        Ok(body) => {
+            let id = headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
+            let error = error_response(status, &headers, &body);
+            match id {
+                Some(id) => error.with_request_id(id),
+                None => error,
+            }
+        }
+        Err(error) => error,
+    }
+}
+
 /// The error of an error response.
 fn error_response(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let envelope = serde_json::from_slice::<Envelope<IgnoredAny>>(body);

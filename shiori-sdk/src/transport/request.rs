@@ -174,7 +174,7 @@ impl From<FailedRequest> for Error {
 
 /// Category and position of a JSON error. The message of serde is omitted because it may quote the
 /// body.
-fn describe(error: &serde_json::Error) -> String {
+pub(crate) fn describe(error: &serde_json::Error) -> String {
     format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column())
 }
 

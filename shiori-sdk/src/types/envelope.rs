@@ -106,6 +106,8 @@ error_codes! {
     TooManySummaries = "too_many_summaries",
     /// 403: the request would exceed a quota of the user; `data` has the quota and its limit.
     QuotaExceeded = "quota_exceeded",
+    /// 429: too many exports of the user are in progress; retry after `Retry-After`.
+    TooManyExports = "too_many_exports",
     /// 409: the status of the summary is final.
     SummaryFinal = "summary_final",
     /// 409: another worker has the lease of the summary, its status is final, or its next attempt

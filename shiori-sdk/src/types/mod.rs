@@ -22,6 +22,7 @@ mod document;
 mod email;
 mod emotion;
 mod envelope;
+mod export;
 mod id;
 pub mod limits;
 mod quota;
@@ -43,6 +44,10 @@ pub use document::{Document, DocumentError, DocumentLimits};
 pub use email::{Email, InvalidEmail};
 pub use emotion::{DayEmotion, Distribution, Emotion, UnknownEmotion};
 pub use envelope::{Envelope, ErrorCode};
+pub use export::{
+    EXPORT_FORMAT, EXPORT_VERSION, ExportEnd, ExportHeader, ExportRecord, ExportedDiary,
+    ExportedReflection,
+};
 pub use id::{DiaryId, InvalidId, SaveId, SessionId, SummaryId, UserId};
 pub use limits::{
     MAX_LONG_POLL, MAX_NICKNAME_CHARS, MAX_RANGE_DAYS, MAX_TITLE_CHARS, REMEMBERED_SAVES,

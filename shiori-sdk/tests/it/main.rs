@@ -14,6 +14,8 @@ mod blocking;
 mod cancellation;
 mod conflicts;
 #[cfg(feature = "testing")]
+mod exports;
+#[cfg(feature = "testing")]
 mod resumed_saves;
 mod scripted_server;
 mod sessions;
