@@ -27,6 +27,7 @@ async fn main() -> shiori_examples::Result {
     config.worker_concurrency = 2;
     config.summaries.max_attempts = 3;
     config.summaries.max_unfinished = 4;
+    config.summaries.max_per_day = Some(20);
     config.limits.body_bytes = 256 * 1024;
     config.drain_timeout = Duration::from_secs(5);
 

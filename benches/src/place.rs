@@ -6,7 +6,7 @@ use std::{
 };
 
 use shiori_sdk::Client;
-use shiori_server::{Config, HashCost, Server};
+use shiori_server::{Config, DiaryQuota, HashCost, Server};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ pub fn configuration(dir: &Path) -> Config {
     config.hash_cost = HashCost::MINIMAL;
     config.summaries.required_days = 1;
     config.summaries.max_unfinished = u32::MAX;
+    config.summaries.max_per_day = None;
+    config.limits.diaries = DiaryQuota::default();
     config.drain_timeout = Duration::from_secs(2);
     config
 }

@@ -41,7 +41,7 @@ type DayResponse = Success<DayView>;
 type DiariesResponse = List<DiaryEntry>;
 type ArchiveResponse = Success<ArchiveReceipt>;
 
-errors!(SaveErrors: ANY | AUTHENTICATED | BODY, TitleTooLong, DiaryConflict, InvalidDate, InvalidDocument, DocumentTooDeep, DocumentTooLarge);
+errors!(SaveErrors: ANY | AUTHENTICATED | BODY, TitleTooLong, DiaryConflict, InvalidDate, InvalidDocument, DocumentTooDeep, DocumentTooLarge, QuotaExceeded);
 
 /// Save a day's diary.
 ///
@@ -100,6 +100,7 @@ async fn save_diary(
         content: Document::from_json_within(body.content.get(), &app.limits.document)?,
         expected: body.version,
         save_id: body.save_id,
+        quota: app.limits.diaries,
         now: app.clock.now(),
     };
     let (saved, replayed) = match app.diaries.save(&save).await? {
@@ -108,6 +109,10 @@ async fn save_diary(
         SaveOutcome::Conflict(current) => {
             app.metrics.save("conflict");
             return Err(conflict(&app, caller.user, date, current).await);
+        }
+        SaveOutcome::QuotaExceeded(exceeded) => {
+            app.metrics.save("quota_exceeded");
+            return Err(exceeded.into());
         }
     };
     app.metrics.save(if replayed { "replayed" } else { "saved" });

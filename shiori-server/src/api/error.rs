@@ -14,7 +14,9 @@ use http::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use shiori_sdk::{ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates};
+use shiori_sdk::{
+    ConflictBody, DocumentError, Envelope, ErrorCode, MissingDates, Quota, QuotaExceeded,
+};
 use utoipa::ToSchema;
 
 use super::reply::Message;
@@ -151,7 +153,7 @@ impl ApiError {
             | ErrorCode::Unauthorized
             | ErrorCode::SessionExpired
             | ErrorCode::RefreshReused => StatusCode::UNAUTHORIZED,
-            ErrorCode::WrongPassword => StatusCode::FORBIDDEN,
+            ErrorCode::WrongPassword | ErrorCode::QuotaExceeded => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::EmailTaken
@@ -169,9 +171,9 @@ impl ApiError {
             | ErrorCode::DocumentTooDeep
             | ErrorCode::DocumentTooLarge
             | ErrorCode::WeekIncomplete => StatusCode::UNPROCESSABLE_ENTITY,
-            ErrorCode::TooManyAttempts | ErrorCode::TooManySummaries => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
+            ErrorCode::TooManyAttempts
+            | ErrorCode::TooManySummaries
+            | ErrorCode::TooManyExports => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -250,6 +252,13 @@ impl ApiError {
             ErrorCode::TooManySummaries => (
                 "진행 중인 요약이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
                 "Too many unfinished summaries. Try again later.",
+            ),
+            ErrorCode::QuotaExceeded => {
+                ("사용 한도를 초과했습니다.", "The request would exceed a quota of the user.")
+            }
+            ErrorCode::TooManyExports => (
+                "이미 내보내는 중입니다. 잠시 후 다시 시도해 주세요.",
+                "Too many exports are in progress. Try again later.",
             ),
             ErrorCode::SummaryFinal => {
                 ("이미 끝난 요약입니다.", "The summary already has a final status.")
@@ -333,11 +342,21 @@ impl From<SummaryError> for ApiError {
             SummaryError::TooMany => {
                 Self::new(ErrorCode::TooManySummaries).with_retry_after(QUEUE_RETRY_AFTER)
             }
+            SummaryError::TooManyOnDay(limit) => {
+                let (quota, limit) = (Quota::SummariesPerDay, limit.into());
+                QuotaExceeded { quota, limit }.into()
+            }
             SummaryError::NotFound => Self::new(ErrorCode::NotFound),
             SummaryError::Final => Self::new(ErrorCode::SummaryFinal),
             SummaryError::NotClaimable => Self::new(ErrorCode::NotClaimable),
             SummaryError::LeaseLost => Self::new(ErrorCode::LeaseLost),
         }
+    }
+}
+
+impl From<QuotaExceeded> for ApiError {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        Self::new(ErrorCode::QuotaExceeded).with_data(&exceeded)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::BTreeMap, marker::PhantomData};
 
 use serde_json::{Value, json};
-use shiori_sdk::{ConflictBody, ErrorCode, MissingDates, limits};
+use shiori_sdk::{ConflictBody, ErrorCode, MissingDates, Quota, QuotaExceeded, limits};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -138,8 +138,10 @@ fn add_error_data(components: &mut Components) {
         (TitleLimit::name().into_owned(), TitleLimit::schema()),
         (DocumentLimit::name().into_owned(), DocumentLimit::schema()),
         (MissingDates::name().into_owned(), MissingDates::schema()),
+        (QuotaExceeded::name().into_owned(), QuotaExceeded::schema()),
         (ConflictBody::name().into_owned(), ConflictBody::schema()),
     ];
+    QuotaExceeded::schemas(&mut schemas);
     MissingDates::schemas(&mut schemas);
     ConflictBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
@@ -456,6 +458,10 @@ fn error_data(code: &ErrorCode) -> (RefOr<Schema>, Value) {
         ErrorCode::DocumentTooLarge => typed(DocumentLimit::name(), json!({"limit": 10_000})),
         ErrorCode::WeekIncomplete => {
             typed(MissingDates::name(), json!({"missing_dates": ["20260218", "20260220"]}))
+        }
+        ErrorCode::QuotaExceeded => {
+            let exceeded = QuotaExceeded { quota: Quota::Diaries, limit: limits::MAX_DIARIES };
+            typed(QuotaExceeded::name(), json!(exceeded))
         }
         ErrorCode::DiaryConflict => {
             typed(ConflictBody::name(), json!({"current": diary::example()}))

@@ -54,7 +54,7 @@ type RequestResponse = Success<SummaryReceipt>;
 type SummaryResponse = Success<Summary>;
 type ReflectionResponse = Optional<Reflection>;
 
-errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidDate, WeekIncomplete, TooManySummaries);
+errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidDate, WeekIncomplete, TooManySummaries, QuotaExceeded);
 
 /// Request a week's summary.
 ///

@@ -17,7 +17,7 @@ pub use self::{
 use crate::{
     auth::HashCost,
     secrets::{create_private_dir, load_or_create},
-    store::ThrottlePolicy,
+    store::{DiaryQuota, ThrottlePolicy},
     summary::SummaryPolicy,
 };
 
@@ -172,7 +172,7 @@ impl Default for SessionPolicy {
     }
 }
 
-/// Limits of requests.
+/// Limits of requests and of what they store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum bytes of a body. Default 1 MiB.
@@ -181,6 +181,8 @@ pub struct Limits {
     pub document: DocumentLimits,
     /// Maximum characters of a title (extended grapheme clusters after NFC). Default 50.
     pub title_chars: usize,
+    /// What one user may store. Default: 36,525 diaries, and 1 GiB of documents.
+    pub diaries: DiaryQuota,
     /// Maximum days of a listing. Default 366.
     pub range_days: u32,
     /// The longest wait of a long-poll. Default 30 s.
@@ -196,6 +198,10 @@ impl Default for Limits {
             body_bytes: limits::MAX_BODY_BYTES,
             document: DocumentLimits::default(),
             title_chars: limits::MAX_TITLE_CHARS,
+            diaries: DiaryQuota {
+                diaries: Some(limits::MAX_DIARIES),
+                bytes: Some(limits::MAX_DIARY_BYTES),
+            },
             range_days: limits::MAX_RANGE_DAYS,
             max_wait: limits::MAX_LONG_POLL,
             request_timeout: Duration::from_secs(15),

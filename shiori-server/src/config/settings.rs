@@ -74,6 +74,16 @@ pub struct Settings {
     /// Days of the week that need a diary, 1 to 7 [default: 7]
     #[arg(long, env = "SHIORI_REQUIRED_DAYS")]
     pub required_days: Option<u32>,
+    /// Maximum summaries that one user requests within one day in UTC; 0 for any number
+    /// [default: 200]
+    #[arg(long, env = "SHIORI_MAX_SUMMARIES_PER_DAY")]
+    pub max_summaries_per_day: Option<u32>,
+    /// Maximum diaries of one user; 0 for any number [default: 36525]
+    #[arg(long, env = "SHIORI_MAX_DIARIES")]
+    pub max_diaries: Option<u64>,
+    /// Maximum bytes of the documents of one user; 0 for any number [default: 1073741824]
+    #[arg(long, env = "SHIORI_MAX_DIARY_BYTES")]
+    pub max_diary_bytes: Option<u64>,
     /// Mark cookies for HTTPS only [default: false]
     #[arg(long, env = "SHIORI_SECURE_COOKIES")]
     pub secure_cookies: Option<bool>,
@@ -199,6 +209,9 @@ impl Settings {
             max_attempts: self.max_attempts.or(others.max_attempts),
             llm_patience: self.llm_patience.or(others.llm_patience),
             required_days: self.required_days.or(others.required_days),
+            max_summaries_per_day: self.max_summaries_per_day.or(others.max_summaries_per_day),
+            max_diaries: self.max_diaries.or(others.max_diaries),
+            max_diary_bytes: self.max_diary_bytes.or(others.max_diary_bytes),
             secure_cookies: self.secure_cookies.or(others.secure_cookies),
             head_timeout_seconds: self.head_timeout_seconds.or(others.head_timeout_seconds),
             body_timeout_seconds: self.body_timeout_seconds.or(others.body_timeout_seconds),
@@ -299,6 +312,16 @@ impl Settings {
             }
             config.summaries.required_days = days;
         }
+        // 0 is no limit.
+        if let Some(limit) = self.max_summaries_per_day {
+            config.summaries.max_per_day = Some(limit).filter(|limit| *limit > 0);
+        }
+        if let Some(limit) = self.max_diaries {
+            config.limits.diaries.diaries = Some(limit).filter(|limit| *limit > 0);
+        }
+        if let Some(limit) = self.max_diary_bytes {
+            config.limits.diaries.bytes = Some(limit).filter(|limit| *limit > 0);
+        }
         config.sessions.secure_cookies = self.secure_cookies.unwrap_or_default();
         config.connections = connections;
         config.overload = overload;
@@ -381,6 +404,7 @@ fn at_least_one(name: &'static str, given: Option<usize>) -> Result<Option<usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::Limits, store::DiaryQuota, summary::SummaryPolicy};
 
     #[test]
     fn flags_override_the_file_and_the_file_overrides_defaults() {
@@ -460,6 +484,26 @@ mod tests {
             let error = settings(change).expect_err("out of range").to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_quota_of_zero_is_no_limit() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = |quota: Option<u32>| {
+            let settings = Settings {
+                data_dir: Some(dir.path().join("data")),
+                max_summaries_per_day: quota,
+                max_diaries: quota.map(u64::from),
+                max_diary_bytes: quota.map(u64::from),
+                ..Settings::default()
+            };
+            let config = settings.into_config().expect("valid");
+            (config.summaries.max_per_day, config.limits.diaries)
+        };
+        let default = (SummaryPolicy::default().max_per_day, Limits::default().diaries);
+        assert_eq!(config(None), default);
+        assert_eq!(config(Some(0)), (None, DiaryQuota { diaries: None, bytes: None }));
+        assert_eq!(config(Some(7)), (Some(7), DiaryQuota { diaries: Some(7), bytes: Some(7) }));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use shiori_sdk::{Date, DateRange, DiaryId, Document, SaveId, Timestamp, UserId, Version};
+use shiori_sdk::{
+    Date, DateRange, DiaryId, Document, Quota, QuotaExceeded, SaveId, Timestamp, UserId, Version,
+    limits::QUOTA_STEP_BYTES,
+};
 
-use super::StoreError;
+use super::{DiaryPlace, Page, StoreError};
 
 /// The store of diaries. Title, content and version of one date are one record and change in one
 /// atomic compare-and-swap.
@@ -12,6 +15,9 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
     /// Saves if the version is the expected one. If this `save_id` was already applied and is one
     /// of the date's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES), returns the first
     /// outcome. Only saves with an id count; a deletion of the diary keeps their ids.
+    ///
+    /// A save that would exceed the quota is rejected. Concurrent saves of one user may exceed it
+    /// together, because an engine may count before it writes; a save that was applied is kept.
     ///
     /// # Errors
     ///
@@ -43,6 +49,19 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError>;
+
+    /// The diaries after a place, by date, with their contents. A page has at most
+    /// [`PAGE_DIARIES`](super::PAGE_DIARIES), and ends when their documents have
+    /// [`PAGE_BYTES`](super::PAGE_BYTES).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable. A row that cannot be read is counted.
+    async fn page(
+        &self,
+        user: UserId,
+        after: DiaryPlace,
+    ) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError>;
 
     /// Deletes if the version is the expected one. The text is removed. The version is kept, so
     /// that two texts never have the same version. The ids of the saves are kept, too, so that a
@@ -105,6 +124,8 @@ pub struct NewVersion {
     pub expected: Option<Version>,
     /// Identifies the save across repeated requests.
     pub save_id: Option<SaveId>,
+    /// What the user may store.
+    pub quota: DiaryQuota,
     /// The current time.
     pub now: Timestamp,
 }
@@ -118,6 +139,67 @@ impl fmt::Debug for NewVersion {
             .field("save_id", &self.save_id)
             .finish_non_exhaustive()
     }
+}
+
+/// What one user may store.
+///
+/// It is checked when a date gets a diary, and when the document of a diary grows across a multiple
+/// of [`QUOTA_STEP_BYTES`], so that most saves count nothing. The documents can exceed the quota of
+/// bytes by less than that for each diary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiaryQuota {
+    /// Maximum number of diaries; `None` if there is no limit.
+    pub diaries: Option<u64>,
+    /// Maximum bytes of all documents, as JSON; `None` if there is no limit.
+    pub bytes: Option<u64>,
+}
+
+impl DiaryQuota {
+    /// Whether this change of one date's document, in bytes, must be counted. `before` is `None` if
+    /// the date has no diary.
+    pub(crate) fn is_checked(self, before: Option<u64>, after: u64) -> bool {
+        match before {
+            None => self.diaries.is_some() || self.bytes.is_some(),
+            Some(before) => self.bytes.is_some() && step(before) < step(after),
+        }
+    }
+
+    /// The smallest size of a document that can be replaced by one of this size without counting.
+    #[cfg(feature = "distributed")]
+    pub(crate) fn unchecked_above(self, after: u64) -> Option<u64> {
+        let least = step(after) * QUOTA_STEP_BYTES;
+        (self.bytes.is_some() && least > 0).then_some(least)
+    }
+
+    /// The quota that this change would exceed. `usage` is without the change.
+    pub(crate) fn exceeded(
+        self,
+        usage: DiaryUsage,
+        before: Option<u64>,
+        after: u64,
+    ) -> Option<QuotaExceeded> {
+        let diaries = usage.diaries.saturating_add(1);
+        if let Some(limit) = self.diaries.filter(|limit| before.is_none() && diaries > *limit) {
+            return Some(QuotaExceeded { quota: Quota::Diaries, limit });
+        }
+        let bytes = usage.bytes.saturating_sub(before.unwrap_or_default()).saturating_add(after);
+        let limit = self.bytes.filter(|limit| bytes > *limit)?;
+        Some(QuotaExceeded { quota: Quota::DiaryBytes, limit })
+    }
+}
+
+/// The number of whole steps in this size.
+fn step(bytes: u64) -> u64 {
+    bytes / QUOTA_STEP_BYTES
+}
+
+/// The diaries of one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DiaryUsage {
+    /// The number of diaries.
+    pub(crate) diaries: u64,
+    /// The bytes of their documents.
+    pub(crate) bytes: u64,
 }
 
 /// A save that was applied.
@@ -143,6 +225,8 @@ pub enum SaveOutcome {
     /// The version is not the expected one; nothing was changed. Contains the current diary; `None`
     /// if the date has none.
     Conflict(Option<DiaryRecord>),
+    /// The save would exceed this quota; nothing was changed.
+    QuotaExceeded(QuotaExceeded),
 }
 
 /// The outcome of [`DiaryStore::delete`].

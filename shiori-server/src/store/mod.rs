@@ -18,6 +18,7 @@ mod day;
 mod diary;
 #[cfg(feature = "embedded")]
 mod login_attempts;
+mod page;
 mod session;
 #[cfg(any(feature = "embedded", feature = "distributed"))]
 mod sql;
@@ -26,16 +27,20 @@ mod summary;
 pub use account::{Account, AccountStore, AccountTask, AccountWork, CreateOutcome};
 pub(crate) use day::one_day;
 pub use day::{Day, DayStore, Days, SeparateStores};
+pub(crate) use diary::DiaryUsage;
 pub use diary::{
-    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
-    SaveOutcome,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryQuota, DiaryRecord, DiaryStore,
+    NewVersion, SaveOutcome,
+};
+pub use page::{
+    DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,
 };
 pub use session::{
     LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
 };
 pub use summary::{
     CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
-    SummaryStore, WeekStatus,
+    SummaryQuota, SummaryStore, WeekStatus,
 };
 
 /// A step failed. Unless stated otherwise, it may have been applied.

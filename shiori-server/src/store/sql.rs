@@ -17,7 +17,8 @@ use shiori_worker::protocol::LeaseToken;
 use sqlx::FromRow;
 
 use super::{
-    Account, AccountTask, AccountWork, DueJobs, ResultRecord, RowId, StoreError, WeekStatus,
+    Account, AccountTask, AccountWork, DueJobs, ResultPlace, ResultRecord, RowId, StoreError,
+    StoredResult, WeekStatus,
 };
 use crate::{
     auth::PasswordHash,
@@ -274,6 +275,12 @@ fn week(start: u32) -> Result<Week, StoreError> {
     Week::starting(start).map_err(|_| corrupt())
 }
 
+/// The day of a request in UTC, in days since the Unix epoch.
+pub(super) fn request_day(row: &SummaryJob) -> i64 {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+    row.requested_at.as_millis().div_euclid(DAY_MS)
+}
+
 pub(super) fn revision(row: &SummaryJob) -> i64 {
     i64::try_from(row.revision.get()).unwrap_or(i64::MAX)
 }
@@ -310,6 +317,45 @@ pub(super) const NEWEST_REQUESTS: &str =
 pub(super) const NEWEST_TAGS: &str = "SELECT date, label, confidence, distribution FROM emotion_tag
      WHERE user_id = ? AND date BETWEEN ? AND ?
      ORDER BY date DESC, generated_at DESC, summary_id DESC LIMIT ?";
+
+/// The results of a user's summaries after a place. Its parameters are the user, the start of the
+/// place, its start, time and id, and the limit. They are read in the order of the index
+/// `reflection_by_week`, whose rows end with the primary key; the first condition on the start is for
+/// engines that use no index for a comparison of rows.
+pub(super) const RESULTS_PAGE: &str =
+    "SELECT start, generated_at, summary_id, reflection, engine, emotion_engine, truncated,
+        token_usage
+     FROM reflection
+     WHERE user_id = ? AND start >= ? AND (start, generated_at, summary_id) > (?, ?, ?)
+     ORDER BY start, generated_at, summary_id LIMIT ?";
+
+/// A row of [`RESULTS_PAGE`].
+#[cfg_attr(feature = "distributed", derive(FromRow))]
+pub(super) struct ResultRow {
+    pub(super) start: u32,
+    pub(super) summary_id: Vec<u8>,
+    #[cfg_attr(feature = "distributed", sqlx(flatten))]
+    pub(super) reflection: ReflectionRow,
+}
+
+impl ResultRow {
+    pub(super) fn place(&self) -> ResultPlace {
+        ResultPlace {
+            start: self.start,
+            generated_at: self.reflection.generated_at,
+            id: self.summary_id.clone(),
+        }
+    }
+
+    /// The result; `None` if the id or the week cannot be read.
+    pub(super) fn with_tags(self, tags: Vec<TagRow>) -> Option<StoredResult> {
+        Some(StoredResult {
+            id: SummaryId::from_bytes(self.summary_id.as_slice().try_into().ok()?),
+            week: week(self.start).ok()?,
+            result: self.reflection.with_tags(tags),
+        })
+    }
+}
 
 /// The rows that are read for each week or date, on average. A week has at most 7 summaries that
 /// are finished and kept, and an unfinished one.

@@ -5,7 +5,7 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Vers
 
 use shiori_worker::protocol::TokenUsage;
 
-use super::StoreError;
+use super::{Page, ResultPlace, StoreError, StoredResult};
 use crate::summary::{Annotations, SummaryJob};
 
 /// The store of summary jobs, reflections and emotion tags.
@@ -14,9 +14,10 @@ use crate::summary::{Annotations, SummaryJob};
 /// compare-and-swap.
 #[async_trait]
 pub trait SummaryStore: Send + Sync + fmt::Debug {
-    /// Inserts the job, unless the user has an unfinished job for the same week or `max_unfinished`
-    /// unfinished jobs. An unfinished job that cannot be read is failed and replaced. While servers
-    /// have different limits, a user may reach the sum of them.
+    /// Inserts the job, unless the user has an unfinished job for the same week or has reached a
+    /// quota. An unfinished job that cannot be read is failed and replaced. Only inserted jobs
+    /// count, each on the day of its request. While servers have different limits of unfinished
+    /// jobs, a user may reach the sum of them. After a lost connection, a request may count twice.
     ///
     /// # Errors
     ///
@@ -24,7 +25,7 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     async fn insert(
         &self,
         job: &SummaryJob,
-        max_unfinished: u32,
+        quota: SummaryQuota,
     ) -> Result<InsertOutcome, StoreError>;
 
     /// The job of a summary.
@@ -88,6 +89,18 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     ///
     /// [`StoreError`] if the store is unavailable.
     async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError>;
+
+    /// The results of a user's summaries after a place, by week and time. A page has at most
+    /// [`PAGE_RESULTS`](super::PAGE_RESULTS).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable. A row that cannot be read is counted.
+    async fn results_page(
+        &self,
+        user: UserId,
+        after: &ResultPlace,
+    ) -> Result<Page<StoredResult, ResultPlace>, StoreError>;
 
     /// The newest request of each week that overlaps the range, without cancelled requests, in the
     /// order of the requests.
@@ -194,6 +207,15 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     async fn ping(&self) -> Result<(), StoreError>;
 }
 
+/// The summaries that one user may request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SummaryQuota {
+    /// Maximum unfinished summaries.
+    pub unfinished: u32,
+    /// Maximum summaries that are requested within one day in UTC; `None` if there is no limit.
+    pub per_day: Option<u32>,
+}
+
 /// The outcome of [`SummaryStore::insert`].
 #[derive(Debug, Clone)]
 pub enum InsertOutcome {
@@ -203,6 +225,8 @@ pub enum InsertOutcome {
     Unfinished(Box<SummaryJob>),
     /// The user has too many unfinished jobs.
     TooMany,
+    /// The user has requested too many jobs on this day; this is the limit.
+    TooManyOnDay(u32),
 }
 
 /// The result of a summary. `Debug` shows no text.

@@ -236,7 +236,8 @@ mod tests {
             let jobs: Vec<_> = repeat_with(job).take(count).collect();
             // The writer accepts 1024 waiting steps.
             for jobs in jobs.chunks(500) {
-                let inserts = jobs.iter().map(|job| SummaryStore::insert(&self.store, job, 1));
+                let inserts =
+                    jobs.iter().map(|job| SummaryStore::insert(&self.store, job, policy.quota()));
                 for inserted in join_all(inserts).await {
                     inserted.expect("inserted");
                 }

@@ -389,6 +389,7 @@ mod tests {
         max_attempts: 3,
         required_days: 7,
         max_unfinished: 32,
+        max_per_day: None,
         hint_timeout: Duration::from_secs(10),
         first_backoff: Duration::from_secs(2),
         max_backoff: Duration::from_secs(60),

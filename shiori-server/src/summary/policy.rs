@@ -1,7 +1,12 @@
 use std::time::Duration;
 
-use shiori_sdk::{backoff::Backoff, limits::MAX_UNFINISHED_SUMMARIES};
+use shiori_sdk::{
+    backoff::Backoff,
+    limits::{MAX_SUMMARIES_PER_DAY, MAX_UNFINISHED_SUMMARIES},
+};
 use shiori_worker::Patience;
+
+use crate::store::SummaryQuota;
 
 /// Limits and durations of summaries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,9 @@ pub struct SummaryPolicy {
     pub required_days: u32,
     /// Maximum unfinished summaries of one user. Default 32.
     pub max_unfinished: u32,
+    /// Maximum summaries that one user requests within one day in UTC, also with `force`; `None` if
+    /// there is no limit. A response with an existing summary does not count. Default 200.
+    pub max_per_day: Option<u32>,
     /// How long after a summary is due the dispatcher begins to check that the queue has its hint,
     /// and the shortest interval between two checks. Default 10 s.
     pub hint_timeout: Duration,
@@ -34,6 +42,7 @@ impl Default for SummaryPolicy {
             max_attempts: 5,
             required_days: 7,
             max_unfinished: MAX_UNFINISHED_SUMMARIES,
+            max_per_day: Some(MAX_SUMMARIES_PER_DAY),
             hint_timeout: Duration::from_secs(10),
             first_backoff: Duration::from_secs(2),
             max_backoff: Duration::from_secs(300),
@@ -43,6 +52,11 @@ impl Default for SummaryPolicy {
 }
 
 impl SummaryPolicy {
+    /// The summaries that one user may request.
+    pub(crate) fn quota(&self) -> SummaryQuota {
+        SummaryQuota { unfinished: self.max_unfinished, per_day: self.max_per_day }
+    }
+
     pub(super) fn backoff(&self) -> Backoff {
         Backoff::new(self.first_backoff, self.max_backoff)
     }

@@ -86,6 +86,8 @@ pub(crate) enum SummaryError {
     Incomplete(Vec<Date>),
     #[error("too many unfinished summaries")]
     TooMany,
+    #[error("too many summaries of one day")]
+    TooManyOnDay(u32),
     #[error("summary not found")]
     NotFound,
     #[error("the summary has a final status")]
@@ -140,7 +142,7 @@ impl Summaries {
             return Ok(Requested::AlreadyDone(latest.id));
         }
         let job = SummaryJob::new(user, week, trace, parts.clock.now(), &parts.policy);
-        match parts.store.insert(&job, parts.policy.max_unfinished).await? {
+        match parts.store.insert(&job, parts.policy.quota()).await? {
             InsertOutcome::Inserted => {
                 parts.metrics.summary_requested();
                 let (id, status) = (job.id, job.status);
@@ -149,6 +151,7 @@ impl Summaries {
             }
             InsertOutcome::Unfinished(job) => Ok(Requested::Accepted(job.id, job.status)),
             InsertOutcome::TooMany => Err(SummaryError::TooMany),
+            InsertOutcome::TooManyOnDay(limit) => Err(SummaryError::TooManyOnDay(limit)),
         }
     }
 

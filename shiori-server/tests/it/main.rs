@@ -21,6 +21,7 @@ mod privacy;
 mod process;
 mod providers;
 mod proxy;
+mod quotas;
 mod raw_client;
 mod recovery;
 mod saves;

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use shiori_sdk::{Date, DateRange, Document, REMEMBERED_SAVES, SaveId, Timestamp, UserId, Version};
+use shiori_sdk::{
+    Date, DateRange, Document, Quota, QuotaExceeded, REMEMBERED_SAVES, SaveId, Timestamp, UserId,
+    Version, limits::QUOTA_STEP_BYTES,
+};
 
 use crate::store::{
-    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryRecord, DiaryStore, NewVersion, SaveOutcome,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryPlace, DiaryQuota, DiaryRecord, DiaryStore,
+    NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome,
 };
 
 type Store = Arc<dyn DiaryStore>;
@@ -22,6 +26,7 @@ fn save(user: UserId, expected: Option<Version>, text: &str) -> NewVersion {
         content: Document::from_text(text),
         expected,
         save_id: None,
+        quota: DiaryQuota::default(),
         now: Timestamp::from_millis(1_771_200_000_000),
     }
 }
@@ -284,7 +289,7 @@ pub async fn concurrent_attempts_of_one_save_apply_it_once(store: Store) {
             SaveOutcome::Saved(stored) | SaveOutcome::Replayed(stored) => {
                 assert_eq!(stored.version, version);
             }
-            SaveOutcome::Conflict(_) => panic!("a save conflicted with itself"),
+            other => panic!("a save conflicted with itself: {other:?}"),
         }
     }
 }
@@ -379,4 +384,163 @@ pub async fn diaries_are_private_to_their_user(store: Store) {
     assert!(matches!(other, Ok(SaveOutcome::Conflict(None))), "{other:?}");
     saved(&store, save(theirs, None, "따로")).await;
     assert_eq!(read(&store, mine).await.expect("a diary").content.block_texts(), ["내 것"]);
+}
+
+/// A save of a document with this many bytes.
+fn sized(user: UserId, start: Date, expected: Option<Version>, bytes: usize) -> NewVersion {
+    let frame = Document::from_text("x").as_json().len() - 1;
+    let content = Document::from_text(&"x".repeat(bytes - frame));
+    assert_eq!(content.as_json().len(), bytes);
+    NewVersion { date: start, content, ..save(user, expected, "") }
+}
+
+fn exceeded(quota: Quota, limit: u64) -> SaveOutcome {
+    SaveOutcome::QuotaExceeded(QuotaExceeded { quota, limit })
+}
+
+/// A user has at most as many diaries as the quota permits. Saves of existing diaries do not count,
+/// and replays and conflicts are recognised at the limit.
+pub async fn the_number_of_diaries_is_bounded(store: Store) {
+    let user = UserId::new();
+    let quota = DiaryQuota { diaries: Some(2), bytes: None };
+    let new = |user, date| NewVersion { date: day(date), quota, ..save(user, None, "글") };
+    let first = saved(&store, new(user, 1)).await;
+    let second = NewVersion { save_id: Some(SaveId::new()), ..new(user, 2) };
+    let second_saved = saved(&store, second.clone()).await;
+
+    let third = NewVersion { save_id: Some(SaveId::new()), ..new(user, 3) };
+    for save in [new(user, 3), third.clone()] {
+        let outcome = store.save(&save).await.expect("the store is available");
+        assert_eq!(outcome, exceeded(Quota::Diaries, 2));
+    }
+    assert_eq!(store.get(user, day(3)).await.expect("the store is available"), None);
+
+    let replayed = store.save(&second).await.expect("the store is available");
+    assert_eq!(replayed, SaveOutcome::Replayed(second_saved));
+    let conflict = store.save(&new(user, 1)).await.expect("the store is available");
+    assert!(matches!(conflict, SaveOutcome::Conflict(Some(_))), "{conflict:?}");
+    let stale = NewVersion { expected: Some(Version::new(7)), ..new(user, 3) };
+    let conflict = store.save(&stale).await.expect("the store is available");
+    assert_eq!(conflict, SaveOutcome::Conflict(None));
+    let again = NewVersion { expected: Some(first.version), ..new(user, 1) };
+    saved(&store, again).await;
+    saved(&store, new(UserId::new(), 3)).await;
+
+    // A deleted diary does not count, whether the date is new or had a diary.
+    let deleted = store.delete(user, day(2), second_saved.version, second.now).await;
+    assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
+    saved(&store, third).await;
+    let outcome = store.save(&new(user, 2)).await.expect("the store is available");
+    assert_eq!(outcome, exceeded(Quota::Diaries, 2));
+    let more = DiaryQuota { diaries: Some(3), bytes: None };
+    saved(&store, NewVersion { quota: more, ..new(user, 2) }).await;
+}
+
+/// The bytes of all documents are compared with the quota when a date gets a diary, and when a
+/// document grows across a multiple of the step.
+pub async fn the_bytes_of_diaries_are_bounded(store: Store) {
+    let step = usize::try_from(QUOTA_STEP_BYTES).expect("a small number");
+    let user = UserId::new();
+    let limit = QUOTA_STEP_BYTES * 4;
+    let quota = DiaryQuota { diaries: None, bytes: Some(limit) };
+    let sized =
+        |date, expected, bytes| NewVersion { quota, ..sized(user, day(date), expected, bytes) };
+    let first = saved(&store, sized(1, None, step)).await;
+    let second = saved(&store, sized(2, None, 2 * step)).await;
+
+    let outcome = store.save(&sized(3, None, step + 1)).await.expect("the store is available");
+    assert_eq!(outcome, exceeded(Quota::DiaryBytes, limit));
+    let grown = sized(1, Some(first.version), 2 * step + 1);
+    let outcome = store.save(&grown).await.expect("the store is available");
+    assert_eq!(outcome, exceeded(Quota::DiaryBytes, limit));
+    let current = store.get(user, day(1)).await.expect("the store is available").expect("there");
+    assert_eq!(current.head.version, first.version, "nothing was changed");
+
+    // At the limit: 2 + 2 steps.
+    let first = saved(&store, sized(1, Some(first.version), 2 * step)).await;
+    let outcome = store.save(&sized(3, None, 100)).await.expect("the store is available");
+    assert_eq!(outcome, exceeded(Quota::DiaryBytes, limit));
+    // Growth by less than a step is not counted, and neither is a smaller document.
+    let first = saved(&store, sized(1, Some(first.version), 3 * step - 1)).await;
+    let outcome = store.save(&sized(1, Some(first.version), 3 * step)).await;
+    assert_eq!(outcome.expect("the store is available"), exceeded(Quota::DiaryBytes, limit));
+    let second = saved(&store, sized(2, Some(second.version), step)).await;
+    let first = saved(&store, sized(1, Some(first.version), 3 * step)).await;
+    let stale = sized(1, Some(second.version), 8 * step);
+    let conflict = store.save(&stale).await.expect("the store is available");
+    assert!(matches!(conflict, SaveOutcome::Conflict(Some(_))), "{conflict:?}");
+
+    // A deleted diary has no bytes.
+    let deleted = store.delete(user, day(1), first.version, stale.now).await;
+    assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
+    saved(&store, sized(3, None, 3 * step)).await;
+}
+
+/// Concurrent saves may exceed the quota together, but every save that was applied is stored, and
+/// afterwards none is.
+pub async fn concurrent_saves_at_the_quota_lose_nothing(store: Store) {
+    let user = UserId::new();
+    let quota = DiaryQuota { diaries: Some(4), bytes: None };
+    let new = |date| NewVersion {
+        date: day(date),
+        quota,
+        save_id: Some(SaveId::new()),
+        ..save(user, None, "글")
+    };
+    let outcomes = race(&store, (1..=16).map(new).collect()).await;
+    let mut applied = 0;
+    for outcome in outcomes {
+        match outcome {
+            SaveOutcome::Saved(_) => applied += 1,
+            other => assert_eq!(other, exceeded(Quota::Diaries, 4)),
+        }
+    }
+    assert!(applied >= 4, "{applied}");
+    let range = DateRange::new(day(1), day(28)).expect("ordered");
+    let listed = store.list(user, range).await.expect("the store is available");
+    assert_eq!(listed.len(), applied);
+    let outcome = store.save(&new(20)).await.expect("the store is available");
+    assert_eq!(outcome, exceeded(Quota::Diaries, 4));
+}
+
+/// Pages contain every diary once, by date, and no page is much larger than its limit.
+pub async fn pages_contain_every_diary_once(store: Store) {
+    let user = UserId::new();
+    let date = |number: usize| {
+        let days = i64::try_from(number).expect("a small number");
+        day(1).plus_days(days).expect("a date")
+    };
+    let (count, large) = (2 * PAGE_DIARIES + 3, PAGE_BYTES / 3);
+    let mut expected = Vec::new();
+    for number in 0..count {
+        // The last ones fill their pages by their size.
+        let bytes = if number < PAGE_DIARIES { 100 } else { large };
+        let save = NewVersion { date: date(number), ..sized(user, day(1), None, bytes) };
+        let stored = saved(&store, save.clone()).await;
+        if number % 50 == 49 {
+            let deleted = store.delete(user, save.date, stored.version, save.now).await;
+            assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
+        } else {
+            expected.push(save.date);
+        }
+    }
+    saved(&store, NewVersion { date: date(count), ..save(UserId::new(), None, "남의 글") }).await;
+
+    let (mut found, mut pages, mut next) = (Vec::new(), 0, Some(DiaryPlace::first()));
+    while let Some(place) = next {
+        let page = store.page(user, place).await.expect("the store is available");
+        let bytes: usize = page.items.iter().map(|diary| diary.content.as_json().len()).sum();
+        assert!(page.items.len() <= PAGE_DIARIES && bytes <= PAGE_BYTES + large, "{bytes}");
+        assert_eq!(page.unreadable, 0);
+        if let Some(first) = page.items.first() {
+            let alone = store.get(user, first.head.date).await.expect("the store is available");
+            assert_eq!(alone.as_ref(), Some(first));
+        }
+        found.extend(page.items.iter().map(|diary| diary.head.date));
+        (pages, next) = (pages + 1, page.next);
+    }
+    assert_eq!(found, expected);
+    assert!(pages > (count - PAGE_DIARIES) / 4, "{pages}");
+    let none = store.page(UserId::new(), DiaryPlace::first()).await.expect("available");
+    assert_eq!(none, Page { items: Vec::new(), unreadable: 0, next: None });
 }

@@ -58,6 +58,10 @@ macro_rules! diary_contract {
                 archiving_is_a_compare_and_swap,
                 a_listing_is_ordered_and_bounded_by_its_range,
                 diaries_are_private_to_their_user,
+                the_number_of_diaries_is_bounded,
+                the_bytes_of_diaries_are_bounded,
+                concurrent_saves_at_the_quota_lose_nothing,
+                pages_contain_every_diary_once,
             ]
         );
     };
@@ -80,10 +84,12 @@ macro_rules! summary_contract {
                 of_concurrent_requests_for_a_week_one_is_inserted,
                 unfinished_requests_are_bounded,
                 concurrent_requests_for_different_weeks_are_bounded,
+                requests_of_a_day_are_bounded,
                 of_concurrent_steps_one_succeeds,
                 a_heartbeat_makes_an_older_step_stale,
                 a_result_is_stored_atomically_with_its_step,
                 the_newest_result_is_found,
+                pages_contain_every_result_once,
                 the_newest_finished_summaries_of_a_week_are_kept,
                 the_newest_request_of_each_week_is_listed,
                 the_newest_emotion_of_each_day_is_listed,

@@ -10,7 +10,8 @@ use shiori_worker::protocol::{LeaseToken, TokenUsage};
 
 use crate::{
     store::{
-        DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId, StoreError, SummaryStore,
+        DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow, ResultPlace, ResultRecord,
+        RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
     },
     summary::{AttemptFailure, Completion, SummaryJob, SummaryPolicy},
 };
@@ -25,6 +26,11 @@ fn week(start: u8) -> Week {
     Week::starting(Date::new(2026, 2, start).expect("a real day")).expect("a week")
 }
 
+/// At most this many unfinished summaries, and any number per day.
+fn unfinished(unfinished: u32) -> SummaryQuota {
+    SummaryQuota { unfinished, per_day: None }
+}
+
 fn policy() -> SummaryPolicy {
     SummaryPolicy::default()
 }
@@ -34,7 +40,7 @@ fn job(user: UserId, start: u8, now: i64) -> SummaryJob {
 }
 
 async fn insert(store: &Store, job: &SummaryJob) {
-    let outcome = store.insert(job, 100).await.expect("the store is available");
+    let outcome = store.insert(job, unfinished(100)).await.expect("the store is available");
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
 }
 
@@ -125,10 +131,10 @@ pub async fn of_concurrent_requests_for_a_week_one_is_inserted(store: Store) {
         .map(|_| {
             let (store, job) = (store.clone(), job(user, 16, 0));
             tokio::spawn(async move {
-                match store.insert(&job, 100).await.expect("the store is available") {
+                match store.insert(&job, unfinished(100)).await.expect("the store is available") {
                     InsertOutcome::Inserted => (job.id, true),
                     InsertOutcome::Unfinished(other) => (other.id, false),
-                    InsertOutcome::TooMany => panic!("one request is within the limit"),
+                    other => panic!("one request is within the limit: {other:?}"),
                 }
             })
         })
@@ -144,7 +150,8 @@ pub async fn of_concurrent_requests_for_a_week_one_is_inserted(store: Store) {
 /// The number of unfinished summaries is limited; finished ones do not count.
 pub async fn unfinished_requests_are_bounded(store: Store) {
     let user = UserId::new();
-    let insert = async |job: &SummaryJob| store.insert(job, 2).await.expect("available");
+    let insert =
+        async |job: &SummaryJob| store.insert(job, unfinished(2)).await.expect("available");
     let (first, third) = (job(user, 1, 0), job(user, 3, 0));
     for job in [&first, &job(user, 2, 0)] {
         let outcome = insert(job).await;
@@ -157,7 +164,7 @@ pub async fn unfinished_requests_are_bounded(store: Store) {
     step(&store, &first, &first.cancel(at(1)).expect("unfinished")).await;
     let outcome = insert(&third).await;
     assert!(matches!(outcome, InsertOutcome::Inserted), "{outcome:?}");
-    let outcome = store.insert(&job(UserId::new(), 1, 0), 0).await.expect("available");
+    let outcome = store.insert(&job(UserId::new(), 1, 0), unfinished(0)).await.expect("available");
     assert!(matches!(outcome, InsertOutcome::TooMany), "{outcome:?}");
 }
 
@@ -251,6 +258,38 @@ pub async fn the_newest_result_is_found(store: Store) {
     assert_eq!(foreign, None);
 }
 
+/// Pages contain the results of all weeks once, with their emotions.
+pub async fn pages_contain_every_result_once(store: Store) {
+    let user = UserId::new();
+    let mut expected = Vec::new();
+    // Five results of each week are kept.
+    for start in 1..=10 {
+        for now in 0..5 {
+            let done = finish(&store, &job(user, start, now), Emotion::Happiness, now).await;
+            expected.push((done.week, done.id));
+        }
+    }
+    finish(&store, &job(UserId::new(), 1, 0), Emotion::Sadness, 0).await;
+    insert(&store, &job(user, 11, 0)).await;
+
+    let (mut found, mut next) = (Vec::new(), Some(ResultPlace::first()));
+    while let Some(place) = next {
+        let page = store.results_page(user, &place).await.expect("the store is available");
+        assert!(page.items.len() <= PAGE_RESULTS as usize);
+        assert_eq!(page.unreadable, 0);
+        for StoredResult { id, week, result } in page.items {
+            let alone = store.result(id).await.expect("the store is available");
+            assert_eq!(alone.as_ref(), Some(&result));
+            assert_eq!(result.emotions.len(), 7);
+            found.push((week, id));
+        }
+        next = page.next;
+    }
+    assert_eq!(found, expected);
+    let none = store.results_page(UserId::new(), &ResultPlace::first()).await.expect("available");
+    assert_eq!(none, Page { items: Vec::new(), unreadable: 0, next: None });
+}
+
 /// When a summary is finished, older ones of the week are deleted: five are kept, and in any case
 /// the newest completed one and the newest that was not cancelled.
 pub async fn the_newest_finished_summaries_of_a_week_are_kept(store: Store) {
@@ -312,7 +351,7 @@ pub async fn concurrent_requests_for_different_weeks_are_bounded(store: Store) {
     let tasks: Vec<_> = (1..=16)
         .map(|start| {
             let (store, job) = (store.clone(), job(user, start, 0));
-            tokio::spawn(async move { store.insert(&job, 3).await.expect("available") })
+            tokio::spawn(async move { store.insert(&job, unfinished(3)).await.expect("available") })
         })
         .collect();
     let mut inserted = 0;
@@ -320,10 +359,56 @@ pub async fn concurrent_requests_for_different_weeks_are_bounded(store: Store) {
         match task.await.expect("no panic") {
             InsertOutcome::Inserted => inserted += 1,
             InsertOutcome::TooMany => {}
-            InsertOutcome::Unfinished(other) => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(inserted, 3);
+}
+
+/// The number of summaries of one day is limited, whatever became of them. Requests that return an
+/// unfinished summary do not count, and each day in UTC starts anew.
+pub async fn requests_of_a_day_are_bounded(store: Store) {
+    const DAY: i64 = 24 * 60 * 60;
+    let user = UserId::new();
+    let quota = SummaryQuota { unfinished: 100, per_day: Some(10) };
+    let insert = async |user, start, now| {
+        let job = job(user, start, now);
+        (store.insert(&job, quota).await.expect("the store is available"), job)
+    };
+    // The clock of the contract starts at midnight in UTC.
+    let last_second = DAY - 1;
+    for now in 0..10 {
+        let (outcome, job) = insert(user, 16, last_second - now % 2).await;
+        assert!(matches!(outcome, InsertOutcome::Inserted), "{now}: {outcome:?}");
+        let (again, _) = insert(user, 16, last_second).await;
+        assert!(matches!(again, InsertOutcome::Unfinished(_)), "{again:?}");
+        // Old summaries of a week are deleted, and count nevertheless.
+        step(&store, &job, &job.cancel(at(now)).expect("unfinished")).await;
+    }
+    for start in [16, 1] {
+        let (outcome, _) = insert(user, start, last_second).await;
+        assert!(matches!(outcome, InsertOutcome::TooManyOnDay(10)), "{outcome:?}");
+    }
+    let (outcome, _) = insert(UserId::new(), 16, last_second).await;
+    assert!(matches!(outcome, InsertOutcome::Inserted), "another user: {outcome:?}");
+    let (outcome, _) = insert(user, 16, DAY).await;
+    assert!(matches!(outcome, InsertOutcome::Inserted), "the next day: {outcome:?}");
+
+    let tasks: Vec<_> = (1..=15)
+        .map(|start| {
+            let (store, job) = (store.clone(), job(user, start, 2 * DAY));
+            tokio::spawn(async move { store.insert(&job, quota).await.expect("available") })
+        })
+        .collect();
+    let mut inserted = 0;
+    for task in tasks {
+        match task.await.expect("no panic") {
+            InsertOutcome::Inserted => inserted += 1,
+            InsertOutcome::TooManyOnDay(10) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(inserted, 10, "concurrent requests keep to the limit");
 }
 
 /// Weeks that overlap the range are listed, each with its newest request that was not cancelled.
@@ -638,7 +723,8 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
             );
         } else {
             let again = job(queued.user, 16, long_ago);
-            let outcome = store.insert(&again, 1).await.expect("the store is available");
+            let outcome =
+                store.insert(&again, unfinished(1)).await.expect("the store is available");
             assert!(matches!(outcome, InsertOutcome::Inserted), "{assignment}: {outcome:?}");
             step(&store, &again, &again.cancel(now).expect("unfinished")).await;
         }

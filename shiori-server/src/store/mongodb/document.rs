@@ -21,6 +21,9 @@ pub(super) struct DiaryDocument {
     pub(super) date: i32,
     pub(super) title: String,
     pub(super) content: String,
+    /// The bytes of the content; absent in documents of versions without quotas.
+    #[serde(default)]
+    pub(super) bytes: i64,
     pub(super) version: i64,
     pub(super) archived: bool,
     pub(super) deleted: bool,
@@ -39,6 +42,16 @@ pub(super) struct HeadDocument {
     pub(super) version: i64,
     pub(super) archived: bool,
     pub(super) updated_at: DateTime,
+}
+
+/// A user's diaries, counted by [`usage_pipeline`].
+#[derive(Default, Deserialize)]
+pub(super) struct UsageDocument {
+    pub(super) diaries: i64,
+    pub(super) bytes: i64,
+    /// The diaries without a size.
+    #[serde(rename = "unsized")]
+    pub(super) unsized_diaries: i64,
 }
 
 /// An applied save, kept to recognise a replay.
@@ -112,6 +125,37 @@ pub(super) fn key_filter(user: UserId, date: Date) -> bson::Document {
 /// The keys of the listing index.
 pub(super) fn listing_keys() -> bson::Document {
     LISTING.iter().map(|field| ((*field).to_owned(), Bson::Int32(1))).collect()
+}
+
+/// The keys of the index that covers [`usage_pipeline`].
+pub(super) fn usage_keys() -> bson::Document {
+    doc! { "user": 1, "deleted": 1, "bytes": 1 }
+}
+
+/// Counts a user's diaries and their bytes.
+pub(super) fn usage_pipeline(user: UserId) -> [bson::Document; 2] {
+    // In the order of types, numbers are greater than null, and missing fields are not.
+    let is_unsized = doc! { "$cond": [{ "$gt": ["$bytes", null] }, 0_i64, 1_i64] };
+    [
+        doc! { "$match": { "user": bson::Uuid::from_bytes(*user.as_bytes()), "deleted": false } },
+        doc! {
+            "$group": {
+                "_id": null,
+                "diaries": { "$sum": 1_i64 },
+                "bytes": { "$sum": "$bytes" },
+                "unsized": { "$sum": is_unsized },
+            },
+        },
+    ]
+}
+
+/// The bytes of a document as JSON.
+pub(super) fn byte_count(content: &Document) -> i64 {
+    byte_number(content.as_json().len() as u64)
+}
+
+pub(super) fn byte_number(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 /// A date as a YYYYMMDD number, which fits into an i32.

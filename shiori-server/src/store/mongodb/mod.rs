@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use mongodb::{
     Client, Collection, IndexModel,
-    bson::{self, Bson, DateTime, doc},
+    bson::{self, Bson, DateTime, RawDocumentBuf, doc},
     error::Error,
     options::{
         Acknowledgment, ClientOptions, CollectionOptions, Hint, IndexOptions, ReadConcern,
@@ -20,21 +20,24 @@ use mongodb::{
     },
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use shiori_sdk::{Date, DateRange, DiaryId, REMEMBERED_SAVES, Timestamp, UserId, Version};
+use shiori_sdk::{
+    Date, DateRange, DiaryId, QuotaExceeded, REMEMBERED_SAVES, Timestamp, UserId, Version,
+};
 use tokio::time::timeout;
 
 use self::{
     document::{
-        DiaryDocument, HeadDocument, LISTING, RememberedSave, corrupt, date_number, key_filter,
-        listing_keys, version_number,
+        DiaryDocument, HeadDocument, LISTING, RememberedSave, UsageDocument, byte_count,
+        byte_number, corrupt, date_number, key_filter, listing_keys, usage_keys, usage_pipeline,
+        version_number,
     },
     operation::{
         OPERATION_TIMEOUT, back_off, contended, is_duplicate, run, run_with_retry, timed_out,
     },
 };
 use super::{
-    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
-    SaveOutcome, StoreError,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
+    DiaryUsage, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
 };
 
 /// The default database.
@@ -49,6 +52,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Maximum number of connections, unless the URL sets another.
 const POOL_SIZE: u32 = 64;
+
+/// Documents that the engine sends at once while a page is read. They may have 1 MiB each.
+const PAGE_BATCH: u32 = 8;
 
 /// Attempts of a step that reads again because the document changed between write and read.
 const MAX_CONFLICT_ATTEMPTS: u32 = 32;
@@ -99,7 +105,8 @@ impl MongoStore {
         let one_per_day =
             IndexModel::builder().keys(doc! { "user": 1, "date": 1 }).options(unique).build();
         let listing = IndexModel::builder().keys(listing_keys()).build();
-        timeout(OPERATION_TIMEOUT * 2, self.diaries.create_indexes([one_per_day, listing]))
+        let usage = IndexModel::builder().keys(usage_keys()).build();
+        timeout(OPERATION_TIMEOUT * 2, self.diaries.create_indexes([one_per_day, listing, usage]))
             .await
             .map_err(|_| timed_out())??;
         Ok(())
@@ -158,18 +165,72 @@ impl MongoStore {
         Ok(found.map(|Id { id }| DiaryId::from_bytes(id.bytes())))
     }
 
+    /// The quota that a save would exceed. `before` is the size of the current document; `None` if
+    /// the date has no diary.
+    async fn exceeded(
+        &self,
+        save: &NewVersion,
+        before: Option<u64>,
+    ) -> Result<Option<QuotaExceeded>, StoreError> {
+        let after = save.content.as_json().len() as u64;
+        if !save.quota.is_checked(before, after) {
+            return Ok(None);
+        }
+        Ok(save.quota.exceeded(self.usage(save.user).await?, before, after))
+    }
+
+    /// Counts a user's diaries and their bytes. Diaries that were saved by a version without quotas
+    /// have no size yet, and get one first.
+    async fn usage(&self, user: UserId) -> Result<DiaryUsage, StoreError> {
+        let mut counted = self.count(user).await?;
+        if counted.unsized_diaries > 0 {
+            let filter = doc! {
+                "user": bson::Uuid::from_bytes(*user.as_bytes()),
+                "deleted": false,
+                "bytes": null,
+            };
+            let size = doc! { "$set": { "bytes": { "$strLenBytes": "$content" } } };
+            run_with_retry(|| async {
+                self.diaries.update_many(filter.clone(), vec![size.clone()]).await
+            })
+            .await?;
+            counted = self.count(user).await?;
+        }
+        let count = |number| u64::try_from(number).map_err(|_| corrupt());
+        Ok(DiaryUsage { diaries: count(counted.diaries)?, bytes: count(counted.bytes)? })
+    }
+
+    async fn count(&self, user: UserId) -> Result<UsageDocument, StoreError> {
+        let counted: Option<UsageDocument> = run_with_retry(|| async {
+            self.diaries
+                .aggregate(usage_pipeline(user))
+                .with_type::<UsageDocument>()
+                .hint(Hint::Keys(usage_keys()))
+                .await?
+                .try_next()
+                .await
+        })
+        .await?;
+        // Without diaries, there is no group.
+        Ok(counted.unwrap_or_default())
+    }
+
     /// Replaces a document or a tombstone if it still has this version and this save was not
-    /// applied before.
+    /// applied before. With `least`, only a document of at least this many bytes.
     async fn save_over(
         &self,
         save: &NewVersion,
         version: i64,
         deleted: bool,
+        least: Option<u64>,
     ) -> Result<Option<AppliedSave>, StoreError> {
         // No diary has the highest version, so it is a conflict.
         let Some(next) = version.checked_add(1) else { return Ok(None) };
         let mut filter = key_filter(save.user, save.date);
         filter.extend(doc! { "version": version, "deleted": deleted });
+        if let Some(least) = least {
+            filter.insert("bytes", doc! { "$gte": byte_number(least) });
+        }
         let stored = |id| AppliedSave {
             id,
             version: Version::new(version.unsigned_abs()).next(),
@@ -180,6 +241,7 @@ impl MongoStore {
             "$set": {
                 "title": save.title.as_str(),
                 "content": save.content.as_json(),
+                "bytes": byte_count(&save.content),
                 "version": next,
                 "updated_at": DateTime::from_millis(save.now.as_millis()),
                 "deleted": false,
@@ -215,6 +277,7 @@ impl MongoStore {
             date: date_number(save.date),
             title: save.title.clone(),
             content: save.content.as_json().to_owned(),
+            bytes: byte_count(&save.content),
             version: version_number(stored.version),
             archived: false,
             deleted: false,
@@ -246,8 +309,14 @@ impl fmt::Debug for MongoStore {
 impl DiaryStore for MongoStore {
     async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
         let written = match save.expected {
-            Some(version) => self.save_over(save, version_number(version), false).await?,
-            None => self.insert(save).await?,
+            // A document that grows too much to be replaced without counting is read first.
+            Some(version) => {
+                let least = save.quota.unchecked_above(save.content.as_json().len() as u64);
+                self.save_over(save, version_number(version), false, least).await?
+            }
+            None if self.exceeded(save, None).await?.is_none() => self.insert(save).await?,
+            // Only a save that is neither a replay nor a conflict exceeds the quota.
+            None => None,
         };
         if let Some(stored) = written {
             return Ok(SaveOutcome::Saved(stored));
@@ -258,21 +327,21 @@ impl DiaryStore for MongoStore {
             if let Some(stored) = replayed {
                 return Ok(SaveOutcome::Replayed(stored));
             }
-            let written = match (found, save.expected) {
-                (None, None) => self.insert(save).await?,
-                (None, Some(_)) => return Ok(SaveOutcome::Conflict(None)),
-                (Some(found), None) if found.deleted => {
-                    self.save_over(save, found.version, true).await?
-                }
-                (Some(found), Some(_)) if found.deleted => return Ok(SaveOutcome::Conflict(None)),
-                // The conflicting write is not yet committed by a majority, so it cannot be read
-                // yet.
-                (Some(found), Some(version)) if found.version == version_number(version) => {
-                    self.save_over(save, found.version, false).await?
-                }
-                (Some(found), _) => {
-                    return Ok(SaveOutcome::Conflict(Some(found.try_into()?)));
-                }
+            let live = found.as_ref().filter(|found| !found.deleted);
+            if live.map(|found| found.version) != save.expected.map(version_number) {
+                let current = found.filter(|found| !found.deleted);
+                let current = current.map(DiaryRecord::try_from).transpose()?;
+                return Ok(SaveOutcome::Conflict(current));
+            }
+            let before = live.map(|found| found.content.len() as u64);
+            if let Some(exceeded) = self.exceeded(save, before).await? {
+                return Ok(SaveOutcome::QuotaExceeded(exceeded));
+            }
+            // If the version is the expected one, the document has grown, or the conflicting write
+            // is not yet committed by a majority and cannot be read yet.
+            let written = match found {
+                None => self.insert(save).await?,
+                Some(found) => self.save_over(save, found.version, found.deleted, None).await?,
             };
             if let Some(stored) = written {
                 return Ok(SaveOutcome::Saved(stored));
@@ -303,6 +372,44 @@ impl DiaryStore for MongoStore {
         found.into_iter().map(DiaryRecord::try_from).collect()
     }
 
+    async fn page(
+        &self,
+        user: UserId,
+        after: DiaryPlace,
+    ) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError> {
+        let filter = doc! {
+            "user": bson::Uuid::from_bytes(*user.as_bytes()),
+            "date": { "$gt": i32::try_from(after.0).unwrap_or(i32::MAX) },
+            "deleted": false,
+        };
+        // Raw, so that one document that cannot be read does not fail the others.
+        let diaries = self.diaries.clone_with_type::<RawDocumentBuf>();
+        let (found, is_last) = run_with_retry(|| async {
+            let find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
+            let mut cursor = find.batch_size(PAGE_BATCH).await?;
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            while found.len() < PAGE_DIARIES && bytes < PAGE_BYTES {
+                let Some(document) = cursor.try_next().await? else { return Ok((found, true)) };
+                bytes += document.as_bytes().len();
+                found.push(document);
+            }
+            Ok((found, false))
+        })
+        .await?;
+        let mut page = Page { items: Vec::new(), unreadable: 0, next: None };
+        for document in found {
+            // The filter compares numbers, so the date is one.
+            let date = document.get_i32("date").map_err(|_| corrupt())?;
+            page.next = u32::try_from(date).ok().filter(|_| !is_last).map(DiaryPlace);
+            let read = bson::deserialize_from_slice::<DiaryDocument>(document.as_bytes());
+            match read.map_err(|_| corrupt()).and_then(DiaryRecord::try_from) {
+                Ok(record) => page.items.push(record),
+                Err(_) => page.unreadable += 1,
+            }
+        }
+        Ok(page)
+    }
+
     async fn delete(
         &self,
         user: UserId,
@@ -318,6 +425,7 @@ impl DiaryStore for MongoStore {
                 "archived": false,
                 "title": "",
                 "content": "",
+                "bytes": 0_i64,
                 "updated_at": DateTime::from_millis(now.as_millis()),
             },
             "$inc": { "version": 1_i64 },
@@ -404,6 +512,7 @@ mod tests {
     use shiori_sdk::{Document, SaveId};
 
     use super::*;
+    use crate::store::DiaryQuota;
 
     /// The tests use new random users, so they can share a database.
     async fn open() -> MongoStore {
@@ -423,6 +532,7 @@ mod tests {
             content: Document::from_text("본문"),
             expected: None,
             save_id: None,
+            quota: DiaryQuota::default(),
             now: Timestamp::now(),
         }
     }
@@ -462,6 +572,59 @@ mod tests {
         assert_eq!(stats.get_i32("totalDocsExamined").expect("a number"), 0);
         let range = DateRange::new(save(user, 1).date, save(user, 28).date).expect("a range");
         assert_eq!(store.list(user, range).await.expect("listed").len(), 28);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
+    async fn the_usage_is_counted_from_an_index() {
+        let (store, user) = (open().await, UserId::new());
+        for day in 1..=28 {
+            store.save(&save(user, day)).await.expect("saved");
+        }
+        let explained = store
+            .diaries
+            .client()
+            .default_database()
+            .expect("a database")
+            .run_command(doc! {
+                "explain": {
+                    "aggregate": COLLECTION,
+                    "pipeline": Vec::from(usage_pipeline(user)),
+                    "hint": usage_keys(),
+                    "cursor": {},
+                },
+                "verbosity": "executionStats",
+            })
+            .await
+            .expect("explained");
+        // The form of the plan depends on the version of the engine.
+        let explained = explained.to_string();
+        assert!(explained.contains("\"totalDocsExamined\": 0"), "{explained}");
+        assert!(explained.contains("\"totalKeysExamined\": 28"), "{explained}");
+        let each = save(user, 1).content.as_json().len() as u64;
+        let usage = store.usage(user).await.expect("counted");
+        assert_eq!(usage, DiaryUsage { diaries: 28, bytes: 28 * each });
+    }
+
+    /// Documents of a version without quotas are counted after they got their size.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
+    async fn documents_without_a_size_get_one() {
+        let (store, user) = (open().await, UserId::new());
+        let each = save(user, 1).content.as_json().len() as u64;
+        for day in 1..=3 {
+            store.save(&save(user, day)).await.expect("saved");
+        }
+        let of_user = doc! { "user": bson::Uuid::from_bytes(*user.as_bytes()) };
+        let unset = doc! { "$unset": { "bytes": 1 } };
+        store.diaries.update_many(of_user, unset).await.expect("as an older version wrote it");
+        let quota = DiaryQuota { diaries: None, bytes: Some(3 * each) };
+        let outcome = store.save(&NewVersion { quota, ..save(user, 4) }).await.expect("a response");
+        assert!(matches!(outcome, SaveOutcome::QuotaExceeded(_)), "{outcome:?}");
+        let counted = store.count(user).await.expect("counted");
+        assert_eq!((counted.diaries, counted.unsized_diaries), (3, 0));
+        let usage = store.usage(user).await.expect("counted");
+        assert_eq!(usage, DiaryUsage { diaries: 3, bytes: 3 * each });
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -338,7 +338,7 @@ mod tests {
                     let policy = SummaryPolicy::default();
                     let row = SummaryJob::new(UserId::new(), week, None, Timestamp::now(), &policy);
                     let moment = || Duration::from_micros(rand::random_range(0..8000));
-                    let _ = timeout(moment(), store.insert(&row, 3)).await;
+                    let _ = timeout(moment(), store.insert(&row, policy.quota())).await;
                     let _ = timeout(moment(), store.compare_and_swap(&row, &row, None)).await;
                     let found = store.get(row.id).await.expect("a response");
                     assert!(found.is_none_or(|found| found.id == row.id));

@@ -12,13 +12,15 @@ use tokio::try_join;
 use super::{MySqlStore, StepError, is_duplicate};
 use crate::{
     store::{
-        CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
-        StoreError, SummaryStore, WeekStatus,
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
+        ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
+        WeekStatus,
         day::one_day,
         sql::{
             LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, PURGE_BATCH,
-            ReflectionRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions,
-            known_statuses, revision, unreadable_failure, week_starts,
+            RESULTS_PAGE, ReflectionRow, ResultRow, SummaryRow, TagRow, WeekStatusRow, due_jobs,
+            json, known_emotions, known_statuses, request_day, revision, unreadable_failure,
+            week_starts,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -99,15 +101,22 @@ impl SummaryStore for MySqlStore {
     async fn insert(
         &self,
         row: &SummaryJob,
-        max_unfinished: u32,
+        quota: SummaryQuota,
     ) -> Result<InsertOutcome, StoreError> {
-        let mut slot = random_slot(max_unfinished, &[]);
+        let (mut slot, mut is_counted) = (random_slot(quota.unfinished, &[]), false);
         for _ in 0..MAX_CONFLICT_ATTEMPTS {
-            let Some(free) = slot else { return Ok(InsertOutcome::TooMany) };
-            if self.insert_row(row, free).await? {
+            let Some(free) = slot else {
+                self.uncount_request(row, is_counted).await?;
+                return Ok(InsertOutcome::TooMany);
+            };
+            if let Some(limit) = quota.per_day.filter(|_| !is_counted) {
+                is_counted = self.count_request(row, limit).await?;
+            }
+            let is_exhausted = quota.per_day.is_some() && !is_counted;
+            if !is_exhausted && self.insert_row(row, free).await? {
                 return Ok(InsertOutcome::Inserted);
             }
-            // The week or the slot is taken.
+            // The week or the slot is taken, or the user has reached the limit of the day.
             let unfinished = self.unfinished(row.user).await?;
             let start = row.week.start().as_number();
             if let Some(other) = unfinished.iter().find(|other| other.start == start) {
@@ -117,6 +126,7 @@ impl SummaryStore for MySqlStore {
                 }
                 match self.get_row(&other.id).await?.map(SummaryJob::try_from) {
                     Some(Ok(job)) if !job.status.is_final() => {
+                        self.uncount_request(row, is_counted).await?;
                         return Ok(InsertOutcome::Unfinished(Box::new(job)));
                     }
                     Some(Err(_)) => self.fail_unreadable(&other.id, row.requested_at).await?,
@@ -124,9 +134,12 @@ impl SummaryStore for MySqlStore {
                     _ => {}
                 }
             }
+            if let Some(limit) = quota.per_day.filter(|_| is_exhausted) {
+                return Ok(InsertOutcome::TooManyOnDay(limit));
+            }
             let others = unfinished.iter().filter(|other| other.start != start);
             let taken: Vec<_> = others.map(|other| other.slot).collect();
-            slot = random_slot(max_unfinished, &taken);
+            slot = random_slot(quota.unfinished, &taken);
         }
         Err(StoreError::Unavailable("too many concurrent requests".into()))
     }
@@ -211,18 +224,38 @@ impl SummaryStore for MySqlStore {
             })
             .await?;
         let Some(found) = found else { return Ok(None) };
-        let tags: Vec<TagRow> = self
+        Ok(Some(found.with_tags(self.tags(id.as_bytes()).await?)))
+    }
+
+    async fn results_page(
+        &self,
+        user: UserId,
+        after: &ResultPlace,
+    ) -> Result<Page<StoredResult, ResultPlace>, StoreError> {
+        let rows: Vec<ResultRow> = self
             .idempotent(|mut connection| async move {
-                Ok(sqlx::query_as(
-                    "SELECT date, label, confidence, distribution FROM emotion_tag
-                     WHERE summary_id = ? ORDER BY date",
-                )
-                .bind(&id.as_bytes()[..])
-                .fetch_all(connection.raw())
-                .await?)
+                Ok(sqlx::query_as(RESULTS_PAGE)
+                    .bind(&user.as_bytes()[..])
+                    .bind(after.start)
+                    .bind(after.start)
+                    .bind(after.generated_at)
+                    .bind(&after.id)
+                    .bind(PAGE_RESULTS)
+                    .fetch_all(connection.raw())
+                    .await?)
             })
             .await?;
-        Ok(Some(found.with_tags(tags)))
+        let next =
+            rows.last().filter(|_| rows.len() == PAGE_RESULTS as usize).map(ResultRow::place);
+        let mut page = Page { items: Vec::new(), unreadable: 0, next };
+        for row in rows {
+            let tags = self.tags(&row.summary_id).await?;
+            match row.with_tags(tags) {
+                Some(result) => page.items.push(result),
+                None => page.unreadable += 1,
+            }
+        }
+        Ok(page)
     }
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError> {
@@ -494,6 +527,76 @@ impl MySqlStore {
         Ok(Annotations { weeks: known_statuses(weeks), tags: by_date(tags) })
     }
 
+    /// The emotions of a summary.
+    async fn tags(&self, summary: &[u8]) -> Result<Vec<TagRow>, StoreError> {
+        self.idempotent(|mut connection| async move {
+            Ok(sqlx::query_as(
+                "SELECT date, label, confidence, distribution FROM emotion_tag
+                 WHERE summary_id = ? ORDER BY date",
+            )
+            .bind(summary)
+            .fetch_all(connection.raw())
+            .await?)
+        })
+        .await
+    }
+
+    /// Counts a request on its day; `false` if the user has reached the limit. After a lost
+    /// connection, it may be counted twice.
+    async fn count_request(&self, row: &SummaryJob, limit: u32) -> Result<bool, StoreError> {
+        self.idempotent(|mut connection| async move {
+            let day = request_day(row);
+            // A first request that is concurrent with another is the second one.
+            for _ in 0..2 {
+                // The assignments are evaluated in this order.
+                let counted = sqlx::query(
+                    "UPDATE summary_user SET requests = IF(day = ?, requests + 1, 1), day = ?
+                     WHERE user_id = ? AND (day <> ? OR requests < ?)",
+                )
+                .bind(day)
+                .bind(day)
+                .bind(&row.user.as_bytes()[..])
+                .bind(day)
+                .bind(limit)
+                .execute(connection.raw())
+                .await?;
+                if counted.rows_affected() == 1 {
+                    return Ok(true);
+                }
+                let first = sqlx::query(
+                    "INSERT INTO summary_user (user_id, day, requests) VALUES (?, ?, 1)",
+                );
+                let first = first.bind(&row.user.as_bytes()[..]).bind(day);
+                match first.execute(connection.raw()).await {
+                    Ok(_) => return Ok(true),
+                    Err(error) if is_duplicate(&error) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    /// Takes a counted request back, because nothing was inserted.
+    async fn uncount_request(&self, row: &SummaryJob, is_counted: bool) -> Result<(), StoreError> {
+        if !is_counted {
+            return Ok(());
+        }
+        self.idempotent(|mut connection| async move {
+            sqlx::query(
+                "UPDATE summary_user SET requests = requests - 1
+                 WHERE user_id = ? AND day = ? AND requests > 0",
+            )
+            .bind(&row.user.as_bytes()[..])
+            .bind(request_day(row))
+            .execute(connection.raw())
+            .await?;
+            Ok(())
+        })
+        .await
+    }
+
     /// The newest row of each key, read in pages with this statement.
     async fn newest<T>(
         &self,
@@ -671,6 +774,10 @@ mod tests {
         Week::starting(Date::new(2026, 2, day).expect("a date")).expect("a week")
     }
 
+    fn unfinished(unfinished: u32) -> SummaryQuota {
+        SummaryQuota { unfinished, per_day: None }
+    }
+
     fn job(user: UserId, day: u8) -> SummaryJob {
         SummaryJob::new(user, week(day), None, Timestamp::now(), &SummaryPolicy::default())
     }
@@ -696,11 +803,14 @@ mod tests {
         let (store, user) = (open_for_tests().await, UserId::new());
         for day in [1, 2] {
             let job = job(user, day);
-            assert!(matches!(store.insert(&job, 2).await, Ok(InsertOutcome::Inserted)));
+            assert!(matches!(store.insert(&job, unfinished(2)).await, Ok(InsertOutcome::Inserted)));
             plant(&store, job.id, if day == 1 { "slot = NULL" } else { "slot = 0" }).await;
         }
         // Slot 0 is taken, and slot 1 stays free for the row without a slot.
-        assert!(matches!(store.insert(&job(user, 3), 1).await, Ok(InsertOutcome::TooMany)));
+        assert!(matches!(
+            store.insert(&job(user, 3), unfinished(1)).await,
+            Ok(InsertOutcome::TooMany)
+        ));
     }
 
     /// The response to an insertion may be lost.
@@ -709,7 +819,7 @@ mod tests {
     async fn a_repeated_insertion_has_the_same_outcome() {
         let (store, job) = (open_for_tests().await, job(UserId::new(), 16));
         for _ in 0..2 {
-            let outcome = store.insert(&job, 1).await;
+            let outcome = store.insert(&job, unfinished(1)).await;
             assert!(matches!(outcome, Ok(InsertOutcome::Inserted)), "{outcome:?}");
         }
         assert_eq!(store.get(job.id).await.expect("read"), Some(job));

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::{
         store::{
-            DiaryStore, NewVersion, SeparateStores, SessionStore, SummaryStore,
+            DiaryQuota, DiaryStore, NewVersion, SeparateStores, SessionStore, SummaryStore,
             sqlite::open_temporary,
         },
         summary::{SummaryJob, SummaryPolicy},
@@ -99,6 +99,7 @@ mod tests {
             content: Document::from_text("글"),
             expected: None,
             save_id: None,
+            quota: DiaryQuota::default(),
             now: NOW,
         };
         store.save(&save).await.expect("saved");
@@ -166,13 +167,15 @@ mod tests {
                 content: Document::from_text("글"),
                 expected: None,
                 save_id: None,
+                quota: DiaryQuota::default(),
                 now,
             };
             store.save(&save).await.expect("saved");
         }
         let week = Week::starting(day(17)).expect("a week");
-        let row = SummaryJob::new(user, week, None, now, &SummaryPolicy::default());
-        SummaryStore::insert(&store, &row, 10).await.expect("requested");
+        let policy = SummaryPolicy::default();
+        let row = SummaryJob::new(user, week, None, now, &policy);
+        SummaryStore::insert(&store, &row, policy.quota()).await.expect("requested");
 
         let separate = separate(&store);
         let status = |found: &Option<Day>| {

@@ -8,8 +8,8 @@ use shiori_sdk::{
 
 use super::{SqliteStore, connection::Statements};
 use crate::store::{
-    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, DiaryStore, NewVersion,
-    SaveOutcome, StoreError, one_day,
+    AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
+    DiaryUsage, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError, one_day,
 };
 
 #[async_trait]
@@ -41,6 +41,14 @@ impl DiaryStore for SqliteStore {
         .await
     }
 
+    async fn page(
+        &self,
+        user: UserId,
+        after: DiaryPlace,
+    ) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError> {
+        self.0.long_readers.run(move |connection| page(connection, user, after)).await
+    }
+
     async fn delete(
         &self,
         user: UserId,
@@ -50,7 +58,7 @@ impl DiaryStore for SqliteStore {
     ) -> Result<DeleteOutcome, StoreError> {
         let swap = self.write(move |connection| {
             let deleted = connection.find(
-                "UPDATE diary SET deleted = 1, is_archived = 0, title = '',
+                "UPDATE diary SET deleted = 1, is_archived = 0, title = '', bytes = 0,
                     version = version + 1, updated_at = ?
                  WHERE user_id = ? AND date = ? AND version = ? AND deleted = 0
                  RETURNING text_id",
@@ -142,6 +150,14 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
     if slot.live_version() != save.expected {
         return row(connection, save.user, save.date).map(Swap::Conflict);
     }
+    let bytes = save.content.as_json().len() as u64;
+    let before = (!slot.is_vacant).then_some(slot.bytes);
+    if save.quota.is_checked(before, bytes) {
+        let usage = usage(connection, save.user)?;
+        if let Some(exceeded) = save.quota.exceeded(usage, before, bytes) {
+            return Ok(Swap::Done(SaveOutcome::QuotaExceeded(exceeded)));
+        }
+    }
     let stored = AppliedSave {
         id: slot.id,
         version: slot.version.next(),
@@ -151,6 +167,7 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
     let text_id = slot.text_id;
     let saves = slot.saves_with(save.save_id, stored)?;
     let content = save.content.as_json();
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let (title, version, now) = (&save.title, number(stored.version), save.now.as_millis());
     let (user, date) = (save.user.as_bytes(), save.date.as_number());
     if let Some(text_id) = text_id {
@@ -159,9 +176,9 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
             params![saves, content, text_id],
         )?;
         connection.run(
-            "UPDATE diary SET title = ?, version = ?, updated_at = ?, deleted = 0
+            "UPDATE diary SET title = ?, version = ?, updated_at = ?, deleted = 0, bytes = ?
              WHERE user_id = ? AND date = ?",
-            params![title, version, now, user, date],
+            params![title, version, now, bytes, user, date],
         )?;
     } else {
         connection.run(
@@ -170,9 +187,9 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
         )?;
         let text_id = connection.last_insert_rowid();
         connection.run(
-            "INSERT INTO diary (user_id, date, id, title, version, updated_at, text_id)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-            params![user, date, stored.id.as_bytes(), title, version, now, text_id],
+            "INSERT INTO diary (user_id, date, id, title, version, updated_at, text_id, bytes)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            params![user, date, stored.id.as_bytes(), title, version, now, text_id, bytes],
         )?;
     }
     Ok(Swap::Done(SaveOutcome::Saved(stored)))
@@ -186,6 +203,8 @@ struct Slot {
     is_vacant: bool,
     /// The row of the text; `None` if the date never had a diary.
     text_id: Option<i64>,
+    /// The bytes of the document; 0 if the date has no diary.
+    bytes: u64,
     saves: Vec<RememberedSave>,
 }
 
@@ -200,18 +219,23 @@ struct RememberedSave {
 
 impl Slot {
     fn read(connection: &Connection, user: UserId, date: Date) -> Result<Self, StoreError> {
-        let row: Option<([u8; 16], i64, bool, i64, String)> = connection.find(
-            "SELECT id, version, deleted, text_id, saves FROM diary JOIN diary_text USING (text_id)
+        let row: Option<([u8; 16], i64, bool, i64, i64, String)> = connection.find(
+            "SELECT id, version, deleted, text_id, bytes, saves
+             FROM diary JOIN diary_text USING (text_id)
              WHERE user_id = ? AND date = ?",
             params![user.as_bytes(), date.as_number()],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+            |row| {
+                let [text_id, bytes] = [row.get(3)?, row.get(4)?];
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, text_id, bytes, row.get(5)?))
+            },
         )?;
-        let Some((id, version, is_vacant, text_id, saves)) = row else {
+        let Some((id, version, is_vacant, text_id, bytes, saves)) = row else {
             return Ok(Self {
                 id: DiaryId::new(),
                 version: Version::new(0),
                 is_vacant: true,
                 text_id: None,
+                bytes: 0,
                 saves: Vec::new(),
             });
         };
@@ -220,6 +244,7 @@ impl Slot {
             version: to_version(version)?,
             is_vacant,
             text_id: Some(text_id),
+            bytes: to_count(bytes),
             // Without the ids, a repeated save is not recognised, but the date can still be saved.
             saves: serde_json::from_str(&saves).unwrap_or_else(|_| {
                 tracing::error!(%date, "could not read the save ids of a date");
@@ -259,6 +284,22 @@ impl Slot {
     }
 }
 
+/// Counts a user's diaries and their bytes, from an index.
+const USAGE: &str =
+    "SELECT count(*), coalesce(sum(bytes), 0) FROM diary WHERE user_id = ? AND deleted = 0";
+
+fn usage(connection: &Connection, user: UserId) -> Result<DiaryUsage, StoreError> {
+    let counted = connection.find(USAGE, [user.as_bytes()], |row| {
+        Ok(DiaryUsage { diaries: to_count(row.get(0)?), bytes: to_count(row.get(1)?) })
+    })?;
+    counted.ok_or_else(corrupt)
+}
+
+/// SQLite's integers are signed; a negative count was not written by this program.
+fn to_count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
 pub(super) fn record(
     connection: &Connection,
     user: UserId,
@@ -287,6 +328,42 @@ fn rows(
         params![user.as_bytes(), range.start().as_number(), range.end().as_number()],
         |row| Ok(RecordRow { head: HeadRow::decode(row)?, content: row.get(6)? }),
     )
+}
+
+fn page(
+    connection: &Connection,
+    user: UserId,
+    after: DiaryPlace,
+) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, date, title, version, is_archived, updated_at, content
+         FROM diary JOIN diary_text USING (text_id)
+         WHERE user_id = ? AND date > ? AND deleted = 0 ORDER BY date",
+    )?;
+    let mut rows = statement.query(params![user.as_bytes(), after.0])?;
+    let mut page = Page { items: Vec::new(), unreadable: 0, next: None };
+    let (mut count, mut bytes) = (0, 0);
+    while let Some(row) = rows.next()? {
+        count += 1;
+        page.next = Some(DiaryPlace(row.get(1)?));
+        // An error of a column is one of its value.
+        let decoded = HeadRow::decode(row)
+            .and_then(|head| Ok(RecordRow { head, content: row.get(6)? }))
+            .map_err(StoreError::from)
+            .and_then(DiaryRecord::try_from);
+        match decoded {
+            Ok(record) => {
+                bytes += record.content.as_json().len();
+                page.items.push(record);
+            }
+            Err(_) => page.unreadable += 1,
+        }
+        if count == PAGE_DIARIES || bytes >= PAGE_BYTES {
+            return Ok(page);
+        }
+    }
+    page.next = None;
+    Ok(page)
 }
 
 pub(super) fn heads(
@@ -374,10 +451,25 @@ fn corrupt() -> StoreError {
 mod tests {
     use std::sync::Arc;
 
+    use super::USAGE;
     use crate::store::sqlite::open_temporary;
 
     crate::diary_contract!(async {
         let (store, directory) = open_temporary().await;
         (Arc::new(store), directory)
     });
+
+    /// A count reads neither titles nor texts.
+    #[tokio::test]
+    async fn the_usage_is_counted_from_an_index() {
+        let (store, _directory) = open_temporary().await;
+        let plan = store.snapshot(|connection| {
+            let mut prepared = connection.prepare(&format!("EXPLAIN QUERY PLAN {USAGE}"))?;
+            let mut rows = prepared.query([[0_u8; 16]])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            Ok(row.get::<_, String>("detail")?)
+        });
+        let plan = plan.await.expect("planned");
+        assert!(plan.contains("COVERING INDEX diary_usage"), "{plan}");
+    }
 }

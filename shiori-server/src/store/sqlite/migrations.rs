@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// All migrations in order. The file's `user_version` is the number of applied ones.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
     include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
@@ -13,6 +13,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/sqlite/0005_write_probe.sql"),
     include_str!("../../../migrations/sqlite/0006_account_tasks.sql"),
     include_str!("../../../migrations/sqlite/0007_used_generation.sql"),
+    include_str!("../../../migrations/sqlite/0008_quotas.sql"),
 ];
 
 /// The file was written by a newer version of this program.
@@ -81,7 +82,9 @@ mod tests {
     use shiori_sdk::{Date, DateRange, SaveId, Timestamp, UserId, Version, Week};
 
     use super::*;
-    use crate::store::{DiaryStore, NewVersion, SaveOutcome, SummaryStore, sqlite::SqliteStore};
+    use crate::store::{
+        DiaryQuota, DiaryStore, NewVersion, SaveOutcome, SummaryStore, sqlite::SqliteStore,
+    };
 
     const USER: [u8; 16] = *b"an old user's id";
     const SAVE_ID: &str = "0192f0c1-2d3e-7abc-8def-000000000016";
@@ -182,6 +185,28 @@ mod tests {
         let found = store.latest_result(user(), week).await.expect("read").expect("there");
         assert_eq!(found.result.reflection, "돌아봄");
 
+        // The documents are counted: three diaries, and none for the deleted one.
+        let three = 3 * CONTENT.len() as u64;
+        for (bytes, is_exceeded) in [(three + CONTENT.len() as u64, false), (three, true)] {
+            let quota = DiaryQuota { diaries: Some(4), bytes: Some(bytes) };
+            let save = NewVersion {
+                user: user(),
+                date: day(28),
+                title: String::new(),
+                content: records[0].content.clone(),
+                expected: None,
+                save_id: None,
+                quota,
+                now: Timestamp::from_millis(1_771_300_000_000),
+            };
+            let outcome = store.save(&save).await.expect("a response");
+            let is_rejected = matches!(outcome, SaveOutcome::QuotaExceeded(_));
+            assert_eq!(is_rejected, is_exceeded, "{outcome:?}");
+            if let SaveOutcome::Saved(saved) = outcome {
+                store.delete(user(), day(28), saved.version, save.now).await.expect("deleted");
+            }
+        }
+
         // An earlier save is recognised, and the version of a deleted diary continues.
         let mut save = NewVersion {
             user: user(),
@@ -190,6 +215,7 @@ mod tests {
             content: records[0].content.clone(),
             expected: Some(Version::new(2)),
             save_id: Some(SAVE_ID.parse::<SaveId>().expect("an id")),
+            quota: DiaryQuota::default(),
             now: Timestamp::from_millis(1_771_300_000_000),
         };
         let repeated = store.save(&save).await.expect("a response");

@@ -7,12 +7,13 @@ use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week
 use super::{SqliteStore, connection::Statements};
 use crate::{
     store::{
-        CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
-        StoreError, SummaryStore, WeekStatus,
+        CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
+        ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
+        WeekStatus,
         sql::{
-            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, ReflectionRow,
-            SummaryRow, TagRow, WeekStatusRow, due_jobs, json, known_emotions, known_statuses,
-            revision, unreadable_failure, week_starts,
+            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, RESULTS_PAGE,
+            ReflectionRow, ResultRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json,
+            known_emotions, known_statuses, request_day, revision, unreadable_failure, week_starts,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -28,10 +29,10 @@ impl SummaryStore for SqliteStore {
     async fn insert(
         &self,
         row: &SummaryJob,
-        max_unfinished: u32,
+        quota: SummaryQuota,
     ) -> Result<InsertOutcome, StoreError> {
         let row = row.clone();
-        self.write(move |connection| insert(connection, &row, max_unfinished)).await
+        self.write(move |connection| insert(connection, &row, quota)).await
     }
 
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
@@ -93,6 +94,16 @@ impl SummaryStore for SqliteStore {
 
     async fn annotations(&self, user: UserId, range: DateRange) -> Result<Annotations, StoreError> {
         self.snapshot_of(range, move |connection| annotations(connection, user, range)).await
+    }
+
+    async fn results_page(
+        &self,
+        user: UserId,
+        after: &ResultPlace,
+    ) -> Result<Page<StoredResult, ResultPlace>, StoreError> {
+        let after = after.clone();
+        let page = move |connection: &Connection| results_page(connection, user, &after);
+        self.0.long_readers.run(page).await
     }
 
     async fn week_statuses(
@@ -229,6 +240,8 @@ impl SummaryStore for SqliteStore {
                      (SELECT id FROM summary WHERE user_id = ? LIMIT ?)",
                 params![user.as_bytes(), limit],
             )?;
+            // The requests of the day.
+            connection.run("DELETE FROM summary_user WHERE user_id = ?", [user.as_bytes()])?;
             Ok(erased as u64)
         })
         .await
@@ -242,7 +255,7 @@ impl SummaryStore for SqliteStore {
 fn insert(
     connection: &Connection,
     row: &SummaryJob,
-    max_unfinished: u32,
+    quota: SummaryQuota,
 ) -> Result<InsertOutcome, StoreError> {
     let (user, start) = (row.user.as_bytes(), row.week.start().as_number());
     let unfinished = connection.find(
@@ -263,8 +276,19 @@ fn insert(
         [user],
         |row| row.get(0),
     )?;
-    if count.is_some_and(|count| count >= max_unfinished) {
+    if count.is_some_and(|count| count >= quota.unfinished) {
         return Ok(InsertOutcome::TooMany);
+    }
+    let per_day = quota.per_day.unwrap_or(u32::MAX);
+    let counted = connection.run(
+        "INSERT INTO summary_user (user_id, day, requests) VALUES (?1, ?2, 1)
+         ON CONFLICT (user_id) DO UPDATE
+         SET requests = iif(day = excluded.day, requests + 1, 1), day = excluded.day
+         WHERE day <> excluded.day OR requests < ?3",
+        params![user, request_day(row), per_day],
+    )?;
+    if counted == 0 {
+        return Ok(InsertOutcome::TooManyOnDay(per_day));
     }
     connection.run(
         "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
@@ -416,13 +440,52 @@ fn find_result(connection: &Connection, id: SummaryId) -> Result<Option<ResultRe
         },
     )?;
     let Some(found) = found else { return Ok(None) };
-    let tags = connection.all(
+    Ok(Some(found.with_tags(tags(connection, id.as_bytes())?)))
+}
+
+fn tags(connection: &Connection, summary: &[u8]) -> rusqlite::Result<Vec<TagRow>> {
+    connection.all(
         "SELECT date, label, confidence, distribution FROM emotion_tag
          WHERE summary_id = ? ORDER BY date",
-        [id.as_bytes()],
+        [summary],
         tag_row,
+    )
+}
+
+fn results_page(
+    connection: &Connection,
+    user: UserId,
+    after: &ResultPlace,
+) -> Result<Page<StoredResult, ResultPlace>, StoreError> {
+    let ResultPlace { start, generated_at, id } = after;
+    let rows = connection.all(
+        RESULTS_PAGE,
+        params![user.as_bytes(), start, start, generated_at, id, PAGE_RESULTS],
+        |row| {
+            Ok(ResultRow {
+                start: number(row.get(0)?),
+                summary_id: row.get(2)?,
+                reflection: ReflectionRow {
+                    reflection: text(row, "reflection"),
+                    engine: text(row, "engine"),
+                    emotion_engine: text(row, "emotion_engine"),
+                    truncated: text(row, "truncated"),
+                    token_usage: detail(row, "token_usage"),
+                    generated_at: row.get(1)?,
+                },
+            })
+        },
     )?;
-    Ok(Some(found.with_tags(tags)))
+    let next = rows.last().filter(|_| rows.len() == PAGE_RESULTS as usize).map(ResultRow::place);
+    let mut page = Page { items: Vec::new(), unreadable: 0, next };
+    for row in rows {
+        let tags = tags(connection, &row.summary_id)?;
+        match row.with_tags(tags) {
+            Some(result) => page.items.push(result),
+            None => page.unreadable += 1,
+        }
+    }
+    Ok(page)
 }
 
 pub(super) fn annotations(
@@ -576,7 +639,7 @@ mod tests {
     #[tokio::test]
     async fn the_newest_rows_are_read_from_an_index() {
         let (store, _directory) = open_temporary().await;
-        for statement in [NEWEST_REQUESTS, NEWEST_TAGS, LIST_QUEUED] {
+        for statement in [NEWEST_REQUESTS, NEWEST_TAGS, LIST_QUEUED, RESULTS_PAGE] {
             let plan = format!("EXPLAIN QUERY PLAN {statement}");
             let plan = store.snapshot(move |connection| {
                 let mut prepared = connection.prepare(&plan)?;
