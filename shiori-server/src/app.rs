@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{PasswordHasher, TokenKeys},
     config::{Limits, Origin, SessionPolicy},
+    exports::Exports,
     metrics::Metrics,
     overload::Overload,
     store::{AccountStore, DayStore, DiaryStore, SessionStore},
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) overload: Overload,
+    pub(crate) exports: Exports,
     /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
 }

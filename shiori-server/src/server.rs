@@ -8,7 +8,9 @@ use crate::{
     app::{App, Parts},
     auth::{PasswordHasher, TokenKeys},
     config::Config,
-    dispatcher, in_process_worker, listener,
+    dispatcher,
+    exports::Exports,
+    in_process_worker, listener,
     metrics::Metrics,
     overload::Overload,
     profile::{Profile, ProfileError},
@@ -200,6 +202,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         internal_token: config.internal_token.clone(),
         clock: profile.clock.clone(),
         overload: Overload::new(&config.overload, &metrics),
+        exports: Exports::default(),
         metrics,
         stopping,
     }))

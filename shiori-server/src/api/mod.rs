@@ -7,6 +7,7 @@ mod cors;
 mod diary;
 mod docs;
 mod error;
+mod export;
 mod extract;
 mod health;
 mod internal;
@@ -60,6 +61,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
     let (routes, _) = OpenApiRouter::new()
         .merge(account::routes())
         .merge(user::routes())
+        .merge(export::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{
     account, diary,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
-    health, session, summary, user,
+    export, health, session, summary, user,
 };
 
 const ABOUT: &str = "\
@@ -64,6 +64,7 @@ pub(super) fn description() -> OpenApi {
     let (_, mut description) = OpenApiRouter::with_openapi(<About as utoipa::OpenApi>::openapi())
         .merge(account::routes())
         .merge(user::routes())
+        .merge(export::routes())
         .merge(session::routes())
         .merge(diary::routes())
         .merge(summary::routes())
@@ -76,6 +77,13 @@ pub(super) fn description() -> OpenApi {
     add_error_data(components);
     components.schemas.values_mut().for_each(shorten_descriptions);
     add_errors(components);
+    if let Some(RefOr::T(Schema::OneOf(records))) = components.schemas.get_mut("ExportRecord") {
+        // Only readers have records of unknown kinds.
+        records.items.retain(|record| match record {
+            RefOr::T(Schema::Object(record)) => !record.properties.contains_key("unknown"),
+            _ => true,
+        });
+    }
     for (name, max_items) in LISTS {
         if let Some(RefOr::T(Schema::Object(list))) = components.schemas.get_mut(name)
             && let Some(RefOr::T(Schema::Array(array))) = list.properties.get_mut("data")
@@ -105,11 +113,12 @@ const LISTS: [(&str, usize); 2] =
     [("DiaryEntryList", limits::MAX_RANGE_DAYS as usize), ("SessionInfoList", 50)];
 
 /// Schemas of responses whose properties are always present.
-const COMPLETE: [&str; 9] = [
+const COMPLETE: [&str; 10] = [
     "ConflictBody",
     "DayView",
     "Diary",
     "DiaryEntry",
+    "ExportEnd",
     "Progress",
     "Reflection",
     "SaveReceipt",

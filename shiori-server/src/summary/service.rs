@@ -16,7 +16,10 @@ use tracing::Instrument;
 use super::{SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
     metrics::Metrics,
-    store::{DiaryHead, DiaryStore, InsertOutcome, ResultRecord, StoreError, SummaryStore},
+    store::{
+        DiaryHead, DiaryStore, InsertOutcome, Page, ResultPlace, ResultRecord, StoreError,
+        StoredResult, SummaryStore,
+    },
 };
 
 /// Attempts of a step whose compare-and-swap fails. Each failed attempt is the success of another
@@ -257,6 +260,15 @@ impl Summaries {
             generated_at: found.result.generated_at,
             engine: found.result.engine,
         }))
+    }
+
+    /// The results of the user's summaries after a place.
+    pub(crate) async fn results_page(
+        &self,
+        user: UserId,
+        after: &ResultPlace,
+    ) -> Result<Page<StoredResult, ResultPlace>, StoreError> {
+        self.0.store.results_page(user, after).await
     }
 
     pub(crate) async fn queue_depth(&self) -> Result<usize, QueueError> {

@@ -10,6 +10,7 @@ mod deletion;
 mod distributed;
 mod documents;
 mod edges;
+mod exports;
 mod fake_llm;
 mod fake_model;
 mod faults;

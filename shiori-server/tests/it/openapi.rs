@@ -178,7 +178,7 @@ async fn every_example_request_succeeds() {
         assert!(described.is_object(), "{place}: {} is not described", response.status);
         count += 1;
     }
-    assert_eq!(count, 24);
+    assert_eq!(count, 25);
     server.stop().await;
     idle.stop().await;
 }

@@ -45,6 +45,7 @@ pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target)
             (Method::PATCH, "/api/user"),
             (Method::DELETE, "/api/user"),
             (Method::POST, "/api/user/password"),
+            (Method::GET, "/api/user/export"),
             (Method::GET, "/api/auth/sessions"),
             (Method::DELETE, "/api/auth/sessions/x"),
             (Method::GET, "/api/diary?start=x"),

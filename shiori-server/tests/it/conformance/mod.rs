@@ -6,6 +6,7 @@ mod accounts;
 mod diaries;
 mod differential;
 mod edges;
+mod exports;
 mod summaries;
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
@@ -299,6 +300,12 @@ conformance_tests! {
         a_deleted_diary_is_not_found_and_its_versions_continue,
         archiving_is_a_compare_and_swap,
         other_users_diaries_are_not_found,
+    ],
+    exports: [
+        an_export_contains_everything_once,
+        the_export_of_a_new_account_is_complete,
+        an_export_is_imported_into_another_account,
+        a_rejected_diary_does_not_stop_an_import,
     ],
     summaries: [
         an_incomplete_week_is_rejected_with_the_missing_dates,
