@@ -1,7 +1,7 @@
 //! The emotion models: sentences per second by engine, threads and texts per call, and the load
 //! time and memory of BERT. The checkpoint has BERT-base's shape and random weights. It is created
 //! in a temporary directory, or in the directory `SHIORI_BENCH_CHECKPOINT`, so that
-//! `benches/torch_bert.py` can measure the same sentences with torch.
+//! `benches/bert_runtimes.py` can measure the same sentences with torch and onnxruntime.
 //!
 //! Then the effect of a busy model on requests: 50 concurrent summary requests to a server with
 //! leases of 5 s, each with a day of 20 sentences, followed by 50 requests one after the other.
@@ -17,7 +17,8 @@ use std::{
 };
 
 use shiori_benches::{
-    FreshWeeks, Percentiles, Place, record, resident_mib, runtime, sentences, write_checkpoint,
+    FreshWeeks, Percentiles, Place, long_sentences, record, resident_mib, runtime, sentences,
+    write_checkpoint,
 };
 use shiori_sdk::{Client, Date, Document, Draft, Precondition, SummaryHandle, SummaryStatus, Week};
 use shiori_worker::emotion::{BertModel, BertOptions, EmotionModel, LexiconModel, LinearModel};
@@ -37,15 +38,16 @@ fn main() {
         write_checkpoint(dir).unwrap();
     }
     if kept.is_some() {
-        fs::write(dir.join("sentences.txt"), sentences(448).join("\n")).unwrap();
+        fs::write(dir.join("short.txt"), sentences(56).join("\n")).unwrap();
+        fs::write(dir.join("long.txt"), long_sentences(448).join("\n")).unwrap();
     }
 
     let mut table = String::from("| engine | threads |");
     for count in TEXTS_A_CALL {
         write!(table, " {count} per call |").unwrap();
     }
-    table += " load time | resident memory |\n|---|---:|";
-    table += &"---:|".repeat(TEXTS_A_CALL.len() + 2);
+    table += " 448 long per call | load time | resident memory |\n|---|---:|";
+    table += &"---:|".repeat(TEXTS_A_CALL.len() + 3);
     table.push('\n');
     measure(&mut table, "lexicon", "", LexiconModel::new);
     measure(&mut table, "linear", "", LinearModel::new);
@@ -78,15 +80,16 @@ fn measure<M: EmotionModel>(
     let loaded = before.elapsed();
     write!(table, "| {engine} | {threads} |").unwrap();
     for count in TEXTS_A_CALL {
-        let per_second = runtime.block_on(throughput(&model, count));
+        let per_second = runtime.block_on(throughput(&model, &sentences(448), count));
         write!(table, " {per_second:.1}/s |").unwrap();
     }
+    let per_second = runtime.block_on(throughput(&model, &long_sentences(448), 448));
+    write!(table, " {per_second:.1}/s |").unwrap();
     writeln!(table, " {loaded:.1?} | {} MiB |", resident_mib(std::process::id())).unwrap();
 }
 
 /// Sentences per second with this many texts per call, one call after the other.
-async fn throughput(model: &impl EmotionModel, texts_a_call: usize) -> f64 {
-    let all = sentences(448);
+async fn throughput(model: &impl EmotionModel, all: &[String], texts_a_call: usize) -> f64 {
     let mut calls = all.chunks(texts_a_call).cycle();
     model.judge(calls.next().unwrap().to_vec()).await.unwrap();
     let began = Instant::now();

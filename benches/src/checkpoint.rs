@@ -1,6 +1,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
+    ops::Range,
     path::Path,
 };
 
@@ -40,10 +41,20 @@ pub fn write_checkpoint(dir: &Path) -> io::Result<()> {
 
 /// This many sentences of 8 to 32 tokens, the same each time.
 pub fn sentences(count: usize) -> Vec<String> {
+    sentences_of(6..31, count)
+}
+
+/// This many sentences of 32 to 63 tokens, the same each time.
+pub fn long_sentences(count: usize) -> Vec<String> {
+    sentences_of(30..62, count)
+}
+
+/// Each syllable is a token; two more mark the beginning and the end.
+fn sentences_of(syllables_each: Range<usize>, count: usize) -> Vec<String> {
     let syllables: Vec<char> = SYLLABLES.chars().collect();
     let mut random = Random(7);
     let mut sentence = || -> String {
-        let tokens = 6 + random.below(25);
+        let tokens = syllables_each.start + random.below(syllables_each.len());
         let syllable = |n| (n % 3 == 2).then_some(' ').into_iter();
         (0..tokens)
             .flat_map(|n| [syllables[random.below(syllables.len())]].into_iter().chain(syllable(n)))

@@ -11,7 +11,7 @@ mod place;
 mod provider;
 mod weeks;
 
-pub use checkpoint::{sentences, write_checkpoint};
+pub use checkpoint::{long_sentences, sentences, write_checkpoint};
 pub use documents::{BLOCKS, MergeCase, merge_cases, page};
 pub use engines::{EngineUrls, Engines, Worker};
 pub use figures::{Percentiles, processor, record, record_block, resident_mib};
