@@ -82,7 +82,7 @@ pub use {
         MergeBlocks, Outcome, Overwrite, Precondition, Resolution, RetryReport, Save, Saved,
         WeekMeta, Weeks, resolve_with,
     },
-    session::{Auth, FileTokenStore, StoredSession, TokenStore},
+    session::{Auth, FileTokenStore, StoreLock, StoredSession, TokenStore},
     summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
     transport::{
         error::{Conflict, Error, ErrorKind, Result, WasSent},

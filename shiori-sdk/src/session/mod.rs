@@ -1,6 +1,7 @@
 //! The session of a client and its clones: authenticated requests, and the renewal of the tokens.
 
 mod auth;
+mod shared_store;
 mod token_store;
 mod tokens;
 
@@ -11,7 +12,7 @@ use std::{
 };
 
 use reqwest::header::{COOKIE, HeaderValue};
-use tokio::{sync::watch, task::spawn_blocking, time::Instant};
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     transport::{
@@ -23,14 +24,18 @@ use crate::{
     types::{ErrorCode, RefreshRequest},
 };
 pub use auth::Auth;
-pub use token_store::{FileTokenStore, StoredSession, TokenStore};
+use shared_store::{Contents, LockedStore, SharedStore};
+pub use token_store::{FileTokenStore, StoreLock, StoredSession, TokenStore};
 #[cfg(any(test, fuzzing))]
 pub(crate) use tokens::refresh_cookie;
 use tokens::{REFRESH_COOKIE, Tokens};
 
-/// The timeout of one attempt of a renewal. The server accepts a used refresh token for 10 s and
-/// after that treats it as stolen, so the last attempt has to start within that time.
+/// The timeout of one attempt of a renewal, which several callers may await. The last attempt starts
+/// within 10 s, the time in which servers of version 0.1.0 repeat a lost response.
 const RENEWAL_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Renewals of one request: one that loads tokens from the store, and one that requests new ones.
+const MAX_RENEWALS: u32 = 2;
 
 /// The session of a client and its clones.
 pub(crate) struct Session {
@@ -38,16 +43,12 @@ pub(crate) struct Session {
     /// The options of renewals.
     options: Arc<CallOptions>,
     state: Mutex<State>,
-    store: Option<Arc<dyn TokenStore>>,
-    /// Held during a write to the store, so that the last write has the latest tokens.
-    store_lock: tokio::sync::Mutex<()>,
+    store: Option<SharedStore>,
 }
 
 #[derive(Default)]
 struct State {
     tokens: Option<Tokens>,
-    /// The number of logins.
-    logins: u64,
     /// The renewal in progress.
     renewal: Option<Renewal>,
 }
@@ -73,15 +74,15 @@ impl Session {
         options: Arc<CallOptions>,
         store: Option<Arc<dyn TokenStore>>,
     ) -> Result<Self> {
-        let stored = match &store {
-            Some(store) => store
-                .load()
-                .map_err(|error| Error::new(ErrorKind::TokenStore).with_source(error))?,
-            None => None,
+        let (store, tokens) = match store {
+            Some(store) => {
+                let (store, tokens) = SharedStore::open(store, transport.base_url.as_str())?;
+                (Some(store), tokens)
+            }
+            None => (None, None),
         };
-        let state = State { tokens: stored.map(Tokens::restore), ..State::default() };
-        let (state, store_lock) = (Mutex::new(state), tokio::sync::Mutex::default());
-        Ok(Self { transport, options, state, store, store_lock })
+        let state = Mutex::new(State { tokens, renewal: None });
+        Ok(Self { transport, options, state, store })
     }
 
     /// The URL of the server.
@@ -96,11 +97,15 @@ impl Session {
         options: &CallOptions,
         request: &Request,
     ) -> Result<Response, FailedRequest> {
-        let tokens = self.fresh_tokens().await?;
+        let mut tokens = self.fresh_tokens().await?;
         let mut result = self.transport.send(options, request, Some(&tokens.access)).await;
         let is_unauthorized =
             |failed: &FailedRequest| failed.error.code() == Some(&ErrorCode::Unauthorized);
-        if result.as_ref().is_err_and(is_unauthorized) {
+        // Tokens from the store may have expired, too.
+        for _ in 0..MAX_RENEWALS {
+            if !result.as_ref().is_err_and(is_unauthorized) {
+                break;
+            }
             // A request that returned 401 was not applied.
             self.renew(&tokens.access).await?;
             let renewed = self.fresh_tokens().await?;
@@ -109,7 +114,11 @@ impl Session {
             if renewed.login != tokens.login {
                 return result;
             }
-            result = self.transport.send(options, request, Some(&renewed.access)).await;
+            tokens = renewed;
+            result = self.transport.send(options, request, Some(&tokens.access)).await;
+            if tokens.is_received {
+                break;
+            }
         }
         if let Err(FailedRequest { error, .. }) = &result
             && matches!(error.code(), Some(ErrorCode::SessionExpired | ErrorCode::RefreshReused))
@@ -161,9 +170,10 @@ impl Session {
         }
     }
 
-    /// Replaces the access token `rejected`, unless it was already replaced. Concurrent calls share
-    /// one request. It runs in its own task, so that cancelling a caller does not cancel it. The
-    /// new tokens are stored before the callers resume.
+    /// Replaces the access token `rejected`, unless it was already replaced, by this client or by
+    /// another one that shares its store. Concurrent calls share one request. It runs in its own
+    /// task, so that cancelling a caller does not cancel it. The new tokens are stored before the
+    /// callers resume.
     async fn renew(self: &Arc<Self>, rejected: &Arc<str>) -> Result<()> {
         let mut result = {
             let mut state = self.lock();
@@ -179,7 +189,8 @@ impl Session {
                     state.renewal = Some(Renewal { replaces, result: result.clone() });
                     let session = self.clone();
                     tokio::spawn(async move {
-                        let renewed = session.request_renewal(tokens).await;
+                        let renewed = session.renew_locked(tokens).await;
+                        session.lock().renewal = None;
                         sender.send_replace(Some(Arc::new(renewed)));
                     });
                     result
@@ -193,12 +204,48 @@ impl Session {
         }
     }
 
-    async fn request_renewal(&self, tokens: Tokens) -> Result<()> {
+    /// Renews the session while the store is locked, so that no other client uses the same refresh
+    /// token.
+    async fn renew_locked(&self, mut tokens: Tokens) -> Result<()> {
+        let store = self.lock_store().await?;
+        let mut is_stored = store.is_some();
+        if let Some(store) = &store {
+            match store.compare(&tokens).await {
+                Contents::Ours => {}
+                Contents::Renewed(renewed) => {
+                    let is_fresh = Instant::now() < renewed.renew_at;
+                    if !self.replace_if_current(&tokens, Some(renewed.clone())) || is_fresh {
+                        return Ok(());
+                    }
+                    tokens = renewed;
+                }
+                Contents::Removed => {
+                    self.replace_if_current(&tokens, None);
+                    return Err(signed_out());
+                }
+                Contents::Replaced => is_stored = false,
+            }
+        }
+        let result = self.request_renewal(&tokens).await;
+        if let Some(store) = store.filter(|_| is_stored) {
+            // Stored before any caller resumes, so that a crash cannot leave a used refresh token in
+            // the store. If the store fails, the session in memory stays valid.
+            let current = self.lock().tokens.clone();
+            let has_changed = result.is_ok() || current.is_none();
+            if has_changed && let Err(error) = store.save(current.as_ref()).await {
+                tracing::warn!(%error, "could not store the renewed session");
+            }
+        }
+        result
+    }
+
+    async fn request_renewal(&self, tokens: &Tokens) -> Result<()> {
         let body = RefreshRequest { access_token: tokens.access.to_string() };
         let cookie = HeaderValue::from_str(&format!("{REFRESH_COOKIE}={}", tokens.refresh));
         let mut cookie = cookie.map_err(|_| signed_out())?;
         cookie.set_sensitive(true);
-        // Idempotent: for 10 s, the server repeats its response to the same refresh token.
+        // Idempotent: the server repeats its response to the same refresh token until a token of the
+        // response is used.
         let request = Request::post("/api/auth/refresh")
             .idempotent()
             .json(&body)?
@@ -208,28 +255,9 @@ impl Session {
             Ok(response) => Tokens::from_response(&response),
             Err(error) => Err(error),
         };
-        let result = self.replace(&tokens, renewed);
-        // Stored before any caller resumes, so that a crash cannot leave a used refresh token in
-        // the store. If the store fails, the session in memory stays valid.
-        if let Err(error) = self.write_to_store().await {
-            tracing::warn!(%error, "could not store the renewed session");
-        }
-        self.lock().renewal = None;
-        result
-    }
-
-    /// Replaces these tokens by the renewed ones, or removes them if the session has ended.
-    fn replace(&self, tokens: &Tokens, renewed: Result<Tokens>) -> Result<()> {
-        let mut state = self.lock();
-        // A login or logout during the renewal takes precedence.
-        let is_current = state.tokens.as_ref().is_some_and(|current| {
-            current.login == tokens.login && current.access == tokens.access
-        });
         match renewed {
             Ok(renewed) => {
-                if is_current {
-                    state.tokens = Some(renewed.with_login(tokens.login));
-                }
+                self.replace_if_current(tokens, Some(renewed.renewing(tokens)));
                 Ok(())
             }
             Err(error) => {
@@ -241,43 +269,60 @@ impl Session {
                             | ErrorCode::TokenDecodeError
                     )
                 );
-                if has_ended && is_current {
-                    state.tokens = None;
+                if has_ended {
+                    self.replace_if_current(tokens, None);
                 }
                 Err(error)
             }
         }
     }
 
+    /// Replaces these tokens, unless a login or logout has replaced them. Returns whether it did.
+    fn replace_if_current(&self, tokens: &Tokens, new: Option<Tokens>) -> bool {
+        let mut state = self.lock();
+        let is_current = state.tokens.as_ref().is_some_and(|current| {
+            current.login == tokens.login && current.access == tokens.access
+        });
+        if is_current {
+            state.tokens = new;
+        }
+        is_current
+    }
+
     /// Starts a session with these tokens.
     async fn begin(&self, tokens: Tokens) -> Result<()> {
-        {
-            let mut state = self.lock();
-            state.logins += 1;
-            state.tokens = Some(tokens.with_login(state.logins));
-        }
-        self.write_to_store().await
+        self.lock().tokens = Some(tokens);
+        let Some(store) = self.lock_store().await? else { return Ok(()) };
+        let current = self.lock().tokens.clone();
+        store.save(current.as_ref()).await
     }
 
     /// Removes the session of these tokens, unless another login has replaced it.
     async fn end(&self, tokens: &Tokens) {
         let removed = self.lock().tokens.take_if(|current| current.login == tokens.login);
         if removed.is_some()
-            && let Err(error) = self.write_to_store().await
+            && let Err(error) = self.remove_from_store(tokens).await
         {
             tracing::warn!(%error, "could not remove the ended session from its store");
         }
     }
 
-    /// Writes the current session to the store, if the client has a store.
-    async fn write_to_store(&self) -> Result<()> {
-        let Some(store) = self.store.clone() else { return Ok(()) };
-        let _guard = self.store_lock.lock().await;
-        let session = self.lock().tokens.as_ref().map(Tokens::to_stored);
-        let saved = spawn_blocking(move || store.save(session.as_ref())).await;
-        saved
-            .unwrap_or_else(|_| Err("the store panicked".into()))
-            .map_err(|error| Error::new(ErrorKind::TokenStore).with_source(error))
+    /// Removes the session of these tokens from the store, unless another login has replaced it.
+    async fn remove_from_store(&self, tokens: &Tokens) -> Result<()> {
+        let Some(store) = self.lock_store().await? else { return Ok(()) };
+        if matches!(store.compare(tokens).await, Contents::Replaced) {
+            return Ok(());
+        }
+        let current = self.lock().tokens.clone();
+        store.save(current.as_ref()).await
+    }
+
+    /// Locks the store, if the client has one.
+    async fn lock_store(&self) -> Result<Option<LockedStore<'_>>> {
+        match &self.store {
+            Some(store) => store.lock(self.options.call_timeout).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The tokens, without renewal.

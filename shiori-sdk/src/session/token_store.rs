@@ -1,8 +1,9 @@
 //! Stores of sessions.
 
 use std::{
+    any::Any,
     error, fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -15,11 +16,15 @@ use crate::types::Timestamp;
 /// Stores a client's session, for example in a file, a key chain or a database, so that it survives
 /// restarts.
 ///
-/// Use a store with one client at a time. Refresh tokens are used once; if two clients use the same
-/// one, the server treats it as stolen and ends the session.
+/// The SDK calls `load` when the client is built, and before it renews or removes the session;
+/// `save` after every login, renewal and logout. A client makes one call at a time, on a thread that
+/// may block.
 ///
-/// The SDK calls `load` once, when the client is built, and `save` after every login, renewal and
-/// logout. It makes one call at a time, on a thread that may block.
+/// Several clients, also in several processes, can share a store that implements
+/// [`try_lock`](Self::try_lock), such as [`FileTokenStore`]. They share one session then: the client
+/// that renews it stores the new tokens, and the others load them. Without a lock, use a store with
+/// one client at a time. Otherwise a client may use an old refresh token, which the server treats
+/// as stolen, and the session ends.
 pub trait TokenStore: Send + Sync + fmt::Debug {
     /// The session that was stored last, if any.
     ///
@@ -38,21 +43,72 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
         &self,
         session: Option<&StoredSession>,
     ) -> Result<(), Box<dyn error::Error + Send + Sync>>;
+
+    /// Locks the store until the result is dropped; `None` if another client holds the lock. A
+    /// client holds it while it renews the session, which takes a few requests at most, and tries
+    /// again every 20 ms until its [`call_timeout`](crate::CallOptions::call_timeout).
+    ///
+    /// Default: succeeds and locks nothing, for a store that only one client uses.
+    ///
+    /// # Errors
+    ///
+    /// Any error if the store cannot be locked. The client logs it and continues without a lock.
+    fn try_lock(&self) -> Result<Option<StoreLock>, Box<dyn error::Error + Send + Sync>> {
+        Ok(Some(StoreLock::new(())))
+    }
+}
+
+/// The lock of a [`TokenStore`]. Dropping it unlocks the store.
+pub struct StoreLock {
+    _guard: Box<dyn Any + Send>,
+}
+
+impl StoreLock {
+    /// A lock that is released when `guard` is dropped.
+    pub fn new(guard: impl Any + Send) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl fmt::Debug for StoreLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreLock").finish_non_exhaustive()
+    }
 }
 
 /// A session in a [`TokenStore`]. Its serialised form contains the tokens, which grant access to the
 /// account; `Debug` does not show them.
+///
+/// It belongs to the base URL of the client that stored it: a client with another base URL ignores
+/// it, and replaces it at its next login. Sessions that version 0.1.0 stored have no base URL and
+/// belong to the client that loads them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSession {
     pub(super) access_token: String,
     pub(super) refresh_token: String,
     /// By this machine's clock. Only a hint: the server decides.
     pub(super) expires_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base_url: Option<String>,
+    /// The login that began the session; nil in sessions that version 0.1.0 stored.
+    #[serde(default)]
+    pub(super) login: Uuid,
+    /// How often the session was renewed since the login.
+    #[serde(default)]
+    pub(super) renewals: u64,
+}
+
+impl StoredSession {
+    /// The base URL of the client that stored the session. `None` if version 0.1.0 stored it.
+    pub fn base_url(&self) -> Option<&str> {
+        self.base_url.as_deref()
+    }
 }
 
 impl fmt::Debug for StoredSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredSession")
+            .field("base_url", &self.base_url)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
@@ -60,6 +116,10 @@ impl fmt::Debug for StoredSession {
 
 /// Stores the session in a JSON file that only its owner can read. The file is replaced atomically
 /// and synced, so that a crash leaves the old session or the new one.
+///
+/// Several clients and processes can share the file. They lock a second file, whose name is that of
+/// the first with `.lock` added; it stays empty and is never removed. The lock is released when its
+/// process ends, also if it is killed.
 ///
 /// ```no_run
 /// use shiori_sdk::{Client, FileTokenStore};
@@ -83,6 +143,13 @@ impl FileTokenStore {
     /// Stores the session in this file. Its directory must exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// The file that is locked. Not the session itself, because that is replaced.
+    fn lock_path(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        path.into()
     }
 
     fn replace(&self, content: &[u8]) -> io::Result<()> {
@@ -126,14 +193,26 @@ impl TokenStore for FileTokenStore {
         }
         Ok(())
     }
+
+    fn try_lock(&self) -> Result<Option<StoreLock>, Box<dyn error::Error + Send + Sync>> {
+        let file = private(OpenOptions::new().write(true).create(true)).open(self.lock_path())?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(StoreLock::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// New files are accessible only by their owner.
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
 }
 
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

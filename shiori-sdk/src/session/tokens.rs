@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use reqwest::header::{HeaderMap, SET_COOKIE};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::token_store::StoredSession;
 use crate::{
@@ -32,8 +33,12 @@ pub(super) struct Tokens {
     pub(super) renew_at: Instant,
     /// By this machine's clock; only for the store.
     expires_at: Timestamp,
-    /// Which login of this client issued the tokens, counted from 1; 0 for a restored session.
-    pub(super) login: u64,
+    /// The login that began the session, of this client or of another one that shares its store.
+    pub(super) login: Uuid,
+    /// How often the session was renewed since the login.
+    pub(super) renewals: u64,
+    /// Whether this client received the tokens from the server, rather than from its store.
+    pub(super) is_received: bool,
 }
 
 impl Tokens {
@@ -49,7 +54,9 @@ impl Tokens {
             refresh: refresh.into(),
             renew_at: deadline::after(lifetime.saturating_sub(margin)),
             expires_at: Timestamp::now() + lifetime,
-            login: 0,
+            login: Uuid::new_v4(),
+            renewals: 0,
+            is_received: true,
         })
     }
 
@@ -60,20 +67,25 @@ impl Tokens {
             refresh: stored.refresh_token.into(),
             renew_at: deadline::after(remaining.saturating_sub(RENEWAL_MARGIN)),
             expires_at: stored.expires_at,
-            login: 0,
+            login: stored.login,
+            renewals: stored.renewals,
+            is_received: false,
         }
     }
 
-    /// The same tokens, issued by this login.
-    pub(super) fn with_login(self, login: u64) -> Self {
-        Self { login, ..self }
+    /// The same tokens as the renewal of these.
+    pub(super) fn renewing(self, replaced: &Self) -> Self {
+        Self { login: replaced.login, renewals: replaced.renewals + 1, ..self }
     }
 
-    pub(super) fn to_stored(&self) -> StoredSession {
+    pub(super) fn to_stored(&self, base_url: &str) -> StoredSession {
         StoredSession {
             access_token: self.access.to_string(),
             refresh_token: self.refresh.to_string(),
             expires_at: self.expires_at,
+            base_url: Some(base_url.to_owned()),
+            login: self.login,
+            renewals: self.renewals,
         }
     }
 }
@@ -121,6 +133,9 @@ mod tests {
             access_token: "access".into(),
             refresh_token: "refresh".into(),
             expires_at: Timestamp::from_millis(i64::MAX),
+            base_url: None,
+            login: Uuid::nil(),
+            renewals: 0,
         };
         assert!(Tokens::restore(stored).renew_at > deadline::after(MAX_LIFETIME / 2));
     }

@@ -27,6 +27,7 @@ mod raw_client;
 mod recovery;
 mod saves;
 mod sessions;
+mod shared_sessions;
 mod stopping;
 mod summaries;
 mod test_cluster;
