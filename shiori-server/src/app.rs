@@ -30,7 +30,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) cors_origins: Vec<Origin>,
-    pub(crate) internal_token: shiori_worker::Secret,
+    /// The tokens that authenticate workers.
+    pub(crate) internal_tokens: Vec<shiori_worker::Secret>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) overload: Overload,

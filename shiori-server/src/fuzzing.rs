@@ -25,7 +25,7 @@ use crate::{
 
 const SECRET: &str = "a secret that is only for fuzzing";
 
-static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&Secret::from(SECRET)));
+static KEYS: LazyLock<TokenKeys> = LazyLock::new(|| TokenKeys::new(&Secret::from(SECRET), None));
 
 /// 2026-02-16T00:00:00.400Z.
 const NOW_MS: i64 = 1_771_200_000_400;

@@ -195,11 +195,15 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         days: profile.days.clone(),
         summaries,
         passwords,
-        tokens: TokenKeys::new(&config.jwt_secret),
+        tokens: TokenKeys::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
         limits: config.limits,
         session_policy: config.sessions,
         cors_origins: config.cors_origins.clone(),
-        internal_token: config.internal_token.clone(),
+        internal_tokens: [Some(&config.internal_token), config.internal_token_previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
         clock: profile.clock.clone(),
         overload: Overload::new(&config.overload, &metrics),
         exports: Exports::default(),

@@ -49,7 +49,9 @@ pub(super) fn routes(app: &App) -> Router<App> {
 /// Rejects requests without the service token.
 async fn authorize(State(app): State<App>, request: Request, next: Next) -> Response {
     match bearer(request.headers()) {
-        Some(token) if matches(&app.internal_token, token) => next.run(request).await,
+        Some(token) if app.internal_tokens.iter().any(|valid| matches(valid, token)) => {
+            next.run(request).await
+        }
         Some(_) => ApiError::invalid_token(ErrorCode::Unauthorized).into_response(),
         None => ApiError::new(ErrorCode::Unauthorized).into_response(),
     }

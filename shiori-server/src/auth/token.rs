@@ -7,7 +7,10 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::Secret;
 use uuid::Uuid;
 
-use super::hs256::{self, HmacSha256};
+use super::{
+    device::DeviceClaims,
+    hs256::{self, HmacSha256},
+};
 
 /// The keys of all tokens. `Debug` does not show them.
 ///
@@ -16,28 +19,56 @@ use super::hs256::{self, HmacSha256};
 /// a token whose response was lost can be derived again.
 #[derive(Clone)]
 pub(crate) struct TokenKeys {
+    /// Signs all tokens.
+    current: Keys,
+    /// The tokens that it signed are accepted, too.
+    previous: Option<Keys>,
+    validation: Validation,
+}
+
+/// The keys of one secret: one per kind of token, so that no kind is accepted as another.
+#[derive(Clone)]
+struct Keys {
     signing: EncodingKey,
     verifying: DecodingKey,
-    validation: Validation,
     refresh: HmacSha256,
+    device: HmacSha256,
+}
+
+impl Keys {
+    fn derive(secret: &Secret) -> Self {
+        let root = HmacSha256::new(secret.reveal().as_bytes());
+        let access = root.sign(b"shiori access token 1");
+        let key = |kind: &[u8]| HmacSha256::new(&root.sign(kind));
+        Self {
+            signing: EncodingKey::from_secret(&access),
+            verifying: DecodingKey::from_secret(&access),
+            refresh: key(b"shiori refresh token 1"),
+            device: key(b"shiori device token 1"),
+        }
+    }
 }
 
 impl TokenKeys {
-    /// Derives one key per kind of token, so that no kind is accepted as another.
-    pub(crate) fn new(secret: &Secret) -> Self {
+    /// The keys of the secret that signs, and of another one whose tokens are accepted.
+    pub(crate) fn new(secret: &Secret, previous: Option<&Secret>) -> Self {
         hs256::install();
-        let root = HmacSha256::new(secret.reveal().as_bytes());
-        let access = root.sign(b"shiori access token 1");
         let mut validation = Validation::new(Algorithm::HS256);
         // Not checked by the library, which would use the system clock; `verify` receives the time
         // from the caller.
         validation.validate_exp = false;
         validation.required_spec_claims.clear();
-        Self {
-            signing: EncodingKey::from_secret(&access),
-            verifying: DecodingKey::from_secret(&access),
-            validation,
-            refresh: HmacSha256::new(&root.sign(b"shiori refresh token 1")),
+        Self { current: Keys::derive(secret), previous: previous.map(Keys::derive), validation }
+    }
+
+    /// What the keys of a secret accept: first those of the current one.
+    fn accepted<T>(
+        &self,
+        verify: impl Fn(&Keys) -> Result<T, TokenError>,
+    ) -> Result<T, TokenError> {
+        match (verify(&self.current), &self.previous) {
+            (Err(TokenError::Invalid), Some(previous)) => verify(previous),
+            (verified, _) => verified,
         }
     }
 
@@ -63,11 +94,12 @@ impl TokenKeys {
             exp: (now + ttl + Duration::from_millis(999)).as_millis().div_euclid(1000),
             jti: Uuid::new_v4(),
         };
-        encode(&Header::new(Algorithm::HS256), &payload, &self.signing)
+        encode(&Header::new(Algorithm::HS256), &payload, &self.current.signing)
             .map_err(|_| TokenError::Unsigned)
     }
 
-    /// The claims of an access token that this server's secret signed and that has not expired.
+    /// The claims of an access token that one of this server's secrets signed and that has not
+    /// expired.
     ///
     /// # Errors
     ///
@@ -77,15 +109,14 @@ impl TokenKeys {
         if now < claims.expires_at { Ok(claims) } else { Err(TokenError::Expired) }
     }
 
-    /// The claims of an access token that this server's secret signed.
+    /// The claims of an access token that one of this server's secrets signed.
     ///
     /// # Errors
     ///
     /// [`TokenError::Invalid`].
     pub(crate) fn verify_ignoring_expiry(&self, token: &str) -> Result<Claims, TokenError> {
-        let payload = decode::<Payload>(token, &self.verifying, &self.validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
+        let decode = |keys: &Keys| decode::<Payload>(token, &keys.verifying, &self.validation);
+        let payload = self.accepted(|keys| decode(keys).map_err(|_| TokenError::Invalid))?.claims;
         Ok(Claims {
             user: payload.sub,
             session: payload.sid,
@@ -97,27 +128,51 @@ impl TokenKeys {
     /// The refresh token of a session's generation. Deterministic.
     pub(crate) fn refresh_token(&self, claims: RefreshClaims) -> String {
         let message = claims.to_bytes();
-        URL_SAFE_NO_PAD.encode([&message[..], &self.refresh.sign(&message)].concat())
+        URL_SAFE_NO_PAD.encode([&message[..], &self.current.refresh.sign(&message)].concat())
     }
 
-    /// The claims of a refresh token that this server's secret signed. The store decides whether it
+    /// The claims of a refresh token that one of this server's secrets signed. The store decides whether it
     /// is current.
     ///
     /// # Errors
     ///
     /// [`TokenError::Invalid`].
     pub(crate) fn verify_refresh(&self, token: &str) -> Result<RefreshClaims, TokenError> {
-        let mut bytes = [0; RefreshClaims::LEN + TAG_LEN];
-        match URL_SAFE_NO_PAD.decode_slice(token, &mut bytes) {
-            Ok(len) if len == bytes.len() => {}
-            _ => return Err(TokenError::Invalid),
-        }
+        let bytes: [u8; RefreshClaims::LEN + TAG_LEN] = decode_exact(token)?;
         let (message, tag) = bytes.split_first_chunk().ok_or(TokenError::Invalid)?;
-        if self.refresh.is_signed(message, tag) {
-            Ok(RefreshClaims::from_bytes(message))
-        } else {
-            Err(TokenError::Invalid)
-        }
+        self.accepted(|keys| checked(keys.refresh.is_signed(message, tag)))?;
+        Ok(RefreshClaims::from_bytes(message))
+    }
+
+    /// The device token with these claims.
+    pub(crate) fn device_token(&self, claims: &DeviceClaims) -> String {
+        let message = claims.to_bytes();
+        URL_SAFE_NO_PAD.encode([&message[..], &self.current.device.sign(&message)].concat())
+    }
+
+    /// The claims of a device token that one of this server's secrets signed.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::Invalid`].
+    pub(crate) fn verify_device(&self, token: &str) -> Result<DeviceClaims, TokenError> {
+        let bytes: [u8; DeviceClaims::LEN + TAG_LEN] = decode_exact(token)?;
+        let (message, tag) = bytes.split_first_chunk().ok_or(TokenError::Invalid)?;
+        self.accepted(|keys| checked(keys.device.is_signed(message, tag)))?;
+        Ok(DeviceClaims::from_bytes(message))
+    }
+}
+
+fn checked(is_signed: bool) -> Result<(), TokenError> {
+    if is_signed { Ok(()) } else { Err(TokenError::Invalid) }
+}
+
+/// The bytes of an opaque token, which must have this length.
+fn decode_exact<const LEN: usize>(token: &str) -> Result<[u8; LEN], TokenError> {
+    let mut bytes = [0; LEN];
+    match URL_SAFE_NO_PAD.decode_slice(token, &mut bytes) {
+        Ok(len) if len == LEN => Ok(bytes),
+        _ => Err(TokenError::Invalid),
     }
 }
 
@@ -216,7 +271,7 @@ mod tests {
     const TTL: Duration = Duration::from_mins(15);
 
     fn keys() -> TokenKeys {
-        TokenKeys::new(&Secret::from("a secret that is only for tests"))
+        TokenKeys::new(&Secret::from("a secret that is only for tests"), None)
     }
 
     fn now() -> Timestamp {
@@ -253,8 +308,8 @@ mod tests {
         let payload = json!({
             "sub": user, "sid": session, "iat": 0, "exp": i64::MAX, "jti": Uuid::new_v4(),
         });
-        let token =
-            encode(&Header::new(Algorithm::HS256), &payload, &keys.signing).expect("signed");
+        let token = encode(&Header::new(Algorithm::HS256), &payload, &keys.current.signing)
+            .expect("signed");
         let claims = keys.verify(&token, now()).expect("valid");
         assert_eq!((claims.user, claims.session, claims.generation), (user, session, None));
     }
@@ -268,7 +323,7 @@ mod tests {
 
     #[test]
     fn tokens_of_another_secret_are_rejected() {
-        let others = TokenKeys::new(&Secret::from("another secret"));
+        let others = TokenKeys::new(&Secret::from("another secret"), None);
         let token = others.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         assert_eq!(keys().verify(&token, now()), Err(TokenError::Invalid));
         let claims =
@@ -282,7 +337,7 @@ mod tests {
         let keys = keys();
         let token = keys.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         let payload = payload_of(&token);
-        let access_key = HmacSha256::new(keys.signing.as_bytes());
+        let access_key = HmacSha256::new(keys.current.signing.as_bytes());
         for algorithm in ["none", "None", "HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA", ""]
         {
             let header = json!({ "alg": algorithm, "typ": "JWT" });
@@ -306,7 +361,7 @@ mod tests {
         let token = keys.issue(UserId::new(), SessionId::new(), 1, now(), TTL).expect("signed");
         let payload = payload_of(&token);
         let signed = format!("{}.{payload}", URL_SAFE_NO_PAD.encode(header.to_string()));
-        let forged = forge(&header, payload, &keys.refresh.sign(signed.as_bytes()));
+        let forged = forge(&header, payload, &keys.current.refresh.sign(signed.as_bytes()));
         assert_eq!(keys.verify(&forged, now()), Err(TokenError::Invalid));
         assert_eq!(keys.verify_refresh(&token), Err(TokenError::Invalid));
     }
@@ -315,8 +370,8 @@ mod tests {
     fn a_signed_payload_without_a_session_is_rejected() {
         let keys = keys();
         let payload = json!({ "sub": UserId::new(), "exp": i64::MAX });
-        let token =
-            encode(&Header::new(Algorithm::HS256), &payload, &keys.signing).expect("signed");
+        let token = encode(&Header::new(Algorithm::HS256), &payload, &keys.current.signing)
+            .expect("signed");
         assert_eq!(keys.verify(&token, now()), Err(TokenError::Invalid));
     }
 
@@ -333,6 +388,35 @@ mod tests {
             );
             assert_eq!(keys().verify_refresh(&token), Ok(claims));
         }
+    }
+
+    /// The servers of a cluster change their secrets one after the other.
+    #[test]
+    fn tokens_of_both_secrets_are_accepted() {
+        let secrets = ["the first secret", "the second secret"].map(Secret::from);
+        let keys = |current: usize, other: Option<usize>| {
+            TokenKeys::new(&secrets[current], other.map(|other| &secrets[other]))
+        };
+        let (user, session) = (UserId::new(), SessionId::new());
+        let refresh = RefreshClaims { user, session, generation: 4 };
+        let device = DeviceClaims::new("haru@example.com", "a hash");
+        // Each server accepts the tokens of the one before and of the one after it.
+        let servers = [keys(0, None), keys(0, Some(1)), keys(1, Some(0)), keys(1, None)];
+        for (nth, server) in servers.iter().enumerate() {
+            let access = server.issue(user, session, 4, now(), TTL).expect("signed");
+            let (cookie, known) = (server.refresh_token(refresh), server.device_token(&device));
+            for (other, verifying) in servers.iter().enumerate() {
+                let accepts = verifying.verify(&access, now()).is_ok();
+                assert_eq!(accepts, verifying.verify_refresh(&cookie).is_ok());
+                assert_eq!(accepts, verifying.verify_device(&known).is_ok());
+                if nth.abs_diff(other) < 2 {
+                    assert!(accepts, "{other} accepts the tokens of {nth}");
+                }
+            }
+        }
+        let access = servers[0].issue(user, session, 4, now(), TTL).expect("signed");
+        assert_eq!(servers[3].verify(&access, now()), Err(TokenError::Invalid));
+        assert_eq!(servers[0].verify_refresh(&servers[3].refresh_token(refresh)).ok(), None);
     }
 
     #[test]

@@ -41,8 +41,13 @@ pub struct Config {
     pub jwt_secret: Secret,
     /// The token that authenticates workers at the internal API.
     pub internal_token: Secret,
+    /// Another secret, whose tokens are accepted, too: the previous one, or the next one while other
+    /// servers already sign with it. Default: none.
+    pub jwt_secret_previous: Option<Secret>,
     /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the
     /// public listener serves them.
+    /// Another token that authenticates workers. Default: none.
+    pub internal_token_previous: Option<Secret>,
     pub internal_listen: Option<SocketAddr>,
     /// The origins whose pages may call the API from a browser. Default: none; then only pages of
     /// the server's own origin can call it.
@@ -106,7 +111,9 @@ impl Config {
             worker: WorkerMode::DEFAULT,
             worker_concurrency: 16,
             #[cfg(feature = "embedded")]
+            jwt_secret_previous: None,
             pipeline: shiori_worker::Pipeline::builtin(),
+            internal_token_previous: None,
             summaries: SummaryPolicy::default(),
             sessions: SessionPolicy::default(),
             limits: Limits::default(),

@@ -45,9 +45,15 @@ pub struct Settings {
     pub jwt_secret: Option<Secret>,
     /// Token that authenticates workers [default: generated in the data directory]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
+    /// Another secret whose tokens are accepted, while the secret is changed [default: none]
+    #[arg(long, env = "SHIORI_JWT_SECRET_PREVIOUS", hide_env_values = true)]
+    pub jwt_secret_previous: Option<Secret>,
     pub internal_token: Option<Secret>,
     /// Address of a separate listener for the internal API, /readyz and /metrics [default: the public
     /// listener]
+    /// Another token that authenticates workers, while the token is changed [default: none]
+    #[arg(long, env = "SHIORI_INTERNAL_TOKEN_PREVIOUS", hide_env_values = true)]
+    pub internal_token_previous: Option<Secret>,
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
     /// Origins whose pages may call the API from a browser, separated by commas, e.g.
@@ -237,7 +243,11 @@ impl Settings {
     pub fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
     }
+            jwt_secret_previous: self.jwt_secret_previous.or(others.jwt_secret_previous),
 
+            internal_token_previous: self
+                .internal_token_previous
+                .or(others.internal_token_previous),
     /// Converts the settings into a configuration.
     ///
     /// # Errors
@@ -249,9 +259,13 @@ impl Settings {
             Some(secret) if secret.reveal().len() < least => Err(out_of_range(name, rule)),
             given => Ok(given),
         };
-        let jwt_secret = secret(self.jwt_secret, "jwt_secret", 32, "at least 32 characters")?;
-        let internal_token =
-            secret(self.internal_token, "internal_token", 16, "at least 16 characters")?;
+        let jwt = |given, name| secret(given, name, 32, "at least 32 characters");
+        let internal = |given, name| secret(given, name, 16, "at least 16 characters");
+        let jwt_secret = jwt(self.jwt_secret, "jwt_secret")?;
+        let jwt_secret_previous = jwt(self.jwt_secret_previous, "jwt_secret_previous")?;
+        let internal_token = internal(self.internal_token, "internal_token")?;
+        let internal_token_previous =
+            internal(self.internal_token_previous, "internal_token_previous")?;
         if self.redis_url.is_some() {
             // With generated secrets, each server would reject the tokens of the others.
             for (name, given) in [("jwt_secret", &jwt_secret), ("internal_token", &internal_token)]
@@ -336,6 +350,8 @@ impl Settings {
                 .unwrap_or(default.head_timeout),
             body_timeout: seconds("body_timeout_seconds", self.body_timeout_seconds)?
                 .unwrap_or(default.body_timeout),
+        config.jwt_secret_previous = jwt_secret_previous;
+        config.internal_token_previous = internal_token_previous;
             idle_timeout: seconds("idle_timeout_seconds", self.idle_timeout_seconds)?
                 .unwrap_or(default.idle_timeout),
             unread_timeout: seconds("unread_timeout_seconds", self.unread_timeout_seconds)?

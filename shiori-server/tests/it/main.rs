@@ -27,6 +27,7 @@ mod raw_client;
 mod recovery;
 mod saves;
 mod sessions;
+mod secrets;
 mod shared_sessions;
 mod stopping;
 mod summaries;
