@@ -10,6 +10,7 @@ use crate::{
     metrics::Metrics,
     overload::Overload,
     store::{AccountStore, DayStore, DiaryStore, SessionStore},
+    slots::Slots,
     summary::Summaries,
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Parts {
     /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
 }
+    /// The long-polls and event streams of each user.
+    pub(crate) waits_of_users: Slots<UserId>,
 
 impl From<Parts> for App {
     fn from(parts: Parts) -> Self {

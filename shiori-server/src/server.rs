@@ -14,6 +14,7 @@ use crate::{
     metrics::Metrics,
     overload::Overload,
     profile::{Profile, ProfileError},
+    slots::Slots,
     summary::{MAX_OFFERS, Summaries, SummariesParts},
 };
 
@@ -209,6 +210,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         exports: Exports::default(),
         metrics,
         stopping,
+        waits_of_users: Slots::new(usize::MAX, config.overload.max_waits_per_user),
     }))
 }
 

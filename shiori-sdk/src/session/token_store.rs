@@ -103,6 +103,25 @@ impl StoredSession {
     pub fn base_url(&self) -> Option<&str> {
         self.base_url.as_deref()
     }
+    /// The device token alone, after a logout. The empty tokens are what version 0.1.0 can read.
+    pub(super) fn signed_out(base_url: &str, device_token: &str) -> Self {
+        Self {
+            access_token: String::new(),
+            refresh_token: String::new(),
+            expires_at: Timestamp::UNIX_EPOCH,
+            base_url: Some(base_url.to_owned()),
+            login: Uuid::nil(),
+            renewals: 0,
+            device_token: Some(device_token.to_owned()),
+        }
+    }
+
+    /// Whether it contains the tokens of a session, and not only the device token, which is kept
+    /// after a logout for the next login.
+    pub fn is_signed_in(&self) -> bool {
+        !self.access_token.is_empty()
+    }
+
 }
 
 impl fmt::Debug for StoredSession {
@@ -113,6 +132,7 @@ impl fmt::Debug for StoredSession {
             .finish_non_exhaustive()
     }
 }
+            .field("is_signed_in", &self.is_signed_in())
 
 /// Stores the session in a JSON file that only its owner can read. The file is replaced atomically
 /// and synced, so that a crash leaves the old session or the new one.

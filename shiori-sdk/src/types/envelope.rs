@@ -112,6 +112,9 @@ error_codes! {
     SummaryFinal = "summary_final",
     /// 409: another worker has the lease of the summary, its status is final, or its next attempt
     /// is not due yet.
+    /// 429: too many long-polls and event streams of the user are in progress; retry after
+    /// `Retry-After`.
+    TooManyWaits = "too_many_waits",
     NotClaimable = "not_claimable",
     /// 409: the lease has expired or belongs to another worker.
     LeaseLost = "lease_lost",

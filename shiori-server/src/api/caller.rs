@@ -35,6 +35,15 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+impl Caller {
+    /// Whether the session is still active, for a request that waits. If this cannot be read, the
+    /// request continues.
+    pub(crate) async fn is_signed_in(&self, app: &App) -> bool {
+        let session = app.sessions.get(self.user, self.session, app.clock.now()).await;
+        !matches!(session, Ok(None))
+    }
+}
+
 /// The session of a valid access token. The session may have ended. A handler that takes this
 /// instead of a [`Caller`] reads the session together with its data, with [`Bearer::read`].
 #[derive(Debug, Clone, Copy)]

@@ -173,7 +173,8 @@ impl ApiError {
             | ErrorCode::WeekIncomplete => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::TooManyAttempts
             | ErrorCode::TooManySummaries
-            | ErrorCode::TooManyExports => StatusCode::TOO_MANY_REQUESTS,
+            | ErrorCode::TooManyExports
+            | ErrorCode::TooManyWaits => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -269,6 +270,10 @@ impl ApiError {
             ErrorCode::LeaseLost => ("요약의 리스가 만료되었습니다.", "The lease is lost."),
             ErrorCode::Unavailable => (
                 "일시적으로 사용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
+            ErrorCode::TooManyWaits => (
+                "동시에 기다리는 요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many requests are waiting for summaries. Try again later.",
+            ),
                 "The service is temporarily unavailable. Try again later.",
             ),
             _ => ("서버에 문제가 생겼습니다.", "Internal server error."),
@@ -370,6 +375,7 @@ impl From<DocumentError> for ApiError {
                 Self::new(ErrorCode::DocumentTooLarge).with_data(&DocumentLimit { limit })
             }
             _ => Self::new(ErrorCode::InvalidDocument),
+            SummaryError::SessionEnded => Self::invalid_token(ErrorCode::SessionExpired),
         }
     }
 }

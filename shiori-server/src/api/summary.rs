@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     app::App,
+    slots::Slot,
     store::SessionKey,
     summary::{Requested, SummaryError, Waiter},
 };
@@ -154,12 +155,12 @@ struct WaitParams {
     after: Option<Revision>,
 }
 
-errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest);
+errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest, TooManyWaits);
 
 /// A summary's current state.
 ///
 /// With `wait`, the response is sent as soon as the revision is greater than `after`, or after that
-/// time.
+/// time; if the session ends meanwhile, within 5 seconds of its end.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(
@@ -187,7 +188,9 @@ async fn get_summary(
     if i64::try_from(after.get()).is_err() {
         return Err(ApiError::invalid_field("after", "type"));
     }
-    let summary = app.summaries.wait(caller.user, id, after, wait).await?;
+    let _slot = if wait.is_zero() { None } else { Some(wait_slot(&app, caller)?) };
+    let is_signed_in = || caller.is_signed_in(&app);
+    let summary = app.summaries.wait(caller.user, id, after, wait, is_signed_in).await?;
     Ok(Reply::ok(
         Message {
             ko: "요약의 현재 상태입니다.", en: "The current state of the summary."
@@ -195,6 +198,15 @@ async fn get_summary(
         summary,
     ))
 }
+
+/// A slot for a long-poll or an event stream of the user.
+fn wait_slot(app: &App, caller: Caller) -> Result<Slot<UserId>, ApiError> {
+    let slot = app.waits_of_users.take(caller.user);
+    slot.map_err(|_| ApiError::new(ErrorCode::TooManyWaits).with_retry_after(WAIT_RETRY_AFTER))
+}
+
+/// `Retry-After` if too many requests of a user are waiting.
+const WAIT_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 errors!(CancelErrors: ANY | AUTHENTICATED, NotFound, SummaryFinal);
 
@@ -219,12 +231,13 @@ async fn cancel_summary(
     }))
 }
 
-errors!(WatchErrors: ANY | AUTHENTICATED, NotFound);
+errors!(WatchErrors: ANY | AUTHENTICATED, NotFound, TooManyWaits);
 
 /// A stream of a summary's changes.
 ///
 /// `status` events have the revision as their id; `progress` events may follow in between. The data
-/// of each event is the summary. The stream ends after a final status.
+/// of each event is the summary. The stream ends after a final status, and within 5 seconds of the end
+/// of the session.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}/events", tag = "summary", security(("access_token" = [])),
     params(
@@ -243,12 +256,14 @@ async fn watch_summary(
     IdInPath(id): IdInPath<SummaryId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let slot = wait_slot(&app, caller)?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let waiter = app.summaries.subscribe(id);
     // Checked before the stream begins, so that an unknown summary is a 404.
     app.summaries.view(caller.user, id).await?;
     let watch = Watch {
-        user: caller.user,
+        caller,
+        _slot: slot,
         id,
         waiter,
         seen: last.map(Revision::new),
@@ -319,7 +334,8 @@ fn example_day() -> Value {
 /// The state of one event stream.
 struct Watch {
     app: App,
-    user: UserId,
+    caller: Caller,
+    _slot: Slot<UserId>,
     id: SummaryId,
     waiter: Waiter,
     /// The revision of the request's Last-Event-ID.
@@ -337,8 +353,8 @@ impl Watch {
         })
     }
 
-    /// The next change; `None` after a final status, if the summary was deleted, or if the server
-    /// stops. The client then reconnects with its `Last-Event-ID`.
+    /// The next change; `None` after a final status, if the summary was deleted, if the session has
+    /// ended, or if the server stops. The client then reconnects with its `Last-Event-ID`.
     async fn next(&mut self) -> Option<Event> {
         if self.is_finished {
             return None;
@@ -347,7 +363,7 @@ impl Watch {
             if self.app.summaries.is_stopping() {
                 return None;
             }
-            match self.app.summaries.view(self.user, self.id).await {
+            match self.app.summaries.view(self.caller.user, self.id).await {
                 Ok(summary) => {
                     self.is_finished = summary.status.is_final();
                     if let Some(event) = self.change_event(summary) {
@@ -362,6 +378,9 @@ impl Watch {
                 Err(_) => return None,
             }
             self.app.summaries.changed(&mut self.waiter).await;
+            if !self.caller.is_signed_in(&self.app).await {
+                return None;
+            }
         }
     }
 

@@ -296,3 +296,7 @@ impl Default for OverloadPolicy {
         }
     }
 }
+    /// Maximum long-polls and event streams of one user in progress. Further ones get 429. Default
+    /// 128, four times the unfinished summaries that a user may have.
+    pub max_waits_per_user: usize,
+            max_waits_per_user: 128,

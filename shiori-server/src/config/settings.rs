@@ -145,6 +145,9 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    /// Maximum long-polls and event streams of one user in progress; others get 429 [default: 128]
+    #[arg(long, env = "SHIORI_MAX_WAITS_PER_USER")]
+    pub max_waits_per_user: Option<usize>,
     },
     /// The file is invalid.
     #[error("invalid settings file {path}: {reason}")]
@@ -276,6 +279,7 @@ impl Settings {
                 }
             }
         }
+            max_waits_per_user: self.max_waits_per_user.or(others.max_waits_per_user),
         let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("shiori-data"));
         let mut config = match (jwt_secret, internal_token) {
             (Some(jwt_secret), Some(internal_token)) => {
@@ -465,6 +469,8 @@ mod tests {
         for invalid in ["*", "null", "a.example", "https://a.example/", "https://a.example,,"] {
             assert!(origins(invalid).is_err(), "{invalid}");
         }
+            max_waits_per_user: at_least_one("max_waits_per_user", self.max_waits_per_user)?
+                .unwrap_or(default.max_waits_per_user),
     }
 
     #[test]

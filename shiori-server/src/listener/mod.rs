@@ -211,7 +211,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
 fn limit_of(full: Full) -> &'static str {
     match full {
         Full::Total => "max_connections",
-        Full::Address => "max_connections_per_address",
+        Full::Key => "max_connections_per_address",
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) const MAX_CONFLICT_ATTEMPTS: u32 = 16;
 /// The timeout of offering a hint. After a failure, the dispatcher offers it.
 const OFFER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Waiters read the job again after this time, in case a wake-up was lost.
+/// Waiters read the job and their session again after this time, in case a wake-up was lost or the
+/// session has ended, also on another server.
 const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The longest wait. It keeps deadlines within the range of the clock.
@@ -91,6 +92,8 @@ pub(crate) enum SummaryError {
     TooMany,
     #[error("too many summaries of one day")]
     TooManyOnDay(u32),
+    #[error("the session has ended")]
+    SessionEnded,
     #[error("summary not found")]
     NotFound,
     #[error("the summary has a final status")]
@@ -176,13 +179,15 @@ impl Summaries {
     }
 
     /// The user's summary as soon as its revision is greater than `after`, at the latest after
-    /// `wait` or when the server stops.
-    pub(crate) async fn wait(
+    /// `wait` or when the server stops. An error if the session ends meanwhile, within
+    /// [`REREAD_INTERVAL`].
+    pub(crate) async fn wait<F: Future<Output = bool>>(
         &self,
         user: UserId,
         id: SummaryId,
         after: Revision,
         wait: Duration,
+        is_signed_in: impl Fn() -> F,
     ) -> Result<Summary, SummaryError> {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut waiter = self.0.wakeups.subscribe(id);
@@ -194,6 +199,9 @@ impl Summaries {
             }
             // The loop checks the deadline.
             let _ = timeout_at(deadline, self.changed(&mut waiter)).await;
+            if !is_signed_in().await {
+                return Err(SummaryError::SessionEnded);
+            }
         }
     }
 
