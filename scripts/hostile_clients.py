@@ -108,6 +108,8 @@ class Server:
     def __init__(self, binary, soft_limit=None, cores=None, settings=()):
         self.dir = tempfile.TemporaryDirectory()
         environment = {"SHIORI_LISTEN": "127.0.0.1:0", "SHIORI_DATA_DIR": self.dir.name, "SHIORI_LOG": "info",
+                       # Without these limits, fewer passwords would be hashed.
+                       "SHIORI_SIGNUPS_PER_ADDRESS": "1000000", "SHIORI_FAILED_LOGINS_PER_ADDRESS": "1000000",
                        **dict(settings)}
 
         def prepare():

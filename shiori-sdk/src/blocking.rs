@@ -42,9 +42,9 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
     AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary,
-    DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport, Precondition, Reflection,
-    Requested, Result, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version,
-    Week, WeekMeta,
+    DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport, InvitationCode, Precondition,
+    Reflection, Requested, Result, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId,
+    UserId, Version, Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -220,6 +220,13 @@ macro_rules! blocking {
 blocking!(Auth => auth {
     /// Creates an account; see [`crate::Auth::signup`].
     signup(email: &str, password: &str, nickname: &str) -> UserId;
+    /// Creates an account with an invitation code; see [`crate::Auth::signup_with_invitation`].
+    signup_with_invitation(
+        email: &str,
+        password: &str,
+        nickname: &str,
+        code: impl Into<InvitationCode>
+    ) -> UserId;
     /// Signs in; see [`crate::Auth::login`].
     login(email: &str, password: &str) -> ();
     /// Renews the access token now; see [`crate::Auth::refresh`].

@@ -10,10 +10,10 @@ use std::time::Duration;
 use shiori_sdk::{SessionId, Timestamp};
 
 use crate::{
-    api::attempts_key,
     app::App,
     failpoint,
     store::{Account, AccountStore, AccountTask, AccountWork, SessionStore, StoreError},
+    throttle,
 };
 
 /// Rows that one step of an erasure deletes. Few, because saves of other users wait for it.
@@ -64,7 +64,7 @@ pub(crate) async fn run(app: &App, task: &AccountTask) -> Result<(), StoreError>
 
 /// The work that the deletion of this account requires.
 pub(crate) fn erasure(account: &Account) -> AccountWork {
-    AccountWork::Erase { attempts_key: attempts_key(account.email.as_str()) }
+    AccountWork::Erase { attempts_key: throttle::account_key(account.email.as_str()) }
 }
 
 /// Ends the sessions of a user whose password was changed.
@@ -89,7 +89,7 @@ async fn erase(app: &App, task: &AccountTask, attempts_key: &[u8; 32]) -> Result
     let mut found =
         app.sessions.revoke_all(task.user, Timestamp::from_millis(i64::MAX), None).await?;
     failpoint::reached(STEP);
-    app.sessions.clear_login_attempts(attempts_key).await?;
+    app.sessions.clear_attempts(attempts_key).await?;
     failpoint::reached(STEP);
     found += until_empty(|| app.diaries.erase(task.user, ERASE_BATCH)).await?;
     found += until_empty(|| app.summaries.erase(task.user, ERASE_BATCH)).await?;

@@ -1,16 +1,17 @@
 use std::{ops::Deref, sync::Arc};
 
+use shiori_sdk::UserId;
 use shiori_worker::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{PasswordHasher, TokenKeys},
-    config::{Limits, Origin, SessionPolicy},
+    config::{Limits, Network, Origin, SessionPolicy, SignUpPolicy},
     exports::Exports,
     metrics::Metrics,
     overload::Overload,
-    store::{AccountStore, DayStore, DiaryStore, SessionStore},
     slots::Slots,
+    store::{AccountStore, DayStore, DiaryStore, SessionStore},
     summary::Summaries,
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) tokens: TokenKeys,
     pub(crate) limits: Limits,
     pub(crate) session_policy: SessionPolicy,
+    pub(crate) sign_ups: SignUpPolicy,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) cors_origins: Vec<Origin>,
     /// The tokens that authenticate workers.
     pub(crate) internal_tokens: Vec<shiori_worker::Secret>,
@@ -37,11 +40,11 @@ pub(crate) struct Parts {
     pub(crate) metrics: Metrics,
     pub(crate) overload: Overload,
     pub(crate) exports: Exports,
+    /// The long-polls and event streams of each user.
+    pub(crate) waits_of_users: Slots<UserId>,
     /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
 }
-    /// The long-polls and event streams of each user.
-    pub(crate) waits_of_users: Slots<UserId>,
 
 impl From<Parts> for App {
     fn from(parts: Parts) -> Self {

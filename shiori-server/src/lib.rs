@@ -47,12 +47,13 @@ mod slots;
 pub mod store;
 #[doc(hidden)]
 pub mod summary;
+mod throttle;
 mod users;
 
 pub use auth::HashCost;
 pub use config::{
-    Config, ConfigError, ConnectionPolicy, InvalidOrigin, Limits, Origin, OverloadPolicy,
-    SessionPolicy, Settings, WorkerMode,
+    Config, ConfigError, ConnectionPolicy, InvalidNetwork, InvalidOrigin, Limits, Network, Origin,
+    OverloadPolicy, SessionPolicy, Settings, SignUpMode, SignUpPolicy, SignUps, WorkerMode,
 };
 pub use listener::raise_descriptor_limit;
 #[cfg(feature = "embedded")]

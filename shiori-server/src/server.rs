@@ -199,6 +199,8 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         tokens: TokenKeys::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
         limits: config.limits,
         session_policy: config.sessions,
+        sign_ups: config.sign_ups.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         cors_origins: config.cors_origins.clone(),
         internal_tokens: [Some(&config.internal_token), config.internal_token_previous.as_ref()]
             .into_iter()
@@ -208,9 +210,9 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         clock: profile.clock.clone(),
         overload: Overload::new(&config.overload, &metrics),
         exports: Exports::default(),
+        waits_of_users: Slots::new(usize::MAX, config.overload.max_waits_per_user),
         metrics,
         stopping,
-        waits_of_users: Slots::new(usize::MAX, config.overload.max_waits_per_user),
     }))
 }
 

@@ -43,6 +43,19 @@ pub(crate) enum Address {
     V6(u64),
 }
 
+impl Address {
+    /// Its bytes, which differ between addresses.
+    pub(crate) fn to_bytes(self) -> [u8; 9] {
+        let (version, bits) = match self {
+            Self::V4(ip) => (4, u64::from(ip.to_bits())),
+            Self::V6(network) => (6, network),
+        };
+        let mut bytes = [version; 9];
+        bytes[1..].copy_from_slice(&bits.to_be_bytes());
+        bytes
+    }
+}
+
 impl From<IpAddr> for Address {
     fn from(ip: IpAddr) -> Self {
         match ip.to_canonical() {

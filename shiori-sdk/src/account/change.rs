@@ -39,7 +39,9 @@ impl Account {
     /// `Maybe`, a login with the new password shows whether it was changed.
     pub async fn change_password(&self, current: &str, new: &str) -> Result<()> {
         let body = PasswordChange { password: current.into(), new_password: new.into() };
-        self.client.send(&Request::post("/api/user/password").json(&body)?).await?;
+        let request = Request::post("/api/user/password").json(&body)?;
+        let response = self.client.send(&request).await?;
+        self.client.keep_device(&response).await;
         Ok(())
     }
 

@@ -57,6 +57,11 @@ impl Client {
         self.session.send_last(&self.options, request).await
     }
 
+    /// Keeps the device token of a response, for later logins.
+    pub(crate) async fn keep_device(&self, response: &Response) {
+        self.session.keep_device(response).await;
+    }
+
     /// Sends a request once, with the access token, and returns as soon as the response headers have
     /// arrived.
     pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response> {

@@ -2,14 +2,22 @@
 
 use std::sync::Arc;
 
-use super::{Session, tokens::Tokens};
+use reqwest::header::COOKIE;
+
+use super::{
+    Session,
+    tokens::{DEVICE_COOKIE, Tokens, find_cookie},
+};
 use crate::{
     transport::{
         error::{ErrorKind, Result},
         options::CallOptions,
         request::Request,
     },
-    types::{Credentials, NewAccount, SessionId, SessionInfo, SignedUp, UserId, VerifyRequest},
+    types::{
+        Credentials, InvitationCode, NewAccount, SessionId, SessionInfo, SignedUp, UserId,
+        VerifyRequest,
+    },
 };
 
 /// Accounts and sessions. Created by [`Client::auth`](crate::Client::auth).
@@ -29,12 +37,40 @@ impl Auth {
     /// # Errors
     ///
     /// [`Error`](crate::Error) with code `email_taken`, or `invalid_request` if a field is invalid:
-    /// the password needs at least 8 characters with a letter, a digit and a special character.
+    /// the password needs at least 8 characters with a letter, a digit and a special character. With
+    /// code `signup_closed` or `invalid_invitation` if the server does not accept the account, and
+    /// `too_many_attempts` with the time to wait.
     pub async fn signup(&self, email: &str, password: &str, nickname: &str) -> Result<UserId> {
+        self.create_account(email, password, nickname, None).await
+    }
+
+    /// Creates an account with an invitation code, which some servers require. It does not sign in.
+    ///
+    /// # Errors
+    ///
+    /// As [`signup`](Self::signup), and [`Error`](crate::Error) with code `invalid_invitation`.
+    pub async fn signup_with_invitation(
+        &self,
+        email: &str,
+        password: &str,
+        nickname: &str,
+        code: impl Into<InvitationCode>,
+    ) -> Result<UserId> {
+        self.create_account(email, password, nickname, Some(code.into())).await
+    }
+
+    async fn create_account(
+        &self,
+        email: &str,
+        password: &str,
+        nickname: &str,
+        invitation_code: Option<InvitationCode>,
+    ) -> Result<UserId> {
         let body = NewAccount {
             email: email.to_owned(),
             password: password.into(),
             nickname: nickname.to_owned(),
+            invitation_code,
         };
         let request = Request::post("/api/user/signup").json(&body)?;
         let response = self.session.send_anonymous(&self.options, &request).await?;
@@ -42,6 +78,9 @@ impl Auth {
     }
 
     /// Signs in. The client and its clones share the tokens and renew them automatically.
+    ///
+    /// The client also keeps the server's device token, after a logout too, and sends it with the
+    /// next login. So failed logins of strangers do not lock out this device.
     ///
     /// # Errors
     ///
@@ -51,9 +90,13 @@ impl Auth {
     pub async fn login(&self, email: &str, password: &str) -> Result<()> {
         let body = Credentials { email: email.to_owned(), password: password.into() };
         // Idempotent: if a response is lost, its session is never used and expires.
-        let request = Request::post("/api/user/login").idempotent().json(&body)?;
+        let mut request = Request::post("/api/user/login").idempotent().json(&body)?;
+        if let Some(device) = self.session.device() {
+            request = request.header(COOKIE, device);
+        }
         let response = self.session.send_anonymous(&self.options, &request).await?;
-        self.session.begin(Tokens::from_response(&response)?).await
+        let device = find_cookie(&response.headers, DEVICE_COOKIE);
+        self.session.begin(Tokens::from_response(&response)?, device).await
     }
 
     /// Renews the access token now. Calls renew it automatically when it is about to expire.

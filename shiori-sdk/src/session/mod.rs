@@ -28,7 +28,7 @@ use shared_store::{Contents, LockedStore, SharedStore};
 pub use token_store::{FileTokenStore, StoreLock, StoredSession, TokenStore};
 #[cfg(any(test, fuzzing))]
 pub(crate) use tokens::refresh_cookie;
-use tokens::{REFRESH_COOKIE, Tokens};
+use tokens::{DEVICE_COOKIE, REFRESH_COOKIE, Tokens, find_cookie};
 
 /// The timeout of one attempt of a renewal, which several callers may await. The last attempt starts
 /// within 10 s, the time in which servers of version 0.1.0 repeat a lost response.
@@ -49,6 +49,8 @@ pub(crate) struct Session {
 #[derive(Default)]
 struct State {
     tokens: Option<Tokens>,
+    /// The token by which the server knows this device at a login.
+    device_token: Option<Arc<str>>,
     /// The renewal in progress.
     renewal: Option<Renewal>,
 }
@@ -74,14 +76,15 @@ impl Session {
         options: Arc<CallOptions>,
         store: Option<Arc<dyn TokenStore>>,
     ) -> Result<Self> {
-        let (store, tokens) = match store {
+        let (store, tokens, device_token) = match store {
             Some(store) => {
-                let (store, tokens) = SharedStore::open(store, transport.base_url.as_str())?;
-                (Some(store), tokens)
+                let base_url = transport.base_url.as_str();
+                let (store, tokens, device_token) = SharedStore::open(store, base_url)?;
+                (Some(store), tokens, device_token)
             }
-            None => (None, None),
+            None => (None, None, None),
         };
-        let state = Mutex::new(State { tokens, renewal: None });
+        let state = Mutex::new(State { tokens, device_token, renewal: None });
         Ok(Self { transport, options, state, store })
     }
 
@@ -210,7 +213,7 @@ impl Session {
         let store = self.lock_store().await?;
         let mut is_stored = store.is_some();
         if let Some(store) = &store {
-            match store.compare(&tokens).await {
+            match self.compare(store, &tokens).await {
                 Contents::Ours => {}
                 Contents::Renewed(renewed) => {
                     let is_fresh = Instant::now() < renewed.renew_at;
@@ -230,9 +233,8 @@ impl Session {
         if let Some(store) = store.filter(|_| is_stored) {
             // Stored before any caller resumes, so that a crash cannot leave a used refresh token in
             // the store. If the store fails, the session in memory stays valid.
-            let current = self.lock().tokens.clone();
-            let has_changed = result.is_ok() || current.is_none();
-            if has_changed && let Err(error) = store.save(current.as_ref()).await {
+            let has_changed = result.is_ok() || self.tokens().is_err();
+            if has_changed && let Err(error) = self.save_to(&store).await {
                 tracing::warn!(%error, "could not store the renewed session");
             }
         }
@@ -289,12 +291,25 @@ impl Session {
         is_current
     }
 
-    /// Starts a session with these tokens.
-    async fn begin(&self, tokens: Tokens) -> Result<()> {
-        self.lock().tokens = Some(tokens);
-        let Some(store) = self.lock_store().await? else { return Ok(()) };
-        let current = self.lock().tokens.clone();
-        store.save(current.as_ref()).await
+    /// The cookie by which the server knows this device at a login.
+    fn device(&self) -> Option<HeaderValue> {
+        let token = self.lock().device_token.clone()?;
+        let mut cookie = HeaderValue::from_str(&format!("{DEVICE_COOKIE}={token}")).ok()?;
+        cookie.set_sensitive(true);
+        Some(cookie)
+    }
+
+    /// Starts a session with these tokens. Without a new device token, the old one is kept.
+    async fn begin(&self, tokens: Tokens, device_token: Option<String>) -> Result<()> {
+        {
+            let mut state = self.lock();
+            state.tokens = Some(tokens);
+            state.device_token = device_token.map(Arc::from).or(state.device_token.take());
+        }
+        match self.lock_store().await? {
+            Some(store) => self.save_to(&store).await,
+            None => Ok(()),
+        }
     }
 
     /// Removes the session of these tokens, unless another login has replaced it.
@@ -310,11 +325,57 @@ impl Session {
     /// Removes the session of these tokens from the store, unless another login has replaced it.
     async fn remove_from_store(&self, tokens: &Tokens) -> Result<()> {
         let Some(store) = self.lock_store().await? else { return Ok(()) };
-        if matches!(store.compare(tokens).await, Contents::Replaced) {
+        if matches!(self.compare(&store, tokens).await, Contents::Replaced) {
             return Ok(());
         }
-        let current = self.lock().tokens.clone();
-        store.save(current.as_ref()).await
+        self.save_to(&store).await
+    }
+
+    /// Compares the stored session with these tokens, and takes the device token from the store, in
+    /// which another client may have replaced it.
+    async fn compare(&self, store: &LockedStore<'_>, tokens: &Tokens) -> Contents {
+        let (contents, device_token) = store.compare(tokens).await;
+        if let Some(device_token) = device_token
+            && !matches!(contents, Contents::Replaced)
+        {
+            self.lock().device_token = Some(device_token);
+        }
+        contents
+    }
+
+    /// Keeps the device token of a response, if it has one.
+    pub(crate) async fn keep_device(&self, response: &Response) {
+        let Some(device_token) = find_cookie(&response.headers, DEVICE_COOKIE) else { return };
+        if let Err(error) = self.store_device(device_token.into()).await {
+            tracing::warn!(%error, "could not store the device token");
+        }
+    }
+
+    async fn store_device(&self, device_token: Arc<str>) -> Result<()> {
+        let store = self.lock_store().await?;
+        let (Some(store), Ok(tokens)) = (store, self.tokens()) else {
+            self.lock().device_token = Some(device_token);
+            return Ok(());
+        };
+        let contents = self.compare(&store, &tokens).await;
+        self.lock().device_token = Some(device_token);
+        match contents {
+            Contents::Ours => {}
+            Contents::Renewed(renewed) => {
+                self.replace_if_current(&tokens, Some(renewed));
+            }
+            Contents::Removed | Contents::Replaced => return Ok(()),
+        }
+        self.save_to(&store).await
+    }
+
+    /// Replaces the stored session by the current one.
+    async fn save_to(&self, store: &LockedStore<'_>) -> Result<()> {
+        let (tokens, device_token) = {
+            let state = self.lock();
+            (state.tokens.clone(), state.device_token.clone())
+        };
+        store.save(tokens.as_ref(), device_token.as_deref()).await
     }
 
     /// Locks the store, if the client has one.

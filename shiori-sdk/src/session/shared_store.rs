@@ -49,11 +49,11 @@ pub(super) enum Contents {
 }
 
 impl SharedStore {
-    /// Loads the stored session.
+    /// Loads the stored session: its tokens and its device token.
     pub(super) fn open(
         store: Arc<dyn TokenStore>,
         base_url: &str,
-    ) -> Result<(Self, Option<Tokens>)> {
+    ) -> Result<(Self, Option<Tokens>, Option<Arc<str>>)> {
         let shared = Self {
             store,
             base_url: base_url.to_owned(),
@@ -65,9 +65,12 @@ impl SharedStore {
         if stored.as_ref().is_some_and(|stored| !is_ours(stored)) {
             tracing::warn!("the stored session belongs to another base URL and is not used");
         }
-        let tokens = stored.filter(is_ours).map(Tokens::restore);
+        let stored = stored.filter(is_ours);
+        let device_token = stored.as_ref().and_then(|stored| stored.device_token.as_deref());
+        let device_token = device_token.map(Arc::from);
+        let tokens = stored.filter(StoredSession::is_signed_in).map(Tokens::restore);
         shared.set_stored(tokens.as_ref());
-        Ok((shared, tokens))
+        Ok((shared, tokens, device_token))
     }
 
     /// Locks the store. If it cannot be locked, continues without a lock.
@@ -119,17 +122,20 @@ pub(super) struct LockedStore<'a> {
 }
 
 impl LockedStore<'_> {
-    /// Compares the stored session with these tokens.
-    pub(super) async fn compare(&self, tokens: &Tokens) -> Contents {
+    /// Compares the stored session with these tokens. Also returns the stored device token.
+    pub(super) async fn compare(&self, tokens: &Tokens) -> (Contents, Option<Arc<str>>) {
         let stored = match blocking(&self.shared.store, |store| store.load()).await {
             Ok(stored) => stored,
             // The error is not logged, because it may quote the session.
             Err(_) => {
                 tracing::warn!("could not load the stored session");
-                return Contents::Ours;
+                return (Contents::Ours, None);
             }
         };
-        match stored {
+        let stored_here = stored.as_ref().filter(|stored| self.shared.is_of_this_server(stored));
+        let device_token = stored_here.and_then(|stored| stored.device_token.as_deref());
+        let device_token = device_token.map(Arc::from);
+        let contents = match stored.filter(StoredSession::is_signed_in) {
             None if self.shared.has_stored(tokens) => Contents::Removed,
             None => Contents::Ours,
             Some(stored)
@@ -142,16 +148,25 @@ impl LockedStore<'_> {
                 Contents::Renewed(Tokens::restore(stored))
             }
             Some(_) => Contents::Ours,
-        }
+        };
+        (contents, device_token)
     }
 
-    /// Replaces the stored session; `None` removes it.
+    /// Replaces the stored session; without tokens, only the device token remains.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TokenStore`] if the store fails.
-    pub(super) async fn save(&self, tokens: Option<&Tokens>) -> Result<()> {
-        let session = tokens.map(|tokens| tokens.to_stored(&self.shared.base_url));
+    pub(super) async fn save(
+        &self,
+        tokens: Option<&Tokens>,
+        device_token: Option<&str>,
+    ) -> Result<()> {
+        let base_url = &self.shared.base_url;
+        let session = match tokens {
+            Some(tokens) => Some(tokens.to_stored(base_url, device_token)),
+            None => device_token.map(|device| StoredSession::signed_out(base_url, device)),
+        };
         let saved = blocking(&self.shared.store, move |store| store.save(session.as_ref())).await;
         match saved {
             Ok(()) => {

@@ -33,8 +33,9 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Any error; building the client then fails.
     fn load(&self) -> Result<Option<StoredSession>, Box<dyn error::Error + Send + Sync>>;
 
-    /// Replaces the stored session; `None` removes it. The change must be durable when this
-    /// returns.
+    /// Replaces the stored session; `None` removes it. After a logout, the session is `None`, or
+    /// contains only the token by which the server knows this device at its next login
+    /// ([`StoredSession::is_signed_in`]). The change must be durable when this returns.
     ///
     /// # Errors
     ///
@@ -60,12 +61,12 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
 /// The lock of a [`TokenStore`]. Dropping it unlocks the store.
 pub struct StoreLock {
-    _guard: Box<dyn Any + Send>,
+    _guard: Box<dyn Any + Send + Sync>,
 }
 
 impl StoreLock {
     /// A lock that is released when `guard` is dropped.
-    pub fn new(guard: impl Any + Send) -> Self {
+    pub fn new(guard: impl Any + Send + Sync) -> Self {
         Self { _guard: Box::new(guard) }
     }
 }
@@ -96,13 +97,12 @@ pub struct StoredSession {
     /// How often the session was renewed since the login.
     #[serde(default)]
     pub(super) renewals: u64,
+    /// The token by which the server knows this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) device_token: Option<String>,
 }
 
 impl StoredSession {
-    /// The base URL of the client that stored the session. `None` if version 0.1.0 stored it.
-    pub fn base_url(&self) -> Option<&str> {
-        self.base_url.as_deref()
-    }
     /// The device token alone, after a logout. The empty tokens are what version 0.1.0 can read.
     pub(super) fn signed_out(base_url: &str, device_token: &str) -> Self {
         Self {
@@ -122,17 +122,21 @@ impl StoredSession {
         !self.access_token.is_empty()
     }
 
+    /// The base URL of the client that stored the session. `None` if version 0.1.0 stored it.
+    pub fn base_url(&self) -> Option<&str> {
+        self.base_url.as_deref()
+    }
 }
 
 impl fmt::Debug for StoredSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoredSession")
             .field("base_url", &self.base_url)
+            .field("is_signed_in", &self.is_signed_in())
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
 }
-            .field("is_signed_in", &self.is_signed_in())
 
 /// Stores the session in a JSON file that only its owner can read. The file is replaced atomically
 /// and synced, so that a crash leaves the old session or the new one.

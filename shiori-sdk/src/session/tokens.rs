@@ -25,6 +25,9 @@ const MAX_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 /// The name of the refresh token's cookie.
 pub(super) const REFRESH_COOKIE: &str = "refresh_token";
 
+/// The name of the cookie by which a server knows the device of a login.
+pub(super) const DEVICE_COOKIE: &str = "device";
+
 #[derive(Clone)]
 pub(super) struct Tokens {
     pub(super) access: Arc<str>,
@@ -78,7 +81,7 @@ impl Tokens {
         Self { login: replaced.login, renewals: replaced.renewals + 1, ..self }
     }
 
-    pub(super) fn to_stored(&self, base_url: &str) -> StoredSession {
+    pub(super) fn to_stored(&self, base_url: &str, device_token: Option<&str>) -> StoredSession {
         StoredSession {
             access_token: self.access.to_string(),
             refresh_token: self.refresh.to_string(),
@@ -86,16 +89,22 @@ impl Tokens {
             base_url: Some(base_url.to_owned()),
             login: self.login,
             renewals: self.renewals,
+            device_token: device_token.map(str::to_owned),
         }
     }
 }
 
 /// The refresh token in the response's cookies.
 pub(crate) fn refresh_cookie(headers: &HeaderMap) -> Option<String> {
+    find_cookie(headers, REFRESH_COOKIE)
+}
+
+/// The value of a cookie in the response; `None` if it is empty.
+pub(super) fn find_cookie(headers: &HeaderMap, expected: &str) -> Option<String> {
     let cookies = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut values = cookies.filter_map(|cookie| {
         let (name, value) = cookie.split(';').next()?.split_once('=')?;
-        (name.trim() == REFRESH_COOKIE).then(|| unquoted(value.trim()).to_owned())
+        (name.trim() == expected).then(|| unquoted(value.trim()).to_owned())
     });
     values.next().filter(|value| !value.is_empty())
 }
@@ -136,6 +145,7 @@ mod tests {
             base_url: None,
             login: Uuid::nil(),
             renewals: 0,
+            device_token: None,
         };
         assert!(Tokens::restore(stored).renew_at > deadline::after(MAX_LIFETIME / 2));
     }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use uuid::Uuid;
+
 use super::response::ApiError;
 use crate::types::{
     AccountChange, AccountInfo, Credentials, Email, ErrorCode, NewAccount, Password,
@@ -12,10 +14,19 @@ use crate::types::{
 #[derive(Default)]
 pub(super) struct Accounts {
     by_email: HashMap<Email, Account>,
-    /// Failed logins by e-mail address in lower case, valid or not.
+    /// The devices on which somebody has signed in, by their token.
+    devices: HashMap<String, Device>,
+    /// Failed logins by the token of a known device, or by e-mail address in lower case, valid or
+    /// not.
     failed_logins: HashMap<String, FailedLogins>,
     /// Wrong passwords in requests of signed-in users.
     wrong_passwords: HashMap<UserId, FailedLogins>,
+}
+
+/// A device is known as long as the account has the password of its last login.
+struct Device {
+    email: Email,
+    password: Password,
 }
 
 struct Account {
@@ -53,21 +64,33 @@ impl Accounts {
         Ok(user)
     }
 
-    /// The user with these credentials.
+    /// The user with these credentials, and the token of the device. The failed logins of a known
+    /// device and of all others are limited separately.
     pub(super) fn log_in(
         &mut self,
         credentials: &Credentials,
+        device: Option<&str>,
         now: Timestamp,
-    ) -> Result<UserId, ApiError> {
-        let key = credentials.email.to_lowercase();
-        count(self.failed_logins.entry(key.clone()), now)?;
+    ) -> Result<(UserId, String), ApiError> {
         let email = credentials.email.parse::<Email>().ok();
-        let account = email.and_then(|email| self.by_email.get(&email));
+        let known = device.filter(|token| self.is_known(token, email.as_ref()));
+        let key = known.map_or_else(|| credentials.email.to_lowercase(), str::to_owned);
+        count(self.failed_logins.entry(key.clone()), now)?;
         let password = credentials.password.prepared();
-        let account = account.filter(|account| account.password == password);
-        let account = account.ok_or_else(|| ApiError::new(401, ErrorCode::BadCredentials))?;
+        let found = email.and_then(|email| Some((self.by_email.get(&email)?, email)));
+        let found = found.filter(|(account, _)| account.password == password);
+        let (account, email) =
+            found.ok_or_else(|| ApiError::new(401, ErrorCode::BadCredentials))?;
         self.failed_logins.remove(&key);
-        Ok(account.user)
+        let token = known.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        self.devices.insert(token.clone(), Device { email, password });
+        Ok((account.user, token))
+    }
+
+    fn is_known(&self, token: &str, email: Option<&Email>) -> bool {
+        let (Some(device), Some(email)) = (self.devices.get(token), email) else { return false };
+        let account = self.by_email.get(email);
+        device.email == *email && account.is_some_and(|it| it.password == device.password)
     }
 
     pub(super) fn info(&self, user: UserId) -> Result<AccountInfo, ApiError> {
@@ -92,17 +115,24 @@ impl Accounts {
         self.info(user)
     }
 
+    /// Returns the token of the device, which stays known.
     pub(super) fn change_password(
         &mut self,
         user: UserId,
         change: &PasswordChange,
         now: Timestamp,
-    ) -> Result<(), ApiError> {
+    ) -> Result<String, ApiError> {
         let new = change.new_password.check();
         new.map_err(|weakness| ApiError::invalid_field("new_password", weakness.rule()))?;
         self.check_password(user, &change.password, now)?;
-        self.account(user)?.password = change.new_password.prepared();
-        Ok(())
+        let password = change.new_password.prepared();
+        let mut accounts = self.by_email.iter_mut();
+        let found = accounts.find(|(_, account)| account.user == user);
+        let (email, account) = found.ok_or_else(ApiError::not_found)?;
+        account.password = password.clone();
+        let (email, token) = (email.clone(), Uuid::new_v4().to_string());
+        self.devices.insert(token.clone(), Device { email, password });
+        Ok(token)
     }
 
     pub(super) fn delete(

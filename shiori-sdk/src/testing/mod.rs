@@ -210,6 +210,7 @@ impl FakeShiori {
             email: email.clone(),
             password: Person::PASSWORD.into(),
             nickname: "시험".to_owned(),
+            invitation_code: None,
         };
         let mut state = self.shared.state();
         let now = state.now;

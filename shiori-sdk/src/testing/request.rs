@@ -5,7 +5,7 @@ use std::str::FromStr;
 use hyper::{
     HeaderMap,
     body::Bytes,
-    header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE},
+    header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, COOKIE},
 };
 use reqwest::Url;
 use serde::de::DeserializeOwned;
@@ -31,6 +31,14 @@ pub(super) struct ApiRequest {
 impl ApiRequest {
     pub(super) fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The value of a cookie.
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = self.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+        cookies
+            .flat_map(|cookies| cookies.split(';'))
+            .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
     }
 
     pub(super) fn body<T: DeserializeOwned>(&self) -> Result<T, ApiError> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, SET_COOKIE};
+use hyper::header::{AUTHORIZATION, CACHE_CONTROL, SET_COOKIE};
 use uuid::Uuid;
 
 use super::{
@@ -182,10 +182,7 @@ impl Sessions {
 
 /// The generation of the refresh token in the request's cookies, if it belongs to the session.
 fn presented_generation(request: &ApiRequest, session: SessionId) -> Option<u64> {
-    let cookies = request.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let token = cookies
-        .flat_map(|cookies| cookies.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix("refresh_token="))?;
+    let token = request.cookie("refresh_token")?;
     token.strip_prefix(&format!("{session}."))?.parse().ok()
 }
 

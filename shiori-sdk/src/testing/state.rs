@@ -24,12 +24,20 @@ pub(super) struct State {
     pub(super) summaries: Summaries,
 }
 
+/// How long a device is known after its last login.
+const DEVICE_TTL: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
 /// How long a client should wait if a part of the server is unavailable.
 const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// 503: the store of the summaries is unavailable.
 fn unavailable() -> ApiError {
     ApiError::new(503, ErrorCode::Unavailable).with_retry_after(UNAVAILABLE_RETRY_AFTER)
+}
+
+fn device_cookie(token: &str) -> String {
+    let max_age = DEVICE_TTL.as_secs();
+    format!("device={token}; Path=/api/user/login; Max-Age={max_age}; HttpOnly; SameSite=Strict")
 }
 
 impl State {
@@ -56,9 +64,11 @@ impl State {
                 Ok(ApiResponse::with_status(StatusCode::CREATED, &SignedUp { user_id }))
             }
             Route::LogIn => {
-                let user = self.accounts.log_in(&request.body()?, now)?;
+                let device = request.cookie("device");
+                let (user, device) = self.accounts.log_in(&request.body()?, device, now)?;
                 let user_agent = request.header(USER_AGENT).map(str::to_owned);
-                Ok(self.sessions.open(user, user_agent, now))
+                let response = self.sessions.open(user, user_agent, now);
+                Ok(response.with_cookie(&device_cookie(&device)))
             }
             Route::Account => {
                 let user = self.user(request)?;
@@ -70,9 +80,9 @@ impl State {
             }
             Route::ChangePassword => {
                 let caller = self.sessions.caller(request, now)?;
-                self.accounts.change_password(caller.user, &request.body()?, now)?;
+                let device = self.accounts.change_password(caller.user, &request.body()?, now)?;
                 self.sessions.end_others(caller);
-                Ok(ApiResponse::done())
+                Ok(ApiResponse::done().with_cookie(&device_cookie(&device)))
             }
             Route::DeleteAccount => {
                 let caller = self.sessions.caller(request, now)?;

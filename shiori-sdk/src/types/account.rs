@@ -150,6 +150,36 @@ pub struct NewAccount {
     /// in at most 1200 bytes of UTF-8, at least one of them visible, without control characters.
     #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 1200))]
     pub nickname: String,
+    /// The invitation code, if the server requires one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitation_code: Option<InvitationCode>,
+}
+
+/// An invitation code of a server that accepts new accounts only with one.
+///
+/// `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
+#[serde(transparent)]
+pub struct InvitationCode(String);
+
+impl InvitationCode {
+    /// The code itself. Keep it out of logs.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for InvitationCode {
+    fn from(code: T) -> Self {
+        Self(code.into())
+    }
+}
+
+impl fmt::Debug for InvitationCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InvitationCode(…)")
+    }
 }
 
 /// Checks the rule for nicknames: 1 to [`MAX_NICKNAME_CHARS`](super::MAX_NICKNAME_CHARS) characters
@@ -342,6 +372,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let account = NewAccount {
+            invitation_code: None,
             email: "a@example.com".into(),
             password: "sesame-1".into(),
             nickname: "a".into(),

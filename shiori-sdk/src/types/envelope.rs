@@ -84,7 +84,11 @@ error_codes! {
     BadCredentials = "bad_credentials",
     /// 403: the password in the body is not that of the caller's account.
     WrongPassword = "wrong_password",
-    /// 429: too many attempts with a wrong password; retry after `Retry-After`.
+    /// 403: the server accepts no new accounts.
+    SignupClosed = "signup_closed",
+    /// 403: the server accepts new accounts only with an invitation code, and it is missing or wrong.
+    InvalidInvitation = "invalid_invitation",
+    /// 429: too many sign-ups, or attempts with a wrong password; retry after `Retry-After`.
     TooManyAttempts = "too_many_attempts",
     /// 401: the access token is missing, expired or invalid.
     Unauthorized = "unauthorized",
@@ -108,13 +112,13 @@ error_codes! {
     QuotaExceeded = "quota_exceeded",
     /// 429: too many exports of the user are in progress; retry after `Retry-After`.
     TooManyExports = "too_many_exports",
+    /// 429: too many long-polls and event streams of the user are in progress; retry after
+    /// `Retry-After`.
+    TooManyWaits = "too_many_waits",
     /// 409: the status of the summary is final.
     SummaryFinal = "summary_final",
     /// 409: another worker has the lease of the summary, its status is final, or its next attempt
     /// is not due yet.
-    /// 429: too many long-polls and event streams of the user are in progress; retry after
-    /// `Retry-After`.
-    TooManyWaits = "too_many_waits",
     NotClaimable = "not_claimable",
     /// 409: the lease has expired or belongs to another worker.
     LeaseLost = "lease_lost",

@@ -31,9 +31,9 @@ mod text;
 mod timestamp;
 
 pub use account::{
-    AccessToken, AccountChange, AccountInfo, Credentials, InvalidNickname, NewAccount, Password,
-    PasswordChange, PasswordCheck, RefreshRequest, SessionInfo, SignedUp, VerifyRequest,
-    WeakPassword, check_nickname,
+    AccessToken, AccountChange, AccountInfo, Credentials, InvalidNickname, InvitationCode,
+    NewAccount, Password, PasswordChange, PasswordCheck, RefreshRequest, SessionInfo, SignedUp,
+    VerifyRequest, WeakPassword, check_nickname,
 };
 pub use date::{Date, DateRange, InvalidDate, InvalidRange, UnknownTimeZone, Week, Weekday};
 pub use diary::{

@@ -1,26 +1,29 @@
 //! Accounts: signup, login, logout.
 
 use axum::extract::State;
-use http::{StatusCode, header::SET_COOKIE};
-use sha2::{Digest, Sha256};
+use http::{HeaderMap, StatusCode, header::SET_COOKIE};
 use shiori_sdk::{
-    AccessToken, Credentials, Email, ErrorCode, InvalidNickname, NewAccount, SessionId, SignedUp,
-    UserId, WeakPassword, check_nickname,
+    AccessToken, Credentials, Email, ErrorCode, InvalidNickname, InvitationCode, NewAccount,
+    SessionId, SignedUp, UserId, WeakPassword, check_nickname,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     caller::Caller,
+    client_address::ClientAddress,
     error::ApiError,
     extract::{Body, UserAgent},
     openapi::{Done, Success, errors},
     reply::{Message, Reply},
-    session::{cleared_cookie, issue_tokens},
+    session::{cleared_cookie, device_cookie, device_token, issue_tokens},
 };
 use crate::{
     app::App,
-    auth::{NewPassword, Verdict},
-    store::{Account, CreateOutcome, LoginAttempt, Session},
+    auth::{DeviceClaims, NewPassword, Verdict},
+    config::SignUps,
+    secrets,
+    store::{Account, CreateOutcome, Session, StoreError},
+    throttle::{self, SignIn},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -30,9 +33,11 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 type SignedUpResponse = Success<SignedUp>;
 type TokenResponse = Success<AccessToken>;
 
-errors!(SignUpErrors: ANY | BODY, EmailTaken);
+errors!(SignUpErrors: ANY | BODY, SignupClosed, InvalidInvitation, EmailTaken, TooManyAttempts);
 
 /// Create an account.
+///
+/// A server may accept new accounts from everybody, only with an invitation code, or not at all.
 #[utoipa::path(
     post, path = "/api/user/signup", tag = "account",
     request_body(content = NewAccount, example = json!({
@@ -48,13 +53,22 @@ errors!(SignUpErrors: ANY | BODY, EmailTaken);
 )]
 async fn sign_up(
     State(app): State<App>,
+    ClientAddress(address): ClientAddress,
     Body(body): Body<NewAccount>,
 ) -> Result<Reply<SignedUp>, ApiError> {
+    if let SignUps::Closed = app.sign_ups.who {
+        return Err(ApiError::new(ErrorCode::SignupClosed));
+    }
     let email = Email::for_new_account(&body.email);
     let email = email.map_err(|_| ApiError::invalid_field("email", "email"))?;
     let password = NewPassword::try_from(body.password)?;
     check_nickname(&body.nickname)?;
     let turn = app.passwords.admit()?;
+    // Before the invitation code is checked, so that codes cannot be guessed.
+    throttle::sign_up(&*app.sessions, app.sign_ups.throttle, app.clock.now(), address).await?;
+    if !is_invited(&app.sign_ups.who, body.invitation_code.as_ref()) {
+        return Err(ApiError::new(ErrorCode::InvalidInvitation));
+    }
     let account = Account {
         id: UserId::new(),
         email,
@@ -69,6 +83,17 @@ async fn sign_up(
             Ok(Reply::ok(message, data).with_status(StatusCode::CREATED))
         }
         CreateOutcome::EmailTaken => Err(ApiError::new(ErrorCode::EmailTaken)),
+    }
+}
+
+fn is_invited(who: &SignUps, code: Option<&InvitationCode>) -> bool {
+    match who {
+        SignUps::Open => true,
+        SignUps::Closed => false,
+        SignUps::Invited(codes) => code.is_some_and(|code| {
+            // All of them, so that the time depends on no code.
+            codes.iter().fold(false, |any, valid| any | secrets::matches(valid, code.reveal()))
+        }),
     }
 }
 
@@ -87,6 +112,10 @@ impl From<InvalidNickname> for ApiError {
 errors!(LogInErrors: ANY | BODY, BadCredentials, TooManyAttempts);
 
 /// Sign a device in.
+///
+/// Failed attempts are limited by account and address. A device that sends the `device` cookie of an
+/// earlier login to the account has its own limit, so that others cannot use it up. The cookie signs
+/// nobody in, and is invalid after a change of the password.
 #[utoipa::path(
     post, path = "/api/user/login", tag = "account",
     request_body(content = Credentials, example = json!({
@@ -95,7 +124,7 @@ errors!(LogInErrors: ANY | BODY, BadCredentials, TooManyAttempts);
     responses(
         (status = 200, description = "Signed in. The refresh token is in the cookie.", body = TokenResponse,
          headers(
-            ("Set-Cookie" = String, description = "`refresh_token`, for `POST /api/auth/refresh`."),
+            ("Set-Cookie" = String, description = "`refresh_token`, for `POST /api/auth/refresh`; and `device`, for later logins."),
             ("Cache-Control" = String, description = "`no-store`"),
          ),
          example = json!({
@@ -108,24 +137,23 @@ errors!(LogInErrors: ANY | BODY, BadCredentials, TooManyAttempts);
 async fn log_in(
     State(app): State<App>,
     UserAgent(user_agent): UserAgent,
+    ClientAddress(address): ClientAddress,
+    headers: HeaderMap,
     Body(body): Body<Credentials>,
 ) -> Result<Reply<AccessToken>, ApiError> {
     let policy = &app.session_policy;
     // Before the store is called, so that a rejected attempt costs nothing and is not counted.
     let turn = app.passwords.admit()?;
-    let attempts = attempts_key(&body.email);
-    let now = app.clock.now();
-    match app.sessions.record_login_attempt(&attempts, now, policy.login_throttle).await? {
-        LoginAttempt::Allowed => {}
-        LoginAttempt::Throttled(wait) => {
-            return Err(ApiError::new(ErrorCode::TooManyAttempts).with_retry_after(wait));
-        }
-    }
-
     // An invalid address has the same response as an address without an account.
-    let account = match body.email.parse::<Email>() {
-        Ok(email) => app.accounts.find_by_email(&email).await?,
-        Err(_) => None,
+    let email = body.email.parse::<Email>().ok();
+    let known = known_device(&app, &headers, email.as_ref()).await?;
+    let (device, account) = known.unzip();
+    let (sessions, now) = (&*app.sessions, app.clock.now());
+    let attempt =
+        SignIn::begin(sessions, policy, now, &body.email, address, device.as_ref()).await?;
+    let account = match (account, &email) {
+        (None, Some(email)) => app.accounts.find_by_email(email).await?,
+        (account, _) => account,
     };
     let hash = account.as_ref().map(|account| account.password_hash.clone());
     let verdict = app.passwords.verify(turn, body.password, hash).await?;
@@ -143,7 +171,7 @@ async fn log_in(
             Err(error) => tracing::warn!(%error, "could not replace a password hash"),
         }
     }
-    app.sessions.clear_login_attempts(&attempts).await?;
+    attempt.succeeded(sessions).await?;
 
     // Read again, because password hashing may have waited for a core.
     let now = app.clock.now();
@@ -162,20 +190,38 @@ async fn log_in(
     // Changing a password or deleting an account ends the sessions that exist then. A login that has
     // verified the old password before must not create another.
     let current = app.accounts.find(account.id).await?;
-    if current.as_ref().is_none_or(|current| !hashes.contains(&current.password_hash)) {
-        app.sessions.revoke(account.id, session.id).await?;
-        return Err(match current {
-            None => ApiError::new(ErrorCode::BadCredentials),
-            // The next attempt verifies the new hash.
-            Some(_) => ApiError::refused(ErrorCode::Unavailable),
-        });
-    }
-    issue_tokens(&app, &session, now, Message { ko: "로그인되었습니다.", en: "Signed in." })
+    let current = match current {
+        Some(current) if hashes.contains(&current.password_hash) => current,
+        current => {
+            app.sessions.revoke(account.id, session.id).await?;
+            return Err(match current {
+                None => ApiError::new(ErrorCode::BadCredentials),
+                // The next attempt verifies the new hash.
+                Some(_) => ApiError::refused(ErrorCode::Unavailable),
+            });
+        }
+    };
+    let message = Message { ko: "로그인되었습니다.", en: "Signed in." };
+    let device = device_cookie(&app, &current, device)?;
+    Ok(issue_tokens(&app, &session, now, message)?.with_header(SET_COOKIE, device))
 }
 
-/// The key of an e-mail address's login attempts, which does not reveal the address.
-pub(crate) fn attempts_key(email: &str) -> [u8; 32] {
-    Sha256::digest(email.to_lowercase()).into()
+/// The device of the request with its account, if somebody has signed in to the account on it with
+/// the current password. The account is read only if the cookie is one of this account, so that
+/// throttled requests of others cost nothing.
+async fn known_device(
+    app: &App,
+    headers: &HeaderMap,
+    email: Option<&Email>,
+) -> Result<Option<(DeviceClaims, Account)>, StoreError> {
+    let (Some(email), Some(token)) = (email, device_token(headers)) else { return Ok(None) };
+    let Ok(device) = app.tokens.verify_device(token) else { return Ok(None) };
+    if !device.is_of_account(email.as_str()) {
+        return Ok(None);
+    }
+    let account = app.accounts.find_by_email(email).await?;
+    let is_current = |account: &Account| device.has_password(account.password_hash.as_str());
+    Ok(account.filter(is_current).map(|account| (device, account)))
 }
 
 errors!(LogOutErrors: ANY | AUTHENTICATED);

@@ -24,6 +24,7 @@ use crate::{
     auth::{PasswordError, TokenError},
     store::StoreError,
     summary::SummaryError,
+    throttle::Throttled,
 };
 
 /// An error response with its stable error code.
@@ -153,7 +154,10 @@ impl ApiError {
             | ErrorCode::Unauthorized
             | ErrorCode::SessionExpired
             | ErrorCode::RefreshReused => StatusCode::UNAUTHORIZED,
-            ErrorCode::WrongPassword | ErrorCode::QuotaExceeded => StatusCode::FORBIDDEN,
+            ErrorCode::WrongPassword
+            | ErrorCode::QuotaExceeded
+            | ErrorCode::SignupClosed
+            | ErrorCode::InvalidInvitation => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
             ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::EmailTaken
@@ -226,9 +230,15 @@ impl ApiError {
             ErrorCode::WrongPassword => {
                 ("비밀번호가 올바르지 않습니다.", "The password of the account is wrong.")
             }
+            ErrorCode::SignupClosed => {
+                ("지금은 가입을 받지 않습니다.", "This server accepts no new accounts.")
+            }
+            ErrorCode::InvalidInvitation => {
+                ("올바른 초대 코드가 필요합니다.", "A valid invitation code is required.")
+            }
             ErrorCode::TooManyAttempts => (
-                "비밀번호 시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
-                "Too many attempts with a wrong password. Try again later.",
+                "시도가 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many attempts. Try again later.",
             ),
             ErrorCode::Unauthorized => ("로그인이 필요합니다.", "Sign in first."),
             ErrorCode::TokenDecodeError => ("유효하지 않은 토큰입니다.", "Invalid token."),
@@ -261,6 +271,10 @@ impl ApiError {
                 "이미 내보내는 중입니다. 잠시 후 다시 시도해 주세요.",
                 "Too many exports are in progress. Try again later.",
             ),
+            ErrorCode::TooManyWaits => (
+                "동시에 기다리는 요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
+                "Too many requests are waiting for summaries. Try again later.",
+            ),
             ErrorCode::SummaryFinal => {
                 ("이미 끝난 요약입니다.", "The summary already has a final status.")
             }
@@ -270,10 +284,6 @@ impl ApiError {
             ErrorCode::LeaseLost => ("요약의 리스가 만료되었습니다.", "The lease is lost."),
             ErrorCode::Unavailable => (
                 "일시적으로 사용할 수 없습니다. 잠시 후 다시 시도해 주세요.",
-            ErrorCode::TooManyWaits => (
-                "동시에 기다리는 요청이 너무 많습니다. 잠시 후 다시 시도해 주세요.",
-                "Too many requests are waiting for summaries. Try again later.",
-            ),
                 "The service is temporarily unavailable. Try again later.",
             ),
             _ => ("서버에 문제가 생겼습니다.", "Internal server error."),
@@ -334,6 +344,15 @@ impl From<StoreError> for ApiError {
     }
 }
 
+impl From<Throttled> for ApiError {
+    fn from(error: Throttled) -> Self {
+        match error {
+            Throttled::For(wait) => Self::new(ErrorCode::TooManyAttempts).with_retry_after(wait),
+            Throttled::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<SummaryError> for ApiError {
     fn from(error: SummaryError) -> Self {
         match error {
@@ -351,6 +370,7 @@ impl From<SummaryError> for ApiError {
                 let (quota, limit) = (Quota::SummariesPerDay, limit.into());
                 QuotaExceeded { quota, limit }.into()
             }
+            SummaryError::SessionEnded => Self::invalid_token(ErrorCode::SessionExpired),
             SummaryError::NotFound => Self::new(ErrorCode::NotFound),
             SummaryError::Final => Self::new(ErrorCode::SummaryFinal),
             SummaryError::NotClaimable => Self::new(ErrorCode::NotClaimable),
@@ -375,7 +395,6 @@ impl From<DocumentError> for ApiError {
                 Self::new(ErrorCode::DocumentTooLarge).with_data(&DocumentLimit { limit })
             }
             _ => Self::new(ErrorCode::InvalidDocument),
-            SummaryError::SessionEnded => Self::invalid_token(ErrorCode::SessionExpired),
         }
     }
 }

@@ -35,6 +35,7 @@ use super::{
 use crate::{
     app::App,
     overload::{Admission, Admit},
+    slots::Peer,
 };
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -147,8 +148,8 @@ where
         let language = Language::preferred(request.headers());
         let cross_origin = self.layer.cors.as_ref().map(|cors| cors.check(request.headers()));
 
-        let admit = match (&self.layer.admission, request.extensions().get()) {
-            (Some(admission), Some(peer)) => admission.admit(*peer),
+        let admit = match (&self.layer.admission, request.extensions().get::<Peer>()) {
+            (Some(admission), Some(peer)) => admission.admit(peer.address()),
             _ => Admit::Exempt,
         };
         let handled = (!matches!(admit, Admit::Refused(_))).then(|| {

@@ -3,6 +3,7 @@
 mod account;
 mod caching;
 mod caller;
+mod client_address;
 mod cors;
 mod diary;
 mod docs;
@@ -24,7 +25,6 @@ use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
 use utoipa_axum::router::OpenApiRouter;
 
-pub(crate) use self::account::attempts_key;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{caller::bearer, session::refresh_cookie};
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};

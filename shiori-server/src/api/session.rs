@@ -1,5 +1,7 @@
 //! Sessions: refresh and verify their tokens, list and end them.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use http::{
     HeaderMap, HeaderValue,
@@ -19,9 +21,9 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::RefreshClaims,
+    auth::{DeviceClaims, RefreshClaims},
     config::SessionPolicy,
-    store::{RepeatPolicy, RotateOutcome, Session, SessionKey},
+    store::{Account, RepeatPolicy, RotateOutcome, Session, SessionKey},
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -213,27 +215,69 @@ pub(super) fn cleared_cookie(policy: &SessionPolicy) -> Result<HeaderValue, ApiE
     cookie("", 0, policy)
 }
 
+/// The cookie by which a device is known at its next login to the account. It remains after a
+/// logout, and is invalid after a change of the password. `device` is the device if it is known.
+pub(super) fn device_cookie(
+    app: &App,
+    account: &Account,
+    device: Option<DeviceClaims>,
+) -> Result<HeaderValue, ApiError> {
+    let hash = account.password_hash.as_str();
+    let claims = match device {
+        Some(device) => device.with_password(hash),
+        None => DeviceClaims::new(account.email.as_str(), hash),
+    };
+    let token = app.tokens.device_token(&claims);
+    let (name, path) = (DEVICE_COOKIE, "/api/user/login");
+    set_cookie(name, &token, path, DEVICE_TTL.as_secs(), &app.session_policy)
+}
+
 const COOKIE_NAME: &str = "refresh_token";
+
+const DEVICE_COOKIE: &str = "device";
+
+/// How long a device is known after its last login. Browsers keep no cookie for more than 400 days.
+const DEVICE_TTL: Duration = Duration::from_hours(400 * 24);
 
 /// The refresh token's cookie. The path is constant, so that a client never has two of them.
 fn cookie(token: &str, max_age: u64, policy: &SessionPolicy) -> Result<HeaderValue, ApiError> {
+    set_cookie(COOKIE_NAME, token, "/api/auth", max_age, policy)
+}
+
+fn set_cookie(
+    name: &str,
+    token: &str,
+    path: &str,
+    max_age: u64,
+    policy: &SessionPolicy,
+) -> Result<HeaderValue, ApiError> {
     let secure = if policy.secure_cookies { "; Secure" } else { "" };
     let text = format!(
-        "{COOKIE_NAME}={token}; Path=/api/auth; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}"
+        "{name}={token}; Path={path}; Max-Age={max_age}; HttpOnly; SameSite=Strict{secure}"
     );
     let mut value = HeaderValue::from_str(&text)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-/// The refresh token among the request's cookies (RFC 6265, section 5.4).
+/// The refresh token among the request's cookies.
 pub(crate) fn refresh_cookie(headers: &HeaderMap) -> Option<&str> {
+    find_cookie(headers, COOKIE_NAME)
+}
+
+/// The device token among the request's cookies.
+pub(super) fn device_token(headers: &HeaderMap) -> Option<&str> {
+    find_cookie(headers, DEVICE_COOKIE)
+}
+
+/// A cookie of the request (RFC 6265, section 5.4).
+fn find_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|header| header.to_str().ok())
         .flat_map(|header| header.split(';'))
-        .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use http::{StatusCode, header::SET_COOKIE};
-use sha2::{Digest, Sha256};
 use shiori_sdk::{
     AccountChange, AccountInfo, ErrorCode, Password, PasswordChange, PasswordCheck, check_nickname,
 };
@@ -14,14 +13,15 @@ use super::{
     extract::Body,
     openapi::{Done, Success, errors},
     reply::{Message, Reply},
-    session::cleared_cookie,
+    session::{cleared_cookie, device_cookie},
 };
 use crate::{
     account_tasks,
     app::App,
     auth::{NewPassword, Turn, Verdict},
     failpoint,
-    store::{Account, AccountTask, AccountWork, LoginAttempt},
+    store::{Account, AccountTask, AccountWork},
+    throttle,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -91,7 +91,7 @@ errors!(PasswordErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttemp
 
 /// Change the password.
 ///
-/// All other sessions of the account end.
+/// All other sessions of the account end, and no other device is known at its next login.
 #[utoipa::path(
     post, path = "/api/user/password", tag = "account", security(("access_token" = [])),
     request_body(content = PasswordChange, example = json!({
@@ -99,6 +99,7 @@ errors!(PasswordErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttemp
     })),
     responses(
         (status = 200, description = "The password was changed.", body = Done,
+         headers(("Set-Cookie" = String, description = "`device`, for later logins.")),
          example = json!({"code": 200, "message": "The password was changed.", "data": null})),
         PasswordErrors,
     )
@@ -123,9 +124,10 @@ async fn change_password(
     }
     failpoint::reached("account_change");
     end_sessions(&app, &task).await;
-    Ok(Reply::done(Message {
-        ko: "비밀번호를 변경했습니다.", en: "The password was changed."
-    }))
+    let device = device_cookie(&app, &Account { password_hash: hash, ..account }, None)?;
+    let message =
+        Message { ko: "비밀번호를 변경했습니다.", en: "The password was changed." };
+    Ok(Reply::done(message).with_header(SET_COOKIE, device))
 }
 
 errors!(DeleteErrors: ANY | AUTHENTICATED | BODY, WrongPassword, TooManyAttempts);
@@ -177,27 +179,21 @@ async fn account_of(app: &App, caller: Caller) -> Result<Account, ApiError> {
 }
 
 /// Verifies the account's password, with a limit of attempts, so that an access token alone is not
-/// enough to guess it. Attempts are counted apart from logins, which anybody can send.
+/// enough to guess it.
 async fn check_password(
     app: &App,
     turn: Turn,
     account: &Account,
     password: Password,
 ) -> Result<(), ApiError> {
-    let key = Sha256::new().chain_update("password of ").chain_update(account.id.as_bytes());
-    let key = key.finalize().into();
-    let throttle = app.session_policy.login_throttle;
-    match app.sessions.record_login_attempt(&key, app.clock.now(), throttle).await? {
-        LoginAttempt::Allowed => {}
-        LoginAttempt::Throttled(wait) => {
-            return Err(ApiError::new(ErrorCode::TooManyAttempts).with_retry_after(wait));
-        }
-    }
+    let (sessions, now) = (&*app.sessions, app.clock.now());
+    let policy = app.session_policy.login_throttle;
+    let key = throttle::confirm_password(sessions, policy, now, account.id).await?;
     let hash = account.password_hash.clone();
     if app.passwords.verify(turn, password, Some(hash)).await? == Verdict::Wrong {
         return Err(ApiError::new(ErrorCode::WrongPassword));
     }
-    app.sessions.clear_login_attempts(&key).await?;
+    app.sessions.clear_attempts(&key).await?;
     Ok(())
 }
 

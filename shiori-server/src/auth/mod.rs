@@ -1,11 +1,13 @@
-//! Passwords, access and refresh tokens.
+//! Passwords; access, refresh and device tokens.
 
+mod device;
 mod hs256;
 mod password;
 mod token;
 
 pub use password::HashCost;
 pub(crate) use {
+    device::DeviceClaims,
     password::{NewPassword, PasswordError, PasswordHash, PasswordHasher, Turn, Verdict},
     token::{RefreshClaims, TokenError, TokenKeys},
 };

@@ -1,5 +1,6 @@
 //! The configuration of a server.
 
+mod network;
 mod origin;
 mod settings;
 
@@ -11,8 +12,9 @@ use shiori_sdk::{DocumentLimits, limits};
 use shiori_worker::{Clock, Secret, SystemClock};
 
 pub use self::{
+    network::{InvalidNetwork, Network},
     origin::{InvalidOrigin, Origin},
-    settings::{ConfigError, Settings},
+    settings::{ConfigError, Settings, SignUpMode},
 };
 use crate::{
     auth::HashCost,
@@ -39,15 +41,15 @@ pub struct Config {
     pub redis_prefix: String,
     /// The secret that signs tokens.
     pub jwt_secret: Secret,
-    /// The token that authenticates workers at the internal API.
-    pub internal_token: Secret,
     /// Another secret, whose tokens are accepted, too: the previous one, or the next one while other
     /// servers already sign with it. Default: none.
     pub jwt_secret_previous: Option<Secret>,
-    /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the
-    /// public listener serves them.
+    /// The token that authenticates workers at the internal API.
+    pub internal_token: Secret,
     /// Another token that authenticates workers. Default: none.
     pub internal_token_previous: Option<Secret>,
+    /// A separate listener for the internal API, `/readyz` and `/metrics`. Default: none; the
+    /// public listener serves them.
     pub internal_listen: Option<SocketAddr>,
     /// The origins whose pages may call the API from a browser. Default: none; then only pages of
     /// the server's own origin can call it.
@@ -63,6 +65,11 @@ pub struct Config {
     pub summaries: SummaryPolicy,
     /// Limits and durations of sessions and logins.
     pub sessions: SessionPolicy,
+    /// Who may create an account.
+    pub sign_ups: SignUpPolicy,
+    /// The proxies whose `X-Forwarded-For` determines the address of a client, for the limits of
+    /// sign-ins and sign-ups. Default: none; the address is that of the connection.
+    pub trusted_proxies: Vec<Network>,
     /// Limits of requests.
     pub limits: Limits,
     /// Limits and timeouts of connections.
@@ -104,18 +111,20 @@ impl Config {
             redis_url: None,
             redis_prefix: "shiori".to_owned(),
             jwt_secret,
+            jwt_secret_previous: None,
             internal_token,
+            internal_token_previous: None,
             data_dir,
             internal_listen: None,
             cors_origins: Vec::new(),
             worker: WorkerMode::DEFAULT,
             worker_concurrency: 16,
             #[cfg(feature = "embedded")]
-            jwt_secret_previous: None,
             pipeline: shiori_worker::Pipeline::builtin(),
-            internal_token_previous: None,
             summaries: SummaryPolicy::default(),
             sessions: SessionPolicy::default(),
+            sign_ups: SignUpPolicy::default(),
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             connections: ConnectionPolicy::default(),
             overload: OverloadPolicy::default(),
@@ -156,8 +165,16 @@ pub struct SessionPolicy {
     pub refresh_grace: Duration,
     /// Maximum sessions of one user. Default 50.
     pub sessions_per_user: usize,
-    /// The limit of login attempts for one e-mail address. Default 10 in 5 min.
+    /// The limit of failed logins for one account, from each device that has signed in to it before,
+    /// and from all other devices at one address (or /64 network of IPv6). Default 10 in 5 min.
     pub login_throttle: ThrottlePolicy,
+    /// The limit of failed logins from one address, for all accounts together. Logins of devices that
+    /// have signed in before do not count. Default 100 in 5 min.
+    pub login_throttle_per_address: ThrottlePolicy,
+    /// The limit of failed logins for one account from all addresses together. Logins of devices that
+    /// have signed in before do not count. Beyond it, each address has one attempt in the window,
+    /// until ten times the limit. Default 100 in 5 min.
+    pub login_throttle_per_account: ThrottlePolicy,
     /// Whether cookies are `Secure`. Default: false, for development on the loopback.
     pub secure_cookies: bool,
 }
@@ -174,9 +191,45 @@ impl Default for SessionPolicy {
                 attempts: limits::MAX_LOGIN_ATTEMPTS,
                 window: limits::LOGIN_WINDOW,
             },
+            login_throttle_per_address: ThrottlePolicy {
+                attempts: 100,
+                window: limits::LOGIN_WINDOW,
+            },
+            login_throttle_per_account: ThrottlePolicy {
+                attempts: 100,
+                window: limits::LOGIN_WINDOW,
+            },
             secure_cookies: false,
         }
     }
+}
+
+/// Who may create an account, and how many.
+#[derive(Debug, Clone)]
+pub struct SignUpPolicy {
+    /// Who may create an account. Default [`SignUps::Open`].
+    pub who: SignUps,
+    /// The limit of attempts from one address, or one /64 network of IPv6, also of those with a
+    /// wrong invitation code or a taken e-mail address. Default 100 per hour.
+    pub throttle: ThrottlePolicy,
+}
+
+impl Default for SignUpPolicy {
+    fn default() -> Self {
+        let throttle = ThrottlePolicy { attempts: 100, window: Duration::from_hours(1) };
+        Self { who: SignUps::Open, throttle }
+    }
+}
+
+/// Who may create an account.
+#[derive(Debug, Clone)]
+pub enum SignUps {
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Closed,
+    /// Those with one of these invitation codes. A code can be used any number of times.
+    Invited(Vec<Secret>),
 }
 
 /// Limits of requests and of what they store.
@@ -282,6 +335,9 @@ pub struct OverloadPolicy {
     pub max_requests_per_address: usize,
     /// Maximum long-polls in progress. Default 4,096.
     pub max_waits: usize,
+    /// Maximum long-polls and event streams of one user in progress. Further ones get 429. Default
+    /// 128, four times the unfinished summaries that a user may have.
+    pub max_waits_per_user: usize,
     /// How long a request may wait for admission. Default 500 ms.
     pub queue_timeout: Duration,
 }
@@ -292,11 +348,8 @@ impl Default for OverloadPolicy {
             max_requests: 512,
             max_requests_per_address: 128,
             max_waits: 4096,
+            max_waits_per_user: 128,
             queue_timeout: Duration::from_millis(500),
         }
     }
 }
-    /// Maximum long-polls and event streams of one user in progress. Further ones get 429. Default
-    /// 128, four times the unfinished summaries that a user may have.
-    pub max_waits_per_user: usize,
-            max_waits_per_user: 128,

@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use shiori_worker::{Patience, Secret};
 
-use super::{Config, ConnectionPolicy, Origin, OverloadPolicy, WorkerMode};
+use super::{
+    Config, ConnectionPolicy, Network, Origin, OverloadPolicy, SignUpPolicy, SignUps, WorkerMode,
+};
 
 /// The settings of one source: flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -43,23 +45,40 @@ pub struct Settings {
     /// Secret that signs the tokens [default: generated in the data directory]
     #[arg(long, env = "SHIORI_JWT_SECRET", hide_env_values = true)]
     pub jwt_secret: Option<Secret>,
-    /// Token that authenticates workers [default: generated in the data directory]
-    #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     /// Another secret whose tokens are accepted, while the secret is changed [default: none]
     #[arg(long, env = "SHIORI_JWT_SECRET_PREVIOUS", hide_env_values = true)]
     pub jwt_secret_previous: Option<Secret>,
+    /// Token that authenticates workers [default: generated in the data directory]
+    #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
-    /// Address of a separate listener for the internal API, /readyz and /metrics [default: the public
-    /// listener]
     /// Another token that authenticates workers, while the token is changed [default: none]
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN_PREVIOUS", hide_env_values = true)]
     pub internal_token_previous: Option<Secret>,
+    /// Address of a separate listener for the internal API, /readyz and /metrics [default: the public
+    /// listener]
     #[arg(long, env = "SHIORI_INTERNAL_LISTEN")]
     pub internal_listen: Option<SocketAddr>,
     /// Origins whose pages may call the API from a browser, separated by commas, e.g.
     /// `https://app.example.com` [default: none]
     #[arg(long, env = "SHIORI_CORS_ORIGINS", value_delimiter = ',')]
     pub cors_origins: Option<Vec<Origin>>,
+    /// Networks of the proxies whose X-Forwarded-For determines the address of a client, separated
+    /// by commas, e.g. `10.0.0.0/8` [default: none; the address of the connection]
+    #[arg(long, env = "SHIORI_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Option<Vec<Network>>,
+    /// Who may create an account [default: open]
+    #[arg(long, env = "SHIORI_SIGNUP")]
+    pub signup: Option<SignUpMode>,
+    /// Invitation codes, of which a sign-up needs one, separated by commas; at least 8 characters
+    /// each. Only with `--signup invitation`
+    #[arg(long, env = "SHIORI_INVITATION_CODES", value_delimiter = ',', hide_env_values = true)]
+    pub invitation_codes: Option<Vec<Secret>>,
+    /// Maximum sign-ups per hour from one address, or one /64 network of IPv6 [default: 100]
+    #[arg(long, env = "SHIORI_SIGNUPS_PER_ADDRESS")]
+    pub signups_per_address: Option<u32>,
+    /// Maximum failed logins in 5 minutes from one address, for all accounts together [default: 100]
+    #[arg(long, env = "SHIORI_FAILED_LOGINS_PER_ADDRESS")]
+    pub failed_logins_per_address: Option<u32>,
     /// Where summaries are processed [default: in-process; with Redis, none]
     #[arg(long, env = "SHIORI_WORKER")]
     pub worker: Option<WorkerMode>,
@@ -126,12 +145,27 @@ pub struct Settings {
     /// Maximum long-polls in progress [default: 4096]
     #[arg(long, env = "SHIORI_MAX_WAITS")]
     pub max_waits: Option<usize>,
+    /// Maximum long-polls and event streams of one user in progress; others get 429 [default: 128]
+    #[arg(long, env = "SHIORI_MAX_WAITS_PER_USER")]
+    pub max_waits_per_user: Option<usize>,
     /// Milliseconds that a request may wait for admission [default: 500]
     #[arg(long, env = "SHIORI_QUEUE_TIMEOUT_MILLIS")]
     pub queue_timeout_millis: Option<u64>,
     /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
+}
+
+/// Who may create an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum SignUpMode {
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Closed,
+    /// Those with an invitation code.
+    Invitation,
 }
 
 /// Invalid settings.
@@ -145,9 +179,6 @@ pub enum ConfigError {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    /// Maximum long-polls and event streams of one user in progress; others get 429 [default: 128]
-    #[arg(long, env = "SHIORI_MAX_WAITS_PER_USER")]
-    pub max_waits_per_user: Option<usize>,
     },
     /// The file is invalid.
     #[error("invalid settings file {path}: {reason}")]
@@ -209,9 +240,20 @@ impl Settings {
             redis_url: self.redis_url.or(others.redis_url),
             redis_prefix: self.redis_prefix.or(others.redis_prefix),
             jwt_secret: self.jwt_secret.or(others.jwt_secret),
+            jwt_secret_previous: self.jwt_secret_previous.or(others.jwt_secret_previous),
             internal_token: self.internal_token.or(others.internal_token),
+            internal_token_previous: self
+                .internal_token_previous
+                .or(others.internal_token_previous),
             internal_listen: self.internal_listen.or(others.internal_listen),
             cors_origins: self.cors_origins.or(others.cors_origins),
+            trusted_proxies: self.trusted_proxies.or(others.trusted_proxies),
+            signup: self.signup.or(others.signup),
+            invitation_codes: self.invitation_codes.or(others.invitation_codes),
+            signups_per_address: self.signups_per_address.or(others.signups_per_address),
+            failed_logins_per_address: self
+                .failed_logins_per_address
+                .or(others.failed_logins_per_address),
             worker: self.worker.or(others.worker),
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             lease_seconds: self.lease_seconds.or(others.lease_seconds),
@@ -237,6 +279,7 @@ impl Settings {
                 .max_requests_per_address
                 .or(others.max_requests_per_address),
             max_waits: self.max_waits.or(others.max_waits),
+            max_waits_per_user: self.max_waits_per_user.or(others.max_waits_per_user),
             queue_timeout_millis: self.queue_timeout_millis.or(others.queue_timeout_millis),
             log: self.log.or(others.log),
         }
@@ -246,11 +289,7 @@ impl Settings {
     pub fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)))
     }
-            jwt_secret_previous: self.jwt_secret_previous.or(others.jwt_secret_previous),
 
-            internal_token_previous: self
-                .internal_token_previous
-                .or(others.internal_token_previous),
     /// Converts the settings into a configuration.
     ///
     /// # Errors
@@ -258,6 +297,7 @@ impl Settings {
     /// [`ConfigError`] if a value is out of range or missing, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let (connections, overload) = (self.connections()?, self.overload()?);
+        let sign_ups = self.sign_ups()?;
         let secret = |given: Option<Secret>, name, least, rule| match given {
             Some(secret) if secret.reveal().len() < least => Err(out_of_range(name, rule)),
             given => Ok(given),
@@ -279,7 +319,6 @@ impl Settings {
                 }
             }
         }
-            max_waits_per_user: self.max_waits_per_user.or(others.max_waits_per_user),
         let data_dir = self.data_dir.unwrap_or_else(|| PathBuf::from("shiori-data"));
         let mut config = match (jwt_secret, internal_token) {
             (Some(jwt_secret), Some(internal_token)) => {
@@ -301,7 +340,17 @@ impl Settings {
         config.redis_url = self.redis_url;
         config.redis_prefix = self.redis_prefix.unwrap_or(config.redis_prefix);
         config.internal_listen = self.internal_listen;
+        config.jwt_secret_previous = jwt_secret_previous;
+        config.internal_token_previous = internal_token_previous;
         config.cors_origins = self.cors_origins.unwrap_or_default();
+        config.trusted_proxies = self.trusted_proxies.unwrap_or_default();
+        config.sign_ups = sign_ups;
+        if let Some(attempts) = self.failed_logins_per_address {
+            if attempts == 0 {
+                return Err(out_of_range("failed_logins_per_address", "at least 1"));
+            }
+            config.sessions.login_throttle_per_address.attempts = attempts;
+        }
         let elsewhere = config.redis_url.is_some();
         let usual = if elsewhere { WorkerMode::None } else { WorkerMode::DEFAULT };
         config.worker = self.worker.unwrap_or(usual);
@@ -346,6 +395,35 @@ impl Settings {
         Ok(config)
     }
 
+    /// Who may create an account.
+    fn sign_ups(&self) -> Result<SignUpPolicy, ConfigError> {
+        let mut policy = SignUpPolicy::default();
+        let codes = self.invitation_codes.as_deref().unwrap_or_default();
+        policy.who = match self.signup {
+            Some(SignUpMode::Invitation) if codes.is_empty() => {
+                let reason = "sign-ups need an invitation code";
+                return Err(ConfigError::Required { name: "invitation_codes", reason });
+            }
+            Some(SignUpMode::Invitation) => SignUps::Invited(codes.to_vec()),
+            // Otherwise, an operator could believe that they restrict something.
+            _ if !codes.is_empty() => {
+                let reason = "invitation codes need the value invitation";
+                return Err(ConfigError::Required { name: "signup", reason });
+            }
+            Some(SignUpMode::Closed) => SignUps::Closed,
+            None | Some(SignUpMode::Open) => SignUps::Open,
+        };
+        if codes.iter().any(|code| code.reveal().chars().count() < 8) {
+            return Err(out_of_range("invitation_codes", "at least 8 characters each"));
+        }
+        match self.signups_per_address {
+            Some(0) => return Err(out_of_range("signups_per_address", "at least 1")),
+            Some(attempts) => policy.throttle.attempts = attempts,
+            None => {}
+        }
+        Ok(policy)
+    }
+
     /// The limits and timeouts of connections.
     fn connections(&self) -> Result<ConnectionPolicy, ConfigError> {
         let default = ConnectionPolicy::default();
@@ -354,8 +432,6 @@ impl Settings {
                 .unwrap_or(default.head_timeout),
             body_timeout: seconds("body_timeout_seconds", self.body_timeout_seconds)?
                 .unwrap_or(default.body_timeout),
-        config.jwt_secret_previous = jwt_secret_previous;
-        config.internal_token_previous = internal_token_previous;
             idle_timeout: seconds("idle_timeout_seconds", self.idle_timeout_seconds)?
                 .unwrap_or(default.idle_timeout),
             unread_timeout: seconds("unread_timeout_seconds", self.unread_timeout_seconds)?
@@ -392,6 +468,8 @@ impl Settings {
             )?
             .unwrap_or(default.max_requests_per_address),
             max_waits: at_least_one("max_waits", self.max_waits)?.unwrap_or(default.max_waits),
+            max_waits_per_user: at_least_one("max_waits_per_user", self.max_waits_per_user)?
+                .unwrap_or(default.max_waits_per_user),
             queue_timeout: match self.queue_timeout_millis {
                 Some(millis) if millis > 10_000 => {
                     return Err(out_of_range("queue_timeout_millis", "0 to 10000"));
@@ -469,8 +547,6 @@ mod tests {
         for invalid in ["*", "null", "a.example", "https://a.example/", "https://a.example,,"] {
             assert!(origins(invalid).is_err(), "{invalid}");
         }
-            max_waits_per_user: at_least_one("max_waits_per_user", self.max_waits_per_user)?
-                .unwrap_or(default.max_waits_per_user),
     }
 
     #[test]
@@ -546,6 +622,34 @@ mod tests {
             Settings { internal_token: None, ..shared() },
         ] {
             assert!(matches!(without.into_config(), Err(ConfigError::Required { .. })));
+        }
+    }
+
+    #[test]
+    fn sign_ups_are_open_closed_or_by_invitation() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let policy = |signup, codes: Option<&[&str]>| {
+            let settings = Settings {
+                data_dir: Some(dir.path().join("data")),
+                signup,
+                invitation_codes: codes
+                    .map(|codes| codes.iter().map(|code| Secret::from(*code)).collect()),
+                ..Settings::default()
+            };
+            settings.into_config().map(|config| config.sign_ups.who)
+        };
+        assert!(matches!(policy(None, None), Ok(SignUps::Open)));
+        assert!(matches!(policy(Some(SignUpMode::Closed), None), Ok(SignUps::Closed)));
+        let invited = policy(Some(SignUpMode::Invitation), Some(&["spring-2026", "autumn-2026"]));
+        assert!(matches!(invited, Ok(SignUps::Invited(codes)) if codes.len() == 2));
+        for (signup, codes) in [
+            (Some(SignUpMode::Invitation), None),
+            (Some(SignUpMode::Open), Some(&["spring-2026"][..])),
+            (None, Some(&["spring-2026"][..])),
+            (Some(SignUpMode::Invitation), Some(&["short"][..])),
+        ] {
+            let error = policy(signup, codes).expect_err("invalid").to_string();
+            assert!(!error.contains("short") && !error.contains("spring"), "{error}");
         }
     }
 

@@ -36,7 +36,7 @@ use crate::{
     api::{Refusal, Routes, unavailable_json},
     config::ConnectionPolicy,
     occasional::Occasional,
-    slots::{Address, Full, Slot, Slots},
+    slots::{Full, Peer, Slot, Slots},
 };
 
 /// The pause after a failed `accept`, for example without a free descriptor.
@@ -179,7 +179,7 @@ async fn accept_all(listener: TcpListener, shared: Arc<Shared>) {
         match accepted {
             Ok((stream, peer)) => match shared.slots.take(peer.ip().into()) {
                 Ok(slot) => {
-                    let peer = peer.ip().into();
+                    let peer = Peer(peer.ip());
                     connections.spawn(serve_connection(stream, peer, slot, Arc::clone(&shared)));
                 }
                 Err(full) => {
@@ -238,7 +238,7 @@ fn refuse(stream: &TcpStream) {
     let _ = stream.try_write(response.as_bytes());
 }
 
-async fn serve_connection(stream: TcpStream, peer: Address, _slot: Slot, shared: Arc<Shared>) {
+async fn serve_connection(stream: TcpStream, peer: Peer, _slot: Slot, shared: Arc<Shared>) {
     // Responses are small, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     descriptors::limit_unacknowledged(&stream, shared.policy.unread_timeout);
@@ -306,13 +306,13 @@ impl Shared {
 async fn respond(
     shared: Arc<Shared>,
     activity: Arc<Activity>,
-    peer: Address,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let in_progress = activity.begin(request.version());
     let response = match shared.receiver.receive(request).await {
         // Too many bytes of earlier responses are still unsent.
-        Ok(mut request) if shared.unsent.bytes_of(peer) >= UNSENT_BYTES_PER_ADDRESS => {
+        Ok(mut request) if shared.unsent.bytes_of(peer.address()) >= UNSENT_BYTES_PER_ADDRESS => {
             request.extensions_mut().insert(Refusal(ErrorCode::Unavailable));
             shared.refusals.clone().oneshot(request.map(|_| Body::empty())).await?
         }
@@ -322,5 +322,5 @@ async fn respond(
         }
         Err(refused) => shared.refusals.clone().oneshot(refused).await?,
     };
-    Ok(response.map(|body| ResponseBody::new(body, in_progress, peer, &shared.unsent)))
+    Ok(response.map(|body| ResponseBody::new(body, in_progress, peer.address(), &shared.unsent)))
 }

@@ -14,10 +14,10 @@ pub mod redis;
 pub mod sqlite;
 
 mod account;
+#[cfg(feature = "embedded")]
+mod attempts;
 mod day;
 mod diary;
-#[cfg(feature = "embedded")]
-mod login_attempts;
 mod page;
 mod session;
 #[cfg(any(feature = "embedded", feature = "distributed"))]
@@ -36,7 +36,7 @@ pub use page::{
     DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,
 };
 pub use session::{
-    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
+    Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
 };
 pub use summary::{
     CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,

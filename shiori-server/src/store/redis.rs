@@ -1,4 +1,4 @@
-//! Sessions and login attempts in Redis.
+//! Sessions and counts of attempts in Redis.
 //!
 //! All sessions of a user are fields of one hash, so that each step is atomic on a cluster, too. A
 //! field contains `last_seen_at expires_at generation rotated_at created_at user_agent`, separated
@@ -14,10 +14,7 @@ use redis::{Script, cmd};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
 
-use super::{
-    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
-    ThrottlePolicy,
-};
+use super::{Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError};
 
 /// Attempts of a step whose compare-and-swap fails. Few requests use one session at a time.
 const MAX_CONFLICT_ATTEMPTS: u32 = 64;
@@ -84,7 +81,7 @@ static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
         local ended = 0
         local all = redis.call('HGETALL', KEYS[1])
         for i = 1, #all, 2 do
-            local created = string.match(all[i + 1], '^%-?%d+ %-?%d+ %d+ %-?%d+ (%-?%d+)')
+            local created = string.match(all[i + 1], '^%-?%d+ %-?%d+ %+?%d+ %-?%d+ (%-?%d+)')
             if all[i] ~= ARGV[2] and (not created or tonumber(created) <= tonumber(ARGV[1])) then
                 ended = ended + redis.call('HDEL', KEYS[1], all[i])
             end
@@ -94,25 +91,34 @@ static REVOKE_ALL: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Counts an attempt in its window; returns 0, or the milliseconds until a full window ends.
+/// Counts an attempt in its window; returns their number, and the milliseconds until the window ends.
 static RECORD_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-        local now, attempts, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+        local now, window = tonumber(ARGV[1]), tonumber(ARGV[2])
         local ends = tonumber(redis.call('HGET', KEYS[1], 'ends') or '0')
         if ends <= now then
             redis.call('DEL', KEYS[1])
             ends = now + window
             redis.call('HSET', KEYS[1], 'ends', string.format('%.0f', ends))
-            redis.call('PEXPIRE', KEYS[1], ARGV[3])
+            redis.call('PEXPIRE', KEYS[1], ARGV[2])
         end
-        if redis.call('HINCRBY', KEYS[1], 'attempts', 1) <= attempts then return 0 end
-        return ends - now
+        return { redis.call('HINCRBY', KEYS[1], 'attempts', 1), ends - now }
         ",
     )
 });
 
-/// Sessions and login attempts in Redis, which expires them automatically.
+/// Subtracts an attempt, unless its window has ended.
+static REFUND_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local attempts = tonumber(redis.call('HGET', KEYS[1], 'attempts') or '0')
+        if attempts > 0 then redis.call('HINCRBY', KEYS[1], 'attempts', -1) end
+        ",
+    )
+});
+
+/// Sessions and counts of attempts in Redis, which expires them automatically.
 #[derive(Debug, Clone)]
 pub struct RedisSessions {
     redis: Redis,
@@ -254,23 +260,27 @@ impl SessionStore for RedisSessions {
         Ok(self.redis.invoke(&revoke).await?)
     }
 
-    async fn record_login_attempt(
+    async fn record_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
-        policy: ThrottlePolicy,
-    ) -> Result<LoginAttempt, StoreError> {
-        let window = u64::try_from(policy.window.as_millis()).unwrap_or(u64::MAX);
+        window: Duration,
+    ) -> Result<Attempts, StoreError> {
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         let mut record = RECORD_ATTEMPT.key(self.attempts_key(key));
-        record.arg(now.as_millis()).arg(policy.attempts).arg(window);
-        let throttled_for: u64 = self.redis.invoke(&record).await?;
-        Ok(match throttled_for {
-            0 => LoginAttempt::Allowed,
-            millis => LoginAttempt::Throttled(Duration::from_millis(millis)),
+        record.arg(now.as_millis()).arg(window);
+        let (count, remaining_ms): (i64, u64) = self.redis.invoke(&record).await?;
+        Ok(Attempts {
+            count: u32::try_from(count.max(0)).unwrap_or(u32::MAX),
+            remaining: Duration::from_millis(remaining_ms),
         })
     }
 
-    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+    async fn refund_attempt(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        Ok(self.redis.invoke(&REFUND_ATTEMPT.key(self.attempts_key(key))).await?)
+    }
+
+    async fn clear_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
         Ok(self.redis.query_idempotent(cmd("DEL").arg(self.attempts_key(key))).await?)
     }
 
@@ -354,14 +364,13 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs Redis: SHIORI_TEST_REDIS_URL"]
-    async fn sessions_and_login_counts_expire() {
+    async fn sessions_and_counts_expire() {
         let store = open();
         let now = Timestamp::now();
         let session = new_session(UserId::new(), now);
         store.create(&session, 5).await.expect("opened");
         let key: [u8; 32] = rand::random();
-        let policy = ThrottlePolicy { attempts: 1, window: Duration::from_secs(60) };
-        store.record_login_attempt(&key, now, policy).await.expect("admitted");
+        store.record_attempt(&key, now, Duration::from_secs(60)).await.expect("counted");
         for (key, at_most) in
             [(store.sessions_key(session.user), 86_400_000), (store.attempts_key(&key), 60_000)]
         {

@@ -16,7 +16,7 @@ pub struct SessionKey {
     pub now: Timestamp,
 }
 
-/// The store of sessions and of login attempts.
+/// The store of sessions, and of attempts to sign in or up.
 #[async_trait]
 pub trait SessionStore: Send + Sync + fmt::Debug {
     /// Creates the session, and revokes the user's least recently used sessions so that at most
@@ -91,27 +91,34 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         except: Option<SessionId>,
     ) -> Result<u64, StoreError>;
 
-    /// Counts a login attempt for `key`. Call it before the password is verified, so that
-    /// concurrent attempts are counted, too.
+    /// Counts an attempt for `key` in a window, which begins with its first attempt. Call it before
+    /// the attempt, so that concurrent ones are counted, too.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
-    async fn record_login_attempt(
+    async fn record_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
-        policy: ThrottlePolicy,
-    ) -> Result<LoginAttempt, StoreError>;
+        window: Duration,
+    ) -> Result<Attempts, StoreError>;
 
-    /// Resets the count for `key` after a successful login.
+    /// Subtracts an attempt that succeeded, if its window has not ended.
     ///
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
-    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
+    async fn refund_attempt(&self, key: &[u8; 32]) -> Result<(), StoreError>;
 
-    /// Deletes expired sessions and login counts, at most `limit` of each. Returns their number.
+    /// Ends the window of `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn clear_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError>;
+
+    /// Deletes expired sessions and counts of attempts, at most `limit` of each. Returns their number.
     ///
     /// # Errors
     ///
@@ -151,6 +158,7 @@ pub struct Session {
 
 impl Session {
     /// The session after a use at this time with a token of `generation`.
+    #[cfg(feature = "distributed")]
     pub(super) fn touch(self, now: Timestamp, generation: Option<u64>) -> Self {
         Self {
             is_used: self.is_used || generation == Some(self.generation),
@@ -211,7 +219,7 @@ pub enum RotateOutcome {
     NotFound,
 }
 
-/// The limit of login attempts.
+/// A limit of attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottlePolicy {
     /// Attempts per window.
@@ -220,11 +228,11 @@ pub struct ThrottlePolicy {
     pub window: Duration,
 }
 
-/// The outcome of [`SessionStore::record_login_attempt`].
+/// The attempts in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoginAttempt {
-    /// The password may be verified.
-    Allowed,
-    /// Too many attempts; the window ends after this time.
-    Throttled(Duration),
+pub struct Attempts {
+    /// Their number, including the one that was just counted.
+    pub count: u32,
+    /// The time until the window ends.
+    pub remaining: Duration,
 }

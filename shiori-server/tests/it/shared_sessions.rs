@@ -9,7 +9,7 @@ use std::{
 };
 
 use shiori_sdk::{Client, Error, ErrorCode, ErrorKind, FileTokenStore, RetryPolicy, Timestamp};
-use shiori_worker::{Clock, ManualClock};
+use shiori_worker::ManualClock;
 use tokio::process::Command;
 
 use crate::{
@@ -30,8 +30,8 @@ const FILE: &str = "SHIORI_TEST_SHARED_FILE";
 /// Every third response to a refresh is lost, and 11 s pass before the request is repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_with_lost_responses_stay_signed_in() {
-    let clock = Arc::new(ManualClock::new(Timestamp::now()));
-    let shared: Arc<dyn Clock> = clock.clone();
+    let clock = ManualClock::at(Timestamp::now());
+    let shared = Arc::new(clock.clone());
     let server = TestServer::with_config(|config| config.clock = shared).await;
     let proxy = Proxy::start(&server.url()).await;
     let dir = tempfile::tempdir().unwrap();

@@ -5,13 +5,9 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
-use crate::store::{
-    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
-};
+use crate::store::{Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore};
 
-/// The throttle of these tests.
-pub const POLICY: ThrottlePolicy = ThrottlePolicy { attempts: 10, window: Duration::from_mins(5) };
-
+const WINDOW: Duration = Duration::from_mins(5);
 const REPEATS: RepeatPolicy =
     RepeatPolicy { unused: Duration::from_hours(12), used: Duration::from_secs(10) };
 const LIFE: Duration = Duration::from_hours(24);
@@ -248,64 +244,65 @@ pub async fn of_concurrent_rotations_one_succeeds(store: Arc<dyn SessionStore>) 
     assert_eq!(count(RotateOutcome::Replayed(winner)), 31);
 }
 
-pub async fn logins_are_throttled_until_the_window_ends(store: Arc<dyn SessionStore>) {
+pub async fn attempts_are_counted_until_their_window_ends(store: Arc<dyn SessionStore>) {
     let (key, now) = (random_key(), Timestamp::now());
-    for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
+    for count in 1..=3 {
+        assert_eq!(record(&*store, &key, now).await, Attempts { count, remaining: WINDOW });
     }
-    assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Throttled(POLICY.window));
-    assert_eq!(admit(&*store, &random_key(), now).await, LoginAttempt::Allowed);
-    // A throttled attempt does not extend the window.
-    let last = now + POLICY.window - MILLISECOND;
-    assert_eq!(admit(&*store, &key, last).await, LoginAttempt::Throttled(MILLISECOND));
-    let next = now + POLICY.window;
-    for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, next).await, LoginAttempt::Allowed);
-    }
-    assert_eq!(
-        admit(&*store, &key, next + SECOND).await,
-        LoginAttempt::Throttled(Duration::from_secs(299))
-    );
+    assert_eq!(record(&*store, &random_key(), now).await.count, 1);
+    // An attempt does not extend the window.
+    let last = now + WINDOW - MILLISECOND;
+    let expected = Attempts { count: 4, remaining: MILLISECOND };
+    assert_eq!(record(&*store, &key, last).await, expected);
+    let next = now + WINDOW;
+    assert_eq!(record(&*store, &key, next).await, Attempts { count: 1, remaining: WINDOW });
+    let remaining = Duration::from_secs(299);
+    assert_eq!(record(&*store, &key, next + SECOND).await, Attempts { count: 2, remaining });
 }
 
-pub async fn a_successful_login_clears_the_attempts(store: Arc<dyn SessionStore>) {
+pub async fn attempts_are_refunded_and_cleared(store: Arc<dyn SessionStore>) {
     let (key, other, now) = (random_key(), random_key(), Timestamp::now());
     for key in [&key, &other] {
-        for _ in 0..=POLICY.attempts {
-            admit(&*store, key, now).await;
+        for _ in 0..3 {
+            record(&*store, key, now).await;
         }
     }
-    store.clear_login_attempts(&key).await.expect("forgotten");
-    store.clear_login_attempts(&random_key()).await.expect("the store is available");
-    for _ in 0..POLICY.attempts {
-        assert_eq!(admit(&*store, &key, now).await, LoginAttempt::Allowed);
+    store.refund_attempt(&key).await.expect("refunded");
+    assert_eq!(record(&*store, &key, now).await.count, 3);
+    store.clear_attempts(&key).await.expect("cleared");
+    store.clear_attempts(&random_key()).await.expect("the store is available");
+    // Without a window, there is nothing to subtract from.
+    for key in [key, random_key()] {
+        store.refund_attempt(&key).await.expect("the store is available");
+        assert_eq!(record(&*store, &key, now).await.count, 1);
     }
-    assert_eq!(admit(&*store, &other, now).await, LoginAttempt::Throttled(POLICY.window));
+    assert_eq!(record(&*store, &other, now).await.count, 4);
 }
 
 pub async fn concurrent_attempts_are_all_counted(store: Arc<dyn SessionStore>) {
     let (key, now) = (random_key(), Timestamp::now());
-    let gates =
-        at_once(&store, 32, move |store| async move { admit(&*store, &key, now).await }).await;
-    let open = gates.iter().filter(|gate| **gate == LoginAttempt::Allowed).count();
-    assert_eq!(open, POLICY.attempts as usize);
+    let attempts =
+        at_once(&store, 32, move |store| async move { record(&*store, &key, now).await }).await;
+    let mut counts: Vec<_> = attempts.into_iter().map(|attempts| attempts.count).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, (1..=32).collect::<Vec<_>>());
 }
 
 /// The expired rows are in the past, so that no row of a concurrent test is purged.
 pub async fn purging_deletes_only_expired_rows(store: Arc<dyn SessionStore>) {
     let (user, now) = (UserId::new(), Timestamp::now());
-    let (throttled, past) = (random_key(), now - 2 * LIFE);
+    let (counted, past) = (random_key(), now - 2 * LIFE);
     let expired = opened(&*store, user, past).await;
     let live = opened(&*store, user, now).await;
-    for _ in 0..=POLICY.attempts {
-        admit(&*store, &random_key(), past).await;
-        admit(&*store, &throttled, now).await;
+    for _ in 0..3 {
+        record(&*store, &random_key(), past).await;
+        record(&*store, &counted, now).await;
     }
     while store.purge_expired(now, 100).await.expect("purged") > 0 {}
     // The row is deleted, not only expired.
     assert_eq!(store.get(expired.user, expired.id, past).await.expect("read"), None);
     assert_eq!(store.get(live.user, live.id, now).await.expect("read"), Some(live));
-    assert_eq!(admit(&*store, &throttled, now).await, LoginAttempt::Throttled(POLICY.window));
+    assert_eq!(record(&*store, &counted, now).await, Attempts { count: 4, remaining: WINDOW });
 }
 
 pub async fn the_sessions_until_a_moment_are_revoked(store: Arc<dyn SessionStore>) {
@@ -384,8 +381,8 @@ async fn touch(
     store.touch(key, generation).await.expect("the store is available");
 }
 
-async fn admit(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> LoginAttempt {
-    store.record_login_attempt(key, now, POLICY).await.expect("a response")
+async fn record(store: &dyn SessionStore, key: &[u8; 32], now: Timestamp) -> Attempts {
+    store.record_attempt(key, now, WINDOW).await.expect("a response")
 }
 
 /// Runs the step `times` times concurrently, each in its own task.

@@ -23,7 +23,7 @@ use shiori_sdk::DateRange;
 use tokio::task::spawn_blocking;
 
 use self::{connection::Database, readers::Readers, writer::Writer};
-use super::{StoreError, login_attempts::LoginAttempts};
+use super::{StoreError, attempts::AttemptCounts};
 use crate::secrets::create_private_file;
 
 /// Threads that read single rows and short ranges.
@@ -47,7 +47,7 @@ struct Threads {
     readers: Readers,
     /// Long ranges have separate threads, so that short reads do not wait for them.
     long_readers: Readers,
-    login_attempts: LoginAttempts,
+    attempts: AttemptCounts,
 }
 
 impl SqliteStore {
@@ -69,7 +69,7 @@ impl SqliteStore {
                 writer: Writer::start(database.clone(), connection)?,
                 readers: Readers::start(&database, READERS)?,
                 long_readers: Readers::start(&database, LONG_READERS)?,
-                login_attempts: LoginAttempts::default(),
+                attempts: AttemptCounts::default(),
             })))
         })
         .await

@@ -1,11 +1,12 @@
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 
 use super::{SqliteStore, connection::Statements};
 use crate::store::{
-    LoginAttempt, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
-    ThrottlePolicy,
+    Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
 };
 
 #[async_trait]
@@ -163,17 +164,22 @@ impl SessionStore for SqliteStore {
         .await
     }
 
-    async fn record_login_attempt(
+    async fn record_attempt(
         &self,
         key: &[u8; 32],
         now: Timestamp,
-        policy: ThrottlePolicy,
-    ) -> Result<LoginAttempt, StoreError> {
-        Ok(self.0.login_attempts.record(key, now, policy))
+        window: Duration,
+    ) -> Result<Attempts, StoreError> {
+        Ok(self.0.attempts.record(key, now, window))
     }
 
-    async fn clear_login_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
-        self.0.login_attempts.clear(key);
+    async fn refund_attempt(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        self.0.attempts.refund(key);
+        Ok(())
+    }
+
+    async fn clear_attempts(&self, key: &[u8; 32]) -> Result<(), StoreError> {
+        self.0.attempts.clear(key);
         Ok(())
     }
 

@@ -152,6 +152,44 @@ pub async fn wrong_credentials_are_indistinguishable_and_throttled(server: &impl
     data(&login(&email, Person::PASSWORD).await, 200);
 }
 
+/// Strangers cannot lock out a device that has signed in before, even after it signed out.
+pub async fn a_known_device_is_throttled_separately(server: &impl Target) {
+    let (device, email) = Device::sign_up(server).await;
+    let login = async |email: &str, password: &str, cookie: &str| {
+        let request = device.raw.request(Method::POST, "/api/user/login").header("cookie", cookie);
+        RawResponse::send(request.json(&json!({"email": email, "password": password}))).await
+    };
+    let first = login(&email, Person::PASSWORD, "").await;
+    data(&first, 200);
+    let cookies = first.headers.get_all("set-cookie").iter().map(|value| value.to_str().unwrap());
+    let cookies: Vec<_> = cookies.collect();
+    assert_eq!(cookies.len(), 2);
+    let known: Vec<_> = cookies[1].split("; ").collect();
+    assert!(known[0].starts_with("device="), "{known:?}");
+    assert_eq!(
+        known[1..],
+        ["Path=/api/user/login", "Max-Age=34560000", "HttpOnly", "SameSite=Strict"]
+    );
+    data(&device.raw.delete("/api/user/logout").await, 200);
+    for _ in 0..10 {
+        assert_error(&login(&email, "wrong-pass-1", "").await, 401, "bad_credentials");
+    }
+    let other = Device::sign_up(server).await.1;
+    let of_other = login(&other, Person::PASSWORD, known[0]).await;
+    data(&of_other, 200);
+    for unknown in ["", "device=", "device=garbage", "refresh_token=x"] {
+        let closed = login(&email, Person::PASSWORD, unknown).await;
+        assert_error(&closed, 429, "too_many_attempts");
+    }
+    let again = login(&email, Person::PASSWORD, &format!("theme=dark; {}", known[0])).await;
+    data(&again, 200);
+    // The device itself has a limit, too.
+    for _ in 0..10 {
+        assert_error(&login(&email, "wrong-pass-1", known[0]).await, 401, "bad_credentials");
+    }
+    assert_error(&login(&email, Person::PASSWORD, known[0]).await, 429, "too_many_attempts");
+}
+
 pub async fn sessions_of_devices_are_listed_and_revoked_separately(server: &impl Target) {
     let (phone, email) = Device::sign_up(server).await;
     server.advance(2 * MINUTE);

@@ -272,6 +272,7 @@ conformance_tests! {
         an_email_address_has_one_account,
         a_login_returns_a_token_and_a_cookie,
         wrong_credentials_are_indistinguishable_and_throttled,
+        a_known_device_is_throttled_separately,
         sessions_of_devices_are_listed_and_revoked_separately,
         a_logout_ends_the_session_at_once,
         an_access_token_expires_and_is_renewed,
