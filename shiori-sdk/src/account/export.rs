@@ -336,8 +336,7 @@ mod tests {
         let mut later = ExportHeader::new(Timestamp::from_millis(0));
         later.version += 1;
         assert_eq!(kinds(&lines(&[ExportRecord::Header(later)])), [invalid]);
-        let mut wrong = ExportEnd::default();
-        wrong.diaries = 1;
+        let wrong = ExportEnd { diaries: 1, ..ExportEnd::default() };
         assert_eq!(kinds(&lines(&[header, ExportRecord::End(wrong)])), [Ok(()), invalid]);
     }
 

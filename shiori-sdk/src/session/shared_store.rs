@@ -124,20 +124,16 @@ pub(super) struct LockedStore<'a> {
 impl LockedStore<'_> {
     /// Compares the stored session with these tokens. Also returns the stored device token.
     pub(super) async fn compare(&self, tokens: &Tokens) -> (Contents, Option<Arc<str>>) {
-        let stored = match blocking(&self.shared.store, |store| store.load()).await {
-            Ok(stored) => stored,
-            // The error is not logged, because it may quote the session.
-            Err(_) => {
-                tracing::warn!("could not load the stored session");
-                return (Contents::Ours, None);
-            }
+        let Ok(stored) = blocking(&self.shared.store, |store| store.load()).await else {
+            // Without the error, which may quote the session.
+            tracing::warn!("could not load the stored session");
+            return (Contents::Ours, None);
         };
         let stored_here = stored.as_ref().filter(|stored| self.shared.is_of_this_server(stored));
         let device_token = stored_here.and_then(|stored| stored.device_token.as_deref());
         let device_token = device_token.map(Arc::from);
         let contents = match stored.filter(StoredSession::is_signed_in) {
             None if self.shared.has_stored(tokens) => Contents::Removed,
-            None => Contents::Ours,
             Some(stored)
                 if stored.login != tokens.login || !self.shared.is_of_this_server(&stored) =>
             {
@@ -147,7 +143,7 @@ impl LockedStore<'_> {
             Some(stored) if stored.renewals > tokens.renewals => {
                 Contents::Renewed(Tokens::restore(stored))
             }
-            Some(_) => Contents::Ours,
+            Some(_) | None => Contents::Ours,
         };
         (contents, device_token)
     }

@@ -185,6 +185,7 @@ impl ApiError {
     }
 
     /// The message for the error code.
+    #[allow(clippy::too_many_lines)] // one arm per code
     pub(super) fn message(&self) -> Message {
         let (ko, en) = match self.code {
             ErrorCode::InvalidRequest => {

@@ -1,5 +1,7 @@
-//! A document as Markdown (CommonMark with the tables, task lists and strikethrough of GitHub), and
+//! A document as Markdown (`CommonMark` with the tables, task lists and strikethrough of GitHub), and
 //! as plain text.
+
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
@@ -8,7 +10,7 @@ use super::text::{add_attributes, children, is_block, is_break, is_line, kind};
 /// The largest number of columns that one cell may span. Larger numbers are damage.
 const MAX_SPAN: usize = 64;
 
-/// The largest number of an ordered list's item. Longer numbers do not begin a list in CommonMark.
+/// The largest number of an ordered list's item. Longer numbers do not begin a list in `CommonMark`.
 const MAX_NUMBER: u64 = 999_999_999;
 
 /// The form of the output.
@@ -114,7 +116,10 @@ impl Form {
         heading.push(' ');
         // A run of `#` at the end would be removed.
         match text.strip_suffix('#') {
-            Some(rest) => heading.push_str(&format!("{rest}\\#")),
+            Some(rest) => {
+                heading.push_str(rest);
+                heading.push_str("\\#");
+            }
             None => heading.push_str(&text),
         }
         heading
@@ -122,7 +127,9 @@ impl Form {
 
     fn code_block(self, node: &Value) -> String {
         let mut code = String::new();
-        children(node).iter().for_each(|child| add_raw(&mut code, child));
+        for child in children(node) {
+            add_raw(&mut code, child);
+        }
         if self == Self::Plain {
             return code;
         }
@@ -347,7 +354,7 @@ fn indented(text: &str, first: &str, others: &str) -> String {
 }
 
 /// Whether a rendered list begins after the line of a paragraph: its first item is not empty, and
-/// its number is 1 (CommonMark, section 5.3).
+/// its number is 1 (`CommonMark`, section 5.3).
 fn may_follow_a_paragraph(list: &str) -> bool {
     let first = list.lines().next().unwrap_or_default();
     let markers = ["- ", "* ", "1. ", "1) "];
@@ -360,7 +367,9 @@ fn add_raw(code: &mut String, node: &Value) {
         "text" => code.push_str(node["text"].as_str().unwrap_or_default()),
         _ if is_break(node) => code.push('\n'),
         _ if !children(node).is_empty() => {
-            children(node).iter().for_each(|child| add_raw(code, child));
+            for child in children(node) {
+                add_raw(code, child);
+            }
         }
         _ => add_attributes(code, node),
     }
@@ -508,13 +517,13 @@ fn wrapped(runs: &[Run], level: usize, before: char, after: char, is_cell: bool)
                     text.pop();
                     text.push_str("\\!");
                 }
-                text.push_str(&format!("[{content}]({})", target(&link.href, &link.title)));
+                let _ = write!(text, "[{content}]({})", target(&link.href, &link.title));
             }
             Wrap::Delimiter(delimiter, _) if is_delimited(delimiter, before, content, after) => {
-                text.push_str(&format!("{delimiter}{content}{delimiter}"));
+                let _ = write!(text, "{delimiter}{content}{delimiter}");
             }
             Wrap::Delimiter(_, element) | Wrap::Html(element) => {
-                text.push_str(&format!("<{element}>{content}</{element}>"));
+                let _ = write!(text, "<{element}>{content}</{element}>");
             }
             Wrap::Code => {}
         }
@@ -538,7 +547,7 @@ fn first_char(runs: &[Run]) -> Option<char> {
     runs.iter().find_map(|run| run.text.chars().next())
 }
 
-/// Whether delimiters around this content open and close (CommonMark, section 6.2). A delimiter
+/// Whether delimiters around this content open and close (`CommonMark`, section 6.2). A delimiter
 /// between punctuation and a letter does not, which is common in languages without spaces.
 fn is_delimited(delimiter: &str, before: char, content: &str, after: char) -> bool {
     let is_free = |c: char| c.is_whitespace() || c.is_ascii_punctuation();
@@ -585,13 +594,13 @@ fn target(href: &str, title: &str) -> String {
             // A space would end it, a vertical bar the cell of a table, and an entity would be
             // decoded.
             _ if c.is_ascii_control() || " |<>()\\".contains(c) => {
-                target.push_str(&format!("%{:02X}", u32::from(c)));
+                let _ = write!(target, "%{:02X}", u32::from(c));
             }
             '&' | '*' | '_' | '`' | '[' | ']' | '~' => target.extend(['\\', c]),
             _ if c.is_whitespace() => {
                 let mut bytes = [0; 4];
                 for byte in c.encode_utf8(&mut bytes).bytes() {
-                    target.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(target, "%{byte:02X}");
                 }
             }
             _ => target.push(c),
@@ -604,7 +613,7 @@ fn target(href: &str, title: &str) -> String {
     format!("{target} \"{}\"", escaped(&title, '"', false).replace('"', "\\\""))
 }
 
-/// Whether a delimiter between these characters may open (CommonMark, section 6.2). A break is
+/// Whether a delimiter between these characters may open (`CommonMark`, section 6.2). A break is
 /// written as punctuation.
 fn may_open(before: Option<char>, next: char) -> bool {
     if next == '\n' || next.is_ascii_punctuation() {
@@ -670,7 +679,7 @@ fn plain(runs: &[Run]) -> String {
         if let Some(Link { href, .. }) = &first.marks.link
             && !href.ends_with(words.trim())
         {
-            text.push_str(&format!(" ({href})"));
+            let _ = write!(text, " ({href})");
         }
     }
     text

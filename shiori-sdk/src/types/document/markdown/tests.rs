@@ -169,7 +169,7 @@ fn characters_with_a_meaning_are_escaped_and_no_others() {
 
 /// Texts with characters that have a meaning in Markdown, around a word.
 fn phrase() -> impl Strategy<Value = String> {
-    let specials = r##"[ a가#*_`~+.!<>|&=:;"'()\[\]\\/0-9-]{0,6}"##;
+    let specials = r#"[ a가#*_`~+.!<>|&=:;"'()\[\]\\/0-9-]{0,6}"#;
     let word = prop::sample::select(vec!["비", "word", "1986.", "-", "#", "x_y"]);
     (specials, word, specials).prop_map(|(before, word, after)| format!("{before}{word}{after}"))
 }
