@@ -38,7 +38,7 @@ async fn main() -> Result {
     println!("  {} diaries, {} reflections", end.diaries, end.reflections);
     ensure(end.diaries == count, "every diary is exported")?;
     let saturday = fs::read_to_string(directory.join("20260411.md"))?;
-    for line in saturday.lines().filter(|line| !line.is_empty()).take(6) {
+    for line in saturday.lines().filter(|line| !line.is_empty()).take(4) {
         println!("  │ {}", line.chars().take(40).collect::<String>());
     }
 
