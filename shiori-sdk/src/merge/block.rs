@@ -376,22 +376,39 @@ fn sum(raw: &RawValue) -> u64 {
 }
 
 fn sum_of(json: &str) -> u64 {
-    // Every second part is a string. Escaped quotes shift this, but equally for equal values, which
-    // are serialised in the same way.
-    let parts = json.split('"').enumerate().map(|(i, part)| match i % 2 {
-        0 => part.bytes().filter(|&b| b > b'9' && b != b'e' && b != b'E').map(u64::from).sum(),
-        _ => mix(part.as_bytes()),
-    });
-    parts.fold(0, u64::wrapping_add)
+    let (mut sum, mut rest) = (0_u64, json);
+    loop {
+        let mut bytes = rest.bytes();
+        // What is not a string is short.
+        for byte in bytes.by_ref().take_while(|&byte| byte != b'"') {
+            let is_counted = byte > b'9' && byte != b'e' && byte != b'E';
+            sum = sum.wrapping_add(if is_counted { byte.into() } else { 0 });
+        }
+        rest = &rest[rest.len() - bytes.len()..];
+        if rest.is_empty() {
+            return sum;
+        }
+        // Escaped quotes divide a string, but equally for equal values, which are serialised in the
+        // same way.
+        let (string, after) = rest.split_once('"').unwrap_or((rest, ""));
+        sum = sum.wrapping_add(mix(string.as_bytes()));
+        rest = after;
+    }
 }
 
 /// A fast hash. Values with the same hash are compared in full.
 fn mix(bytes: &[u8]) -> u64 {
-    bytes.chunks(8).fold(0, |sum: u64, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
+    let add = |sum: u64, word: [u8; 8]| {
         (sum.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-    })
+    };
+    let (words, rest) = bytes.as_chunks();
+    let sum = words.iter().copied().fold(0, add);
+    if rest.is_empty() {
+        return sum;
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    add(sum, last)
 }
 
 /// Whether it is an empty paragraph or a rule.

@@ -35,8 +35,9 @@ pub(super) fn normalized(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether all characters are below U+0300, Han, or Hangul syllables below U+D780. It compares bytes
-/// without branches, which is several times faster than decoding the characters.
+/// Whether all characters are below U+0300, Han, Hangul syllables below U+D780, or the symbols from
+/// U+1F000, such as emoji. It compares bytes without branches, which is several times faster than
+/// decoding the characters.
 #[expect(clippy::needless_bitwise_bool, reason = "a branch for each byte would be slower")]
 fn is_surely_composed(text: &[u8]) -> bool {
     let is_other = |byte: u8, next: u8| {
@@ -44,7 +45,8 @@ fn is_surely_composed(text: &[u8]) -> bool {
             | (byte == 0xE4) & (next < 0xB8)
             | (byte == 0xEA) & (next < 0xB0)
             | (byte == 0xED) & (next > 0x9D)
-            | (byte > 0xED)
+            | (byte > 0xED) & (byte != 0xF0)
+            | (byte == 0xF0) & (next != 0x9F)
     };
     let next = text.get(1..).unwrap_or_default();
     text.chunks(64).zip(next.chunks(64)).all(|(bytes, next)| {
@@ -56,8 +58,9 @@ fn is_surely_composed(text: &[u8]) -> bool {
 /// Whether the character is composed and does not combine with a character before it. For the
 /// characters of most texts this is faster than the Unicode tables.
 fn is_always_composed(c: char) -> bool {
-    matches!(c, ..'\u{300}' | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}'
-        | '\u{4E00}'..='\u{9FFF}' | '\u{AC00}'..='\u{D7A3}')
+    matches!(c, ..'\u{300}' | '\u{200D}' | '\u{2010}'..='\u{2027}' | '\u{3001}'..='\u{3029}'
+        | '\u{3041}'..='\u{3096}' | '\u{30A1}'..='\u{30FA}' | '\u{4E00}'..='\u{9FFF}'
+        | '\u{AC00}'..='\u{D7A3}' | '\u{FE0F}' | '\u{1F000}'..='\u{1FFFF}')
 }
 
 /// Splits text into tokens. Their concatenation is the text.
@@ -206,6 +209,7 @@ pub(super) fn is_unspaced(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use unicode_normalization::char::canonical_combining_class;
 
     use super::*;
 
@@ -259,6 +263,17 @@ mod tests {
         for text in ["비가 왔다", "왔다.", "왔다…\n", "it's", "10"] {
             let rest = split_first_simply(text, &mut |_, _| {});
             assert_eq!(rest.is_some(), text != "it's", "{text}");
+        }
+    }
+
+    #[test]
+    fn characters_that_need_no_tables_are_composed_and_do_not_combine() {
+        for c in '\0'..=char::MAX {
+            let text = c.to_string();
+            if is_always_composed(c) || is_surely_composed(text.as_bytes()) {
+                assert_eq!(is_nfc_quick([c].into_iter()), IsNormalized::Yes, "{c:?}");
+                assert_eq!(canonical_combining_class(c), 0, "{c:?}");
+            }
         }
     }
 
