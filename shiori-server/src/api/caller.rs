@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use shiori_sdk::{ErrorCode, SessionId, UserId};
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use crate::{
@@ -21,6 +22,9 @@ pub(crate) struct Caller {
 
 /// The last use of a session is stored at most once per interval.
 const TOUCH_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How long a request waits until the use of its session is stored. The next request repeats it.
+const TOUCH_TIMEOUT: Duration = Duration::from_millis(250);
 
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
@@ -83,14 +87,16 @@ impl Bearer {
 }
 
 /// Stores the use of the session: the first one of each generation, and one per interval. Not
-/// essential, so a failure does not fail the request.
+/// essential, so a failure does not fail the request, and a slow store delays it only briefly.
 pub(super) async fn touch(app: &App, session: &Session, key: SessionKey, generation: Option<u64>) {
     let is_first = !session.is_used && generation == Some(session.generation);
     if !is_first && key.now.duration_since(session.last_seen_at) < TOUCH_INTERVAL {
         return;
     }
-    if let Err(error) = app.sessions.touch(key, generation).await {
-        tracing::warn!(%error, "could not store the last use of a session");
+    match timeout(TOUCH_TIMEOUT, app.sessions.touch(key, generation)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not store the last use of a session"),
+        Err(_) => tracing::warn!("storing the last use of a session timed out"),
     }
 }
 

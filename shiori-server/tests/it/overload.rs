@@ -36,6 +36,8 @@ fn assert_refused(response: &RawResponse) {
 async fn requests_beyond_the_limit_are_rejected_and_earlier_ones_are_not() {
     let server = server_for(2).await;
     let raw = RawClient::sign_up(&server.url()).await;
+    // The first use of a session is written.
+    assert_eq!(raw.get("/api/diary/20260218").await.status, 200);
     let lock = Connection::open(server.data_dir().join("shiori.db")).unwrap();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let saves = ["/api/diary/20260216", "/api/diary/20260217"].map(|path| {
@@ -92,6 +94,8 @@ async fn one_address_does_not_block_the_others() {
     })
     .await;
     let raw = RawClient::sign_up(&server.url()).await;
+    // The first use of a session is written.
+    assert_eq!(raw.get("/api/diary/20260218").await.status, 200);
     let (url, token) = (server.url(), raw.token().to_owned());
     let from = |address: &str| {
         let address: std::net::IpAddr = address.parse().unwrap();
