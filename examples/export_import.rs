@@ -1,5 +1,5 @@
-//! Exports a diary to Markdown files and to one file that can be imported again, and imports it into
-//! another account.
+//! Exports a diary to Markdown files and to one file that can be imported again, imports it into
+//! another account, and deletes the first account.
 //!
 //! With a directory as an argument, the files are written there; otherwise, to a temporary directory
 //! that is removed at the end.
@@ -24,7 +24,8 @@ async fn main() -> Result {
     let directory = env::args_os().nth(1).map_or(temporary.path().to_owned(), PathBuf::from);
     fs::create_dir_all(&directory)?;
     let service = Service::start_or_connect().await?;
-    let old = service.sign_up().await?.sign_in("old laptop").await?;
+    let person = service.sign_up().await?;
+    let old = person.sign_in("old laptop").await?;
     let new = service.sign_up().await?.sign_in("new laptop").await?;
     let (week, drafts) = a_week()?;
     let count = drafts.len() as u64;
@@ -66,6 +67,11 @@ async fn main() -> Result {
         let texts = [before, after].map(|diary| diary.map(|diary| diary.content));
         ensure(texts[0].is_some() && texts[0] == texts[1], "both accounts have the same text")?;
     }
+
+    println!("\n# Delete the first account with everything in it");
+    person.delete_account(&old).await?;
+    ensure(person.sign_in("old laptop").await.is_err(), "the account is gone")?;
+    println!("  nobody can sign in to it");
     service.stop().await
 }
 

@@ -115,4 +115,9 @@ impl Person {
         client.auth().login(&self.email, &self.password).await?;
         Ok(client)
     }
+
+    /// Deletes the account, on a device that is signed in.
+    pub async fn delete_account(&self, device: &Client) -> Result {
+        Ok(device.account().delete(&self.password).await?)
+    }
 }
