@@ -412,7 +412,7 @@ fn mix(bytes: &[u8]) -> u64 {
 }
 
 /// Whether it is an empty paragraph or a rule.
-fn is_filler(block: &RawValue) -> bool {
+pub(super) fn is_filler(block: &RawValue) -> bool {
     if block.get().contains(r#""type":"text""#) {
         return false;
     }

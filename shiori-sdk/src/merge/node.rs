@@ -101,6 +101,11 @@ fn parts<'a>(context: &mut Context<'a>, parent: Kind, three: Three<'_, 'a>) -> V
                 parts.push(Part { is_shared, overlaps, ..Part::new(hull, blocks) });
             }
         }
+        // A blank line that no side contains: one side removed the text of a block, and the other
+        // side changed the block's type.
+        let is_new_filler = |block: &Cow<'_, RawValue>| matches!(block, Cow::Owned(block) if block::is_filler(block));
+        context.needs_check |=
+            parts[from..].iter().flat_map(|part| &part.blocks).any(is_new_filler);
         for part in &mut parts[from..] {
             part.needs_check = context.needs_check;
         }

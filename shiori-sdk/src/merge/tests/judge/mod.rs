@@ -126,6 +126,8 @@ fn triples_that_were_merged_wrongly_have_no_faults() {
         (Habit::Tables, 3573),
         (Habit::Tables, 8373),
         (Habit::Enter, 12680),
+        (Habit::Wrapping, 49989),
+        (Habit::Wrapping, 95373),
         (Habit::Blocks, 4493),
         (Habit::Blocks, 10247),
         // Changes elsewhere in the document that decide how moved items are matched.
