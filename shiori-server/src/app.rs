@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     auth::{PasswordHasher, TokenKeys},
     config::{Limits, Network, Origin, SessionPolicy, SignUpPolicy},
-    exports::Exports,
     metrics::Metrics,
     overload::Overload,
     slots::Slots,
@@ -39,7 +38,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) overload: Overload,
-    pub(crate) exports: Exports,
+    pub(crate) exports: Slots<UserId>,
     /// The long-polls and event streams of each user.
     pub(crate) waits_of_users: Slots<UserId>,
     /// Cancelled when the server begins to stop; waiting requests then return immediately.

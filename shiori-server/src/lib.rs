@@ -30,7 +30,6 @@ mod app;
 mod auth;
 mod config;
 mod dispatcher;
-mod exports;
 mod failpoint;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -10,7 +10,7 @@ use axum::{
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use shiori_sdk::{
-    ErrorCode, ExportEnd, ExportHeader, ExportRecord, ExportedDiary, ExportedReflection,
+    ErrorCode, ExportEnd, ExportHeader, ExportRecord, ExportedDiary, ExportedReflection, UserId,
     backoff::Backoff,
 };
 use tokio::time::sleep;
@@ -19,9 +19,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{caller::Caller, error::ApiError, openapi::errors};
 use crate::{
     app::App,
-    exports::{ExportSlot, TooMany},
+    slots::{Full, Slot, Slots},
     store::{Account, DiaryPlace, DiaryRecord, Page, ResultPlace, StoreError, StoredResult},
 };
+
+/// Maximum exports of one user in progress. A second one is useful after a lost connection, which the
+/// server notices late.
+const MAX_PER_USER: usize = 2;
+
+/// Maximum exports in progress. Each has one page of diaries in memory.
+const MAX_TOTAL: usize = 64;
+
+/// The limits of exports in progress.
+pub(crate) fn export_slots() -> Slots<UserId> {
+    Slots::new(MAX_TOTAL, MAX_PER_USER)
+}
 
 /// `Retry-After` if too many exports are in progress.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -59,10 +71,10 @@ errors!(ExportErrors: ANY | AUTHENTICATED, TooManyExports);
     )
 )]
 async fn export(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
-    let slot = app.exports.begin(caller.user).map_err(|full| {
+    let slot = app.exports.take(caller.user).map_err(|full| {
         let code = match full {
-            TooMany::OfUser => ErrorCode::TooManyExports,
-            TooMany::Total => ErrorCode::Unavailable,
+            Full::Key => ErrorCode::TooManyExports,
+            Full::Total => ErrorCode::Unavailable,
         };
         ApiError::new(code).with_retry_after(RETRY_AFTER)
     })?;
@@ -110,7 +122,7 @@ struct Export {
     caller: Caller,
     next: Next,
     counted: ExportEnd,
-    _slot: ExportSlot,
+    _slot: Slot<UserId>,
 }
 
 /// What is written next.

@@ -25,6 +25,7 @@ use http::{HeaderMap, Method};
 use shiori_sdk::ErrorCode;
 use utoipa_axum::router::OpenApiRouter;
 
+pub(crate) use self::export::export_slots;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::{caller::bearer, session::refresh_cookie};
 use self::{cors::Cors, error::ApiError, middleware::RequestLayer};
