@@ -36,10 +36,9 @@ const STEP: &str = "account_task";
 /// [`StoreError`] if the store of accounts is unavailable. A task that fails is logged and repeated
 /// later.
 pub(crate) async fn run_due(app: &App, limit: u32) -> Result<usize, StoreError> {
-    let now = app.clock.now();
-    let tasks = app.accounts.due_tasks(now, limit).await?;
+    let tasks = app.accounts.due_tasks(app.clock.now(), limit).await?;
     for task in &tasks {
-        let retry_at = now + RETRY_AFTER;
+        let retry_at = app.clock.now() + RETRY_AFTER;
         if !app.accounts.postpone_task(task, retry_at).await? {
             continue;
         }

@@ -197,7 +197,7 @@ async fn log_in(
             return Err(match current {
                 None => ApiError::new(ErrorCode::BadCredentials),
                 // The next attempt verifies the new hash.
-                Some(_) => ApiError::refused(ErrorCode::Unavailable),
+                Some(_) => ApiError::unavailable(),
             });
         }
     };

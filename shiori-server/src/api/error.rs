@@ -101,10 +101,14 @@ impl ApiError {
         Self { had_token: true, ..Self::new(code) }
     }
 
+    /// 503 for a request that may succeed when it is repeated.
+    pub(super) fn unavailable() -> Self {
+        Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
+    }
+
     /// For a request that the listener rejects.
     pub(super) fn refused(code: ErrorCode) -> Self {
-        let retry_after = (code == ErrorCode::Unavailable).then_some(STORE_RETRY_AFTER);
-        Self { retry_after, ..Self::new(code) }
+        if code == ErrorCode::Unavailable { Self::unavailable() } else { Self::new(code) }
     }
 
     /// A field of the request violates a rule.
@@ -331,11 +335,11 @@ impl From<StoreError> for ApiError {
         match &error {
             StoreError::Unavailable(source) => {
                 tracing::warn!(error = %error, source = %source, "store unavailable");
-                Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
+                Self::unavailable()
             }
             StoreError::Overloaded => {
                 tracing::warn!(error = %error, "store overloaded");
-                Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
+                Self::unavailable()
             }
             StoreError::Corrupt { .. } => {
                 tracing::error!(error = %error, "corrupt data in the store");
@@ -358,9 +362,7 @@ impl From<SummaryError> for ApiError {
     fn from(error: SummaryError) -> Self {
         match error {
             SummaryError::Store(error) => error.into(),
-            SummaryError::Contended | SummaryError::UnknownStatus => {
-                Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER)
-            }
+            SummaryError::Contended | SummaryError::UnknownStatus => Self::unavailable(),
             SummaryError::Incomplete(missing_dates) => {
                 Self::new(ErrorCode::WeekIncomplete).with_data(&MissingDates { missing_dates })
             }
@@ -403,7 +405,7 @@ impl From<DocumentError> for ApiError {
 impl From<PasswordError> for ApiError {
     fn from(error: PasswordError) -> Self {
         if let PasswordError::Busy = error {
-            return Self::new(ErrorCode::Unavailable).with_retry_after(STORE_RETRY_AFTER);
+            return Self::unavailable();
         }
         tracing::error!(error = %error, "password hashing failed");
         Self::new(ErrorCode::Internal)

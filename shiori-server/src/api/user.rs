@@ -119,8 +119,7 @@ async fn change_password(
     let work = AccountWork::EndSessions { except: Some(caller.session) };
     let task = AccountTask { user: account.id, work, created_at: now, due_at: now };
     if !app.accounts.change_password(&account.password_hash, &hash, &task).await? {
-        // It was changed meanwhile.
-        return Err(ApiError::new(ErrorCode::WrongPassword));
+        return Err(changed_meanwhile());
     }
     failpoint::reached("account_change");
     end_sessions(&app, &task).await;
@@ -158,8 +157,7 @@ async fn delete_account(
     let work = account_tasks::erasure(&account);
     let task = AccountTask { user: account.id, work, created_at: now, due_at: now };
     if !app.accounts.delete(&account.password_hash, &task).await? {
-        // Its password was changed meanwhile.
-        return Err(ApiError::new(ErrorCode::WrongPassword));
+        return Err(changed_meanwhile());
     }
     failpoint::reached("account_change");
     // The rest of the task is left to the dispatcher.
@@ -176,6 +174,12 @@ async fn delete_account(
 async fn account_of(app: &App, caller: Caller) -> Result<Account, ApiError> {
     let account = app.accounts.find(caller.user).await?;
     account.ok_or_else(|| ApiError::invalid_token(ErrorCode::SessionExpired))
+}
+
+/// The hash is another one than the one that was verified: the password was changed, or a login has
+/// replaced its hash. The next attempt verifies the new hash.
+fn changed_meanwhile() -> ApiError {
+    ApiError::unavailable()
 }
 
 /// Verifies the account's password, with a limit of attempts, so that an access token alone is not
