@@ -1,26 +1,22 @@
+mod annotations;
+mod insertion;
+
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use async_trait::async_trait;
 use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
-use sqlx::{
-    FromRow, MySql, QueryBuilder, Row, Transaction,
-    mysql::{MySqlArguments, MySqlRow},
-    query::Query,
-};
+use sqlx::{MySql, QueryBuilder, Transaction, mysql::MySqlArguments, query::Query};
 use tokio::try_join;
 
-use super::{MySqlStore, StepError, is_duplicate};
+use super::{MySqlStore, StepError};
 use crate::{
     store::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
         WeekStatus,
-        day::one_day,
         sql::{
-            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, PURGE_BATCH,
-            RESULTS_PAGE, ReflectionRow, ResultRow, SummaryRow, TagRow, WeekStatusRow, due_jobs,
-            json, known_emotions, known_statuses, request_day, revision, unreadable_failure,
-            week_starts,
+            LIST_QUEUED, OLD_SUMMARIES, PURGE_BATCH, RESULTS_PAGE, ReflectionRow, ResultRow,
+            SummaryRow, TagRow, due_jobs, json, revision,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -41,61 +37,6 @@ fn placeholders() -> String {
     vec!["?"; IDS].join(", ")
 }
 
-/// The rows of [`NEWEST_REQUESTS`] with its parameters, and the newest emotion tag of one date, whose
-/// parameters are the user and the date. Only a tag has a confidence. Paired columns have the same
-/// type, because MariaDB would convert them.
-const NEWEST_OF_DAY: &str =
-    "(SELECT start, status, versions_read, requested_at, id, NULL AS confidence FROM summary
-      WHERE user_id = ? AND start BETWEEN ? AND ? AND status <> 'cancelled'
-      ORDER BY start DESC, requested_at DESC, id DESC LIMIT ?)
-     UNION ALL
-     (SELECT date, label, distribution, generated_at, summary_id, confidence FROM emotion_tag
-      WHERE user_id = ? AND date = ?
-      ORDER BY generated_at DESC, summary_id DESC LIMIT 1)";
-
-/// A row of [`NEWEST_OF_DAY`].
-enum AnnotationRow {
-    Week(WeekStatusRow),
-    Tag(TagRow),
-}
-
-impl FromRow<'_, MySqlRow> for AnnotationRow {
-    fn from_row(row: &MySqlRow) -> sqlx::Result<Self> {
-        Ok(match row.try_get("confidence")? {
-            None => Self::Week(WeekStatusRow::from_row(row)?),
-            Some(confidence) => Self::Tag(TagRow {
-                date: row.try_get("start")?,
-                label: row.try_get("status")?,
-                confidence,
-                distribution: row.try_get("versions_read")?,
-            }),
-        })
-    }
-}
-
-/// Attempts to insert a job while concurrent requests of the same user take its slot.
-const MAX_CONFLICT_ATTEMPTS: u32 = 32;
-
-/// An unfinished summary of a user.
-#[derive(FromRow)]
-struct Unfinished {
-    start: u32,
-    id: Vec<u8>,
-    /// `None` if an older server inserted it.
-    slot: Option<u32>,
-}
-
-/// A random one of this many slots, so that concurrent requests rarely take the same one. `None` if
-/// a slot of each is taken.
-fn random_slot(slots: u32, taken: &[Option<u32>]) -> Option<u32> {
-    let free = slots.checked_sub(u32::try_from(taken.len()).ok()?).filter(|free| *free > 0)?;
-    let mut taken: Vec<_> = taken.iter().flatten().copied().filter(|slot| *slot < slots).collect();
-    taken.sort_unstable();
-    // The nth free slot: each taken slot up to it moves it by one.
-    let nth = rand::random_range(0..free);
-    Some(taken.into_iter().fold(nth, |slot, taken| if taken <= slot { slot + 1 } else { slot }))
-}
-
 #[async_trait]
 impl SummaryStore for MySqlStore {
     async fn insert(
@@ -103,45 +44,7 @@ impl SummaryStore for MySqlStore {
         row: &SummaryJob,
         quota: SummaryQuota,
     ) -> Result<InsertOutcome, StoreError> {
-        let (mut slot, mut is_counted) = (random_slot(quota.unfinished, &[]), false);
-        for _ in 0..MAX_CONFLICT_ATTEMPTS {
-            let Some(free) = slot else {
-                self.uncount_request(row, is_counted).await?;
-                return Ok(InsertOutcome::TooMany);
-            };
-            if let Some(limit) = quota.per_day.filter(|_| !is_counted) {
-                is_counted = self.count_request(row, limit).await?;
-            }
-            let is_exhausted = quota.per_day.is_some() && !is_counted;
-            if !is_exhausted && self.insert_row(row, free).await? {
-                return Ok(InsertOutcome::Inserted);
-            }
-            // The week or the slot is taken, or the user has reached the limit of the day.
-            let unfinished = self.unfinished(row.user).await?;
-            let start = row.week.start().as_number();
-            if let Some(other) = unfinished.iter().find(|other| other.start == start) {
-                if other.id == row.id.as_bytes() {
-                    // The response to an earlier attempt was lost.
-                    return Ok(InsertOutcome::Inserted);
-                }
-                match self.get_row(&other.id).await?.map(SummaryJob::try_from) {
-                    Some(Ok(job)) if !job.status.is_final() => {
-                        self.uncount_request(row, is_counted).await?;
-                        return Ok(InsertOutcome::Unfinished(Box::new(job)));
-                    }
-                    Some(Err(_)) => self.fail_unreadable(&other.id, row.requested_at).await?,
-                    // It was finished meanwhile.
-                    _ => {}
-                }
-            }
-            if let Some(limit) = quota.per_day.filter(|_| is_exhausted) {
-                return Ok(InsertOutcome::TooManyOnDay(limit));
-            }
-            let others = unfinished.iter().filter(|other| other.start != start);
-            let taken: Vec<_> = others.map(|other| other.slot).collect();
-            slot = random_slot(quota.unfinished, &taken);
-        }
-        Err(StoreError::Unavailable("too many concurrent requests".into()))
+        self.insert_within(row, quota).await
     }
 
     async fn get(&self, id: SummaryId) -> Result<Option<SummaryJob>, StoreError> {
@@ -272,8 +175,7 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<WeekStatus>, StoreError> {
-        let newest = newest_requests(range);
-        Ok(known_statuses(self.newest(NEWEST_REQUESTS, user, newest, week_start).await?))
+        self.newest_statuses(user, range).await
     }
 
     async fn emotion_tags(
@@ -281,10 +183,7 @@ impl SummaryStore for MySqlStore {
         user: UserId,
         range: DateRange,
     ) -> Result<BTreeMap<Date, DayEmotion>, StoreError> {
-        let (first, last) = (range.start().as_number(), range.end().as_number());
-        let newest = Newest::new(first, last, range.days());
-        let tags = self.newest(NEWEST_TAGS, user, newest, |row: &TagRow| row.date).await?;
-        Ok(by_date(tags))
+        self.newest_tags(user, range).await
     }
 
     async fn list_expired(&self, now: Timestamp, limit: u32) -> Result<DueJobs, StoreError> {
@@ -449,84 +348,6 @@ impl MySqlStore {
         .await
     }
 
-    /// Inserts a new job with this slot. `false` if the user has an unfinished job for the week or
-    /// in the slot, which may be the same job.
-    async fn insert_row(&self, row: &SummaryJob, slot: u32) -> Result<bool, StoreError> {
-        self.idempotent(|mut connection| async move {
-            match insert_job(row, slot)?.execute(connection.raw()).await {
-                Ok(_) => Ok(true),
-                Err(error) if is_duplicate(&error) => Ok(false),
-                Err(error) => Err(error.into()),
-            }
-        })
-        .await
-    }
-
-    /// The user's unfinished summaries.
-    async fn unfinished(&self, user: UserId) -> Result<Vec<Unfinished>, StoreError> {
-        self.idempotent(|mut connection| async move {
-            Ok(sqlx::query_as(
-                "SELECT start, id, slot FROM summary WHERE user_id = ? AND unfinished = 1",
-            )
-            .bind(&user.as_bytes()[..])
-            .fetch_all(connection.raw())
-            .await?)
-        })
-        .await
-    }
-
-    /// Fails a row that cannot be read, so that its week can be summarised.
-    async fn fail_unreadable(&self, id: &[u8], now: Timestamp) -> Result<(), StoreError> {
-        let failure = unreadable_failure()?;
-        self.idempotent(|mut connection| {
-            let failure = &failure;
-            async move {
-                sqlx::query(
-                    "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
-                        lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
-                        revision = GREATEST(revision, 0) + 1
-                     WHERE id = ? AND unfinished = 1",
-                )
-                .bind(now.as_millis())
-                .bind(failure)
-                .bind(id)
-                .execute(connection.raw())
-                .await?;
-                Ok(())
-            }
-        })
-        .await
-    }
-
-    /// The annotations of one day, in one statement unless a week has very many summaries.
-    async fn annotations_of(&self, user: UserId, date: Date) -> Result<Annotations, StoreError> {
-        let mut newest = newest_requests(one_day(date));
-        let (first, last, limit) = newest.page().expect("no page was added yet");
-        let rows: Vec<AnnotationRow> = self
-            .idempotent(|mut connection| async move {
-                Ok(sqlx::query_as(NEWEST_OF_DAY)
-                    .bind(&user.as_bytes()[..])
-                    .bind(first)
-                    .bind(last)
-                    .bind(limit)
-                    .bind(&user.as_bytes()[..])
-                    .bind(date.as_number())
-                    .fetch_all(connection.raw())
-                    .await?)
-            })
-            .await?;
-        let (mut weeks, mut tags) = (Vec::new(), Vec::new());
-        for row in rows {
-            match row {
-                AnnotationRow::Week(week) => weeks.push(week),
-                AnnotationRow::Tag(tag) => tags.push(tag),
-            }
-        }
-        newest.add(weeks, week_start);
-        let weeks = self.newest(NEWEST_REQUESTS, user, newest, week_start).await?;
-        Ok(Annotations { weeks: known_statuses(weeks), tags: by_date(tags) })
-    }
-
     /// The emotions of a summary.
     async fn tags(&self, summary: &[u8]) -> Result<Vec<TagRow>, StoreError> {
         self.idempotent(|mut connection| async move {
@@ -539,90 +360,6 @@ impl MySqlStore {
             .await?)
         })
         .await
-    }
-
-    /// Counts a request on its day; `false` if the user has reached the limit. After a lost
-    /// connection, it may be counted twice.
-    async fn count_request(&self, row: &SummaryJob, limit: u32) -> Result<bool, StoreError> {
-        self.idempotent(|mut connection| async move {
-            let day = request_day(row);
-            // A first request that is concurrent with another is the second one.
-            for _ in 0..2 {
-                // The assignments are evaluated in this order.
-                let counted = sqlx::query(
-                    "UPDATE summary_user SET requests = IF(day = ?, requests + 1, 1), day = ?
-                     WHERE user_id = ? AND (day <> ? OR requests < ?)",
-                )
-                .bind(day)
-                .bind(day)
-                .bind(&row.user.as_bytes()[..])
-                .bind(day)
-                .bind(limit)
-                .execute(connection.raw())
-                .await?;
-                if counted.rows_affected() == 1 {
-                    return Ok(true);
-                }
-                let first = sqlx::query(
-                    "INSERT INTO summary_user (user_id, day, requests) VALUES (?, ?, 1)",
-                );
-                let first = first.bind(&row.user.as_bytes()[..]).bind(day);
-                match first.execute(connection.raw()).await {
-                    Ok(_) => return Ok(true),
-                    Err(error) if is_duplicate(&error) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            Ok(false)
-        })
-        .await
-    }
-
-    /// Takes a counted request back, because nothing was inserted.
-    async fn uncount_request(&self, row: &SummaryJob, is_counted: bool) -> Result<(), StoreError> {
-        if !is_counted {
-            return Ok(());
-        }
-        self.idempotent(|mut connection| async move {
-            sqlx::query(
-                "UPDATE summary_user SET requests = requests - 1
-                 WHERE user_id = ? AND day = ? AND requests > 0",
-            )
-            .bind(&row.user.as_bytes()[..])
-            .bind(request_day(row))
-            .execute(connection.raw())
-            .await?;
-            Ok(())
-        })
-        .await
-    }
-
-    /// The newest row of each key, read in pages with this statement.
-    async fn newest<T>(
-        &self,
-        statement: &'static str,
-        user: UserId,
-        mut newest: Newest<T>,
-        key: impl Fn(&T) -> u32 + Send,
-    ) -> Result<Vec<T>, StoreError>
-    where
-        T: for<'r> FromRow<'r, MySqlRow> + Send + Unpin,
-    {
-        while let Some((first, last, limit)) = newest.page() {
-            let page: Vec<T> = self
-                .idempotent(|mut connection| async move {
-                    Ok(sqlx::query_as(statement)
-                        .bind(&user.as_bytes()[..])
-                        .bind(first)
-                        .bind(last)
-                        .bind(limit)
-                        .fetch_all(connection.raw())
-                        .await?)
-                })
-                .await?;
-            newest.add(page, &key);
-        }
-        Ok(newest.into_rows())
     }
 
     /// Deletes finished summaries of the job's week that are not kept, with their results.
@@ -678,41 +415,6 @@ fn swap<'q>(
     .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
 }
 
-/// The requests that [`NEWEST_REQUESTS`] reads for the days of a range.
-fn newest_requests(range: DateRange) -> Newest<WeekStatusRow> {
-    let (first, count) = week_starts(range);
-    Newest::new(first.as_number(), range.end().as_number(), count)
-}
-
-fn week_start(row: &WeekStatusRow) -> u32 {
-    row.start
-}
-
-fn by_date(tags: Vec<TagRow>) -> BTreeMap<Date, DayEmotion> {
-    known_emotions(tags).into_iter().map(|day| (day.date, day)).collect()
-}
-
-/// The insertion of a new job.
-fn insert_job(row: &SummaryJob, slot: u32) -> Result<Query<'_, MySql, MySqlArguments>, StoreError> {
-    Ok(sqlx::query(
-        "INSERT INTO summary (id, user_id, start, status, revision, attempts, requested_at,
-            not_before, next_hint_at, versions_read, trace, slot)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(&row.id.as_bytes()[..])
-    .bind(&row.user.as_bytes()[..])
-    .bind(row.week.start().as_number())
-    .bind(row.status.as_str())
-    .bind(revision(row))
-    .bind(row.attempts)
-    .bind(row.requested_at.as_millis())
-    .bind(row.not_before.as_millis())
-    .bind(row.next_hint_at.as_millis())
-    .bind(json(&row.versions_read)?)
-    .bind(row.trace.as_deref())
-    .bind(slot))
-}
-
 async fn insert_result(
     transaction: &mut Transaction<'_, MySql>,
     row: &SummaryJob,
@@ -763,7 +465,11 @@ mod tests {
 
     use shiori_sdk::Timestamp;
 
-    use super::{super::open_for_tests, *};
+    use super::{
+        super::{is_duplicate, open_for_tests},
+        insertion::insert_job,
+        *,
+    };
     use crate::{store::contract::summary as contract, summary::SummaryPolicy};
 
     crate::summary_contract!([ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"], async {
@@ -780,20 +486,6 @@ mod tests {
 
     fn job(user: UserId, day: u8) -> SummaryJob {
         SummaryJob::new(user, week(day), None, Timestamp::now(), &SummaryPolicy::default())
-    }
-
-    #[test]
-    fn a_random_slot_is_free() {
-        let taken = [Some(4), None, Some(0), Some(1), Some(900)];
-        let mut seen = std::collections::BTreeSet::new();
-        for _ in 0..1000 {
-            seen.insert(random_slot(8, &taken).expect("a free slot"));
-        }
-        assert!(seen.is_subset(&[2, 3, 5, 6, 7].into()), "{seen:?}");
-        assert!(seen.len() > 1, "{seen:?}");
-        assert_eq!(random_slot(5, &taken), None);
-        assert_eq!(random_slot(0, &[]), None);
-        assert_eq!(random_slot(1, &[]), Some(0));
     }
 
     /// A summary that an older server inserted, without a slot, counts when a slot is looked for.
