@@ -117,6 +117,10 @@ impl Person {
     }
 
     /// Deletes the account, on a device that is signed in.
+    ///
+    /// # Errors
+    ///
+    /// If the request fails.
     pub async fn delete_account(&self, device: &Client) -> Result {
         Ok(device.account().delete(&self.password).await?)
     }
