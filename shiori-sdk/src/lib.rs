@@ -86,6 +86,7 @@ pub use {
     summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
     transport::{
         error::{Conflict, Error, ErrorKind, Result, WasSent},
+        hook::{Attempt, AttemptOutcome, ExtraHeaders, RequestHook},
         options::CallOptions,
         retry::{ConflictPacing, ConflictPolicy, PollingPolicy, RetryBudget, RetryPolicy},
     },

@@ -11,6 +11,7 @@ use crate::{
     transport::{
         Transport,
         error::{Error, ErrorKind, Result},
+        hook::{ExtraHeaders, RequestHook},
         options::CallOptions,
         retry::{ConflictPolicy, PollingPolicy, RetryBudget, RetryPolicy},
     },
@@ -92,6 +93,17 @@ impl ClientBuilder {
         Self { accept_language: Some(language.into()), ..self }
     }
 
+    /// Headers to add to every request, for example for a gateway. Default: none.
+    pub fn headers(mut self, headers: ExtraHeaders) -> Self {
+        self.options.headers = headers;
+        self
+    }
+
+    /// Adds a hook that is called for every attempt of a request.
+    pub fn hook(self, hook: impl RequestHook + 'static) -> Self {
+        Self { options: self.options.with_hook(Arc::new(hook)), ..self }
+    }
+
     /// Stores the session, so that it survives restarts. Default: no store. The client loads the
     /// stored session when it is built.
     pub fn token_store(self, store: impl TokenStore + 'static) -> Self {
@@ -116,7 +128,7 @@ impl ClientBuilder {
     /// [`ErrorKind::TokenStore`] if the stored session cannot be loaded.
     pub fn build(self) -> Result<Client> {
         let base_url = parse_base_url(&self.base_url)?;
-        let headers = self.headers()?;
+        let headers = self.own_headers()?;
         let http = match self.http {
             Some(http) => http,
             None => reqwest::Client::builder()
@@ -135,8 +147,8 @@ impl ClientBuilder {
         Ok(Client { session: Arc::new(session), options })
     }
 
-    /// The headers of every request.
-    fn headers(&self) -> Result<HeaderMap> {
+    /// The headers of every request that have a setter of their own.
+    fn own_headers(&self) -> Result<HeaderMap> {
         let value = |text: &str, reason: &'static str| {
             HeaderValue::from_str(text).map_err(|_| config(reason))
         };

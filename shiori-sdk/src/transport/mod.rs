@@ -2,6 +2,7 @@
 
 pub(crate) mod deadline;
 pub(crate) mod error;
+pub(crate) mod hook;
 pub(crate) mod options;
 pub(crate) mod request;
 pub(crate) mod retry;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use self::{
     error::{Error, ErrorKind, Result, WasSent},
+    hook::{Attempt, AttemptOutcome},
     options::CallOptions,
     request::{FailedRequest, Request, Response},
     retry::RetryBudget,
@@ -126,8 +128,30 @@ impl Transport {
         call_deadline: Instant,
     ) -> Result<Response, FailedRequest> {
         let request_id = request_id(options);
+        let attempt = request.attempt(attempts, &request_id);
+        let (observed, extra) = options.hooks.start(attempt, options.headers.clone());
+        let exchanged =
+            self.exchange(options, request, access_token, attempt, extra, call_deadline);
+        let result = exchanged.await;
+        observed.end(&match &result {
+            Ok(response) => AttemptOutcome::Succeeded(response.status.as_u16()),
+            Err(failed) => AttemptOutcome::Failed(&failed.error),
+        });
+        result
+    }
+
+    async fn exchange(
+        &self,
+        options: &CallOptions,
+        request: &Request,
+        access_token: Option<&str>,
+        attempt: Attempt<'_>,
+        extra: HeaderMap,
+        call_deadline: Instant,
+    ) -> Result<Response, FailedRequest> {
         let failed = |error: Error| {
-            FailedRequest::from(error.with_request_id(&request_id).with_attempts(attempts))
+            let error = error.with_request_id(attempt.request_id);
+            FailedRequest::from(error.with_attempts(attempt.number))
         };
         let timeout = options
             .attempt_timeout
@@ -135,7 +159,7 @@ impl Transport {
             .saturating_add(request.server_wait);
         let deadline = deadline::after(timeout).min(call_deadline);
         let exchange = async {
-            let response = self.execute(request, access_token, &request_id).await?;
+            let response = self.execute(request, access_token, attempt, extra).await?;
             let (status, headers) = (response.status(), response.headers().clone());
             Ok((status, headers, read_body(response).await?))
         };
@@ -150,7 +174,8 @@ impl Transport {
         // A 200 without an envelope is not from Shiori; it may be from a captive portal.
         let is_success = status.is_success() && envelope.is_ok();
         if is_success || status == StatusCode::NOT_MODIFIED {
-            return Ok(Response { status, headers, body, request_id, attempts });
+            let request_id = attempt.request_id.to_owned();
+            return Ok(Response { status, headers, body, request_id, attempts: attempt.number });
         }
         let error = error_response(status, &headers, &body);
         Err(FailedRequest { body, ..failed(error) })
@@ -166,30 +191,46 @@ impl Transport {
     ) -> Result<reqwest::Response> {
         let deadline = deadline::after(options.attempt_timeout);
         let request_id = request_id(options);
-        let response = self.execute(request, access_token, &request_id);
-        timeout_at(deadline, response).await.unwrap_or_else(|_| {
+        let attempt = request.attempt(1, &request_id);
+        let (observed, extra) = options.hooks.start(attempt, options.headers.clone());
+        let response = self.execute(request, access_token, attempt, extra);
+        let result = timeout_at(deadline, response).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout).with_sent(WasSent::Maybe).with_retryable())
-        })
+        });
+        match &result {
+            Ok(response) if response.status().is_success() => {
+                observed.end(&AttemptOutcome::Succeeded(response.status().as_u16()));
+            }
+            // The caller reads the error.
+            Ok(response) => {
+                let error = Error::from_response(response.status().as_u16(), None);
+                observed.end(&AttemptOutcome::Failed(&error));
+            }
+            Err(error) => observed.end(&AttemptOutcome::Failed(error)),
+        }
+        result
     }
 
     async fn execute(
         &self,
         request: &Request,
         access_token: Option<&str>,
-        request_id: &str,
+        attempt: Attempt<'_>,
+        extra: HeaderMap,
     ) -> Result<reqwest::Response> {
         let mut url = self.base_url.clone();
         url.set_path(&format!("{}{}", url.path().trim_end_matches('/'), request.path));
         if !request.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&request.query);
         }
-        let request_id = HeaderValue::from_str(request_id).map_err(|_| {
+        let request_id = HeaderValue::from_str(attempt.request_id).map_err(|_| {
             Error::new(ErrorKind::Config).with_source("the request id is not a valid header value")
         })?;
         let mut builder = self
             .http
             .request(request.method.clone(), url)
             .headers(self.headers.clone())
+            .headers(extra)
             .headers(request.headers.clone())
             .header(&X_REQUEST_ID, request_id);
         if let Some(token) = access_token {

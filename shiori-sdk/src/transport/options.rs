@@ -1,8 +1,12 @@
 //! The options of a call.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::retry::{ConflictPolicy, PollingPolicy, RetryPolicy};
+use super::{
+    error::Result,
+    hook::{ExtraHeaders, Hooks, RequestHook},
+    retry::{ConflictPolicy, PollingPolicy, RetryPolicy},
+};
 
 /// The options of a client's calls: timeouts and policies. [`Client::builder`](crate::Client::builder)
 /// sets them for all calls, [`Client::with_options`](crate::Client::with_options) for some.
@@ -33,6 +37,9 @@ pub struct CallOptions {
     /// The `x-request-id` of the requests, for the server's log: printable ASCII, at most 128
     /// characters. Default: a new id for every attempt.
     pub request_id: Option<String>,
+    /// Headers to add to every request. Default: none.
+    pub headers: ExtraHeaders,
+    pub(super) hooks: Hooks,
 }
 
 impl Default for CallOptions {
@@ -44,6 +51,8 @@ impl Default for CallOptions {
             attempt_timeout: Duration::from_secs(15),
             call_timeout: Duration::from_secs(60),
             request_id: None,
+            headers: ExtraHeaders::default(),
+            hooks: Hooks::default(),
         }
     }
 }
@@ -77,5 +86,21 @@ impl CallOptions {
     /// The same options with this request id.
     pub fn with_request_id(self, request_id: impl Into<String>) -> Self {
         Self { request_id: Some(request_id.into()), ..self }
+    }
+
+    /// The same options with another header that is added to every request, for example for a gateway.
+    ///
+    /// # Errors
+    ///
+    /// As [`ExtraHeaders::insert`].
+    pub fn with_header(mut self, name: &str, value: &str) -> Result<Self> {
+        self.headers.insert(name, value)?;
+        Ok(self)
+    }
+
+    /// The same options with another hook, which is called after those that are there already.
+    pub fn with_hook(mut self, hook: Arc<dyn RequestHook>) -> Self {
+        self.hooks.push(hook);
+        self
     }
 }

@@ -9,7 +9,10 @@ use reqwest::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::error::{Error, ErrorKind, Result, WasSent};
+use super::{
+    error::{Error, ErrorKind, Result, WasSent},
+    hook::Attempt,
+};
 use crate::types::Envelope;
 
 /// A request that can be sent several times.
@@ -94,6 +97,11 @@ impl Request {
         let body = serde_json::to_vec(body)
             .map_err(|error| Error::new(ErrorKind::InvalidRequest).with_source(describe(&error)))?;
         Ok(Self { body: Some(body.into()), ..self })
+    }
+
+    /// The nth attempt of this request, for hooks.
+    pub(super) fn attempt<'a>(&'a self, number: u32, request_id: &'a str) -> Attempt<'a> {
+        Attempt { method: self.method.as_str(), path: &self.path, number, request_id }
     }
 
     pub(crate) fn max_attempt_timeout(self, max_attempt_timeout: Duration) -> Self {

@@ -15,6 +15,7 @@ mod cancellation;
 mod conflicts;
 #[cfg(feature = "testing")]
 mod exports;
+mod hooks;
 #[cfg(feature = "testing")]
 mod resumed_saves;
 mod scripted_server;

@@ -23,6 +23,7 @@ pub struct RecordedRequest {
     pub token: Option<String>,
     pub cookie: Option<String>,
     pub id: String,
+    pub gateway_key: Option<String>,
     pub body: Value,
 }
 
@@ -45,6 +46,7 @@ impl Respond for Responder {
             token: header("authorization"),
             cookie: header("cookie"),
             id: header("x-request-id").unwrap_or_default(),
+            gateway_key: header("x-gateway-key"),
             body: serde_json::from_slice(&request.body).unwrap_or_default(),
         });
         drop(requests);
