@@ -7,7 +7,8 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, ffi::code_to_str,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, config::DbConfig,
+    ffi::code_to_str,
 };
 
 use crate::store::StoreError;
@@ -67,6 +68,9 @@ impl Database {
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+        // A plan does not depend on bound values. Otherwise SQLite prepares a statement again whenever
+        // the value of a LIMIT is bound.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 }
@@ -163,5 +167,29 @@ impl From<&rusqlite::Error> for StoreError {
             }
             _ => Self::Unavailable("SQLite rejected a statement".into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_with_a_bound_limit_is_prepared_once() -> Result<(), rusqlite::Error> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let database = Database::new(&dir.path().join("shiori.db"));
+        let connection = database.open(OpenFlags::default())?;
+        connection.execute_batch(
+            "CREATE TABLE row (id INTEGER PRIMARY KEY, text TEXT); CREATE INDEX text ON row (text)",
+        )?;
+        let sql = "SELECT id FROM row WHERE text BETWEEN ? AND ? ORDER BY text LIMIT ?";
+        for limit in [1, 1, 2, 3] {
+            connection.all(sql, rusqlite::params!["a", "b", limit], |row| row.get::<_, i64>(0))?;
+        }
+        let prepared_again = connection.prepare_cached(sql)?.get_status(StatementStatus::RePrepare);
+        assert_eq!(prepared_again, 0);
+        Ok(())
     }
 }
