@@ -27,6 +27,17 @@ pub const REMEMBERED_SAVES: usize = 64;
 /// Maximum length of a range in a query, in days.
 pub const MAX_RANGE_DAYS: u32 = 366;
 
+/// Maximum number of dates in a response with versions, so that it has about 64 KiB: those of eleven
+/// years. Not configurable.
+pub const MAX_VERSIONS: u32 = 4096;
+
+/// Maximum number of dates in a request that reads many diaries. Not configurable.
+pub const MAX_READ_DATES: usize = 100;
+
+/// A response with many diaries ends when their documents have this many bytes as JSON: 1 MiB. It has
+/// at least one diary. Not configurable.
+pub const MAX_READ_BYTES: usize = 1024 * 1024;
+
 /// Maximum time that a long-poll waits for a change of a summary.
 pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
 

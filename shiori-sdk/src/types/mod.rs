@@ -16,7 +16,9 @@
 mod wire_enum;
 
 mod account;
+mod change_hint;
 mod date;
+mod date_version;
 mod diary;
 mod document;
 mod email;
@@ -26,6 +28,7 @@ mod export;
 mod id;
 pub mod limits;
 mod quota;
+mod read;
 mod summary;
 mod text;
 mod timestamp;
@@ -35,7 +38,9 @@ pub use account::{
     NewAccount, Password, PasswordChange, PasswordCheck, RefreshRequest, SessionInfo, SignedUp,
     VerifyRequest, WeakPassword, check_nickname,
 };
+pub use change_hint::{ChangeHint, DiaryChange, DiaryHint, SummaryHint};
 pub use date::{Date, DateRange, InvalidDate, InvalidRange, UnknownTimeZone, Week, Weekday};
+pub use date_version::{DateVersion, VersionPage};
 pub use diary::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, DayView, Diary, DiaryEntry, DiarySummaryStatus,
     Draft, InvalidTitle, SaveReceipt, SaveRequest, Title, Version, check_title,
@@ -53,6 +58,7 @@ pub use limits::{
     MAX_LONG_POLL, MAX_NICKNAME_CHARS, MAX_RANGE_DAYS, MAX_TITLE_CHARS, REMEMBERED_SAVES,
 };
 pub use quota::{Quota, QuotaExceeded};
+pub use read::{ReadDiaries, ReadRequest};
 pub use summary::{
     FailureKind, MissingDates, Progress, ProgressPhase, Reflection, Revision, Summary,
     SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,

@@ -62,7 +62,9 @@ mod tests {
     use serde::{Serialize, de::DeserializeOwned};
     use serde_json::json;
 
-    use crate::types::{DiarySummaryStatus, FailureKind, ProgressPhase, Quota, SummaryStatus};
+    use crate::types::{
+        DiaryChange, DiarySummaryStatus, FailureKind, ProgressPhase, Quota, SummaryStatus,
+    };
 
     fn check<T>(names: &[(T, &str)], unknown: T)
     where
@@ -96,5 +98,6 @@ mod tests {
         check(FailureKind::NAMES, FailureKind::Unknown);
         check(ProgressPhase::NAMES, ProgressPhase::Unknown);
         check(Quota::NAMES, Quota::Unknown);
+        check(DiaryChange::NAMES, DiaryChange::Unknown);
     }
 }
