@@ -2,8 +2,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use shiori_sdk::{
-    Date, DateRange, DiaryId, Document, Quota, QuotaExceeded, SaveId, Timestamp, UserId, Version,
-    limits::QUOTA_STEP_BYTES,
+    Date, DateRange, DateVersion, DiaryId, Document, Quota, QuotaExceeded, SaveId, Timestamp,
+    UserId, Version, limits::QUOTA_STEP_BYTES,
 };
 
 use super::{DiaryPlace, Page, StoreError};
@@ -49,6 +49,27 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         user: UserId,
         range: DateRange,
     ) -> Result<Vec<DiaryRecord>, StoreError>;
+
+    /// The versions of the dates of a range that have or had a diary, by date: at most the first
+    /// `limit`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn versions(
+        &self,
+        user: UserId,
+        range: DateRange,
+        limit: u32,
+    ) -> Result<Vec<DateVersion>, StoreError>;
+
+    /// The diaries of these dates, which are distinct and ordered. It ends when the documents have
+    /// [`MAX_READ_BYTES`](shiori_sdk::limits::MAX_READ_BYTES).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn read_many(&self, user: UserId, dates: &[Date]) -> Result<ManyDiaries, StoreError>;
 
     /// The diaries after a place, by date, with their contents. A page has at most
     /// [`PAGE_DIARIES`](super::PAGE_DIARIES), and ends when their documents have
@@ -264,6 +285,17 @@ impl fmt::Debug for DiaryRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.head, f)
     }
+}
+
+/// The outcome of [`DiaryStore::read_many`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ManyDiaries {
+    /// The diaries, by date.
+    pub diaries: Vec<DiaryRecord>,
+    /// The dates whose diary cannot be read.
+    pub unreadable: Vec<Date>,
+    /// The last dates, which were not read.
+    pub rest: Vec<Date>,
 }
 
 /// A stored diary without its text. `Debug` shows no title.

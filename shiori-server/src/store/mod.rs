@@ -30,7 +30,7 @@ pub use day::{Day, DayStore, Days, SeparateStores};
 pub(crate) use diary::DiaryUsage;
 pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryQuota, DiaryRecord, DiaryStore,
-    NewVersion, SaveOutcome,
+    ManyDiaries, NewVersion, SaveOutcome,
 };
 pub use page::{
     DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,

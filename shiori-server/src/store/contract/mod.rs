@@ -5,6 +5,7 @@
 //! store may use its own clock.
 
 pub mod account;
+pub mod date_versions;
 pub mod diary;
 pub mod session;
 pub mod summary;
@@ -62,6 +63,17 @@ macro_rules! diary_contract {
                 the_bytes_of_diaries_are_bounded,
                 concurrent_saves_at_the_quota_lose_nothing,
                 pages_contain_every_diary_once,
+            ]
+        );
+        $crate::contract!(
+            date_versions,
+            [$($attribute),*],
+            $open,
+            [
+                every_date_that_had_a_diary_has_a_version,
+                the_number_of_versions_is_limited,
+                diaries_of_chosen_dates_are_read,
+                the_bytes_of_a_read_are_bounded,
             ]
         );
     };

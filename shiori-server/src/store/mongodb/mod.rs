@@ -3,6 +3,7 @@
 //! A save is one write to one document: an insert under a unique index, or an update whose filter
 //! contains the expected version.
 
+mod date_versions;
 mod document;
 mod operation;
 
@@ -21,7 +22,8 @@ use mongodb::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use shiori_sdk::{
-    Date, DateRange, DiaryId, QuotaExceeded, REMEMBERED_SAVES, Timestamp, UserId, Version,
+    Date, DateRange, DateVersion, DiaryId, QuotaExceeded, REMEMBERED_SAVES, Timestamp, UserId,
+    Version,
 };
 use tokio::time::timeout;
 
@@ -37,7 +39,7 @@ use self::{
 };
 use super::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
+    DiaryUsage, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
 };
 
 /// The default database.
@@ -370,6 +372,19 @@ impl DiaryStore for MongoStore {
     ) -> Result<Vec<DiaryRecord>, StoreError> {
         let found: Vec<DiaryDocument> = self.range(user, range, None).await?;
         found.into_iter().map(DiaryRecord::try_from).collect()
+    }
+
+    async fn versions(
+        &self,
+        user: UserId,
+        range: DateRange,
+        limit: u32,
+    ) -> Result<Vec<DateVersion>, StoreError> {
+        self.find_versions(user, range, limit).await
+    }
+
+    async fn read_many(&self, user: UserId, dates: &[Date]) -> Result<ManyDiaries, StoreError> {
+        self.find_many(user, dates).await
     }
 
     async fn page(

@@ -2,14 +2,15 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{
-    Date, DateRange, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId, Timestamp,
-    UserId, Version,
+    Date, DateRange, DateVersion, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId,
+    Timestamp, UserId, Version,
 };
 
-use super::{SqliteStore, connection::Statements};
+use super::{SqliteStore, connection::Statements, date_versions};
 use crate::store::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError, one_day,
+    DiaryUsage, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
+    one_day,
 };
 
 #[async_trait]
@@ -39,6 +40,24 @@ impl DiaryStore for SqliteStore {
             rows(connection, user, range)?.into_iter().map(DiaryRecord::try_from).collect()
         })
         .await
+    }
+
+    async fn versions(
+        &self,
+        user: UserId,
+        range: DateRange,
+        limit: u32,
+    ) -> Result<Vec<DateVersion>, StoreError> {
+        self.snapshot_of(range, move |connection| {
+            date_versions::versions(connection, user, range, limit)
+        })
+        .await
+    }
+
+    async fn read_many(&self, user: UserId, dates: &[Date]) -> Result<ManyDiaries, StoreError> {
+        let dates = dates.to_vec();
+        let read = move |connection: &_| date_versions::read_many(connection, user, &dates);
+        self.0.long_readers.run(read).await
     }
 
     async fn page(

@@ -7,6 +7,7 @@
 mod account;
 mod backup;
 mod connection;
+mod date_versions;
 mod day;
 mod diary;
 mod migrations;
