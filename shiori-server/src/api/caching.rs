@@ -6,7 +6,7 @@ use http::{
     header::{CACHE_CONTROL, IF_NONE_MATCH, VARY},
 };
 use sha2::{Digest, Sha256};
-use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version};
+use shiori_sdk::{DiaryId, DiarySummaryStatus, Emotion, Version, VersionPage};
 
 /// Bytes of a tag's hash, enough to exclude collisions.
 const TAG_BYTES: usize = 16;
@@ -42,6 +42,22 @@ pub(super) fn etag(
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..TAG_BYTES]))
 }
 
+/// The strong validator of a page of versions. Like [`etag`], all servers compute the same one.
+pub(super) fn versions_etag(page: &VersionPage) -> String {
+    let mut hash = Sha256::new();
+    for version in &page.versions {
+        let flags = [u8::from(version.is_archived), u8::from(version.is_deleted)];
+        hash.update(version.date.as_number().to_be_bytes());
+        hash.update(version.version.get().to_be_bytes());
+        hash.update(flags);
+    }
+    if let Some(next) = page.next {
+        // Shorter than a version, so it is none.
+        hash.update(next.as_number().to_be_bytes());
+    }
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.finalize()[..TAG_BYTES]))
+}
+
 /// Whether `If-None-Match` matches: it is `*`, or contains this tag by weak comparison (RFC 9110,
 /// section 13.1.2), in any line and at any position.
 pub(super) fn is_known(headers: &HeaderMap, etag: Option<&str>) -> bool {
@@ -75,6 +91,8 @@ fn lists(mut line: &[u8], etag: &[u8]) -> bool {
 mod tests {
     use std::collections::HashSet;
 
+    use shiori_sdk::{Date, DateVersion};
+
     use super::*;
 
     #[test]
@@ -102,6 +120,39 @@ mod tests {
         let id = DiaryId::from_bytes([7; 16]);
         let tag = etag(id, Version::new(3), DiarySummaryStatus::Completed, Some(Emotion::Sadness));
         assert_eq!(tag, "\"jgCrgw4pH6pSpnuNOQ0QSQ\"");
+    }
+
+    #[test]
+    fn a_tag_of_versions_changes_with_each_of_them() {
+        let version = |day, number, is_archived, is_deleted| DateVersion {
+            date: Date::new(2026, 2, day).expect("a date"),
+            version: Version::new(number),
+            is_archived,
+            is_deleted,
+        };
+        let first = version(1, 1, false, false);
+        let mut tags = HashSet::new();
+        let lists = [
+            vec![],
+            vec![first],
+            vec![version(2, 1, false, false)],
+            vec![version(1, 2, false, false)],
+            vec![version(1, 1, true, false)],
+            vec![version(1, 1, false, true)],
+            vec![first, version(2, 1, false, false)],
+        ];
+        for versions in &lists {
+            for next in [None, Date::new(2026, 3, 1).ok(), Date::new(2026, 3, 2).ok()] {
+                tags.insert(versions_etag(&VersionPage { versions: versions.clone(), next }));
+            }
+        }
+        assert_eq!(tags.len(), 3 * lists.len());
+        let page = VersionPage { versions: vec![first], next: None };
+        assert_eq!(
+            versions_etag(&page),
+            "\"6Q8TZ5eKCHN2db7C2JjQfw\"",
+            "clients cache tags across restarts"
+        );
     }
 
     #[test]

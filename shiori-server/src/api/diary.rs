@@ -343,7 +343,7 @@ async fn conflict(app: &App, user: UserId, date: Date, current: Option<DiaryReco
 }
 
 /// The diary; without summary status, emotion and tag if the annotations cannot be read.
-fn view(record: DiaryRecord, annotations: Option<&Annotations>) -> Diary {
+pub(super) fn view(record: DiaryRecord, annotations: Option<&Annotations>) -> Diary {
     let DiaryHead { id, date, version, .. } = record.head;
     let summary_status = annotations.map(|of| of.status(date, version));
     let emotion = annotations.and_then(|of| of.emotion(date));

@@ -106,6 +106,21 @@ impl FromRequestParts<App> for RangeInQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let AnyRangeInQuery(range) = AnyRangeInQuery::from_request_parts(parts, app).await?;
+        if range.days() > app.limits.range_days {
+            return Err(ApiError::new(ErrorCode::InvalidRange));
+        }
+        Ok(Self(range))
+    }
+}
+
+/// The range `?start&end` of any length.
+pub(crate) struct AnyRangeInQuery(pub(crate) DateRange);
+
+impl FromRequestParts<App> for AnyRangeInQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         #[derive(Deserialize)]
         struct Ends {
             start: Option<String>,
@@ -119,9 +134,6 @@ impl FromRequestParts<App> for RangeInQuery {
         };
         let range = DateRange::new(date("start", start)?, date("end", end)?)
             .map_err(|_| ApiError::new(ErrorCode::InvalidRange))?;
-        if range.days() > app.limits.range_days {
-            return Err(ApiError::new(ErrorCode::InvalidRange));
-        }
         Ok(Self(range))
     }
 }

@@ -6,6 +6,8 @@ mod caller;
 mod client_address;
 mod cors;
 mod diary;
+mod diary_read;
+mod diary_versions;
 mod docs;
 mod error;
 mod export;
@@ -65,6 +67,8 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
         .merge(export::routes())
         .merge(session::routes())
         .merge(diary::routes())
+        .merge(diary_versions::routes())
+        .merge(diary_read::routes())
         .merge(summary::routes())
         .route_layer((requests.personal(), body_limit))
         .merge(summary::long_poll_routes().route_layer((long_polls.personal(), body_limit)))

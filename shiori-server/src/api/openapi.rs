@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    account, diary,
+    account, diary, diary_read, diary_versions,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
     export, health, session, summary, user,
 };
@@ -67,6 +67,8 @@ pub(super) fn description() -> OpenApi {
         .merge(export::routes())
         .merge(session::routes())
         .merge(diary::routes())
+        .merge(diary_versions::routes())
+        .merge(diary_read::routes())
         .merge(summary::routes())
         .merge(summary::long_poll_routes())
         .merge(health::liveness())
@@ -113,17 +115,19 @@ const LISTS: [(&str, usize); 2] =
     [("DiaryEntryList", limits::MAX_RANGE_DAYS as usize), ("SessionInfoList", 50)];
 
 /// Schemas of responses whose properties are always present.
-const COMPLETE: [&str; 10] = [
+const COMPLETE: [&str; 12] = [
     "ConflictBody",
     "DayView",
     "Diary",
     "DiaryEntry",
     "ExportEnd",
     "Progress",
+    "ReadDiaries",
     "Reflection",
     "SaveReceipt",
     "SessionInfo",
     "Summary",
+    "VersionPage",
 ];
 
 fn add_security_schemes(components: &mut Components) {
