@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{PasswordHasher, TokenKeys},
+    changes::Changes,
     config::{Limits, Network, Origin, SessionPolicy, SignUpPolicy},
     metrics::Metrics,
     overload::Overload,
@@ -26,6 +27,7 @@ pub(crate) struct Parts {
     pub(crate) diaries: Arc<dyn DiaryStore>,
     pub(crate) days: Arc<dyn DayStore>,
     pub(crate) summaries: Summaries,
+    pub(crate) changes: Changes,
     pub(crate) passwords: PasswordHasher,
     pub(crate) tokens: TokenKeys,
     pub(crate) limits: Limits,

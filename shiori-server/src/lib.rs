@@ -28,6 +28,7 @@ mod account_tasks;
 mod api;
 mod app;
 mod auth;
+mod changes;
 mod config;
 mod dispatcher;
 mod failpoint;
@@ -39,6 +40,8 @@ mod metrics;
 mod occasional;
 mod overload;
 mod profile;
+#[cfg(feature = "distributed")]
+mod relay;
 mod secrets;
 mod server;
 mod slots;

@@ -19,19 +19,20 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
+    changes::Changes,
     config::Config,
     store::{
         AccountStore, DayStore, DiaryStore, SeparateStores, SessionStore, StoreError, SummaryStore,
     },
     summary::Wakeups,
 };
-#[cfg(feature = "embedded")]
-use crate::{secrets::create_private_dir, store::sqlite::SqliteStore};
 #[cfg(feature = "distributed")]
 use crate::{
+    relay::Relay,
     store::{mongodb::MongoStore, mysql::MySqlStore, redis::RedisSessions},
-    summary::Relay,
 };
+#[cfg(feature = "embedded")]
+use crate::{secrets::create_private_dir, store::sqlite::SqliteStore};
 
 /// The capacity of the in-process queue. A hint takes about 100 bytes. The dispatcher offers hints
 /// that do not fit again.
@@ -51,6 +52,7 @@ pub(crate) struct Profile {
     pub(crate) summaries: Arc<dyn SummaryStore>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) wakeups: Wakeups,
+    pub(crate) changes: Changes,
     /// The clock of the summary store, for every step of a summary.
     pub(crate) summary_clock: Arc<dyn Clock>,
     /// The clock of the session store, for everything else.
@@ -84,7 +86,8 @@ impl Profile {
         let mut engines = Engines::default();
         let (accounts, summaries, summary_clock) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
-        let (sessions, queue, wakeups, clock) = engines.sessions_and_queue(config).await?;
+        let (sessions, queue, (wakeups, changes), clock) =
+            engines.sessions_and_queue(config).await?;
         let days: Arc<dyn DayStore> =
             Arc::new(SeparateStores::new(sessions.clone(), diaries.clone(), summaries.clone()));
         #[cfg(feature = "embedded")]
@@ -97,6 +100,7 @@ impl Profile {
             summaries,
             queue,
             wakeups,
+            changes,
             summary_clock,
             clock,
             engines,
@@ -169,7 +173,7 @@ pub enum BackupError {
 }
 
 type Sql = (Arc<dyn AccountStore>, Arc<dyn SummaryStore>, Arc<dyn Clock>);
-type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, Wakeups, Arc<dyn Clock>);
+type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, (Wakeups, Changes), Arc<dyn Clock>);
 
 /// The open engines. Each is opened at most once, and only if it is used.
 #[derive(Default)]
@@ -178,7 +182,7 @@ struct Engines {
     sqlite: Option<SqliteStore>,
     #[cfg(feature = "distributed")]
     mysql: Option<MySqlStore>,
-    /// The relay of wake-ups. It stops when this is dropped.
+    /// The relay of wake-ups and hints. It stops when this is dropped.
     #[cfg(feature = "distributed")]
     relay: Option<(DropGuard, JoinHandle<()>)>,
     /// The measurements of remote clocks. They stop when this is dropped.
@@ -249,7 +253,8 @@ impl Engines {
             None => {
                 let queue = InProcessQueue::new(QUEUE_CAPACITY, config.clock.clone());
                 let sessions = Arc::new(self.sqlite(config).await?);
-                Ok((sessions, Arc::new(queue), Wakeups::default(), config.clock.clone()))
+                let local = (Wakeups::default(), Changes::default());
+                Ok((sessions, Arc::new(queue), local, config.clock.clone()))
             }
             #[cfg(feature = "distributed")]
             Some(url) => {
@@ -257,7 +262,7 @@ impl Engines {
                     .map_err(|_| ProfileError::UnknownScheme { setting })?;
                 let answered = redis.ping().await;
                 answered.map_err(|source| ProfileError::Open { setting, source: source.into() })?;
-                let (wakeups, relay) = Relay::new(redis.clone());
+                let (wakeups, changes, relay) = Relay::new(redis.clone());
                 let stop = CancellationToken::new();
                 let running = tokio::spawn(relay.run(stop.clone()));
                 self.relay = Some((stop.drop_guard(), running));
@@ -265,7 +270,7 @@ impl Engines {
                 let clock = self.measured(setting, Arc::new(time)).await?;
                 let sessions = Arc::new(RedisSessions::new(redis.clone()));
                 let queue = RedisQueue::new(redis, QUEUE_NAME, clock.clone());
-                Ok((sessions, Arc::new(queue), wakeups, clock))
+                Ok((sessions, Arc::new(queue), (wakeups, changes), clock))
             }
             #[allow(unreachable_patterns)] // with both features
             _ => Err(ProfileError::UnknownScheme { setting }),

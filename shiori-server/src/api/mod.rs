@@ -6,6 +6,7 @@ mod caller;
 mod client_address;
 mod cors;
 mod diary;
+mod diary_events;
 mod diary_read;
 mod diary_versions;
 mod docs;
@@ -68,6 +69,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
         .merge(session::routes())
         .merge(diary::routes())
         .merge(diary_versions::routes())
+        .merge(diary_events::routes())
         .merge(diary_read::routes())
         .merge(summary::routes())
         .route_layer((requests.personal(), body_limit))

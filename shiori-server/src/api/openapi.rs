@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    account, diary, diary_read, diary_versions,
+    account, diary, diary_events, diary_read, diary_versions,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
     export, health, session, summary, user,
 };
@@ -68,6 +68,7 @@ pub(super) fn description() -> OpenApi {
         .merge(session::routes())
         .merge(diary::routes())
         .merge(diary_versions::routes())
+        .merge(diary_events::routes())
         .merge(diary_read::routes())
         .merge(summary::routes())
         .merge(summary::long_poll_routes())

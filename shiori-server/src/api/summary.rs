@@ -200,7 +200,7 @@ async fn get_summary(
 }
 
 /// A slot for a long-poll or an event stream of the user.
-fn wait_slot(app: &App, caller: Caller) -> Result<Slot<UserId>, ApiError> {
+pub(super) fn wait_slot(app: &App, caller: Caller) -> Result<Slot<UserId>, ApiError> {
     let slot = app.waits_of_users.take(caller.user);
     slot.map_err(|_| ApiError::new(ErrorCode::TooManyWaits).with_retry_after(WAIT_RETRY_AFTER))
 }

@@ -193,6 +193,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        changes::Changes,
         metrics::Metrics,
         store::{SummaryStore, sqlite::SqliteStore},
         summary::{MAX_OFFERS, SummariesParts, SummaryJob, SummaryPolicy, Wakeups},
@@ -219,6 +220,7 @@ mod tests {
                 diaries: Arc::new(store.clone()),
                 queue: queue.clone(),
                 wakeups: Wakeups::default(),
+                changes: Changes::default(),
                 policy: SummaryPolicy::default(),
                 clock: Arc::new(clock.clone()),
                 metrics: Metrics::new(),

@@ -6,8 +6,6 @@ mod hints;
 mod job;
 mod leases;
 mod policy;
-#[cfg(feature = "distributed")]
-mod relay;
 mod service;
 mod wakeups;
 
@@ -17,7 +15,5 @@ pub use job::{
     AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
 };
 pub use policy::SummaryPolicy;
-#[cfg(feature = "distributed")]
-pub(crate) use relay::Relay;
 pub(crate) use service::{MAX_OFFERS, Requested, Summaries, SummariesParts, SummaryError};
 pub(crate) use wakeups::{Waiter, Wakeups};

@@ -1,7 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
-    Date, Reflection, Revision, Summary, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
+    ChangeHint, Date, Reflection, Revision, Summary, SummaryHint, SummaryId, SummaryStatus,
+    Timestamp, UserId, Version, Week,
 };
 use shiori_worker::{Clock, JobQueue, queue::QueueError};
 use tokio::{
@@ -15,6 +16,7 @@ use tracing::Instrument;
 
 use super::{SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
+    changes::Changes,
     metrics::Metrics,
     store::{
         DiaryHead, DiaryStore, InsertOutcome, Page, ResultPlace, ResultRecord, StoreError,
@@ -51,6 +53,7 @@ pub(crate) struct SummariesParts {
     pub(crate) diaries: Arc<dyn DiaryStore>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) wakeups: Wakeups,
+    pub(crate) changes: Changes,
     pub(crate) policy: SummaryPolicy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
@@ -151,6 +154,7 @@ impl Summaries {
         match parts.store.insert(&job, parts.policy.quota()).await? {
             InsertOutcome::Inserted => {
                 parts.metrics.summary_requested();
+                self.publish(&job);
                 let (id, status) = (job.id, job.status);
                 self.offer_in_background(job);
                 Ok(Requested::Accepted(id, status))
@@ -242,6 +246,8 @@ impl Summaries {
                     return Err(SummaryError::NotFound);
                 }
                 self.0.wakeups.wake(id);
+                // The new revision is unknown.
+                self.0.changes.publish(user, ChangeHint::Resync);
                 self.0.metrics.summary_finished(SummaryStatus::Cancelled);
                 Ok(())
             }
@@ -320,6 +326,7 @@ impl Summaries {
         }
         self.0.wakeups.wake(to.id);
         if to.revision > from.revision {
+            self.publish(to);
             tracing::debug!(summary_id = %to.id, status = %to.status, revision = %to.revision, "summary advanced");
             if to.status == SummaryStatus::Queued {
                 self.offer(to).await;
@@ -329,6 +336,13 @@ impl Summaries {
             }
         }
         Ok(true)
+    }
+
+    /// Hints the user's clients at the job's status.
+    fn publish(&self, job: &SummaryJob) {
+        let SummaryJob { id, status, revision, .. } = *job;
+        let hint = SummaryHint { id, status, revision };
+        self.0.changes.publish(job.user, ChangeHint::Summary(hint));
     }
 
     /// Offers the hint of a new job without delaying the response: the row is stored, so if the
