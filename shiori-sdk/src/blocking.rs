@@ -41,10 +41,10 @@ use futures_util::StreamExt;
 use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
-    AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange, Diary,
-    DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport, InvitationCode, Precondition,
-    Reflection, Requested, Result, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId,
-    UserId, Version, Week, WeekMeta,
+    AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange,
+    DateVersion, Diary, DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport,
+    InvitationCode, Precondition, Reflection, Requested, Result, SaveId, Saved, SessionId,
+    SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -289,6 +289,8 @@ blocking!(Diaries => diaries {
     get_if_changed(known: &Diary) -> Change;
     /// Lists the diaries of a range; see [`crate::Diaries::list`].
     list(range: DateRange) -> Vec<DiaryEntry>;
+    /// The versions of a range; see [`crate::Diaries::versions`].
+    versions(range: DateRange) -> Vec<DateVersion>;
     /// Deletes a date's diary; see [`crate::Diaries::delete`].
     delete(date: Date, version: Version) -> ();
     /// Archives a date's diary or restores it; see [`crate::Diaries::archive`].
@@ -300,6 +302,22 @@ impl Diaries {
     pub fn save(&self, date: Date, draft: Draft, precondition: Precondition) -> Save {
         let save = self.0.client.diaries().save(date, draft, precondition);
         Save { client: self.0.clone(), save }
+    }
+
+    /// The diaries of a range with their contents; each `next` blocks until the next diary. See
+    /// [`crate::Diaries::read`].
+    pub fn read(&self, range: DateRange) -> impl Iterator<Item = Result<Diary>> + use<> {
+        let client = self.0.clone();
+        let mut diaries = client.client.diaries().read(range);
+        std::iter::from_fn(move || client.block_on(diaries.next()))
+    }
+
+    /// The versions of all diaries as they change; each `next` blocks until the next one. See
+    /// [`crate::Diaries::watch`].
+    pub fn watch(&self) -> impl Iterator<Item = Result<DateVersion>> + use<> {
+        let client = self.0.clone();
+        let mut changes = client.client.diaries().watch();
+        std::iter::from_fn(move || client.block_on(changes.next()))
     }
 
     /// Reads a date's diary, changes it and saves it; see [`crate::Diaries::update`].

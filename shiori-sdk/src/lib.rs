@@ -30,7 +30,7 @@
 //! ```
 //!
 //! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
-//! [summaries](guide::summaries), [export and import](guide::export), [errors](guide::errors),
+//! [summaries](guide::summaries), [changes](guide::changes), [export and import](guide::export), [errors](guide::errors),
 //! [configuration](guide::configuration) and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
 //! also has a page on each of them.
 //!
@@ -78,9 +78,9 @@ pub use {
     account::{Account, Export, ExportReader, ImportConflict, ImportReport, RejectedDiary},
     client::{Client, ClientBuilder},
     diary::{
-        Change, ConflictResolver, DayMeta, Diaries, Entry, FailOnConflict, FilledEntry,
-        MergeBlocks, Outcome, Overwrite, Precondition, Resolution, RetryReport, Save, Saved,
-        WeekMeta, Weeks, resolve_with,
+        Change, ConflictResolver, DayMeta, Diaries, DiaryRead, DiaryWatch, Entry, FailOnConflict,
+        FilledEntry, MergeBlocks, Outcome, Overwrite, Precondition, Resolution, RetryReport, Save,
+        Saved, WeekMeta, Weeks, resolve_with,
     },
     session::{Auth, FileTokenStore, StoreLock, StoredSession, TokenStore},
     summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
@@ -100,6 +100,8 @@ pub mod guide {
     #[cfg(feature = "blocking")]
     #[doc = include_str!("../docs/blocking.md")]
     pub mod blocking {}
+    #[doc = include_str!("../docs/changes.md")]
+    pub mod changes {}
     #[doc = include_str!("../docs/configuration.md")]
     pub mod configuration {}
     #[doc = include_str!("../docs/conflicts.md")]

@@ -2,6 +2,7 @@
 //! [`Client`], so that nothing here depends on them.
 
 mod builder;
+mod events;
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +15,7 @@ use crate::{
     },
 };
 pub use builder::ClientBuilder;
+pub(crate) use events::EventStream;
 
 /// A client of a Shiori server.
 ///

@@ -4,7 +4,11 @@ mod attempt;
 mod conflict;
 mod conflict_retry;
 mod entry;
+mod known;
+mod read;
 mod save;
+mod versions;
+mod watch;
 mod week;
 
 use std::{convert::Infallible, time::Duration};
@@ -32,7 +36,9 @@ pub use conflict::{
 };
 use conflict_retry::ConflictRetry;
 pub use entry::{Entry, FilledEntry};
+pub use read::DiaryRead;
 pub use save::{Outcome, RetryReport, Save, Saved};
+pub use watch::DiaryWatch;
 pub use week::{DayMeta, WeekMeta, Weeks};
 
 impl Client {

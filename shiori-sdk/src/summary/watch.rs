@@ -1,33 +1,24 @@
 //! Watches the changes of a summary.
 
 use std::{
-    collections::VecDeque,
     fmt, mem,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use futures_util::{Stream, stream};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use tokio::time::{Instant, timeout};
+use reqwest::header::HeaderName;
+use tokio::time::Instant;
 
 use super::{
     handle::{SummaryHandle, long_poll},
     pacing::Pacing,
 };
 use crate::{
-    sse::EventReader,
+    client::EventStream,
     transport::{deadline, error::Result, request::Request},
     types::{Revision, Summary},
 };
-
-/// A stream without bytes for this long is considered broken. The server sends a keep-alive at
-/// least every 15 s.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
-
-/// Maximum size of an event. A summary has a few thousand bytes.
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// The stream ends with an error after more consecutive failures.
 const MAX_FAILURES: u32 = 8;
@@ -71,7 +62,7 @@ struct Watcher {
     handle: SummaryHandle,
     /// The last summary that was yielded.
     last: Option<Summary>,
-    events: Option<EventStream>,
+    events: Option<SummaryEvents>,
     /// Consecutive failures.
     failures: u32,
     /// The last event stream ended without a change; poll once before opening the next.
@@ -101,7 +92,7 @@ impl Watcher {
                 (Some(last), None) => {
                     let revision = last.revision;
                     if !mem::take(&mut self.must_poll) {
-                        self.events = EventStream::open(&self.handle, revision).await;
+                        self.events = SummaryEvents::open(&self.handle, revision).await;
                     }
                     if self.events.is_some() {
                         // The stream starts with the changes after this revision.
@@ -154,44 +145,27 @@ impl Watcher {
 }
 
 /// An open event stream.
-struct EventStream {
-    response: reqwest::Response,
-    reader: EventReader,
-    /// Events that were read and not parsed yet.
-    events: VecDeque<String>,
+struct SummaryEvents {
+    stream: EventStream,
     /// Whether the stream has yielded a change.
     has_yielded: bool,
 }
 
-impl EventStream {
+impl SummaryEvents {
     /// Opens the stream of the changes after this revision; `None` if that fails.
     async fn open(handle: &SummaryHandle, revision: Revision) -> Option<Self> {
         let request = Request::get(format!("{}/events", handle.path()))
-            .header(ACCEPT, HeaderValue::from_static("text/event-stream"))
             .header(HeaderName::from_static("last-event-id"), revision.get().into());
-        let response = handle.client().open(&request).await.ok()?;
-        let is_event_stream = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
-        (response.status().is_success() && is_event_stream).then(|| Self {
-            response,
-            reader: EventReader::new(MAX_EVENT_BYTES),
-            events: VecDeque::new(),
-            has_yielded: false,
-        })
+        let stream = EventStream::open(handle.client(), request).await.ok()?;
+        Some(Self { stream, has_yielded: false })
     }
 
     /// The summary in the next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Summary> {
         loop {
-            while let Some(event) = self.events.pop_front() {
-                if let Ok(summary) = serde_json::from_str(&event) {
-                    return Some(summary);
-                }
+            if let Ok(summary) = serde_json::from_str(&self.stream.next().await?) {
+                return Some(summary);
             }
-            let chunk = timeout(IDLE_TIMEOUT, self.response.chunk()).await.ok()?.ok()??;
-            self.events.extend(self.reader.push(&chunk).ok()?);
         }
     }
 }

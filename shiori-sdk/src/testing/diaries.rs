@@ -5,10 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use hyper::{
-    StatusCode,
-    header::{ETAG, IF_NONE_MATCH},
-};
+use hyper::{StatusCode, header::ETAG};
 use serde_json::{json, value::RawValue};
 
 use super::{
@@ -17,10 +14,10 @@ use super::{
     summaries::Summaries,
 };
 use crate::types::{
-    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DayView, Diary, DiaryEntry,
-    DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft, Emotion,
-    ErrorCode, ExportedDiary, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp, UserId,
-    Version, check_title,
+    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DateVersion, DayView, Diary,
+    DiaryEntry, DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft,
+    Emotion, ErrorCode, ExportedDiary, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp,
+    UserId, Version, check_title,
     limits::{MAX_BYTES_PER_CHAR, MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
@@ -75,12 +72,7 @@ impl Diaries {
             return Ok(ApiResponse::ok(&DayView::absent(date)));
         };
         let etag = diary.etag.clone();
-        let lines = request.headers.get_all(IF_NONE_MATCH).iter();
-        let known = lines.filter_map(|line| line.to_str().ok()).any(|line| {
-            let mut tags = line.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
-            line.trim() == "*" || tags.any(|tag| etag.as_deref() == Some(tag))
-        });
-        let response = if known {
+        let response = if request.knows(etag.as_deref()) {
             ApiResponse::empty(StatusCode::NOT_MODIFIED)
         } else {
             ApiResponse::ok(&DayView::from(diary))
@@ -207,7 +199,7 @@ impl Diaries {
     }
 
     /// The diary of a date with its emotion and summary status.
-    fn view(&self, user: UserId, date: Date, summaries: &Summaries) -> Option<Diary> {
+    pub(super) fn view(&self, user: UserId, date: Date, summaries: &Summaries) -> Option<Diary> {
         let slot = self.slots.get(&(user, date))?;
         let diary = slot.diary.as_ref()?;
         let (emotion, summary_status) = if summaries.are_unavailable {
@@ -227,6 +219,19 @@ impl Diaries {
             emotion,
             summary_status,
             etag: summary_status.map(|status| etag(slot.id, slot.version, status, emotion)),
+        })
+    }
+
+    /// The versions of the dates that have or had a diary, by date.
+    pub(super) fn date_versions(&self, user: UserId) -> impl Iterator<Item = DateVersion> {
+        let slots = self.slots.iter().filter(move |((owner, _), _)| *owner == user);
+        // A date that was never saved has a slot after a rejected save.
+        let slots = slots.filter(|(_, slot)| slot.version > Version::new(0));
+        slots.map(|((_, date), slot)| DateVersion {
+            date: *date,
+            version: slot.version,
+            is_archived: slot.diary.as_ref().is_some_and(|diary| diary.is_archived),
+            is_deleted: slot.diary.is_none(),
         })
     }
 

@@ -92,9 +92,11 @@
 //! number of sessions.
 
 mod accounts;
+mod changes;
 mod diaries;
 mod export;
 mod faults;
+mod many_diaries;
 mod request;
 mod response;
 mod route;

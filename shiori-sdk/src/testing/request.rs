@@ -5,7 +5,7 @@ use std::str::FromStr;
 use hyper::{
     HeaderMap,
     body::Bytes,
-    header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, COOKIE},
+    header::{AsHeaderName, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, IF_NONE_MATCH},
 };
 use reqwest::Url;
 use serde::de::DeserializeOwned;
@@ -90,14 +90,28 @@ impl ApiRequest {
         }
     }
 
-    /// The range `?start&end`.
+    /// The range `?start&end`, at most [`MAX_RANGE_DAYS`] long.
     pub(super) fn range(&self) -> Result<DateRange, ApiError> {
+        let range = Some(self.any_range()?).filter(|range| range.days() <= MAX_RANGE_DAYS);
+        range.ok_or_else(|| ApiError::new(400, ErrorCode::InvalidRange))
+    }
+
+    /// Whether `If-None-Match` contains this tag or `*`.
+    pub(super) fn knows(&self, etag: Option<&str>) -> bool {
+        let lines = self.headers.get_all(IF_NONE_MATCH).iter();
+        lines.filter_map(|line| line.to_str().ok()).any(|line| {
+            let mut tags = line.split(',').map(|tag| tag.trim().trim_start_matches("W/"));
+            line.trim() == "*" || tags.any(|tag| etag == Some(tag))
+        })
+    }
+
+    /// The range `?start&end` of any length.
+    pub(super) fn any_range(&self) -> Result<DateRange, ApiError> {
         let date = |name: &str| match self.query_parameter::<String>(name)? {
             Some(text) => parse_date(&text),
             None => Err(ApiError::invalid_field(name, "required")),
         };
         let range = DateRange::new(date("start")?, date("end")?).ok();
-        let range = range.filter(|range| range.days() <= MAX_RANGE_DAYS);
         range.ok_or_else(|| ApiError::new(400, ErrorCode::InvalidRange))
     }
 }

@@ -41,6 +41,12 @@ pub enum Route {
     Archive,
     /// `GET /api/diary`
     List,
+    /// `GET /api/diary/versions`
+    Versions,
+    /// `GET /api/diary/events`
+    Changes,
+    /// `POST /api/diary/read`
+    ReadMany,
     /// `POST /api/diary/summary`
     RequestSummary,
     /// `GET /api/diary/summary/{id}`
@@ -70,9 +76,9 @@ impl Route {
     /// The route of a request, and the date or id in its path.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
-            Account, Archive, Cancel, ChangePassword, Delete, DeleteAccount, Events, Export, Get,
-            List, LogIn, LogOut, Reflection, Refresh, Rename, RequestSummary, Revoke, Save,
-            Sessions, SignUp, Summary, Verify,
+            Account, Archive, Cancel, ChangePassword, Changes, Delete, DeleteAccount, Events,
+            Export, Get, List, LogIn, LogOut, ReadMany, Reflection, Refresh, Rename,
+            RequestSummary, Revoke, Save, Sessions, SignUp, Summary, Verify, Versions,
         };
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
@@ -92,6 +98,9 @@ impl Route {
             ["api", "auth", "sessions"] => ("", &[(GET, Sessions)]),
             ["api", "auth", "sessions", id] => (id, &[(DELETE, Revoke)]),
             ["api", "diary"] => ("", &[(GET, List)]),
+            ["api", "diary", "versions"] => ("", &[(GET, Versions)]),
+            ["api", "diary", "events"] => ("", &[(GET, Changes)]),
+            ["api", "diary", "read"] => ("", &[(POST, ReadMany)]),
             ["api", "diary", "summary"] => ("", &[(POST, RequestSummary)]),
             ["api", "diary", "summary", id] => (id, &[(GET, Summary), (DELETE, Cancel)]),
             ["api", "diary", "summary", id, "events"] => (id, &[(GET, Events)]),

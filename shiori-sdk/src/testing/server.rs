@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, fmt, net::TcpListener, sync::Arc};
 
-use futures_util::stream;
+use futures_util::{FutureExt, future::BoxFuture, stream};
 use http_body_util::{
     BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody,
 };
@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     SeenRequest, Shared,
+    changes::ChangeStream,
     faults::{self, Kind},
     request::ApiRequest,
     response::{ApiError, ApiResponse},
@@ -28,6 +29,9 @@ use super::{
 use crate::types::limits::MAX_BODY_BYTES;
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The next event of a stream.
+type NextEvent<'a> = BoxFuture<'a, Option<Bytes>>;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -116,7 +120,12 @@ async fn exchange(
     }
     let mut response = match reply {
         Ok(Reply::Complete(response)) => complete(response, id),
-        Ok(Reply::Events(events)) => streamed(events, id),
+        Ok(Reply::Events(events)) => {
+            streamed(events, |events: &mut EventStream| events.next().boxed(), id)
+        }
+        Ok(Reply::Changes(changes)) => {
+            streamed(changes, |changes: &mut ChangeStream| changes.next().boxed(), id)
+        }
         Err(error) => complete(error.into(), id),
     };
     let headers = response.headers_mut();
@@ -131,12 +140,14 @@ async fn exchange(
 enum Reply {
     Complete(ApiResponse),
     Events(EventStream),
+    Changes(ChangeStream),
 }
 
 async fn handle(shared: Arc<Shared>, request: ApiRequest) -> Result<Reply, ApiError> {
     match request.route {
         Route::Summary => watch::long_poll(&shared, &request).await.map(Reply::Complete),
         Route::Events => EventStream::open(shared, &request).map(Reply::Events),
+        Route::Changes => ChangeStream::open(shared, &request).map(Reply::Changes),
         _ => {
             let response = shared.state().handle(&request);
             shared.notify_changed();
@@ -154,9 +165,14 @@ fn complete(response: ApiResponse, id: HeaderValue) -> Response<Body> {
     response
 }
 
-fn streamed(events: EventStream, id: HeaderValue) -> Response<Body> {
-    let frames = stream::unfold(events, |mut events| async move {
-        let event = events.next().await?;
+/// A response with events until the next one is `None`.
+fn streamed<E: Send + 'static>(
+    events: E,
+    next: impl for<'a> Fn(&'a mut E) -> NextEvent<'a> + Copy + Send + 'static,
+    id: HeaderValue,
+) -> Response<Body> {
+    let frames = stream::unfold(events, move |mut events| async move {
+        let event = next(&mut events).await?;
         Some((Ok(Frame::data(event)), events))
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());

@@ -134,6 +134,7 @@ impl State {
                 let user = self.user(request)?;
                 Ok(ApiResponse::ok(&self.diaries.list(user, request.range()?, &self.summaries)))
             }
+            Route::Versions | Route::ReadMany | Route::Changes => self.many_diaries(request),
             Route::RequestSummary => {
                 let user = self.user(request)?;
                 self.summaries.request(user, request, &self.diaries, now)

@@ -12,8 +12,8 @@ use super::{
 use crate::types::{
     Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode,
     ExportedReflection, FailureKind, MissingDates, Progress, Reflection, Revision, Summary,
-    SummaryFailure, SummaryId, SummaryReceipt, SummaryRequest, SummaryStatus, Timestamp, UserId,
-    Version, Week, limits::MAX_UNFINISHED_SUMMARIES,
+    SummaryFailure, SummaryHint, SummaryId, SummaryReceipt, SummaryRequest, SummaryStatus,
+    Timestamp, UserId, Version, Week, limits::MAX_UNFINISHED_SUMMARIES,
 };
 
 /// The engine of every reflection.
@@ -89,6 +89,16 @@ impl Summaries {
             self.complete(id, text, |_| Emotion::Neutral, diaries, now);
         }
         Ok(response)
+    }
+
+    /// The status of each summary of a user.
+    pub(super) fn hints(&self, user: UserId) -> impl Iterator<Item = SummaryHint> {
+        let rows = self.rows.iter().filter(move |row| row.user == user);
+        rows.map(|Row { summary, .. }| SummaryHint {
+            id: summary.id,
+            status: summary.status,
+            revision: summary.revision,
+        })
     }
 
     pub(super) fn cancel(

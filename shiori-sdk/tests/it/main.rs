@@ -25,3 +25,5 @@ mod testing;
 mod token_store;
 mod transport;
 mod waiting;
+#[cfg(feature = "testing")]
+mod watching;
