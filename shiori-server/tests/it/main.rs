@@ -39,4 +39,5 @@ mod timeouts;
 mod unreadable;
 mod unreadable_rows;
 mod users;
+mod watching;
 mod workers;

@@ -172,13 +172,20 @@ async fn every_example_request_succeeds() {
             }
             request = request.json(&body);
         }
-        let response = RawResponse::send(request.header("cookie", &user.cookie)).await;
-        assert!((200..300).contains(&response.status), "{place}: {}", response.text);
-        let described = &operation["responses"][response.status.to_string()];
-        assert!(described.is_object(), "{place}: {} is not described", response.status);
+        let request = request.header("cookie", &user.cookie);
+        let (status, text) = if path == "/api/diary/events" {
+            // This stream does not end.
+            (request.send().await.unwrap().status().as_u16(), String::new())
+        } else {
+            let response = RawResponse::send(request).await;
+            (response.status, response.text)
+        };
+        assert!((200..300).contains(&status), "{place}: {text}");
+        let described = &operation["responses"][status.to_string()];
+        assert!(described.is_object(), "{place}: {status} is not described");
         count += 1;
     }
-    assert_eq!(count, 25);
+    assert_eq!(count, 28);
     server.stop().await;
     idle.stop().await;
 }

@@ -230,6 +230,17 @@ impl PrivateRedis {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends a signal, e.g. `-STOP`.
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().and_then(tokio::process::Child::id).unwrap().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
     /// SIGKILL; its data is lost.
     pub async fn kill(&mut self) {
         self.process.take().unwrap().kill().await.unwrap();

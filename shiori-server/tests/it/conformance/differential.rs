@@ -236,8 +236,17 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
             Step::Request(device, Method::POST, format!("{path}/archive"), Some(body))
         }
         11..13 => {
-            let path = "/api/diary?start=20260214&end=20260225".to_owned();
-            Step::Request(device, Method::GET, path, None)
+            let (method, path, body) = match nth % 3 {
+                0 => (Method::GET, "/api/diary?start=20260214&end=20260225", None),
+                1 => (Method::GET, "/api/diary/versions?start=20260117&end=20360225", None),
+                _ => {
+                    // None of the dates in one of eight cases, which is an error.
+                    let dates = (16..24).filter(|date| nth >> (date % 3) & 4 != 0);
+                    let dates: Vec<_> = dates.map(day).collect();
+                    (Method::POST, "/api/diary/read", Some(json!({ "dates": dates })))
+                }
+            };
+            Step::Request(device, method, path.to_owned(), body)
         }
         13..17 => {
             let (start, end) = week(rng);

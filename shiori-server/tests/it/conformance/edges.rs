@@ -23,6 +23,9 @@ pub async fn unknown_paths_return_404_and_other_methods_405(server: &impl Target
         (Method::DELETE, "/api/diary"),
         (Method::PUT, "/api/diary/20260216"),
         (Method::GET, "/api/diary/summary"),
+        (Method::GET, "/api/diary/read"),
+        (Method::POST, "/api/diary/versions"),
+        (Method::DELETE, "/api/diary/events"),
         (Method::POST, "/api/diary/reflections"),
         (Method::PATCH, "/api/auth/sessions"),
     ] {
@@ -53,6 +56,9 @@ pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target)
             (Method::POST, "/api/diary/20260216"),
             (Method::DELETE, "/api/diary/20260216"),
             (Method::POST, "/api/diary/20260216/archive"),
+            (Method::GET, "/api/diary/versions"),
+            (Method::GET, "/api/diary/events"),
+            (Method::POST, "/api/diary/read"),
             (Method::POST, "/api/diary/summary"),
             (Method::GET, "/api/diary/summary/x"),
             (Method::GET, "/api/diary/summary/x/events"),
@@ -93,10 +99,11 @@ pub async fn bodies_are_json_of_a_bounded_size(server: &impl Target) {
 }
 
 /// Every route with a body, and a valid body for it.
-fn bodies() -> [(&'static str, Value); 7] {
+fn bodies() -> [(&'static str, Value); 8] {
     [
         ("/api/diary/20260216", json!({"title": "글", "content": {"type": "doc"}})),
         ("/api/diary/20260216/archive", json!({"version": 1, "archived": true})),
+        ("/api/diary/read", json!({"dates": ["20260216"]})),
         ("/api/diary/summary", json!({"start": "20260216", "end": "20260222", "force": false})),
         (
             "/api/user/signup",

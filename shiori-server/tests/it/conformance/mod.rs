@@ -3,6 +3,7 @@
 //! [`differential`] sends the same random requests to both and compares every response.
 
 mod accounts;
+mod changes;
 mod diaries;
 mod differential;
 mod edges;
@@ -301,6 +302,16 @@ conformance_tests! {
         a_deleted_diary_is_not_found_and_its_versions_continue,
         archiving_is_a_compare_and_swap,
         other_users_diaries_are_not_found,
+    ],
+    changes: [
+        versions_contain_every_date_that_had_a_diary,
+        unchanged_versions_return_304,
+        invalid_ranges_of_versions_are_rejected,
+        every_change_is_streamed_as_a_hint,
+        a_watch_yields_the_versions_of_all_devices,
+        many_diaries_are_read_at_once,
+        invalid_reads_are_rejected,
+        large_reads_are_continued,
     ],
     exports: [
         an_export_contains_everything_once,
