@@ -44,6 +44,7 @@ impl Bare {
             content: draft.content,
             version: Some(version),
             save_id: Some(SaveId::new()),
+            keep_replaced: false,
         };
         let request = self.http.post(format!("{}/api/diary/{date}", self.url)).json(&body);
         let answer = request.bearer_auth(&self.token).send().await.unwrap();

@@ -42,9 +42,9 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
     AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange,
-    DateVersion, Diary, DiaryEntry, Draft, Error, ErrorKind, ExportRecord, ImportReport,
-    InvitationCode, Precondition, Reflection, Requested, Result, SaveId, Saved, SessionId,
-    SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
+    DateVersion, Diary, DiaryEntry, DiaryRevision, Draft, Error, ErrorKind, ExportRecord,
+    ImportReport, InvitationCode, Precondition, Reflection, Requested, Result, RevisionEntry,
+    SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -295,6 +295,14 @@ blocking!(Diaries => diaries {
     delete(date: Date, version: Version) -> ();
     /// Archives a date's diary or restores it; see [`crate::Diaries::archive`].
     archive(date: Date, version: Version, archived: bool) -> Version;
+    /// Lists the revisions of a date; see [`crate::Diaries::revisions`].
+    revisions(date: Date) -> Vec<RevisionEntry>;
+    /// One revision of a date; see [`crate::Diaries::revision`].
+    revision(date: Date, version: Version) -> DiaryRevision;
+    /// Saves the text of a revision again; see [`crate::Diaries::restore`].
+    restore(date: Date, revision: Version, precondition: Precondition) -> Saved;
+    /// Deletes the revisions of a date, or of all dates; see [`crate::Diaries::purge_revisions`].
+    purge_revisions(date: Option<Date>) -> ();
 });
 
 impl Diaries {
@@ -362,6 +370,11 @@ impl Save {
     /// Sets the id of this save; see [`crate::Save::with_save_id`].
     pub fn with_save_id(self, save_id: SaveId) -> Self {
         Self { save: self.save.with_save_id(save_id), ..self }
+    }
+
+    /// Keeps the replaced text as a revision; see [`crate::Save::keep_replaced`].
+    pub fn keep_replaced(self) -> Self {
+        Self { save: self.save.keep_replaced(), ..self }
     }
 
     /// Sends the save; see [`crate::Save::send`].

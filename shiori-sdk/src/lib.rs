@@ -30,7 +30,8 @@
 //! ```
 //!
 //! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
-//! [summaries](guide::summaries), [changes](guide::changes), [export and import](guide::export), [errors](guide::errors),
+//! [getting old text back](guide::history), [summaries](guide::summaries), [changes](guide::changes),
+//! [export and import](guide::export), [errors](guide::errors),
 //! [configuration](guide::configuration) and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
 //! also has a page on each of them.
 //!
@@ -112,6 +113,8 @@ pub mod guide {
     pub mod errors {}
     #[doc = include_str!("../docs/export.md")]
     pub mod export {}
+    #[doc = include_str!("../docs/history.md")]
+    pub mod history {}
     #[doc = include_str!("../docs/sessions.md")]
     pub mod sessions {}
     #[doc = include_str!("../docs/summaries.md")]

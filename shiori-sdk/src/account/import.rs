@@ -135,7 +135,7 @@ enum Outcome {
 async fn import_diary(client: &Client, exported: ExportedDiary) -> Result<(Date, Outcome)> {
     let (date, is_archived, save_id) = (exported.date, exported.is_archived, save_id(&exported));
     let draft = exported.into_draft();
-    let attempt = client.attempt_save(date, &draft, Precondition::IfAbsent, save_id).await;
+    let attempt = client.attempt_save(date, &draft, Precondition::IfAbsent, save_id, false).await;
     let outcome = match attempt {
         Ok(Attempt::Saved { receipt, .. }) if !receipt.replayed => {
             archive(client, date, receipt.version, is_archived).await?;

@@ -25,6 +25,13 @@ struct SaveRequestRef<'a> {
     content: &'a Document,
     version: Option<Version>,
     save_id: SaveId,
+    #[serde(skip_serializing_if = "is_false")]
+    keep_replaced: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde requires
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The result of one save.
@@ -65,6 +72,7 @@ impl Client {
         draft: &Draft,
         precondition: Precondition,
         save_id: SaveId,
+        keep_replaced: bool,
     ) -> Result<Attempt> {
         let expected = precondition.version();
         let body = SaveRequestRef {
@@ -72,6 +80,7 @@ impl Client {
             content: &draft.content,
             version: expected,
             save_id,
+            keep_replaced,
         };
         // Idempotent, because the server recognises the save's id.
         let request = Request::post(path(date)).idempotent().json(&body)?;
@@ -107,15 +116,16 @@ mod tests {
     #[test]
     fn the_body_is_a_save_request() {
         let draft = Draft::new("제목", Document::from_text("글"));
-        for version in [None, Some(Version::new(7))] {
+        for (version, keep_replaced) in [(None, false), (Some(Version::new(7)), true)] {
             let save_id = SaveId::new();
-            let body =
-                SaveRequestRef { title: &draft.title, content: &draft.content, version, save_id };
+            let (title, content) = (draft.title.as_str(), &draft.content);
+            let body = SaveRequestRef { title, content, version, save_id, keep_replaced };
             let body = serde_json::to_value(body).expect("JSON");
             let request: SaveRequest =
                 serde_json::from_value(body.clone()).expect("a save request");
             assert_eq!(request.content, draft.content);
             assert_eq!((request.version, request.save_id), (version, Some(save_id)));
+            assert_eq!(request.keep_replaced, keep_replaced);
             assert_eq!(serde_json::to_value(request).expect("JSON"), body);
         }
     }

@@ -6,6 +6,7 @@ mod conflict_retry;
 mod entry;
 mod known;
 mod read;
+mod revision;
 mod save;
 mod versions;
 mod watch;
@@ -203,7 +204,7 @@ impl Diaries {
                 return Ok(Ok(Saved::skipped(diary, draft, retry.report_without_save())));
             }
             let precondition = Precondition::unchanged_since(current.as_ref());
-            let attempt = self.client.attempt_save(date, &draft, precondition, save_id);
+            let attempt = self.client.attempt_save(date, &draft, precondition, save_id, false);
             let rejected = match attempt.await? {
                 Attempt::Saved { receipt, is_created } => {
                     let outcome = Outcome::of(&receipt, is_created, false);
@@ -250,7 +251,8 @@ impl Diaries {
         Ok(entries)
     }
 
-    /// Deletes a date's diary if it has this version.
+    /// Deletes a date's diary if it has this version. Its text remains in the
+    /// [`revisions`](Self::revisions) of the date until it expires there or is purged.
     ///
     /// # Errors
     ///

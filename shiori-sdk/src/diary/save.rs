@@ -53,6 +53,7 @@ pub struct Save {
     deadline: Option<Duration>,
     /// Set by the caller. An earlier process may have sent the same save.
     save_id: Option<SaveId>,
+    keep_replaced: bool,
 }
 
 impl Save {
@@ -72,6 +73,7 @@ impl Save {
             resolver: Arc::new(FailOnConflict),
             deadline: None,
             save_id: None,
+            keep_replaced: false,
         }
     }
 
@@ -103,6 +105,13 @@ impl Save {
         Self { save_id: Some(save_id), ..self }
     }
 
+    /// Keeps the replaced text as a revision, also if it is a recent text of the same session, which
+    /// the server would not keep. For a save that replaces a text as a whole; autosaves would fill the
+    /// history of the date.
+    pub fn keep_replaced(self) -> Self {
+        Self { keep_replaced: true, ..self }
+    }
+
     /// Sends the save.
     ///
     /// # Errors
@@ -119,7 +128,7 @@ impl Save {
 
     async fn run(self) -> Result<Saved> {
         let Self { client, date, draft: mut ours, mut base, resolver, policy, .. } = self;
-        let Self { mut precondition, save_id: given_id, .. } = self;
+        let Self { mut precondition, save_id: given_id, keep_replaced, .. } = self;
         // One id for all rounds: a conflict proves that the server has not applied it.
         let save_id = given_id.unwrap_or_else(SaveId::new);
         let mut retry = ConflictRetry::new(policy);
@@ -127,7 +136,8 @@ impl Save {
         let mut resolved: Option<Draft> = None;
         loop {
             let draft = resolved.as_ref().unwrap_or(&ours);
-            let rejected = match client.attempt_save(date, draft, precondition, save_id).await? {
+            let attempt = client.attempt_save(date, draft, precondition, save_id, keep_replaced);
+            let rejected = match attempt.await? {
                 Attempt::Saved { receipt, .. }
                     if receipt.replayed && given_id.is_some() && resolved.is_none() =>
                 {

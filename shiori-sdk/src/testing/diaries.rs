@@ -11,6 +11,8 @@ use serde_json::{json, value::RawValue};
 use super::{
     request::ApiRequest,
     response::{ApiError, ApiResponse},
+    revisions::{Revisions, TextSource},
+    sessions::Caller,
     summaries::Summaries,
 };
 use crate::types::{
@@ -39,10 +41,13 @@ struct Slot {
     version: Version,
     diary: Option<StoredDiary>,
     applied_saves: VecDeque<(SaveId, AppliedSave)>,
+    revisions: Revisions,
 }
 
-struct StoredDiary {
-    draft: Draft,
+pub(super) struct StoredDiary {
+    pub(super) date: Date,
+    pub(super) draft: Draft,
+    pub(super) text: TextSource,
     is_archived: bool,
     updated_at: Timestamp,
 }
@@ -59,6 +64,24 @@ impl Diaries {
     /// Deletes everything of a user whose account was deleted.
     pub(super) fn erase(&mut self, user: UserId) {
         self.slots.retain(|(owner, _), _| *owner != user);
+    }
+
+    /// The revisions of a date; `None` if it never had a diary.
+    pub(super) fn revisions_of(&self, user: UserId, date: Date) -> Option<&Revisions> {
+        self.slots.get(&(user, date)).map(|slot| &slot.revisions)
+    }
+
+    /// The revisions of this date or of all dates of a user.
+    pub(super) fn revisions_of_all(
+        &mut self,
+        user: UserId,
+        date: Option<Date>,
+    ) -> impl Iterator<Item = &mut Revisions> {
+        let matches = move |(owner, day): &(UserId, Date)| {
+            *owner == user && date.is_none_or(|date| date == *day)
+        };
+        let slots = self.slots.iter_mut().filter(move |(key, _)| matches(key));
+        slots.map(|(_, slot)| &mut slot.revisions)
     }
 
     pub(super) fn get(
@@ -95,7 +118,7 @@ impl Diaries {
 
     pub(super) fn save(
         &mut self,
-        user: UserId,
+        Caller { user, session }: Caller,
         request: &ApiRequest,
         summaries: &Summaries,
         now: Timestamp,
@@ -129,10 +152,14 @@ impl Diaries {
                 let rival = slot.diary.as_ref().map(|diary| diary.draft.clone());
                 let mut rival = rival.unwrap_or_default();
                 rival.content.push_paragraph(CONFLICTING_LINE);
-                slot.store(rival, None, now);
+                let text = TextSource { by: None, at: now };
+                slot.store(date, rival, None, text, false);
                 return Err(self.conflict(user, date, summaries));
             }
-            None => slot.store(draft, body.save_id, now),
+            None => {
+                let text = TextSource { by: Some(session), at: now };
+                slot.store(date, draft, body.save_id, text, body.keep_replaced)
+            }
         };
         let receipt = SaveReceipt {
             id: slot.id,
@@ -149,12 +176,15 @@ impl Diaries {
         user: UserId,
         request: &ApiRequest,
         summaries: &Summaries,
+        now: Timestamp,
     ) -> Result<ApiResponse, ApiError> {
         let date = request.date()?;
         let version = request.query_parameter::<u64>("version")?.map(Version::new);
         let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
         let slot = self.expect_version(user, date, version, summaries)?;
-        slot.diary = None;
+        if let Some(deleted) = slot.diary.take() {
+            slot.revisions.keep(&deleted, slot.version, now);
+        }
         slot.version = slot.version.next();
         Ok(ApiResponse::done())
     }
@@ -270,6 +300,7 @@ impl Slot {
             version: Version::new(0),
             diary: None,
             applied_saves: VecDeque::new(),
+            revisions: Revisions::default(),
         }
     }
 
@@ -282,11 +313,25 @@ impl Slot {
         self.applied_saves.iter().find(|(applied, _)| *applied == id).map(|(_, saved)| *saved)
     }
 
-    fn store(&mut self, draft: Draft, save_id: Option<SaveId>, now: Timestamp) -> AppliedSave {
-        let created = self.diary.is_none();
-        let is_archived = self.diary.as_ref().is_some_and(|diary| diary.is_archived);
+    fn store(
+        &mut self,
+        date: Date,
+        draft: Draft,
+        save_id: Option<SaveId>,
+        text: TextSource,
+        keep_replaced: bool,
+    ) -> AppliedSave {
+        let now = text.at;
+        let replaced = self.diary.take();
+        let created = replaced.is_none();
+        let is_archived = replaced.as_ref().is_some_and(|diary| diary.is_archived);
+        if let Some(replaced) = replaced
+            && (keep_replaced || replaced.text.is_kept_by(text.by, now))
+        {
+            self.revisions.keep(&replaced, self.version, now);
+        }
         self.version = self.version.next();
-        self.diary = Some(StoredDiary { draft, is_archived, updated_at: now });
+        self.diary = Some(StoredDiary { date, draft, text, is_archived, updated_at: now });
         let saved = AppliedSave { version: self.version, updated_at: now, created };
         self.applied_saves.extend(save_id.map(|id| (id, saved)));
         if self.applied_saves.len() > REMEMBERED_SAVES {

@@ -99,6 +99,7 @@ mod faults;
 mod many_diaries;
 mod request;
 mod response;
+mod revisions;
 mod route;
 mod server;
 mod sessions;

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{response::ApiError, route::Route};
 use crate::{
     strict_json::{self, BodyFault},
-    types::{Date, DateRange, ErrorCode, limits::MAX_RANGE_DAYS},
+    types::{Date, DateRange, ErrorCode, Version, limits::MAX_RANGE_DAYS},
 };
 
 /// A request to a known route.
@@ -69,6 +69,14 @@ impl ApiRequest {
     /// The date in the path.
     pub(super) fn date(&self) -> Result<Date, ApiError> {
         parse_date(&self.parameter)
+    }
+
+    /// The date and the version of a revision in the path. An invalid version is not found.
+    pub(super) fn revision(&self) -> Result<(Date, Version), ApiError> {
+        let mut parts = self.parameter.split('/');
+        let date = parse_date(parts.next().unwrap_or_default())?;
+        let version = parts.next_back().and_then(|version| version.parse().ok());
+        Ok((date, Version::new(version.ok_or_else(ApiError::not_found)?)))
     }
 
     /// The id in the path. An invalid id is not found.

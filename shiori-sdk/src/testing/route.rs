@@ -39,6 +39,12 @@ pub enum Route {
     Delete,
     /// `POST /api/diary/{date}/archive`
     Archive,
+    /// `GET /api/diary/{date}/revisions`
+    Revisions,
+    /// `GET /api/diary/{date}/revisions/{version}`
+    Revision,
+    /// `DELETE /api/diary/{date}/revisions` and `DELETE /api/diary/revisions`
+    PurgeRevisions,
     /// `GET /api/diary`
     List,
     /// `GET /api/diary/versions`
@@ -73,12 +79,14 @@ impl Route {
         )
     }
 
-    /// The route of a request, and the date or id in its path.
+    /// The route of a request, and the date or id in its path; for a revision, the rest of the path
+    /// from its date.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
             Account, Archive, Cancel, ChangePassword, Changes, Delete, DeleteAccount, Events,
-            Export, Get, List, LogIn, LogOut, ReadMany, Reflection, Refresh, Rename,
-            RequestSummary, Revoke, Save, Sessions, SignUp, Summary, Verify, Versions,
+            Export, Get, List, LogIn, LogOut, PurgeRevisions, ReadMany, Reflection, Refresh,
+            Rename, RequestSummary, Revision, Revisions, Revoke, Save, Sessions, SignUp, Summary,
+            Verify, Versions,
         };
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
@@ -105,6 +113,15 @@ impl Route {
             ["api", "diary", "summary", id] => (id, &[(GET, Summary), (DELETE, Cancel)]),
             ["api", "diary", "summary", id, "events"] => (id, &[(GET, Events)]),
             ["api", "diary", "reflections"] => ("", &[(GET, Reflection)]),
+            ["api", "diary", "revisions"] => ("", &[(DELETE, PurgeRevisions)]),
+            ["api", "diary", date, "revisions"] if !date.is_empty() => {
+                (date, &[(GET, Revisions), (DELETE, PurgeRevisions)])
+            }
+            ["api", "diary", date, "revisions", version]
+                if !date.is_empty() && !version.is_empty() =>
+            {
+                (&path["/api/diary/".len()..], &[(GET, Revision)])
+            }
             ["api", "diary", date] if !date.is_empty() => {
                 (date, &[(GET, Get), (POST, Save), (DELETE, Delete)])
             }

@@ -114,26 +114,14 @@ impl State {
                 let user = self.user(request)?;
                 self.export(user)
             }
-            Route::Get => {
-                let user = self.user(request)?;
-                self.diaries.get(user, request, &self.summaries)
-            }
-            Route::Save => {
-                let user = self.user(request)?;
-                self.diaries.save(user, request, &self.summaries, now)
-            }
-            Route::Delete => {
-                let user = self.user(request)?;
-                self.diaries.delete(user, request, &self.summaries)
-            }
-            Route::Archive => {
-                let user = self.user(request)?;
-                self.diaries.archive(user, request, &self.summaries, now)
-            }
-            Route::List => {
-                let user = self.user(request)?;
-                Ok(ApiResponse::ok(&self.diaries.list(user, request.range()?, &self.summaries)))
-            }
+            Route::Get
+            | Route::Save
+            | Route::Delete
+            | Route::Archive
+            | Route::List
+            | Route::Revisions
+            | Route::Revision
+            | Route::PurgeRevisions => self.handle_diary(request),
             Route::Versions | Route::ReadMany | Route::Changes => self.many_diaries(request),
             Route::RequestSummary => {
                 let user = self.user(request)?;
@@ -152,6 +140,25 @@ impl State {
                 let user = self.user(request)?;
                 self.summaries.reflection(user, request, &self.diaries)
             }
+        }
+    }
+
+    /// The response to a request for diaries.
+    fn handle_diary(&mut self, request: &ApiRequest) -> Result<ApiResponse, ApiError> {
+        let now = self.now;
+        let caller = self.sessions.caller(request, now)?;
+        let user = caller.user;
+        match request.route {
+            Route::Save => self.diaries.save(caller, request, &self.summaries, now),
+            Route::Delete => self.diaries.delete(user, request, &self.summaries, now),
+            Route::Archive => self.diaries.archive(user, request, &self.summaries, now),
+            Route::List => {
+                Ok(ApiResponse::ok(&self.diaries.list(user, request.range()?, &self.summaries)))
+            }
+            Route::Revisions => self.diaries.revisions(user, request, now),
+            Route::Revision => self.diaries.revision(user, request, now),
+            Route::PurgeRevisions => self.diaries.purge_revisions(user, request),
+            _ => self.diaries.get(user, request, &self.summaries),
         }
     }
 

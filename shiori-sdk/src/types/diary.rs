@@ -325,6 +325,15 @@ pub struct SaveRequest<C = Document> {
     /// Identifies this save across repeated requests, so that it is applied once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub save_id: Option<SaveId>,
+    /// Whether the replaced text becomes a revision even if the same session has saved it in the last
+    /// 10 minutes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_replaced: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde requires
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl<C> fmt::Debug for SaveRequest<C> {
@@ -479,6 +488,7 @@ mod tests {
             content: diary.content.clone(),
             version: None,
             save_id: None,
+            keep_replaced: false,
         };
         let conflict = ConflictBody { current: Some(diary.clone()) };
         let view = DayView::from(diary.clone());

@@ -58,6 +58,16 @@ pub const MAX_DIARY_BYTES: u64 = 1 << 30;
 /// and when a diary grows across a multiple of this number of bytes. Not configurable.
 pub const QUOTA_STEP_BYTES: u64 = 32 * 1024;
 
+/// Age of a text from which a save keeps the text that it replaces, also if the same session has saved
+/// it. Not configurable.
+pub const REVISION_AGE: Duration = Duration::from_secs(10 * 60);
+
+/// Maximum number of revisions of one date.
+pub const MAX_REVISIONS: u32 = 50;
+
+/// Time after which a revision is deleted.
+pub const REVISION_TTL: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Time after which an access token expires.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(15 * 60);
 

@@ -29,6 +29,7 @@ mod id;
 pub mod limits;
 mod quota;
 mod read;
+mod revision;
 mod summary;
 mod text;
 mod timestamp;
@@ -59,6 +60,7 @@ pub use limits::{
 };
 pub use quota::{Quota, QuotaExceeded};
 pub use read::{ReadDiaries, ReadRequest};
+pub use revision::{DiaryRevision, RevisionEntry};
 pub use summary::{
     FailureKind, MissingDates, Progress, ProgressPhase, Reflection, Revision, Summary,
     SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
