@@ -91,6 +91,8 @@ async fn erase(app: &App, task: &AccountTask, attempts_key: &[u8; 32]) -> Result
     app.sessions.clear_attempts(attempts_key).await?;
     failpoint::reached(STEP);
     found += until_empty(|| app.diaries.erase(task.user, ERASE_BATCH)).await?;
+    // After the diaries, whose saves and deletions add revisions.
+    found += until_empty(|| app.diaries.purge_revisions(task.user, None, ERASE_BATCH)).await?;
     found += until_empty(|| app.summaries.erase(task.user, ERASE_BATCH)).await?;
     let is_last = found == 0 && started.duration_since(task.created_at) >= longest_request;
     if is_last {

@@ -1,6 +1,6 @@
 //! The background loops that ensure that accepted work is completed: one expires leases, one offers
 //! lost hints again, and one does what changes of accounts require. The first also deletes expired
-//! sessions.
+//! sessions and revisions.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a full batch. Not zero, so that a backlog never starves requests.
 const SHORT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often expired sessions are deleted.
+/// How often expired sessions and revisions are deleted.
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Runs until `shutdown`. Several servers may run a dispatcher over the same rows.
@@ -43,7 +43,7 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     );
 }
 
-/// Expires leases, and deletes expired sessions.
+/// Expires leases, and deletes expired sessions and revisions.
 async fn expire(app: &App, shutdown: &CancellationToken) {
     run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
         let pause = expire_leases(app).await;
@@ -51,6 +51,7 @@ async fn expire(app: &App, shutdown: &CancellationToken) {
         if now.duration_since(last_purge) >= PURGE_INTERVAL {
             last_purge = now;
             purge(app, now).await;
+            purge_revisions(app, now).await;
         }
         (last_purge, pause)
     })
@@ -130,6 +131,21 @@ async fn purge(app: &App, now: Timestamp) {
             Ok(_) => return,
             Err(error) => {
                 tracing::warn!(%error, "could not delete expired sessions");
+                return;
+            }
+        }
+    }
+}
+
+/// Deletes expired revisions; all, if the history is off.
+async fn purge_revisions(app: &App, now: Timestamp) {
+    let until = app.limits.history.expired_until(now);
+    for _ in 0..PURGE_BATCHES {
+        match app.diaries.expire_revisions(until, BATCH).await {
+            Ok(deleted) if deleted >= u64::from(BATCH) => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, "could not delete expired revisions");
                 return;
             }
         }

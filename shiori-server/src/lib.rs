@@ -63,6 +63,6 @@ pub use profile::{BackupError, back_up};
 pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
 pub use shiori_worker::Secret;
-pub use store::{DiaryQuota, StoreError, ThrottlePolicy};
+pub use store::{DiaryQuota, HistoryPolicy, StoreError, ThrottlePolicy};
 pub use summary::SummaryPolicy;
 pub use users::{Users, UsersError};

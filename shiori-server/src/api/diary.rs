@@ -102,6 +102,9 @@ async fn save_diary(
         expected: body.version,
         save_id: body.save_id,
         quota: app.limits.diaries,
+        session: caller.session,
+        history: app.limits.history,
+        keep_replaced: body.keep_replaced,
         now: app.clock.now(),
     };
     let (saved, replayed) = match app.diaries.save(&save).await? {
@@ -249,6 +252,8 @@ struct VersionParam {
 errors!(DeleteErrors: ANY | AUTHENTICATED, NotFound, DiaryConflict, InvalidDate, InvalidRequest);
 
 /// Delete a day's diary.
+///
+/// Its text remains in the revisions of the day until it expires or the revisions are deleted.
 #[utoipa::path(
     delete, path = "/api/diary/{date}", tag = "diary", security(("access_token" = [])),
     params(
@@ -268,7 +273,8 @@ async fn delete_diary(
     Params(VersionParam { version }): Params<VersionParam>,
 ) -> Result<Reply<()>, ApiError> {
     let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
-    match app.diaries.delete(caller.user, date, version, app.clock.now()).await? {
+    let (history, now) = (app.limits.history, app.clock.now());
+    match app.diaries.delete(caller.user, date, version, history, now).await? {
         DeleteOutcome::Deleted => {
             publish(&app, caller, date, version.next(), DiaryChange::Deleted);
             Ok(Reply::done(Message {

@@ -11,7 +11,7 @@ use http::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use shiori_sdk::{
-    Date, DateRange, ErrorCode,
+    Date, DateRange, ErrorCode, Version,
     strict_json::{self, BodyFault},
 };
 
@@ -65,6 +65,22 @@ impl FromRequestParts<App> for DateInPath {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let text = path(parts, app).await?;
         text.parse().map(Self).map_err(|_| ApiError::new(ErrorCode::InvalidDate))
+    }
+}
+
+/// The date and the version of a revision in the path. A malformed version is not found.
+pub(crate) struct RevisionInPath(pub(crate) Date, pub(crate) Version);
+
+impl FromRequestParts<App> for RevisionInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let not_found = || ApiError::new(ErrorCode::NotFound);
+        let extracted = Path::<(String, String)>::from_request_parts(parts, app).await;
+        let Path((date, version)) = extracted.map_err(|_| not_found())?;
+        let date = date.parse().map_err(|_| ApiError::new(ErrorCode::InvalidDate))?;
+        let version = version.parse().map_err(|_| not_found())?;
+        Ok(Self(date, Version::new(version)))
     }
 }
 

@@ -19,6 +19,7 @@ mod language;
 mod middleware;
 mod openapi;
 mod reply;
+mod revisions;
 mod session;
 mod summary;
 mod user;
@@ -71,6 +72,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
         .merge(diary_versions::routes())
         .merge(diary_events::routes())
         .merge(diary_read::routes())
+        .merge(revisions::routes())
         .merge(summary::routes())
         .route_layer((requests.personal(), body_limit))
         .merge(summary::long_poll_routes().route_layer((long_polls.personal(), body_limit)))

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{
     account, diary, diary_events, diary_read, diary_versions,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
-    export, health, session, summary, user,
+    export, health, revisions, session, summary, user,
 };
 
 const ABOUT: &str = "\
@@ -70,6 +70,7 @@ pub(super) fn description() -> OpenApi {
         .merge(diary_versions::routes())
         .merge(diary_events::routes())
         .merge(diary_read::routes())
+        .merge(revisions::routes())
         .merge(summary::routes())
         .merge(summary::long_poll_routes())
         .merge(health::liveness())
@@ -112,8 +113,11 @@ pub(super) fn description() -> OpenApi {
 }
 
 /// The maximum length of lists.
-const LISTS: [(&str, usize); 2] =
-    [("DiaryEntryList", limits::MAX_RANGE_DAYS as usize), ("SessionInfoList", 50)];
+const LISTS: [(&str, usize); 3] = [
+    ("DiaryEntryList", limits::MAX_RANGE_DAYS as usize),
+    ("RevisionEntryList", limits::MAX_REVISIONS as usize),
+    ("SessionInfoList", 50),
+];
 
 /// Schemas of responses whose properties are always present.
 const COMPLETE: [&str; 12] = [

@@ -19,7 +19,7 @@ pub use self::{
 use crate::{
     auth::HashCost,
     secrets::{create_private_dir, load_or_create},
-    store::{DiaryQuota, ThrottlePolicy},
+    store::{DiaryQuota, HistoryPolicy, ThrottlePolicy},
     summary::SummaryPolicy,
 };
 
@@ -243,6 +243,8 @@ pub struct Limits {
     pub title_chars: usize,
     /// What one user may store. Default: 36,525 diaries, and 1 GiB of documents.
     pub diaries: DiaryQuota,
+    /// Which replaced and deleted texts are kept. Default: 50 for each date, for 30 days.
+    pub history: HistoryPolicy,
     /// Maximum days of a listing. Default 366.
     pub range_days: u32,
     /// The longest wait of a long-poll. Default 30 s.
@@ -261,6 +263,10 @@ impl Default for Limits {
             diaries: DiaryQuota {
                 diaries: Some(limits::MAX_DIARIES),
                 bytes: Some(limits::MAX_DIARY_BYTES),
+            },
+            history: HistoryPolicy {
+                per_date: limits::MAX_REVISIONS,
+                max_age: limits::REVISION_TTL,
             },
             range_days: limits::MAX_RANGE_DAYS,
             max_wait: limits::MAX_LONG_POLL,

@@ -12,8 +12,10 @@ use serde::Deserialize;
 use shiori_worker::{Patience, Secret};
 
 use super::{
-    Config, ConnectionPolicy, Network, Origin, OverloadPolicy, SignUpPolicy, SignUps, WorkerMode,
+    Config, ConnectionPolicy, Limits, Network, Origin, OverloadPolicy, SignUpPolicy, SignUps,
+    WorkerMode,
 };
+use crate::store::HistoryPolicy;
 
 /// The settings of one source: flags, environment or a file. Missing settings have their default.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -109,6 +111,14 @@ pub struct Settings {
     /// Maximum bytes of the documents of one user; 0 for any number [default: 1073741824]
     #[arg(long, env = "SHIORI_MAX_DIARY_BYTES")]
     pub max_diary_bytes: Option<u64>,
+    /// Maximum replaced or deleted texts that are kept for each date, 0 to 1000; 0 keeps none and
+    /// deletes those that were kept [default: 50]
+    #[arg(long, env = "SHIORI_MAX_REVISIONS")]
+    pub max_revisions: Option<u32>,
+    /// Days after which a kept text is deleted, 0 to 3650; 0 keeps none and deletes those that were
+    /// kept [default: 30]
+    #[arg(long, env = "SHIORI_REVISION_DAYS")]
+    pub revision_days: Option<u32>,
     /// Mark cookies for HTTPS only [default: false]
     #[arg(long, env = "SHIORI_SECURE_COOKIES")]
     pub secure_cookies: Option<bool>,
@@ -263,6 +273,8 @@ impl Settings {
             max_summaries_per_day: self.max_summaries_per_day.or(others.max_summaries_per_day),
             max_diaries: self.max_diaries.or(others.max_diaries),
             max_diary_bytes: self.max_diary_bytes.or(others.max_diary_bytes),
+            max_revisions: self.max_revisions.or(others.max_revisions),
+            revision_days: self.revision_days.or(others.revision_days),
             secure_cookies: self.secure_cookies.or(others.secure_cookies),
             head_timeout_seconds: self.head_timeout_seconds.or(others.head_timeout_seconds),
             body_timeout_seconds: self.body_timeout_seconds.or(others.body_timeout_seconds),
@@ -297,7 +309,7 @@ impl Settings {
     /// [`ConfigError`] if a value is out of range or missing, or the data directory cannot be used.
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let (connections, overload) = (self.connections()?, self.overload()?);
-        let sign_ups = self.sign_ups()?;
+        let (sign_ups, history) = (self.sign_ups()?, self.history()?);
         let secret = |given: Option<Secret>, name, least, rule| match given {
             Some(secret) if secret.reveal().len() < least => Err(out_of_range(name, rule)),
             given => Ok(given),
@@ -389,10 +401,26 @@ impl Settings {
         if let Some(limit) = self.max_diary_bytes {
             config.limits.diaries.bytes = Some(limit).filter(|limit| *limit > 0);
         }
+        config.limits.history = history;
         config.sessions.secure_cookies = self.secure_cookies.unwrap_or_default();
         config.connections = connections;
         config.overload = overload;
         Ok(config)
+    }
+
+    /// Which replaced texts are kept.
+    fn history(&self) -> Result<HistoryPolicy, ConfigError> {
+        let mut policy = Limits::default().history;
+        match self.max_revisions {
+            Some(1001..) => return Err(out_of_range("max_revisions", "0 to 1000")),
+            given => policy.per_date = given.unwrap_or(policy.per_date),
+        }
+        match self.revision_days {
+            Some(3651..) => return Err(out_of_range("revision_days", "0 to 3650")),
+            Some(days) => policy.max_age = Duration::from_hours(24 * u64::from(days)),
+            None => {}
+        }
+        Ok(policy)
     }
 
     /// Who may create an account.
@@ -502,7 +530,7 @@ fn at_least_one(name: &'static str, given: Option<usize>) -> Result<Option<usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Limits, store::DiaryQuota, summary::SummaryPolicy};
+    use crate::{store::DiaryQuota, summary::SummaryPolicy};
 
     #[test]
     fn flags_override_the_file_and_the_file_overrides_defaults() {
@@ -602,6 +630,33 @@ mod tests {
         assert_eq!(config(None), default);
         assert_eq!(config(Some(0)), (None, DiaryQuota { diaries: None, bytes: None }));
         assert_eq!(config(Some(7)), (Some(7), DiaryQuota { diaries: Some(7), bytes: Some(7) }));
+    }
+
+    #[test]
+    fn a_history_of_zero_revisions_or_days_is_off() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let history = |max_revisions, revision_days| {
+            let settings = Settings {
+                data_dir: Some(dir.path().join("data")),
+                max_revisions,
+                revision_days,
+                ..Settings::default()
+            };
+            settings.into_config().map(|config| config.limits.history)
+        };
+        let default = Limits::default().history;
+        assert_eq!(history(None, None).expect("valid"), default);
+        let week = Duration::from_secs(7 * 24 * 60 * 60);
+        let set = history(Some(7), Some(7)).expect("valid");
+        assert_eq!((set.per_date, set.max_age, set.is_on()), (7, week, true));
+        assert!(!history(Some(0), None).expect("valid").is_on());
+        assert!(!history(None, Some(0)).expect("valid").is_on());
+        for (revisions, days, name) in
+            [(Some(1001), None, "max_revisions"), (None, Some(3651), "revision_days")]
+        {
+            let error = history(revisions, days).expect_err("out of range").to_string();
+            assert!(error.contains(name), "{error}");
+        }
     }
 
     #[test]

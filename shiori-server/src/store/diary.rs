@@ -2,16 +2,16 @@ use std::fmt;
 
 use async_trait::async_trait;
 use shiori_sdk::{
-    Date, DateRange, DateVersion, DiaryId, Document, Quota, QuotaExceeded, SaveId, Timestamp,
-    UserId, Version, limits::QUOTA_STEP_BYTES,
+    Date, DateRange, DateVersion, DiaryId, Document, Quota, QuotaExceeded, SaveId, SessionId,
+    Timestamp, UserId, Version, limits::QUOTA_STEP_BYTES,
 };
 
-use super::{DiaryPlace, Page, StoreError};
+use super::{DiaryPlace, HistoryPolicy, Page, RevisionStore, StoreError};
 
 /// The store of diaries. Title, content and version of one date are one record and change in one
-/// atomic compare-and-swap.
+/// atomic compare-and-swap. What a change replaces is kept before it, see [`HistoryPolicy`].
 #[async_trait]
-pub trait DiaryStore: Send + Sync + fmt::Debug {
+pub trait DiaryStore: RevisionStore {
     /// Saves if the version is the expected one. If this `save_id` was already applied and is one
     /// of the date's last [`REMEMBERED_SAVES`](shiori_sdk::REMEMBERED_SAVES), returns the first
     /// outcome. Only saves with an id count; a deletion of the diary keeps their ids.
@@ -84,7 +84,8 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         after: DiaryPlace,
     ) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError>;
 
-    /// Deletes if the version is the expected one. The text is removed. The version is kept, so
+    /// Deletes if the version is the expected one. The text is removed from the diary, and kept as a
+    /// revision if the history is on. The version is kept, so
     /// that two texts never have the same version. The ids of the saves are kept, too, so that a
     /// repeated save does not restore the deleted text.
     ///
@@ -96,6 +97,7 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         user: UserId,
         date: Date,
         version: Version,
+        history: HistoryPolicy,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError>;
 
@@ -114,7 +116,7 @@ pub trait DiaryStore: Send + Sync + fmt::Debug {
         now: Timestamp,
     ) -> Result<ArchiveOutcome, StoreError>;
 
-    /// Deletes at most `limit` of the user's diaries, also deleted ones. Returns
+    /// Deletes at most `limit` of the user's diaries, also deleted ones, but no revisions. Returns
     /// how many it has deleted; fewer than `limit` if none are left.
     ///
     /// # Errors
@@ -147,6 +149,13 @@ pub struct NewVersion {
     pub save_id: Option<SaveId>,
     /// What the user may store.
     pub quota: DiaryQuota,
+    /// The session that saves.
+    pub session: SessionId,
+    /// Which replaced texts are kept.
+    pub history: HistoryPolicy,
+    /// Whether the replaced text is kept also if it is a recent one of the same session. Without
+    /// effect if the history is off.
+    pub keep_replaced: bool,
     /// The current time.
     pub now: Timestamp,
 }

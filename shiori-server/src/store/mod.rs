@@ -19,6 +19,7 @@ mod attempts;
 mod day;
 mod diary;
 mod page;
+mod revision;
 mod session;
 #[cfg(any(feature = "embedded", feature = "distributed"))]
 mod sql;
@@ -35,6 +36,8 @@ pub use diary::{
 pub use page::{
     DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,
 };
+pub use revision::{HistoryPolicy, RevisionHead, RevisionRecord, RevisionStore};
+pub(crate) use revision::{TextSource, keeps};
 pub use session::{
     Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, ThrottlePolicy,
 };

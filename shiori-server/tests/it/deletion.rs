@@ -74,6 +74,7 @@ fn rows(file: &Path, user: UserId) -> i64 {
     let statement = "SELECT (SELECT count(*) FROM accounts WHERE id = ?1)
         + (SELECT count(*) FROM sessions WHERE user_id = ?1)
         + (SELECT count(*) FROM diary WHERE user_id = ?1)
+        + (SELECT count(*) FROM diary_revision WHERE user_id = ?1)
         + (SELECT count(*) FROM summary WHERE user_id = ?1)
         + (SELECT count(*) FROM reflection WHERE user_id = ?1)
         + (SELECT count(*) FROM emotion_tag WHERE user_id = ?1)
@@ -95,7 +96,7 @@ fn bytes_of(dir: &Path) -> Vec<u8> {
 /// The server ends between every two steps of an erasure in turn. The next server completes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_is_completed_after_a_kill_at_every_step() {
-    // Claim, sessions, failed logins, two batches of diaries, summaries.
+    // Claim, sessions, failed logins, two batches of diaries, revisions, summaries.
     let steps = [
         ("account_change", 1),
         ("account_task", 1),
@@ -104,6 +105,7 @@ async fn an_erasure_is_completed_after_a_kill_at_every_step() {
         ("account_task", 4),
         ("account_task", 5),
         ("account_task", 6),
+        ("account_task", 7),
     ];
     join_all(steps.map(|(name, count)| erased_after_a_kill(name, count))).await;
 }

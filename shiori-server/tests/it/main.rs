@@ -25,6 +25,7 @@ mod proxy;
 mod quotas;
 mod raw_client;
 mod recovery;
+mod revisions;
 mod revocation;
 mod saves;
 mod secrets;

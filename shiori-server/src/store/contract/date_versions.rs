@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use shiori_sdk::{
-    Date, DateRange, DateVersion, Document, Timestamp, UserId, Version, limits::MAX_READ_BYTES,
+    Date, DateRange, DateVersion, Document, SessionId, Timestamp, UserId, Version,
+    limits::MAX_READ_BYTES,
 };
 
 use crate::store::{
-    ArchiveOutcome, DeleteOutcome, DiaryQuota, DiaryStore, ManyDiaries, NewVersion, SaveOutcome,
+    ArchiveOutcome, DeleteOutcome, DiaryQuota, DiaryStore, HistoryPolicy, ManyDiaries, NewVersion,
+    SaveOutcome,
 };
 
 type Store = Arc<dyn DiaryStore>;
@@ -31,7 +33,19 @@ async fn save(
 ) -> Version {
     let title = "제목".to_owned();
     let quota = DiaryQuota::default();
-    let save = NewVersion { user, date, title, content, expected, save_id: None, quota, now: NOW };
+    let save = NewVersion {
+        user,
+        date,
+        title,
+        content,
+        expected,
+        save_id: None,
+        quota,
+        session: SessionId::new(),
+        history: HistoryPolicy::default(),
+        keep_replaced: false,
+        now: NOW,
+    };
     match store.save(&save).await.expect("the store is available") {
         SaveOutcome::Saved(saved) => saved.version,
         other => panic!("expected a success: {other:?}"),
@@ -43,7 +57,7 @@ async fn create(store: &Store, user: UserId, date: Date) -> Version {
 }
 
 async fn delete(store: &Store, user: UserId, date: Date, version: Version) {
-    let deleted = store.delete(user, date, version, NOW).await;
+    let deleted = store.delete(user, date, version, HistoryPolicy::default(), NOW).await;
     assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
 }
 

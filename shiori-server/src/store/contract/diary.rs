@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use shiori_sdk::{
-    Date, DateRange, Document, Quota, QuotaExceeded, REMEMBERED_SAVES, SaveId, Timestamp, UserId,
-    Version, limits::QUOTA_STEP_BYTES,
+    Date, DateRange, Document, Quota, QuotaExceeded, REMEMBERED_SAVES, SaveId, SessionId,
+    Timestamp, UserId, Version, limits::QUOTA_STEP_BYTES,
 };
 
 use crate::store::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryPlace, DiaryQuota, DiaryRecord, DiaryStore,
-    NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome,
+    HistoryPolicy, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome,
 };
 
 type Store = Arc<dyn DiaryStore>;
@@ -27,6 +27,9 @@ fn save(user: UserId, expected: Option<Version>, text: &str) -> NewVersion {
         expected,
         save_id: None,
         quota: DiaryQuota::default(),
+        session: SessionId::new(),
+        history: HistoryPolicy::default(),
+        keep_replaced: false,
         now: Timestamp::from_millis(1_771_200_000_000),
     }
 }
@@ -63,8 +66,10 @@ pub async fn versions_that_no_diary_has_are_conflicts(store: Store) {
                 let outcome = store.save(&save).await.expect("the store is available");
                 assert_eq!(outcome, SaveOutcome::Conflict(current.clone()), "{version}");
             }
-            let deleted =
-                store.delete(user, date, version, now).await.expect("the store is available");
+            let deleted = store
+                .delete(user, date, version, HistoryPolicy::default(), now)
+                .await
+                .expect("the store is available");
             let archived = store.archive(user, date, version, true, now).await;
             let (delete, archive) = match current.clone() {
                 None => (DeleteOutcome::NotFound, ArchiveOutcome::NotFound),
@@ -195,11 +200,13 @@ pub async fn a_repeated_save_is_replayed_after_deletions(store: Store) {
         let archived = store.archive(user, day(16), version, true, now).await;
         assert!(matches!(archived, Ok(ArchiveOutcome::Archived(_))), "{archived:?}");
         assert_replayed(&store, &applied).await;
-        let deleted = store.delete(user, day(16), version.next(), now).await;
+        let deleted =
+            store.delete(user, day(16), version.next(), HistoryPolicy::default(), now).await;
         assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)), "{deleted:?}");
         assert_replayed(&store, &applied).await;
         assert_eq!(read(&store, user).await, None, "nothing is restored");
-        let again = store.delete(user, day(16), version.next(), now).await;
+        let again =
+            store.delete(user, day(16), version.next(), HistoryPolicy::default(), now).await;
         assert!(matches!(again, Ok(DeleteOutcome::NotFound)), "{again:?}");
         expected = None;
     }
@@ -240,7 +247,8 @@ pub async fn save_ids_are_recognised_across_deletions(store: Store) {
         next.save_id = Some(SaveId::new());
         let stored = saved(&store, next.clone()).await;
         assert!(stored.created);
-        let deleted = store.delete(user, day(16), stored.version, next.now).await;
+        let deleted =
+            store.delete(user, day(16), stored.version, HistoryPolicy::default(), next.now).await;
         assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)), "{deleted:?}");
         applied.push((next, stored));
     }
@@ -299,7 +307,7 @@ pub async fn concurrent_attempts_of_one_save_apply_it_once(store: Store) {
 pub async fn a_deletion_keeps_the_version_but_no_text(store: Store) {
     let user = UserId::new();
     let now = Timestamp::from_millis(1_771_200_000_000);
-    let delete = |version| store.delete(user, day(16), version, now);
+    let delete = |version| store.delete(user, day(16), version, HistoryPolicy::default(), now);
     assert!(matches!(delete(Version::new(1)).await, Ok(DeleteOutcome::NotFound)));
     let first = saved(&store, save(user, None, "지울 것")).await;
     let outcome = delete(first.version.next()).await.expect("the store is available");
@@ -323,7 +331,9 @@ pub async fn an_erasure_leaves_nothing_of_its_user(store: Store) {
             saved(&store, NewVersion { date: day(n), ..save(user, None, "지울 것") }).await;
         }
     }
-    let deleted = store.delete(user, day(16), Version::new(1), Timestamp::now()).await;
+    let deleted = store
+        .delete(user, day(16), Version::new(1), HistoryPolicy::default(), Timestamp::now())
+        .await;
     assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)));
     for expected in [2, 2, 1, 0] {
         assert_eq!(store.erase(user, 2).await.expect("erased"), expected);
@@ -427,7 +437,9 @@ pub async fn the_number_of_diaries_is_bounded(store: Store) {
     saved(&store, new(UserId::new(), 3)).await;
 
     // A deleted diary does not count, whether the date is new or had a diary.
-    let deleted = store.delete(user, day(2), second_saved.version, second.now).await;
+    let deleted = store
+        .delete(user, day(2), second_saved.version, HistoryPolicy::default(), second.now)
+        .await;
     assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
     saved(&store, third).await;
     let outcome = store.save(&new(user, 2)).await.expect("the store is available");
@@ -471,7 +483,8 @@ pub async fn the_bytes_of_diaries_are_bounded(store: Store) {
     assert!(matches!(conflict, SaveOutcome::Conflict(Some(_))), "{conflict:?}");
 
     // A deleted diary has no bytes.
-    let deleted = store.delete(user, day(1), first.version, stale.now).await;
+    let deleted =
+        store.delete(user, day(1), first.version, HistoryPolicy::default(), stale.now).await;
     assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
     saved(&store, sized(3, None, 3 * step)).await;
 }
@@ -518,7 +531,9 @@ pub async fn pages_contain_every_diary_once(store: Store) {
         let save = NewVersion { date: date(number), ..sized(user, day(1), None, bytes) };
         let stored = saved(&store, save.clone()).await;
         if number % 50 == 49 {
-            let deleted = store.delete(user, save.date, stored.version, save.now).await;
+            let deleted = store
+                .delete(user, save.date, stored.version, HistoryPolicy::default(), save.now)
+                .await;
             assert_eq!(deleted.expect("the store is available"), DeleteOutcome::Deleted);
         } else {
             expected.push(save.date);

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod date_versions;
 pub mod diary;
+pub mod revision;
 pub mod session;
 pub mod summary;
 
@@ -74,6 +75,38 @@ macro_rules! diary_contract {
                 the_number_of_versions_is_limited,
                 diaries_of_chosen_dates_are_read,
                 the_bytes_of_a_read_are_bounded,
+            ]
+        );
+    };
+}
+
+/// The contract of a diary store that keeps revisions.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! revision_contract {
+    ($open:expr) => {
+        $crate::revision_contract!([], $open);
+    };
+    ([$($attribute:meta),*], $open:expr) => {
+        $crate::contract!(
+            revision,
+            [$($attribute),*],
+            $open,
+            [
+                autosaves_of_one_session_keep_nothing,
+                a_save_of_another_session_keeps_what_it_replaces,
+                a_text_older_than_the_limit_is_kept,
+                a_change_of_the_archive_state_does_not_renew_the_text,
+                a_save_keeps_what_it_replaces_on_request,
+                a_deletion_keeps_the_text,
+                a_rejected_change_adds_no_false_revision,
+                a_repeated_save_keeps_once,
+                the_newest_revisions_of_a_date_are_kept,
+                expired_revisions_are_not_found_and_deleted,
+                without_a_history_nothing_is_kept,
+                a_purge_deletes_the_revisions_of_a_date_or_all,
+                revisions_are_private_to_their_user,
+                every_replaced_text_of_concurrent_saves_is_kept,
             ]
         );
     };

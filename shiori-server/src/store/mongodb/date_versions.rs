@@ -112,10 +112,10 @@ fn to_date(number: i32) -> Result<Date, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use shiori_sdk::{Document, Timestamp};
+    use shiori_sdk::{Document, SessionId, Timestamp};
 
     use super::{super::COLLECTION, *};
-    use crate::store::{DiaryQuota, DiaryStore, NewVersion};
+    use crate::store::{DiaryQuota, DiaryStore, HistoryPolicy, NewVersion};
 
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
@@ -132,6 +132,9 @@ mod tests {
                 expected: None,
                 save_id: None,
                 quota: DiaryQuota::default(),
+                session: SessionId::new(),
+                history: HistoryPolicy::default(),
+                keep_replaced: false,
                 now: Timestamp::now(),
             };
             store.save(&save).await.expect("saved");

@@ -2,9 +2,11 @@
 
 use mongodb::bson::{self, Bson, DateTime, doc};
 use serde::{Deserialize, Serialize};
-use shiori_sdk::{Date, DiaryId, Document, DocumentLimits, SaveId, Timestamp, UserId, Version};
+use shiori_sdk::{
+    Date, DiaryId, Document, DocumentLimits, SaveId, SessionId, Timestamp, UserId, Version,
+};
 
-use crate::store::{AppliedSave, DiaryHead, DiaryRecord, StoreError};
+use crate::store::{AppliedSave, DiaryHead, DiaryRecord, StoreError, TextSource};
 
 /// The fields of the index that covers listings, so that no documents are read.
 pub(super) const LISTING: [&str; 8] =
@@ -28,6 +30,17 @@ pub(super) struct DiaryDocument {
     pub(super) archived: bool,
     pub(super) deleted: bool,
     pub(super) updated_at: DateTime,
+    /// The session that saved the current text. This and the next two are absent in documents of
+    /// versions without revisions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) text_by: Option<bson::Uuid>,
+    /// When the current text was saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) text_at: Option<DateTime>,
+    /// The version that these describe. Another one if a server of a version without revisions has
+    /// changed the document afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) text_version: Option<i64>,
     /// The latest saves with an id, newest last.
     pub(super) saves: Vec<RememberedSave>,
 }
@@ -75,6 +88,17 @@ impl RememberedSave {
 }
 
 impl DiaryDocument {
+    /// Who has saved the text, and when.
+    pub(super) fn text_source(&self) -> TextSource {
+        if self.text_version != Some(self.version) {
+            return TextSource { by: None, at: None };
+        }
+        TextSource {
+            by: self.text_by.map(|id| SessionId::from_bytes(id.bytes())),
+            at: self.text_at.map(|at| Timestamp::from_millis(at.timestamp_millis())),
+        }
+    }
+
     /// The outcome of the save with this id, if it was applied.
     pub(super) fn applied(&self, save_id: Option<SaveId>) -> Option<AppliedSave> {
         let save_id = bson::Uuid::from_bytes(*save_id?.as_bytes());
@@ -92,13 +116,17 @@ impl TryFrom<DiaryDocument> for DiaryRecord {
     type Error = StoreError;
 
     fn try_from(found: DiaryDocument) -> Result<Self, StoreError> {
-        // The limits were checked when it was saved, and may have changed afterwards.
-        let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
-        let content = Document::from_json_within(&found.content, &limits).map_err(|_| corrupt())?;
+        let content = stored_document(&found.content)?;
         let DiaryDocument { id, date, title, version, archived, updated_at, .. } = found;
         let head = HeadDocument { id, date, title, version, archived, updated_at }.try_into()?;
         Ok(Self { head, content })
     }
+}
+
+/// Parses a stored text. The limits were checked when it was saved, and may have changed afterwards.
+pub(super) fn stored_document(json: &str) -> Result<Document, StoreError> {
+    let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
+    Document::from_json_within(json, &limits).map_err(|_| corrupt())
 }
 
 impl TryFrom<HeadDocument> for DiaryHead {

@@ -1,11 +1,13 @@
 //! Diaries in MongoDB, one document each.
 //!
 //! A save is one write to one document: an insert under a unique index, or an update whose filter
-//! contains the expected version.
+//! contains the expected version. A save that keeps the text that it replaces inserts a revision
+//! first.
 
 mod date_versions;
 mod document;
 mod operation;
+mod revision;
 
 use std::{fmt, time::Duration};
 
@@ -36,10 +38,12 @@ use self::{
     operation::{
         OPERATION_TIMEOUT, back_off, contended, is_duplicate, run, run_with_retry, timed_out,
     },
+    revision::Revisions,
 };
 use super::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
+    DiaryUsage, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page,
+    SaveOutcome, StoreError, keeps,
 };
 
 /// The default database.
@@ -66,6 +70,7 @@ const MAX_CONFLICT_ATTEMPTS: u32 = 32;
 #[derive(Clone)]
 pub struct MongoStore {
     diaries: Collection<DiaryDocument>,
+    revisions: Revisions,
 }
 
 impl MongoStore {
@@ -97,7 +102,10 @@ impl MongoStore {
                 mongodb::options::ReadPreference::Primary,
             ))
             .build();
-        let store = Self { diaries: database.collection_with_options(COLLECTION, options) };
+        let store = Self {
+            revisions: database.collection_with_options(revision::COLLECTION, options.clone()),
+            diaries: database.collection_with_options(COLLECTION, options),
+        };
         store.create_indexes_if_missing().await?;
         Ok(store)
     }
@@ -108,9 +116,11 @@ impl MongoStore {
             IndexModel::builder().keys(doc! { "user": 1, "date": 1 }).options(unique).build();
         let listing = IndexModel::builder().keys(listing_keys()).build();
         let usage = IndexModel::builder().keys(usage_keys()).build();
-        timeout(OPERATION_TIMEOUT * 2, self.diaries.create_indexes([one_per_day, listing, usage]))
-            .await
-            .map_err(|_| timed_out())??;
+        let created = async {
+            self.diaries.create_indexes([one_per_day, listing, usage]).await?;
+            self.revisions.create_indexes(revision::indexes()).await
+        };
+        timeout(OPERATION_TIMEOUT * 2, created).await.map_err(|_| timed_out())??;
         Ok(())
     }
 
@@ -218,18 +228,29 @@ impl MongoStore {
     }
 
     /// Replaces a document or a tombstone if it still has this version and this save was not
-    /// applied before. With `least`, only a document of at least this many bytes.
+    /// applied before. If `is_kept` is false, only a document whose text is not to be kept. With
+    /// `least`, only a document of at least this many bytes.
     async fn save_over(
         &self,
         save: &NewVersion,
         version: i64,
         deleted: bool,
+        is_kept: bool,
         least: Option<u64>,
     ) -> Result<Option<AppliedSave>, StoreError> {
         // No diary has the highest version, so it is a conflict.
         let Some(next) = version.checked_add(1) else { return Ok(None) };
         let mut filter = key_filter(save.user, save.date);
         filter.extend(doc! { "version": version, "deleted": deleted });
+        let session = bson::Uuid::from_bytes(*save.session.as_bytes());
+        let now = DateTime::from_millis(save.now.as_millis());
+        if save.history.is_on() && !is_kept {
+            // As `keeps`.
+            let recent = DateTime::from_millis(HistoryPolicy::recent_since(save.now).as_millis());
+            filter.insert("text_by", session);
+            filter.insert("text_at", doc! { "$gte": recent });
+            filter.insert("text_version", version);
+        }
         if let Some(least) = least {
             filter.insert("bytes", doc! { "$gte": byte_number(least) });
         }
@@ -245,8 +266,11 @@ impl MongoStore {
                 "content": save.content.as_json(),
                 "bytes": byte_count(&save.content),
                 "version": next,
-                "updated_at": DateTime::from_millis(save.now.as_millis()),
+                "updated_at": now,
                 "deleted": false,
+                "text_by": session,
+                "text_at": now,
+                "text_version": next,
             },
         };
         if let Some(save_id) = save.save_id {
@@ -284,6 +308,9 @@ impl MongoStore {
             archived: false,
             deleted: false,
             updated_at: DateTime::from_millis(save.now.as_millis()),
+            text_by: Some(bson::Uuid::from_bytes(*save.session.as_bytes())),
+            text_at: Some(DateTime::from_millis(save.now.as_millis())),
+            text_version: Some(version_number(stored.version)),
             saves: save
                 .save_id
                 .map(|save_id| RememberedSave::new(save_id, &stored))
@@ -311,10 +338,12 @@ impl fmt::Debug for MongoStore {
 impl DiaryStore for MongoStore {
     async fn save(&self, save: &NewVersion) -> Result<SaveOutcome, StoreError> {
         let written = match save.expected {
-            // A document that grows too much to be replaced without counting is read first.
+            // A document that grows too much to be replaced without counting, or whose text is to be
+            // kept, is read first.
+            Some(_) if save.history.is_on() && save.keep_replaced => None,
             Some(version) => {
                 let least = save.quota.unchecked_above(save.content.as_json().len() as u64);
-                self.save_over(save, version_number(version), false, least).await?
+                self.save_over(save, version_number(version), false, false, least).await?
             }
             None if self.exceeded(save, None).await?.is_none() => self.insert(save).await?,
             // Only a save that is neither a replay nor a conflict exceeds the quota.
@@ -339,11 +368,18 @@ impl DiaryStore for MongoStore {
             if let Some(exceeded) = self.exceeded(save, before).await? {
                 return Ok(SaveOutcome::QuotaExceeded(exceeded));
             }
-            // If the version is the expected one, the document has grown, or the conflicting write
-            // is not yet committed by a majority and cannot be read yet.
+            if let Some(found) = live
+                && keeps(save, found.text_source())
+            {
+                self.keep(found, save.history, save.now).await?;
+            }
+            // If the version is the expected one, the document has grown or its text was to be kept,
+            // or the conflicting write is not yet committed by a majority and cannot be read yet.
             let written = match found {
                 None => self.insert(save).await?,
-                Some(found) => self.save_over(save, found.version, found.deleted, None).await?,
+                Some(found) => {
+                    self.save_over(save, found.version, found.deleted, true, None).await?
+                }
             };
             if let Some(stored) = written {
                 return Ok(SaveOutcome::Saved(stored));
@@ -430,6 +466,7 @@ impl DiaryStore for MongoStore {
         user: UserId,
         date: Date,
         version: Version,
+        history: HistoryPolicy,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError> {
         let mut filter = key_filter(user, date);
@@ -445,14 +482,20 @@ impl DiaryStore for MongoStore {
             },
             "$inc": { "version": 1_i64 },
         };
+        // Without a text to keep, nothing is read first.
+        let mut is_kept = !history.is_on();
         for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
-            if run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
+            if is_kept && run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
                 return Ok(DeleteOutcome::Deleted);
             }
             match self.find(user, date).await?.filter(|found| !found.deleted) {
                 None => return Ok(DeleteOutcome::NotFound),
                 Some(found) if found.version != version_number(version) => {
                     return Ok(DeleteOutcome::Conflict(found.try_into()?));
+                }
+                Some(found) if !is_kept => {
+                    self.keep(&found, history, now).await?;
+                    is_kept = true;
                 }
                 Some(_) => back_off(attempt).await,
             }
@@ -475,7 +518,7 @@ impl DiaryStore for MongoStore {
                 "archived": archived,
                 "updated_at": DateTime::from_millis(now.as_millis()),
             },
-            "$inc": { "version": 1_i64 },
+            "$inc": { "version": 1_i64, "text_version": 1_i64 },
         };
         for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
             if run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
@@ -521,16 +564,16 @@ impl DiaryStore for MongoStore {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
-    use shiori_sdk::{Document, SaveId};
+    use shiori_sdk::{Document, SaveId, SessionId};
 
     use super::*;
     use crate::store::DiaryQuota;
 
     /// The tests use new random users, so they can share a database.
-    async fn open() -> MongoStore {
+    pub(super) async fn open() -> MongoStore {
         let url = std::env::var("SHIORI_TEST_MONGODB_URL").expect("SHIORI_TEST_MONGODB_URL");
         MongoStore::open(&url).await.expect("opened")
     }
@@ -548,6 +591,9 @@ mod tests {
             expected: None,
             save_id: None,
             quota: DiaryQuota::default(),
+            session: SessionId::new(),
+            history: HistoryPolicy::default(),
+            keep_replaced: false,
             now: Timestamp::now(),
         }
     }
@@ -650,7 +696,8 @@ mod tests {
         let SaveOutcome::Saved(stored) = store.save(&first).await.expect("saved") else {
             panic!("expected the first save to succeed")
         };
-        let deleted = store.delete(user, first.date, stored.version, first.now).await;
+        let deleted =
+            store.delete(user, first.date, stored.version, first.history, first.now).await;
         assert!(matches!(deleted, Ok(DeleteOutcome::Deleted)));
         let found = store.find(user, first.date).await.expect("read").expect("a tombstone");
         assert!(found.deleted && found.title.is_empty() && found.content.is_empty());

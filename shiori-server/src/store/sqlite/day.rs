@@ -55,8 +55,8 @@ mod tests {
     use super::*;
     use crate::{
         store::{
-            DiaryQuota, DiaryStore, NewVersion, SeparateStores, SessionStore, SummaryStore,
-            sqlite::open_temporary,
+            DiaryQuota, DiaryStore, HistoryPolicy, NewVersion, SeparateStores, SessionStore,
+            SummaryStore, sqlite::open_temporary,
         },
         summary::{SummaryJob, SummaryPolicy},
     };
@@ -100,6 +100,9 @@ mod tests {
             expected: None,
             save_id: None,
             quota: DiaryQuota::default(),
+            session: session.id,
+            history: HistoryPolicy::default(),
+            keep_replaced: false,
             now: NOW,
         };
         store.save(&save).await.expect("saved");
@@ -168,6 +171,9 @@ mod tests {
                 expected: None,
                 save_id: None,
                 quota: DiaryQuota::default(),
+                session: session.id,
+                history: HistoryPolicy::default(),
+                keep_replaced: false,
                 now,
             };
             store.save(&save).await.expect("saved");

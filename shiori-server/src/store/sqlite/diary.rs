@@ -3,14 +3,14 @@ use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{
     Date, DateRange, DateVersion, DiaryId, Document, DocumentLimits, REMEMBERED_SAVES, SaveId,
-    Timestamp, UserId, Version,
+    SessionId, Timestamp, UserId, Version,
 };
 
-use super::{SqliteStore, connection::Statements, date_versions};
+use super::{SqliteStore, connection::Statements, date_versions, revision};
 use crate::store::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page, SaveOutcome, StoreError,
-    one_day,
+    DiaryUsage, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page,
+    SaveOutcome, StoreError, TextSource, keeps, one_day,
 };
 
 #[async_trait]
@@ -73,9 +73,13 @@ impl DiaryStore for SqliteStore {
         user: UserId,
         date: Date,
         version: Version,
+        history: HistoryPolicy,
         now: Timestamp,
     ) -> Result<DeleteOutcome, StoreError> {
         let swap = self.write(move |connection| {
+            if history.is_on() {
+                revision::keep(connection, user, date, number(version), history, now)?;
+            }
             let deleted = connection.find(
                 "UPDATE diary SET deleted = 1, is_archived = 0, title = '', bytes = 0,
                     version = version + 1, updated_at = ?
@@ -177,6 +181,10 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
             return Ok(Swap::Done(SaveOutcome::QuotaExceeded(exceeded)));
         }
     }
+    if !slot.is_vacant && keeps(save, slot.text) {
+        let replaced = number(slot.version);
+        revision::keep(connection, save.user, save.date, replaced, save.history, save.now)?;
+    }
     let stored = AppliedSave {
         id: slot.id,
         version: slot.version.next(),
@@ -189,15 +197,17 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     let (title, version, now) = (&save.title, number(stored.version), save.now.as_millis());
     let (user, date) = (save.user.as_bytes(), save.date.as_number());
+    let session = save.session.as_bytes();
     if let Some(text_id) = text_id {
         connection.run(
             "UPDATE diary_text SET saves = ?, content = ? WHERE text_id = ?",
             params![saves, content, text_id],
         )?;
         connection.run(
-            "UPDATE diary SET title = ?, version = ?, updated_at = ?, deleted = 0, bytes = ?
-             WHERE user_id = ? AND date = ?",
-            params![title, version, now, bytes, user, date],
+            "UPDATE diary SET title = ?1, version = ?2, updated_at = ?3, deleted = 0, bytes = ?4,
+                 text_by = ?5, text_at = ?3
+             WHERE user_id = ?6 AND date = ?7",
+            params![title, version, now, bytes, session, user, date],
         )?;
     } else {
         connection.run(
@@ -206,9 +216,10 @@ fn apply(connection: &Connection, save: &NewVersion) -> Result<Swap<SaveOutcome>
         )?;
         let text_id = connection.last_insert_rowid();
         connection.run(
-            "INSERT INTO diary (user_id, date, id, title, version, updated_at, text_id, bytes)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            params![user, date, stored.id.as_bytes(), title, version, now, text_id, bytes],
+            "INSERT INTO diary (user_id, date, id, title, version, updated_at, text_id, bytes,
+                 text_by, text_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?6)",
+            params![user, date, stored.id.as_bytes(), title, version, now, text_id, bytes, session],
         )?;
     }
     Ok(Swap::Done(SaveOutcome::Saved(stored)))
@@ -224,6 +235,7 @@ struct Slot {
     text_id: Option<i64>,
     /// The bytes of the document; 0 if the date has no diary.
     bytes: u64,
+    text: TextSource,
     saves: Vec<RememberedSave>,
 }
 
@@ -238,23 +250,26 @@ struct RememberedSave {
 
 impl Slot {
     fn read(connection: &Connection, user: UserId, date: Date) -> Result<Self, StoreError> {
-        let row: Option<([u8; 16], i64, bool, i64, i64, String)> = connection.find(
-            "SELECT id, version, deleted, text_id, bytes, saves
+        let row = connection.find(
+            "SELECT id, version, deleted, text_id, bytes, text_by, text_at, saves
              FROM diary JOIN diary_text USING (text_id)
              WHERE user_id = ? AND date = ?",
             params![user.as_bytes(), date.as_number()],
             |row| {
-                let [text_id, bytes] = [row.get(3)?, row.get(4)?];
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, text_id, bytes, row.get(5)?))
+                let head: ([u8; 16], i64, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let text: [i64; 2] = [row.get(3)?, row.get(4)?];
+                let source: (Option<[u8; 16]>, Option<i64>) = (row.get(5)?, row.get(6)?);
+                Ok((head, text, source, row.get::<_, String>(7)?))
             },
         )?;
-        let Some((id, version, is_vacant, text_id, bytes, saves)) = row else {
+        let Some(((id, version, is_vacant), [text_id, bytes], (by, at), saves)) = row else {
             return Ok(Self {
                 id: DiaryId::new(),
                 version: Version::new(0),
                 is_vacant: true,
                 text_id: None,
                 bytes: 0,
+                text: TextSource { by: None, at: None },
                 saves: Vec::new(),
             });
         };
@@ -264,6 +279,10 @@ impl Slot {
             is_vacant,
             text_id: Some(text_id),
             bytes: to_count(bytes),
+            text: TextSource {
+                by: by.map(SessionId::from_bytes),
+                at: at.map(Timestamp::from_millis),
+            },
             // Without the ids, a repeated save is not recognised, but the date can still be saved.
             saves: serde_json::from_str(&saves).unwrap_or_else(|_| {
                 tracing::error!(%date, "could not read the save ids of a date");
@@ -315,7 +334,7 @@ fn usage(connection: &Connection, user: UserId) -> Result<DiaryUsage, StoreError
 }
 
 /// SQLite's integers are signed; a negative count was not written by this program.
-fn to_count(number: i64) -> u64 {
+pub(super) fn to_count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
@@ -445,24 +464,27 @@ impl TryFrom<RecordRow> for DiaryRecord {
     type Error = StoreError;
 
     fn try_from(row: RecordRow) -> Result<Self, StoreError> {
-        // The limits were checked when it was saved, and may have changed afterwards.
-        let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
-        let content = Document::from_json_within(&row.content, &limits).map_err(|_| corrupt())?;
-        Ok(Self { head: row.head.try_into()?, content })
+        Ok(Self { head: row.head.try_into()?, content: stored_document(&row.content)? })
     }
 }
 
-fn to_version(number: i64) -> Result<Version, StoreError> {
+/// Parses a stored text. The limits were checked when it was saved, and may have changed afterwards.
+pub(super) fn stored_document(json: &str) -> Result<Document, StoreError> {
+    let limits = DocumentLimits { max_depth: usize::MAX, max_nodes: usize::MAX };
+    Document::from_json_within(json, &limits).map_err(|_| corrupt())
+}
+
+pub(super) fn to_version(number: i64) -> Result<Version, StoreError> {
     u64::try_from(number).map(Version::new).map_err(|_| corrupt())
 }
 
 /// SQLite's integers are signed. A version beyond their range is converted to a number that no
 /// diary has.
-fn number(version: Version) -> i64 {
+pub(super) fn number(version: Version) -> i64 {
     i64::try_from(version.get()).unwrap_or(-1)
 }
 
-fn corrupt() -> StoreError {
+pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a diary" }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// All migrations in order. The file's `user_version` is the number of applied ones.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
     include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0006_account_tasks.sql"),
     include_str!("../../../migrations/sqlite/0007_used_generation.sql"),
     include_str!("../../../migrations/sqlite/0008_quotas.sql"),
+    include_str!("../../../migrations/sqlite/0009_revisions.sql"),
 ];
 
 /// The file was written by a newer version of this program.
@@ -79,11 +80,12 @@ fn has_table_of_sqlx(connection: &Connection) -> rusqlite::Result<bool> {
 mod tests {
     use std::path::Path;
 
-    use shiori_sdk::{Date, DateRange, SaveId, Timestamp, UserId, Version, Week};
+    use shiori_sdk::{Date, DateRange, SaveId, SessionId, Timestamp, UserId, Version, Week};
 
     use super::*;
     use crate::store::{
-        DiaryQuota, DiaryStore, NewVersion, SaveOutcome, SummaryStore, sqlite::SqliteStore,
+        DiaryQuota, DiaryStore, HistoryPolicy, NewVersion, SaveOutcome, SummaryStore,
+        sqlite::SqliteStore,
     };
 
     const USER: [u8; 16] = *b"an old user's id";
@@ -197,13 +199,20 @@ mod tests {
                 expected: None,
                 save_id: None,
                 quota,
+                session: SessionId::new(),
+                history: HistoryPolicy::default(),
+                keep_replaced: false,
                 now: Timestamp::from_millis(1_771_300_000_000),
             };
             let outcome = store.save(&save).await.expect("a response");
             let is_rejected = matches!(outcome, SaveOutcome::QuotaExceeded(_));
             assert_eq!(is_rejected, is_exceeded, "{outcome:?}");
             if let SaveOutcome::Saved(saved) = outcome {
-                store.delete(user(), day(28), saved.version, save.now).await.expect("deleted");
+                let history = HistoryPolicy::default();
+                store
+                    .delete(user(), day(28), saved.version, history, save.now)
+                    .await
+                    .expect("deleted");
             }
         }
 
@@ -216,6 +225,9 @@ mod tests {
             expected: Some(Version::new(2)),
             save_id: Some(SAVE_ID.parse::<SaveId>().expect("an id")),
             quota: DiaryQuota::default(),
+            session: SessionId::new(),
+            history: HistoryPolicy::default(),
+            keep_replaced: false,
             now: Timestamp::from_millis(1_771_300_000_000),
         };
         let repeated = store.save(&save).await.expect("a response");

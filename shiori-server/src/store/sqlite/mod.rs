@@ -12,6 +12,7 @@ mod day;
 mod diary;
 mod migrations;
 mod readers;
+mod revision;
 mod session;
 mod step;
 mod summary;

@@ -216,7 +216,7 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
         (start, start.plus_days(if rng.random_bool(0.9) { 6 } else { 3 }).unwrap())
     };
     let summary = rng.random_range(0..3);
-    match if writes_week { 0 } else { rng.random_range(0..30) } {
+    match if writes_week { 0 } else { rng.random_range(0..34) } {
         0..6 => {
             let text = format!("{nth} 번째 글");
             let content = json!({"type": "doc", "content": [
@@ -269,6 +269,15 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
         26 => [Step::Complete(summary), Step::Fail(summary)].into_iter().nth(nth % 2).unwrap(),
         27 => Step::Refresh(device, usize::from(rng.random_bool(0.1))),
         28 => Step::Request(device, Method::GET, "/api/auth/sessions".to_owned(), None),
+        29..32 => Step::Request(device, Method::GET, format!("{path}/revisions"), None),
+        32 => {
+            let version = rng.random_range(0..9);
+            let path = format!("{path}/revisions/{version}");
+            Step::Request(device, Method::GET, path, None)
+        }
+        33 if rng.random_bool(0.3) => {
+            Step::Request(device, Method::DELETE, format!("{path}/revisions"), None)
+        }
         // Multiples of seven seconds never equal one of the server's periods.
         _ => Step::Advance(Duration::from_secs(7 * [1, 1, 10, 30][rng.random_range(0..4)])),
     }

@@ -8,6 +8,7 @@ mod diaries;
 mod differential;
 mod edges;
 mod exports;
+mod revisions;
 mod summaries;
 
 use std::{collections::HashMap, sync::Mutex, time::Duration};
@@ -312,6 +313,13 @@ conformance_tests! {
         many_diaries_are_read_at_once,
         invalid_reads_are_rejected,
         large_reads_are_continued,
+    ],
+    revisions: [
+        replaced_texts_are_listed_and_read,
+        autosaves_are_not_kept,
+        a_text_older_than_10_minutes_is_kept,
+        a_deleted_text_is_kept_until_it_is_purged,
+        revisions_expire_and_are_bounded,
     ],
     exports: [
         an_export_contains_everything_once,

@@ -1,0 +1,249 @@
+//! Revisions of diaries in MongoDB, one document each.
+//!
+//! A revision is inserted before the save or deletion that replaces its text. If that write is then
+//! lost to another one, or never happens, the revision is still the text of its version.
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use mongodb::{
+    Collection, IndexModel,
+    bson::{self, DateTime, doc, oid::ObjectId},
+    options::{Hint, IndexOptions},
+};
+use serde::{Deserialize, Serialize};
+use shiori_sdk::{Date, Timestamp, UserId, Version};
+
+use super::{
+    MongoStore,
+    document::{
+        DiaryDocument, byte_number, corrupt, date_number, key_filter, stored_document,
+        version_number,
+    },
+    operation::{is_duplicate, run_with_retry},
+};
+use crate::store::{HistoryPolicy, RevisionHead, RevisionRecord, RevisionStore, StoreError};
+
+/// The name of the collection.
+pub(super) const COLLECTION: &str = "revisions";
+
+/// A stored revision. The content is JSON text.
+#[derive(Serialize, Deserialize)]
+pub(super) struct RevisionDocument {
+    user: bson::Uuid,
+    date: i32,
+    #[serde(flatten)]
+    head: HeadDocument,
+    content: String,
+}
+
+/// A stored revision without its text.
+#[derive(Serialize, Deserialize)]
+struct HeadDocument {
+    version: i64,
+    title: String,
+    bytes: i64,
+    saved_at: DateTime,
+    replaced_at: DateTime,
+}
+
+/// The id of a document.
+#[derive(Deserialize)]
+struct Id {
+    #[serde(rename = "_id")]
+    id: ObjectId,
+}
+
+/// The keys of the unique index. It lists the revisions of a date.
+fn keys() -> bson::Document {
+    doc! { "user": 1, "date": 1, "version": 1 }
+}
+
+/// The keys of the index by age.
+fn age_keys() -> bson::Document {
+    doc! { "replaced_at": 1 }
+}
+
+/// The indexes of the collection.
+pub(super) fn indexes() -> [IndexModel; 2] {
+    let unique = IndexOptions::builder().unique(true).build();
+    [
+        IndexModel::builder().keys(keys()).options(unique).build(),
+        IndexModel::builder().keys(age_keys()).build(),
+    ]
+}
+
+/// Fields of a listing.
+fn head_fields() -> bson::Document {
+    doc! { "_id": 0, "version": 1, "title": 1, "bytes": 1, "saved_at": 1, "replaced_at": 1 }
+}
+
+fn time(time: Timestamp) -> DateTime {
+    DateTime::from_millis(time.as_millis())
+}
+
+impl MongoStore {
+    /// Keeps the text of this document, which is not a tombstone. Idempotent: it may have been kept
+    /// before.
+    pub(super) async fn keep(
+        &self,
+        found: &DiaryDocument,
+        policy: HistoryPolicy,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let head = HeadDocument {
+            version: found.version,
+            title: found.title.clone(),
+            bytes: byte_number(found.content.len() as u64),
+            saved_at: found.text_at.unwrap_or(found.updated_at),
+            replaced_at: time(now),
+        };
+        let content = found.content.clone();
+        let revision = RevisionDocument { user: found.user, date: found.date, head, content };
+        let is_added = run_with_retry(|| async {
+            match self.revisions.insert_one(&revision).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_duplicate(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        });
+        if is_added.await? {
+            // What is left after a failure is deleted when the date's next revision is added.
+            let pruned = self.prune(found.user, found.date, policy.per_date).await;
+            if let Err(error) = pruned {
+                tracing::warn!(%error, "could not delete the oldest revisions of a date");
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest revisions of a date beyond this number.
+    async fn prune(&self, user: bson::Uuid, date: i32, kept: u32) -> Result<(), StoreError> {
+        #[derive(Deserialize)]
+        struct Oldest {
+            version: i64,
+        }
+        let of_date = doc! { "user": user, "date": date };
+        let revisions = self.revisions.clone_with_type::<Oldest>();
+        let surplus = run_with_retry(|| async {
+            let find = revisions.find_one(of_date.clone()).sort(doc! { "version": -1 });
+            find.projection(doc! { "_id": 0, "version": 1 })
+                .hint(Hint::Keys(keys()))
+                .skip(kept.into())
+                .await
+        });
+        let Some(Oldest { version }) = surplus.await? else { return Ok(()) };
+        let oldest = doc! { "user": user, "date": date, "version": { "$lte": version } };
+        run_with_retry(|| async { self.revisions.delete_many(oldest.clone()).await }).await?;
+        Ok(())
+    }
+
+    /// Deletes the first documents that match the filter, in the order of an index.
+    async fn delete_first(
+        &self,
+        filter: bson::Document,
+        index: bson::Document,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let revisions = self.revisions.clone_with_type::<Id>();
+        let found: Vec<Id> = run_with_retry(|| async {
+            let find = revisions.find(filter.clone()).sort(index.clone());
+            let find = find.hint(Hint::Keys(index.clone())).projection(doc! { "_id": 1 });
+            find.limit(limit.into()).await?.try_collect().await
+        })
+        .await?;
+        if !found.is_empty() {
+            let ids: Vec<_> = found.iter().map(|document| document.id).collect();
+            let these = doc! { "_id": { "$in": ids } };
+            run_with_retry(|| async { self.revisions.delete_many(these.clone()).await }).await?;
+        }
+        Ok(found.len() as u64)
+    }
+}
+
+#[async_trait]
+impl RevisionStore for MongoStore {
+    async fn revisions(
+        &self,
+        user: UserId,
+        date: Date,
+        replaced_after: Timestamp,
+    ) -> Result<Vec<RevisionHead>, StoreError> {
+        let mut filter = key_filter(user, date);
+        filter.insert("replaced_at", doc! { "$gt": time(replaced_after) });
+        let revisions = self.revisions.clone_with_type::<HeadDocument>();
+        let found: Vec<HeadDocument> = run_with_retry(|| async {
+            let find = revisions.find(filter.clone()).sort(doc! { "version": -1 });
+            let find = find.hint(Hint::Keys(keys())).projection(head_fields());
+            find.await?.try_collect().await
+        })
+        .await?;
+        found.into_iter().map(RevisionHead::try_from).collect()
+    }
+
+    async fn revision(
+        &self,
+        user: UserId,
+        date: Date,
+        version: Version,
+        replaced_after: Timestamp,
+    ) -> Result<Option<RevisionRecord>, StoreError> {
+        let mut filter = key_filter(user, date);
+        filter.insert("version", version_number(version));
+        filter.insert("replaced_at", doc! { "$gt": time(replaced_after) });
+        let found =
+            run_with_retry(|| async { self.revisions.find_one(filter.clone()).await }).await?;
+        let Some(RevisionDocument { head, content, .. }) = found else { return Ok(None) };
+        let content = stored_document(&content)?;
+        Ok(Some(RevisionRecord { head: head.try_into()?, content }))
+    }
+
+    async fn purge_revisions(
+        &self,
+        user: UserId,
+        date: Option<Date>,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let mut filter = doc! { "user": bson::Uuid::from_bytes(*user.as_bytes()) };
+        if let Some(date) = date {
+            filter.insert("date", date_number(date));
+        }
+        self.delete_first(filter, keys(), limit).await
+    }
+
+    async fn expire_revisions(
+        &self,
+        replaced_until: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let filter = doc! { "replaced_at": { "$lte": time(replaced_until) } };
+        self.delete_first(filter, age_keys(), limit).await
+    }
+}
+
+impl TryFrom<HeadDocument> for RevisionHead {
+    type Error = StoreError;
+
+    fn try_from(found: HeadDocument) -> Result<Self, StoreError> {
+        Ok(Self {
+            version: u64::try_from(found.version).map(Version::new).map_err(|_| corrupt())?,
+            title: found.title,
+            bytes: u64::try_from(found.bytes).map_err(|_| corrupt())?,
+            saved_at: Timestamp::from_millis(found.saved_at.timestamp_millis()),
+            replaced_at: Timestamp::from_millis(found.replaced_at.timestamp_millis()),
+        })
+    }
+}
+
+/// The revisions of a database.
+pub(super) type Revisions = Collection<RevisionDocument>;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::store::mongodb::tests::open;
+
+    crate::revision_contract!([ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"], async {
+        (Arc::new(open().await), ())
+    });
+}
