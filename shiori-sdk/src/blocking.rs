@@ -42,9 +42,10 @@ use tokio::runtime::{self, Handle, Runtime};
 
 use crate::{
     AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange,
-    DateVersion, Diary, DiaryEntry, DiaryRevision, Draft, Error, ErrorKind, ExportRecord,
-    ImportReport, InvitationCode, Precondition, Reflection, Requested, Result, RevisionEntry,
-    SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version, Week, WeekMeta,
+    DateVersion, Diary, DiaryEntry, DiaryRevision, Draft, EmotionHistory, Error, ErrorKind,
+    ExportRecord, ImportReport, InvitationCode, Precondition, Reflection, Requested, Result,
+    RevisionEntry, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version,
+    Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -111,6 +112,15 @@ impl Client {
     /// As the async method.
     pub fn week(&self, week: Week) -> Result<WeekMeta> {
         self.block_on(self.client.weeks().meta(week))
+    }
+
+    /// The emotions of a range of days; see [`Emotions::get`](crate::Emotions::get).
+    ///
+    /// # Errors
+    ///
+    /// As the async method.
+    pub fn emotions(&self, range: DateRange) -> Result<EmotionHistory> {
+        self.block_on(self.client.emotions().get(range))
     }
 
     /// The options of this client's calls.

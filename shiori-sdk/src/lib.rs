@@ -57,6 +57,8 @@ pub mod blocking;
 mod client;
 #[cfg(feature = "client")]
 mod diary;
+#[cfg(feature = "client")]
+mod emotions;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod merge;
@@ -83,6 +85,7 @@ pub use {
         FilledEntry, MergeBlocks, Outcome, Overwrite, Precondition, Resolution, RetryReport, Save,
         Saved, WeekMeta, Weeks, resolve_with,
     },
+    emotions::Emotions,
     session::{Auth, FileTokenStore, StoreLock, StoredSession, TokenStore},
     summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
     transport::{

@@ -18,8 +18,8 @@ use super::{
 use crate::types::{
     ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DateRange, DateVersion, DayView, Diary,
     DiaryEntry, DiaryId, DiarySummaryStatus, Document, DocumentError, DocumentLimits, Draft,
-    Emotion, ErrorCode, ExportedDiary, InvalidTitle, SaveId, SaveReceipt, SaveRequest, Timestamp,
-    UserId, Version, check_title,
+    Emotion, EmotionHistory, ErrorCode, ExportedDiary, InvalidTitle, SaveId, SaveReceipt,
+    SaveRequest, Timestamp, UserId, Version, check_title,
     limits::{MAX_BYTES_PER_CHAR, MAX_TITLE_CHARS, REMEMBERED_SAVES},
 };
 
@@ -114,6 +114,18 @@ impl Diaries {
     ) -> Vec<DiaryEntry> {
         let diaries = range.dates().filter_map(|date| self.view(user, date, summaries));
         diaries.map(entry).collect()
+    }
+
+    pub(super) fn emotions(
+        &self,
+        user: UserId,
+        range: DateRange,
+        summaries: &Summaries,
+    ) -> EmotionHistory {
+        let first = (user, range.start());
+        let slots = self.slots.range(first..=(user, range.end()));
+        let dates = slots.filter(|(_, slot)| slot.diary.is_some()).map(|((_, date), _)| *date);
+        EmotionHistory::of(dates.filter_map(|date| summaries.tag(user, date)).collect())
     }
 
     pub(super) fn save(

@@ -100,7 +100,12 @@ impl ApiRequest {
 
     /// The range `?start&end`, at most [`MAX_RANGE_DAYS`] long.
     pub(super) fn range(&self) -> Result<DateRange, ApiError> {
-        let range = Some(self.any_range()?).filter(|range| range.days() <= MAX_RANGE_DAYS);
+        self.range_of(MAX_RANGE_DAYS)
+    }
+
+    /// The range `?start&end` of at most this many days.
+    pub(super) fn range_of(&self, max_days: u32) -> Result<DateRange, ApiError> {
+        let range = Some(self.any_range()?).filter(|range| range.days() <= max_days);
         range.ok_or_else(|| ApiError::new(400, ErrorCode::InvalidRange))
     }
 

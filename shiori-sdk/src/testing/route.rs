@@ -53,6 +53,8 @@ pub enum Route {
     Changes,
     /// `POST /api/diary/read`
     ReadMany,
+    /// `GET /api/diary/emotions`
+    Emotions,
     /// `POST /api/diary/summary`
     RequestSummary,
     /// `GET /api/diary/summary/{id}`
@@ -76,6 +78,7 @@ impl Route {
                 | Self::Cancel
                 | Self::Reflection
                 | Self::Export
+                | Self::Emotions
         )
     }
 
@@ -83,10 +86,10 @@ impl Route {
     /// from its date.
     pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<(Self, &'a str), ApiError> {
         use Route::{
-            Account, Archive, Cancel, ChangePassword, Changes, Delete, DeleteAccount, Events,
-            Export, Get, List, LogIn, LogOut, PurgeRevisions, ReadMany, Reflection, Refresh,
-            Rename, RequestSummary, Revision, Revisions, Revoke, Save, Sessions, SignUp, Summary,
-            Verify, Versions,
+            Account, Archive, Cancel, ChangePassword, Changes, Delete, DeleteAccount, Emotions,
+            Events, Export, Get, List, LogIn, LogOut, PurgeRevisions, ReadMany, Reflection,
+            Refresh, Rename, RequestSummary, Revision, Revisions, Revoke, Save, Sessions, SignUp,
+            Summary, Verify, Versions,
         };
         const GET: Method = Method::GET;
         const POST: Method = Method::POST;
@@ -113,6 +116,7 @@ impl Route {
             ["api", "diary", "summary", id] => (id, &[(GET, Summary), (DELETE, Cancel)]),
             ["api", "diary", "summary", id, "events"] => (id, &[(GET, Events)]),
             ["api", "diary", "reflections"] => ("", &[(GET, Reflection)]),
+            ["api", "diary", "emotions"] => ("", &[(GET, Emotions)]),
             ["api", "diary", "revisions"] => ("", &[(DELETE, PurgeRevisions)]),
             ["api", "diary", date, "revisions"] if !date.is_empty() => {
                 (date, &[(GET, Revisions), (DELETE, PurgeRevisions)])

@@ -13,7 +13,10 @@ use super::{
     sessions::Sessions,
     summaries::Summaries,
 };
-use crate::types::{ErrorCode, SignedUp, Summary, SummaryId, Timestamp, UserId, VerifyRequest};
+use crate::types::{
+    ErrorCode, SignedUp, Summary, SummaryId, Timestamp, UserId, VerifyRequest,
+    limits::MAX_EMOTION_DAYS,
+};
 
 pub(super) struct State {
     /// The fake's time. It only moves when a test advances it.
@@ -119,6 +122,7 @@ impl State {
             | Route::Delete
             | Route::Archive
             | Route::List
+            | Route::Emotions
             | Route::Revisions
             | Route::Revision
             | Route::PurgeRevisions => self.handle_diary(request),
@@ -154,6 +158,10 @@ impl State {
             Route::Archive => self.diaries.archive(user, request, &self.summaries, now),
             Route::List => {
                 Ok(ApiResponse::ok(&self.diaries.list(user, request.range()?, &self.summaries)))
+            }
+            Route::Emotions => {
+                let range = request.range_of(MAX_EMOTION_DAYS)?;
+                Ok(ApiResponse::ok(&self.diaries.emotions(user, range, &self.summaries)))
             }
             Route::Revisions => self.diaries.revisions(user, request, now),
             Route::Revision => self.diaries.revision(user, request, now),

@@ -268,8 +268,13 @@ impl Summaries {
 
     /// The date's emotion according to the newest completed summary.
     pub(super) fn emotion(&self, user: UserId, date: Date) -> Option<Emotion> {
+        self.tag(user, date).map(|day| day.label)
+    }
+
+    /// The date's emotion with its distribution.
+    pub(super) fn tag(&self, user: UserId, date: Date) -> Option<DayEmotion> {
         let tag = |row: &Row| row.summary.emotions.iter().find(|day| day.date == date).copied();
-        self.completed(user).find_map(tag).map(|day| day.label)
+        self.completed(user).find_map(tag)
     }
 
     /// The status of a diary with this version according to the newest summary that covers it.

@@ -83,7 +83,7 @@ impl Emotion {
     }
 
     /// Parses the name on the wire.
-    fn from_korean(name: &str) -> Option<Self> {
+    pub(super) fn from_korean(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|emotion| emotion.korean() == name)
     }
 }

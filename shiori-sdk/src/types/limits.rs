@@ -38,6 +38,9 @@ pub const MAX_READ_DATES: usize = 100;
 /// at least one diary. Not configurable.
 pub const MAX_READ_BYTES: usize = 1024 * 1024;
 
+/// Maximum length of a range of emotions, in days: ten years. Not configurable.
+pub const MAX_EMOTION_DAYS: u32 = 3_653;
+
 /// Maximum time that a long-poll waits for a change of a summary.
 pub const MAX_LONG_POLL: Duration = Duration::from_secs(30);
 

@@ -23,6 +23,7 @@ mod diary;
 mod document;
 mod email;
 mod emotion;
+mod emotion_history;
 mod envelope;
 mod export;
 mod id;
@@ -49,6 +50,7 @@ pub use diary::{
 pub use document::{Document, DocumentError, DocumentLimits};
 pub use email::{Email, InvalidEmail};
 pub use emotion::{DayEmotion, Distribution, Emotion, UnknownEmotion};
+pub use emotion_history::{EmotionCounts, EmotionHistory, EmotionPeriod};
 pub use envelope::{Envelope, ErrorCode};
 pub use export::{
     EXPORT_FORMAT, EXPORT_VERSION, ExportEnd, ExportHeader, ExportRecord, ExportedDiary,
