@@ -12,6 +12,7 @@ use http::{
 use serde::{Deserialize, de::DeserializeOwned};
 use shiori_sdk::{
     Date, DateRange, ErrorCode, Version,
+    limits::MAX_EMOTION_DAYS,
     strict_json::{self, BodyFault},
 };
 
@@ -150,6 +151,21 @@ impl FromRequestParts<App> for AnyRangeInQuery {
         };
         let range = DateRange::new(date("start", start)?, date("end", end)?)
             .map_err(|_| ApiError::new(ErrorCode::InvalidRange))?;
+        Ok(Self(range))
+    }
+}
+
+/// The range `?start&end`, at most [`MAX_EMOTION_DAYS`] long.
+pub(crate) struct LongRangeInQuery(pub(crate) DateRange);
+
+impl FromRequestParts<App> for LongRangeInQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let AnyRangeInQuery(range) = AnyRangeInQuery::from_request_parts(parts, app).await?;
+        if range.days() > MAX_EMOTION_DAYS {
+            return Err(ApiError::new(ErrorCode::InvalidRange));
+        }
         Ok(Self(range))
     }
 }

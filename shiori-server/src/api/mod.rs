@@ -10,6 +10,7 @@ mod diary_events;
 mod diary_read;
 mod diary_versions;
 mod docs;
+mod emotions;
 mod error;
 mod export;
 mod extract;
@@ -73,6 +74,7 @@ pub(crate) fn public(app: &App, with_internal: bool) -> Routes {
         .merge(diary_events::routes())
         .merge(diary_read::routes())
         .merge(revisions::routes())
+        .merge(emotions::routes())
         .merge(summary::routes())
         .route_layer((requests.personal(), body_limit))
         .merge(summary::long_poll_routes().route_layer((long_polls.personal(), body_limit)))

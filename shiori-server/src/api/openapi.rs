@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    account, diary, diary_events, diary_read, diary_versions,
+    account, diary, diary_events, diary_read, diary_versions, emotions,
     error::{ApiError, DocumentLimit, FieldFault, NumberFault, TitleLimit},
     export, health, revisions, session, summary, user,
 };
@@ -71,6 +71,7 @@ pub(super) fn description() -> OpenApi {
         .merge(diary_events::routes())
         .merge(diary_read::routes())
         .merge(revisions::routes())
+        .merge(emotions::routes())
         .merge(summary::routes())
         .merge(summary::long_poll_routes())
         .merge(health::liveness())

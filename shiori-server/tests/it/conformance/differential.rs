@@ -20,7 +20,7 @@ use crate::raw_client::{RawClient, RawResponse};
 
 /// Runs, each with its own seed, and steps of a run.
 const RUNS: u64 = 4;
-const STEPS: usize = 300;
+const STEPS: usize = 360;
 
 /// A request, an action of a worker, or an advance of the clock. Summaries and cookies are given by
 /// index, because their values differ between the servers.
@@ -216,7 +216,7 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
         (start, start.plus_days(if rng.random_bool(0.9) { 6 } else { 3 }).unwrap())
     };
     let summary = rng.random_range(0..3);
-    match if writes_week { 0 } else { rng.random_range(0..34) } {
+    match if writes_week { 0 } else { rng.random_range(0..37) } {
         0..6 => {
             let text = format!("{nth} 번째 글");
             let content = json!({"type": "doc", "content": [
@@ -275,7 +275,11 @@ fn next_step(nth: usize, rng: &mut StdRng, seen: &HashMap<String, u64>, ids: &[S
             let path = format!("{path}/revisions/{version}");
             Step::Request(device, Method::GET, path, None)
         }
-        33 if rng.random_bool(0.3) => {
+        33 => {
+            let path = "/api/diary/emotions?start=20260101&end=20261231".to_owned();
+            Step::Request(device, Method::GET, path, None)
+        }
+        34 if rng.random_bool(0.3) => {
             Step::Request(device, Method::DELETE, format!("{path}/revisions"), None)
         }
         // Multiples of seven seconds never equal one of the server's periods.

@@ -63,6 +63,7 @@ pub async fn without_a_valid_token_every_route_returns_401(server: &impl Target)
             (Method::GET, "/api/diary/20260216/revisions/1"),
             (Method::DELETE, "/api/diary/20260216/revisions"),
             (Method::DELETE, "/api/diary/revisions"),
+            (Method::GET, "/api/diary/emotions"),
             (Method::POST, "/api/diary/summary"),
             (Method::GET, "/api/diary/summary/x"),
             (Method::GET, "/api/diary/summary/x/events"),

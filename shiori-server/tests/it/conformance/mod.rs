@@ -7,6 +7,7 @@ mod changes;
 mod diaries;
 mod differential;
 mod edges;
+mod emotions;
 mod exports;
 mod revisions;
 mod summaries;
@@ -320,6 +321,10 @@ conformance_tests! {
         a_text_older_than_10_minutes_is_kept,
         a_deleted_text_is_kept_until_it_is_purged,
         revisions_expire_and_are_bounded,
+    ],
+    emotions: [
+        emotions_are_listed_and_counted,
+        emotions_of_ten_years_are_read_at_once,
     ],
     exports: [
         an_export_contains_everything_once,
