@@ -46,7 +46,7 @@ errors!(ListErrors: ANY | AUTHENTICATED, InvalidDate);
         (status = 200, description = "The revisions, newest first.", body = RevisionsResponse, example = json!({
             "code": 200, "message": "The revisions of the date.",
             "data": [{
-                "version": 3, "title": "할머니 집", "bytes": 131,
+                "version": 1, "title": "할머니 집", "bytes": 131,
                 "saved_at": "2026-02-16T21:04:05.678Z", "replaced_at": "2026-02-17T08:30:00.000Z",
             }],
         })),
@@ -81,13 +81,13 @@ errors!(GetErrors: ANY | AUTHENTICATED, NotFound, InvalidDate);
     security(("access_token" = [])),
     params(
         ("date" = Date, Path, description = "The day. It may have no diary.", example = "20260216"),
-        ("version" = Version, Path, description = "The version of the revision.", example = 3),
+        ("version" = Version, Path, description = "The version of the revision.", example = 1),
     ),
     responses(
         (status = 200, description = "The revision.", body = RevisionResponse, example = json!({
             "code": 200, "message": "The revision.",
             "data": {
-                "date": "20260216", "version": 3, "title": "할머니 집",
+                "date": "20260216", "version": 1, "title": "할머니 집",
                 "content": {"type": "doc", "content": [
                     {"type": "paragraph", "content": [{"type": "text", "text": "감나무에 인사했다."}]},
                 ]},

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::fixtures::{day, fresh_email};
@@ -147,7 +148,8 @@ async fn every_example_request_succeeds() {
         let cancels = operation["operationId"] == "cancel_summary";
         let server = if cancels { &idle } else { &server };
         let user = User::with_a_week(server, &document, path, method).await;
-        let mut url = path.replace("{date}", "20260216").replace("{id}", &user.id);
+        let mut url =
+            path.replace("{date}", "20260216").replace("{id}", &user.id).replace("{version}", "1");
         let parameters = operation.get("parameters").and_then(Value::as_array);
         let query: Vec<_> = parameters
             .into_iter()
@@ -185,7 +187,7 @@ async fn every_example_request_succeeds() {
         assert!(described.is_object(), "{place}: {status} is not described");
         count += 1;
     }
-    assert_eq!(count, 28);
+    assert_eq!(count, 33);
     server.stop().await;
     idle.stop().await;
 }
@@ -224,6 +226,10 @@ impl User {
             let saved =
                 raw.post(&format!("/api/diary/{date}"), &example("/api/diary/{date}")).await;
             assert_eq!(saved.status, 201, "{}", saved.text);
+        }
+        if path.ends_with("/revisions/{version}") {
+            let deleted = raw.send(Method::DELETE, "/api/diary/20260216?version=1", None).await;
+            assert_eq!(deleted.status, 200, "{}", deleted.text);
         }
         let id = if path.starts_with("/api/diary/summary/") {
             let requested = raw.post("/api/diary/summary", &example("/api/diary/summary")).await;
