@@ -45,6 +45,7 @@ main() {
     example offline_writer
     example export_import
     example watch
+    example emotion_calendar
     example terminal_diary <<<$'아침에 비가 왔다.\n/title 비\n/edit 1 아침부터 비가 왔다.\n/week\n/quit'
     example journal_app --once
     say "all passed"
