@@ -31,6 +31,11 @@ fn day(day: u8) -> Date {
     Date::new(2026, 2, day).expect("a real day")
 }
 
+/// A first save of a new user, under a policy that keeps replaced texts.
+pub fn first_save() -> NewVersion {
+    Writer::new().version(None, "처음", start())
+}
+
 /// A user's sessions and the texts that they save.
 #[derive(Clone, Copy)]
 struct Writer {

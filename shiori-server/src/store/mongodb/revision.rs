@@ -241,9 +241,66 @@ pub(super) type Revisions = Collection<RevisionDocument>;
 mod tests {
     use std::sync::Arc;
 
-    use crate::store::mongodb::tests::open;
+    use super::*;
+    use crate::store::{
+        DiaryStore, NewVersion, SaveOutcome, contract::revision::first_save, mongodb::tests::open,
+    };
 
     crate::revision_contract!([ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"], async {
         (Arc::new(open().await), ())
     });
+
+    async fn versions(store: &MongoStore, save: &NewVersion) -> Vec<u64> {
+        let kept = store.revisions(save.user, save.date, Timestamp::UNIX_EPOCH).await;
+        kept.expect("listed").iter().map(|head| head.version.get()).collect()
+    }
+
+    /// A text is kept if a server of a version without revisions has saved it, also in a document
+    /// that names the session and the time of an earlier text.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
+    async fn a_text_of_an_older_server_is_kept() {
+        let store = open().await;
+        let older_writes = [
+            doc! { "$unset": { "text_by": 1, "text_at": 1, "text_version": 1 } },
+            doc! { "$set": { "content": r#"{"type":"doc"}"# }, "$inc": { "version": 1_i64 } },
+        ];
+        for older in older_writes {
+            let first = first_save();
+            store.save(&first).await.expect("saved");
+            let key = key_filter(first.user, first.date);
+            store.diaries.update_one(key, older).await.expect("as an older server writes");
+            let found = store.find(first.user, first.date).await.expect("read").expect("there");
+            let current = Version::new(found.version.unsigned_abs());
+            let second = NewVersion { expected: Some(current), ..first.clone() };
+            let saved = store.save(&second).await.expect("a response");
+            assert!(matches!(saved, SaveOutcome::Saved(_)), "{saved:?}");
+            assert_eq!(versions(&store, &first).await, [current.get()]);
+            let kept = store.revision(first.user, first.date, current, Timestamp::UNIX_EPOCH).await;
+            let kept = kept.expect("read").expect("kept");
+            assert_eq!(kept.content.as_json(), found.content);
+        }
+    }
+
+    /// A server that ends between revision and save leaves the text of the current version. The next
+    /// save keeps it once, with the time of the first attempt.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs MongoDB: SHIORI_TEST_MONGODB_URL"]
+    async fn a_revision_without_its_save_is_harmless() {
+        let store = open().await;
+        let first = first_save();
+        store.save(&first).await.expect("saved");
+        let found = store.find(first.user, first.date).await.expect("read").expect("there");
+        for _ in 0..2 {
+            store.keep(&found, first.history, first.now).await.expect("kept");
+        }
+        assert_eq!(versions(&store, &first).await, [1]);
+        let current = store.get(first.user, first.date).await.expect("read").expect("there");
+        assert_eq!((current.head.version.get(), current.content), (1, first.content.clone()));
+        let session = shiori_sdk::SessionId::new();
+        let second = NewVersion { session, expected: Some(Version::new(1)), ..first.clone() };
+        let saved = store.save(&second).await.expect("a response");
+        assert!(matches!(saved, SaveOutcome::Saved(_)), "{saved:?}");
+        assert_eq!(versions(&store, &first).await, [1]);
+    }
 }

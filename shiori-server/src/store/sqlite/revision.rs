@@ -159,12 +159,31 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::sqlite::open_temporary;
+    use crate::store::{
+        DiaryStore, NewVersion, contract::revision::first_save, sqlite::open_temporary,
+    };
 
     crate::revision_contract!(async {
         let (store, directory) = open_temporary().await;
         (Arc::new(store), directory)
     });
+
+    /// A text that a version without revisions has saved is kept, with the time of its diary.
+    #[tokio::test]
+    async fn a_text_without_a_known_session_is_kept() {
+        let (store, _directory) = open_temporary().await;
+        let first = first_save();
+        store.save(&first).await.expect("saved");
+        let forgotten = store.write(|connection| {
+            Ok(connection.run("UPDATE diary SET text_by = NULL, text_at = NULL", [])?)
+        });
+        assert_eq!(forgotten.await.expect("updated"), 1);
+        let second = NewVersion { expected: Some(Version::new(1)), ..first.clone() };
+        store.save(&second).await.expect("saved");
+        let kept = store.revisions(first.user, first.date, Timestamp::UNIX_EPOCH).await;
+        let kept = kept.expect("listed");
+        assert_eq!((kept.len(), kept[0].saved_at), (1, first.now));
+    }
 
     /// A listing reads the revisions of one date, and an expiry only those that it deletes.
     #[tokio::test]
