@@ -40,8 +40,9 @@ impl Account {
     /// Nothing is sent until the stream is polled. The stream ends after the [end](ExportEnd) of the
     /// export, or after the first error. An export that is cut off is always an error.
     ///
-    /// Each diary is one version of that diary. The export as a whole is not a snapshot: a diary that
-    /// is saved meanwhile is exported before or after that save, and so is one that is deleted.
+    /// It contains no [revisions](crate::Diaries::revisions). Each diary is one version of that diary.
+    /// The export as a whole is not a snapshot: a diary that is saved meanwhile is exported before or
+    /// after that save, and so is one that is deleted.
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ errors!(ExportErrors: ANY | AUTHENTICATED, TooManyExports);
 ///
 /// A stream of JSON objects, one on each line: the header, the account, the diaries by date, the
 /// reflections by week, and the end with the counts. A response without an end is incomplete. Each
-/// diary is one version of it; the export as a whole is not a snapshot.
+/// diary is one version of it; the export as a whole is not a snapshot. It contains no revisions.
 #[utoipa::path(
     get, path = "/api/user/export", tag = "account", security(("access_token" = [])),
     responses(
