@@ -140,10 +140,15 @@ fn legend(terminal: Terminal, history: &EmotionHistory) {
 fn months(terminal: Terminal, history: &EmotionHistory) {
     println!("\n{}", terminal.bold("달마다 가장 잦은 감정 · The most frequent of each month"));
     for month in &history.months {
-        let Some(emotion) = month.counts.most_frequent() else { continue };
         let days = month.counts.total();
-        let name = terminal.emotion(emotion.korean(), emotion);
-        println!("{:2}월  {name} ({}/{days})", month.start.month(), month.counts.get(emotion));
+        let emotion = month.counts.most_frequent().map_or_else(
+            || "동률 · tie".to_owned(),
+            |emotion| {
+                let name = terminal.emotion(emotion.korean(), emotion);
+                format!("{name} {} ({}/{days})", emotion.english(), month.counts.get(emotion))
+            },
+        );
+        println!("{:2}월  {emotion}", month.start.month());
     }
 }
 

@@ -72,15 +72,12 @@ impl EmotionCounts {
         self.0.iter().sum()
     }
 
-    /// The emotion of most days; [`Emotion::Neutral`] if two or more are equally frequent, and `None`
-    /// without any.
+    /// The emotion of most days; `None` if two or more are equally frequent, or there are no days.
     pub fn most_frequent(&self) -> Option<Emotion> {
-        let highest = self.0.into_iter().max().filter(|count| *count > 0)?;
+        let highest = self.0.into_iter().max()?;
         let mut top = Emotion::ALL.into_iter().filter(|emotion| self.get(*emotion) == highest);
-        match (top.next(), top.next()) {
-            (only, None) => only,
-            _ => Some(Emotion::Neutral),
-        }
+        let only = top.next().filter(|_| highest > 0);
+        if top.next().is_some() { None } else { only }
     }
 
     fn add(&mut self, emotion: Emotion) {
@@ -165,10 +162,7 @@ mod tests {
                 (20_270_104, 1, Some(Emotion::Fear)),
             ]
         );
-        assert_eq!(
-            counted(&history.months),
-            [(20_261_201, 3, Some(Emotion::Neutral)), (20_270_101, 2, Some(Emotion::Neutral)),]
-        );
+        assert_eq!(counted(&history.months), [(20_261_201, 3, None), (20_270_101, 2, None),]);
         assert_eq!(EmotionCounts::default().most_frequent(), None);
         let december = history.months[0].counts;
         assert_eq!((december.get(Emotion::Anger), december.get(Emotion::Fear)), (1, 0));
