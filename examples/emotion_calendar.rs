@@ -108,7 +108,7 @@ fn draw(terminal: Terminal, year: DateRange, history: &EmotionHistory) -> Result
                 None => line.push(if year.contains(date) { '·' } else { ' ' }),
             }
         }
-        println!("{name} {line}");
+        println!("{name} {}", line.trim_end());
     }
     Ok(())
 }
