@@ -239,8 +239,11 @@ async fn race(devices: &[Client]) {
             current = None;
             continue;
         }
-        // Usually the first one succeeds.
+        // The session that has saved the text usually succeeds, because its save keeps nothing, so it
+        // takes part in few rounds. Otherwise it is usually the first one.
+        let writer = current.map(|(_, writer)| writer).filter(|_| round % 5 != 1);
         let order = (0..devices.len()).map(|nth| (nth + round as usize) % devices.len());
+        let order = order.filter(|device| Some(*device) != writer);
         let save = |device: usize| {
             let client = &devices[device];
             let text = format!("{round} 회 {device} 번");
@@ -269,5 +272,5 @@ async fn race(devices: &[Client]) {
     }
     let lost: Vec<_> = replaced.iter().filter(|version| !kept.contains_key(version)).collect();
     assert_eq!(lost, [&0_u64; 0]);
-    assert!(replaced.len() > 8, "{replaced:?}");
+    assert!(replaced.len() > 20, "{replaced:?}");
 }
