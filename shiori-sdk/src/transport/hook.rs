@@ -46,7 +46,7 @@ const RESERVED: [&str; 16] = [
 ///
 /// impl RequestHook for Metrics {
 ///     fn before(&self, _attempt: &Attempt<'_>, headers: &mut ExtraHeaders) {
-///         let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+///         let trace = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0b1902b7-01";
 ///         headers.insert("traceparent", trace).expect("a valid header");
 ///     }
 ///

@@ -634,7 +634,12 @@ fn escaped(text: &str, after: char, is_struck: bool) -> String {
             '\\' | '`' | '*' | '[' | ']' | '<' | '|' | '&' => true,
             // Within a word it has no meaning.
             '_' => ![before, next].into_iter().all(|c| c.is_some_and(char::is_alphanumeric)),
-            '~' => is_struck || may_open(before, next.unwrap_or(after)),
+            // At the end, the delimiter or element of a mark may follow it, before the spaces.
+            '~' => {
+                is_struck
+                    || may_open(before, next.unwrap_or(after))
+                    || (chars.clone().all(char::is_whitespace) && may_open(before, '<'))
+            }
             _ => false,
         };
         if is_special {

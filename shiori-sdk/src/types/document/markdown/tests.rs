@@ -132,6 +132,11 @@ fn marks_are_recognised_next_to_letters() {
         line(&[marked("하나", &["bold"]), marked("둘", &["italic"])]),
         "**하나**<em>둘</em>"
     );
+    assert_eq!(
+        line(&[text("비"), marked(":비 ~ ", &["bold"]), text("비~")]),
+        "비<strong>:비 \\~</strong> 비~",
+        "`~` would open a deletion"
+    );
     assert_eq!(line(&[marked("a`b", &["code"]), text("`")]), "``a`b``\\`");
     assert_eq!(line(&[marked("밑줄", &["underline"])]), "<u>밑줄</u>");
     let link = json!({"type": "text", "text": "여기", "marks": [{"type": "link", "attrs": {"href": "https://a.example/?a=1&b=(2)"}}]});
