@@ -1,6 +1,6 @@
 //! The background loops that ensure that accepted work is completed: one expires leases, one offers
-//! lost hints again, and one does what changes of accounts require. The first also deletes expired
-//! sessions and revisions.
+//! lost hints again, one does what changes of accounts require, and one deletes expired revisions. The
+//! first also deletes expired sessions.
 
 use std::time::Duration;
 
@@ -40,10 +40,11 @@ pub(crate) async fn run(app: App, shutdown: CancellationToken) {
         expire(&app, &shutdown),
         check_hints(&app, &shutdown),
         run_account_tasks(&app, &shutdown),
+        expire_revisions(&app, &shutdown),
     );
 }
 
-/// Expires leases, and deletes expired sessions and revisions.
+/// Expires leases, and deletes expired sessions.
 async fn expire(app: &App, shutdown: &CancellationToken) {
     run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
         let pause = expire_leases(app).await;
@@ -51,9 +52,21 @@ async fn expire(app: &App, shutdown: &CancellationToken) {
         if now.duration_since(last_purge) >= PURGE_INTERVAL {
             last_purge = now;
             purge(app, now).await;
-            purge_revisions(app, now).await;
         }
         (last_purge, pause)
+    })
+    .await;
+}
+
+/// Deletes expired revisions. Not with the leases, whose store does not depend on the diaries' one.
+async fn expire_revisions(app: &App, shutdown: &CancellationToken) {
+    run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
+        let now = app.clock.now();
+        if now.duration_since(last_purge) >= PURGE_INTERVAL {
+            last_purge = now;
+            purge_revisions(app, now).await;
+        }
+        (last_purge, PAUSE)
     })
     .await;
 }

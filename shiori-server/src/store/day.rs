@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use shiori_sdk::{Date, DateRange, UserId};
+use shiori_sdk::{Date, DateRange, UserId, limits};
 use tokio::{join, task::yield_now, time::timeout};
 
 use super::{
@@ -130,7 +130,10 @@ impl DayStore for SeparateStores {
         let limit = if self.is_failing.load(Relaxed) { TIMEOUT_AFTER_FAILURE } else { TIMEOUT };
         let read = timeout(limit, self.summaries.annotations(user, range)).await;
         let read = read.unwrap_or_else(|_| Err(StoreError::Unavailable("timed out".into())));
-        self.is_failing.store(matches!(read, Err(StoreError::Unavailable(_))), Relaxed);
+        // A long range may be slow although the engine is available.
+        if read.is_ok() || range.days() <= limits::MAX_RANGE_DAYS {
+            self.is_failing.store(matches!(read, Err(StoreError::Unavailable(_))), Relaxed);
+        }
         if_readable(read)
     }
 }

@@ -87,15 +87,17 @@ impl HistoryPolicy {
         if self.is_on() { now - self.max_age } else { now }
     }
 
-    /// Texts that their session has saved before this time are kept.
-    pub(crate) fn recent_since(now: Timestamp) -> Timestamp {
-        now - limits::REVISION_AGE
+    /// The first and the last time of texts that are recent. Others are kept, also those of a server
+    /// whose clock is far ahead.
+    pub(crate) fn recent(now: Timestamp) -> (Timestamp, Timestamp) {
+        (now - limits::REVISION_AGE, now + limits::REVISION_AGE)
     }
 }
 
 /// Whether this save keeps the text that it replaces.
 pub(crate) fn keeps(save: &NewVersion, text: TextSource) -> bool {
-    let is_recent = text.at.is_some_and(|at| at >= HistoryPolicy::recent_since(save.now));
+    let (since, until) = HistoryPolicy::recent(save.now);
+    let is_recent = text.at.is_some_and(|at| since <= at && at <= until);
     let is_autosave = text.by == Some(save.session) && is_recent;
     save.history.is_on() && (save.keep_replaced || !is_autosave)
 }

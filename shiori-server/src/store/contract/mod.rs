@@ -94,6 +94,7 @@ macro_rules! revision_contract {
             $open,
             [
                 autosaves_of_one_session_keep_nothing,
+                a_text_of_a_clock_that_is_far_ahead_is_kept,
                 a_save_of_another_session_keeps_what_it_replaces,
                 a_text_older_than_the_limit_is_kept,
                 a_change_of_the_archive_state_does_not_renew_the_text,

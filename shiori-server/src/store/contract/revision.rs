@@ -127,6 +127,16 @@ pub async fn autosaves_of_one_session_keep_nothing(store: Store) {
     assert_eq!(writer.kept(&store).await, kept(&[]));
 }
 
+/// A text of a server whose clock is far ahead is kept, although its time is not in the past.
+pub async fn a_text_of_a_clock_that_is_far_ahead_is_kept(store: Store) {
+    let (writer, now) = (Writer::new(), start());
+    let ahead = now + REVISION_AGE + MILLISECOND;
+    let first = writer.save(&store, None, "앞선 시계", ahead).await;
+    let second = writer.save(&store, Some(first), "둘", now).await;
+    writer.save(&store, Some(second), "셋", now + REVISION_AGE).await;
+    assert_eq!(writer.kept(&store).await, kept(&[(1, "앞선 시계")]));
+}
+
 /// A save keeps a text of another session, however recent it is, with its times.
 pub async fn a_save_of_another_session_keeps_what_it_replaces(store: Store) {
     let (phone, now) = (Writer::new(), start());

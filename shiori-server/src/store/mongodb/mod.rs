@@ -246,9 +246,10 @@ impl MongoStore {
         let now = DateTime::from_millis(save.now.as_millis());
         if save.history.is_on() && !is_kept {
             // As `keeps`.
-            let recent = DateTime::from_millis(HistoryPolicy::recent_since(save.now).as_millis());
+            let (since, until) = HistoryPolicy::recent(save.now);
+            let [since, until] = [since, until].map(|it| DateTime::from_millis(it.as_millis()));
             filter.insert("text_by", session);
-            filter.insert("text_at", doc! { "$gte": recent });
+            filter.insert("text_at", doc! { "$gte": since, "$lte": until });
             filter.insert("text_version", version);
         }
         if let Some(least) = least {
