@@ -7,13 +7,22 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use shiori_sdk::{ChangeHint, UserId};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::{
+    runtime::Handle,
+    sync::broadcast::{self, error::RecvError},
+    time::sleep,
+};
 
 /// Hints that a stream may be behind. A stream that is further behind gets [`ChangeHint::Resync`].
 const BACKLOG: usize = 64;
+
+/// How long a store may still apply a write whose outcome is unknown. More than the timeouts of the
+/// stores' operations.
+const UNCERTAIN: Duration = Duration::from_secs(6);
 
 /// Publishes and receives hints.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +50,12 @@ impl Changes {
         if let Some(outgoing) = &self.outgoing {
             outgoing.send(user, hint);
         }
+    }
+
+    /// Makes the clients of this user compare the versions, unless the outcome of a write becomes
+    /// known: the request may be dropped, or the store may fail, although the write is applied.
+    pub(crate) fn begin_write(&self, user: UserId) -> Write {
+        Write(Some((self.clone(), user)))
     }
 
     /// Sends a hint to the streams of this user on this server.
@@ -79,6 +94,32 @@ impl Changes {
     }
 }
 
+/// A write in progress. See [`Changes::begin_write`].
+#[derive(Debug)]
+#[must_use = "a write that is dropped has an unknown outcome"]
+pub(crate) struct Write(Option<(Changes, UserId)>);
+
+impl Write {
+    /// The outcome is known. No await may follow before its hint is published.
+    pub(crate) fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Write {
+    fn drop(&mut self) {
+        let Some((changes, user)) = self.0.take() else { return };
+        changes.publish(user, ChangeHint::Resync);
+        // The write may be applied after the clients have compared.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                sleep(UNCERTAIN).await;
+                changes.publish(user, ChangeHint::Resync);
+            });
+        }
+    }
+}
+
 /// A subscription to the hints of one user.
 #[derive(Debug)]
 pub(crate) struct ChangeStream {
@@ -109,8 +150,10 @@ impl ChangeStream {
 impl Drop for ChangeStream {
     fn drop(&mut self) {
         let mut streams = self.changes.lock();
-        // The count includes this receiver.
-        if streams.get(&self.user).is_some_and(|sender| sender.receiver_count() <= 1) {
+        // Dropped within the lock: otherwise, two streams that end together would both find the
+        // receiver of the other.
+        drop(std::mem::replace(&mut self.receiver, broadcast::channel(1).1));
+        if streams.get(&self.user).is_some_and(|sender| sender.receiver_count() == 0) {
             streams.remove(&self.user);
         }
     }
@@ -211,6 +254,20 @@ mod tests {
         assert_eq!(two.next().await, hint(4));
         drop(two);
         assert!(changes.lock().is_empty(), "dropped streams leave no entry");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_with_an_unknown_outcome_leads_to_a_resync() {
+        let changes = Changes::default();
+        let user = UserId::new();
+        let mut stream = changes.subscribe(user);
+        assert_eq!(stream.next().await, ChangeHint::Resync);
+        changes.begin_write(user).end();
+        assert_eq!(stream.next().now_or_never(), None);
+        drop(changes.begin_write(user));
+        assert_eq!(stream.next().now_or_never(), Some(ChangeHint::Resync), "at once");
+        assert_eq!(stream.next().now_or_never(), None);
+        assert_eq!(stream.next().await, ChangeHint::Resync, "when it must have been applied");
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 //!
 //! Lost wake-ups need no notice, because waiters read again every few seconds. Lost hints are noticed:
 //! each server numbers its hints, and publishes the number of the last one with every message and in
-//! each heartbeat. A server that sees a gap makes its clients compare the versions.
+//! each heartbeat. A server that sees a gap makes its clients compare the versions. So does one that
+//! finds that another has stopped, because that one may have had hints that it did not publish.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -35,14 +36,12 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from
 /// The pause between two heartbeats. A lost hint that no other hint follows is noticed after it.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// A subscription without a heartbeat of this server itself for this long is considered broken.
+/// A subscription without a heartbeat of this server itself for this long is considered broken, and
+/// another server without a heartbeat is considered stopped.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// The timeout of a subscription over a new connection.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// A server without a heartbeat for this long has stopped.
-const ORIGIN_TTL: Duration = Duration::from_mins(10);
 
 /// Publishes this server's wake-ups and hints, and receives those of other servers.
 pub(crate) struct Relay {
@@ -175,6 +174,7 @@ impl Receiver<'_> {
         // Messages may have been missed before the subscription.
         self.wakeups.wake_all_local();
         self.changes.resync_all_local();
+        self.numbers.restart(Instant::now());
         let mut messages = subscription.on_message();
         let mut silent_at = Instant::now() + SILENCE;
         while let Ok(Some(message)) = timeout_at(silent_at, messages.next()).await {
@@ -199,6 +199,9 @@ impl Receiver<'_> {
             return false;
         };
         if message.message.origin == self.origin {
+            if self.numbers.forget_silent(Instant::now()) {
+                self.changes.resync_all_local();
+            }
             return true;
         }
         if !self.numbers.is_complete(&message, Instant::now()) {
@@ -273,14 +276,25 @@ impl Numbers {
     /// unknown are missing unless these are its first.
     fn is_complete(&mut self, received: &Received, now: Instant) -> bool {
         let HintMessage { origin, last, .. } = received.message;
-        if !self.0.contains_key(&origin) {
-            self.0.retain(|_, (_, heard_at)| now.duration_since(*heard_at) < ORIGIN_TTL);
-        }
         let (known, heard_at) = self.0.entry(origin).or_insert((0, now));
         let is_complete = last.saturating_sub(received.count) <= *known;
         *known = last.max(*known);
         *heard_at = now;
         is_complete
+    }
+
+    /// Forgets the servers that have stopped. Returns whether there were any.
+    fn forget_silent(&mut self, now: Instant) -> bool {
+        let count = self.0.len();
+        self.0.retain(|_, (_, heard_at)| now.duration_since(*heard_at) < SILENCE);
+        self.0.len() < count
+    }
+
+    /// Begins a subscription: silence before it says nothing.
+    fn restart(&mut self, now: Instant) {
+        for (_, heard_at) in self.0.values_mut() {
+            *heard_at = now;
+        }
     }
 }
 
@@ -418,8 +432,11 @@ mod tests {
         assert!(numbers.is_complete(&message(two, 2, 2), start), "the first hints of a server");
         assert!(!numbers.is_complete(&message(three, 2, 1), start), "hint 1 is missing");
 
-        numbers.is_complete(&message(two, 2, 0), start + ORIGIN_TTL);
-        assert!(numbers.is_complete(&message(Uuid::new_v4(), 0, 0), start + ORIGIN_TTL));
-        assert_eq!(numbers.0.len(), 2, "servers that have stopped are forgotten");
+        numbers.restart(start + SILENCE);
+        assert!(!numbers.forget_silent(start + SILENCE), "silence before a subscription");
+        numbers.is_complete(&message(two, 2, 0), start + 2 * SILENCE);
+        assert!(numbers.forget_silent(start + 2 * SILENCE), "the others have stopped");
+        assert!(!numbers.forget_silent(start + 2 * SILENCE));
+        assert!(!numbers.is_complete(&message(one, 9, 1), start + 2 * SILENCE), "it is back");
     }
 }

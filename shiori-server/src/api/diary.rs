@@ -107,7 +107,10 @@ async fn save_diary(
         keep_replaced: body.keep_replaced,
         now: app.clock.now(),
     };
-    let (saved, replayed) = match app.diaries.save(&save).await? {
+    let write = app.changes.begin_write(caller.user);
+    let outcome = app.diaries.save(&save).await?;
+    write.end();
+    let (saved, replayed) = match outcome {
         SaveOutcome::Saved(saved) => (saved, false),
         SaveOutcome::Replayed(saved) => (saved, true),
         SaveOutcome::Conflict(current) => {
@@ -274,7 +277,10 @@ async fn delete_diary(
 ) -> Result<Reply<()>, ApiError> {
     let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
     let (history, now) = (app.limits.history, app.clock.now());
-    match app.diaries.delete(caller.user, date, version, history, now).await? {
+    let write = app.changes.begin_write(caller.user);
+    let outcome = app.diaries.delete(caller.user, date, version, history, now).await?;
+    write.end();
+    match outcome {
         DeleteOutcome::Deleted => {
             publish(&app, caller, date, version.next(), DiaryChange::Deleted);
             Ok(Reply::done(Message {
@@ -308,7 +314,10 @@ async fn archive_diary(
     Body(body): Body<ArchiveRequest>,
 ) -> Result<Reply<ArchiveReceipt>, ApiError> {
     let now = app.clock.now();
-    match app.diaries.archive(caller.user, date, body.version, body.archived, now).await? {
+    let write = app.changes.begin_write(caller.user);
+    let outcome = app.diaries.archive(caller.user, date, body.version, body.archived, now).await?;
+    write.end();
+    match outcome {
         ArchiveOutcome::Archived(version) => {
             let change = if body.archived { DiaryChange::Archived } else { DiaryChange::Restored };
             publish(&app, caller, date, version, change);
