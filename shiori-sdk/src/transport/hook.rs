@@ -30,8 +30,9 @@ const RESERVED: [&str; 16] = [
 /// Code that adds headers to the requests of a client and observes them, for example for traces and
 /// metrics.
 ///
-/// Both methods are called for each attempt of a request, also for renewals of the session and event
-/// streams. They are called on the task of the request, so they must not block.
+/// Both methods are called for each attempt of a request, also for event streams. They are called on the
+/// task of the request, so they must not block. Calls share the renewals of the session, which have only
+/// the hooks and headers of the [`ClientBuilder`](crate::ClientBuilder).
 ///
 /// A client has the hooks of its [`CallOptions`](crate::CallOptions):
 /// [`ClientBuilder::hook`](crate::ClientBuilder::hook) adds one for all calls,
