@@ -64,6 +64,11 @@ impl Client {
         self.session.keep_device(response).await;
     }
 
+    /// The login that began the session.
+    pub(crate) fn login(&self) -> Result<uuid::Uuid> {
+        self.session.login()
+    }
+
     /// Sends a request once, with the access token, and returns as soon as the response headers have
     /// arrived.
     pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response> {

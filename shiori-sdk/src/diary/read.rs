@@ -80,6 +80,7 @@ impl DiaryRead {
         let reader = Reader {
             client: client.clone(),
             dates,
+            rest: Vec::new(),
             pages: VecDeque::new(),
             ready: VecDeque::new(),
         };
@@ -111,6 +112,8 @@ struct Reader {
     client: Client,
     /// The dates that are not requested yet.
     dates: Dates,
+    /// Those that the last response left out. They are before those of all requests.
+    rest: Vec<Date>,
     /// Requests, in the order of their dates.
     pages: VecDeque<Page>,
     /// Diaries to yield.
@@ -131,14 +134,16 @@ impl Reader {
             if let Some(diary) = self.ready.pop_front() {
                 return Ok(Some(diary));
             }
+            if !self.rest.is_empty() {
+                let rest = std::mem::take(&mut self.rest);
+                self.pages.push_front(Page::request(&self.client, rest));
+            }
             self.request_pages().await?;
             let Some(page) = self.pages.front_mut() else { return Ok(None) };
             let read = page.read().await;
             self.pages.pop_front();
             let read = read?;
-            if !read.rest.is_empty() {
-                self.pages.push_front(Page::request(&self.client, read.rest));
-            }
+            self.rest = read.rest;
             let mut items: Vec<_> =
                 read.diaries.into_iter().map(|diary| (diary.date, Ok(diary))).collect();
             items.extend(read.unreadable.into_iter().map(|date| (date, Err(unreadable(date)))));

@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::{Stream, stream};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::{
     Diaries,
@@ -21,7 +22,7 @@ use crate::{
     client::{Client, EventStream},
     transport::{
         deadline,
-        error::{ErrorKind, Result},
+        error::{Error, ErrorKind, Result},
         request::Request,
     },
     types::{ChangeHint, Date, DateRange, DateVersion},
@@ -51,7 +52,7 @@ impl Diaries {
     /// The server sends hints of changes as events. Whenever a hint may have been lost, and every 5
     /// minutes, the stream compares the versions of the server with those that it has yielded. It
     /// reconnects and renews the session by itself, also after outages of any length. While the
-    /// server cannot send events, it compares the versions with pauses of up to 30 seconds.
+    /// server cannot send events, it compares the versions with pauses of up to 45 seconds.
     ///
     /// Nothing is sent until the stream is polled.
     ///
@@ -84,6 +85,7 @@ impl Diaries {
     pub fn watch_since(&self, known: impl IntoIterator<Item = DateVersion>) -> DiaryWatch {
         let watcher = Watcher {
             client: self.client.clone(),
+            login: None,
             known: Known::new(known),
             versions: Versions::new(every_date()),
             ready: VecDeque::new(),
@@ -121,6 +123,8 @@ impl fmt::Debug for DiaryWatch {
 
 struct Watcher {
     client: Client,
+    /// The login whose diaries are watched; `None` before the first request.
+    login: Option<Uuid>,
     known: Known,
     versions: Versions,
     /// Versions to yield.
@@ -159,6 +163,7 @@ impl Watcher {
     }
 
     async fn step(&mut self) -> Result<()> {
+        self.check_login()?;
         if self.must_compare {
             return self.compare().await;
         }
@@ -177,11 +182,23 @@ impl Watcher {
         Ok(())
     }
 
+    /// An error if the session has ended, also if another one has begun: its user may be another.
+    fn check_login(&mut self) -> Result<()> {
+        let current = self.client.login()?;
+        if *self.login.get_or_insert(current) == current {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::SignedOut))
+        }
+    }
+
     /// Opens the event stream, whose first event makes it compare the versions. If it cannot be opened,
     /// the versions are compared anyway.
     async fn connect(&mut self) -> Result<()> {
         self.back_off().await;
-        match EventStream::open(&self.client, Request::get("/api/diary/events")).await {
+        let opened = EventStream::open(&self.client, Request::get("/api/diary/events")).await;
+        self.check_login()?;
+        match opened {
             Ok(stream) => {
                 let (opened_at, has_begun) = (Instant::now(), false);
                 self.events = Some(Events { stream, opened_at, has_begun });
@@ -189,7 +206,7 @@ impl Watcher {
                 self.compare_at = opened_at + SPREAD;
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::SignedOut => Err(error),
+            // Also after a 401: the comparison finds out whether the session has ended.
             Err(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.must_compare = true;
@@ -221,12 +238,17 @@ impl Watcher {
         if std::mem::take(&mut self.must_spread) {
             deadline::sleep(SPREAD.mul_f64(rand::random())).await;
         }
-        match self.versions.changed(&self.client).await {
+        let changed = self.versions.changed(&self.client).await;
+        self.check_login()?;
+        match changed {
             Ok(versions) => {
                 let known = &mut self.known;
                 self.ready.extend(versions.into_iter().filter(|version| known.list(*version)));
                 self.must_compare = false;
                 self.compare_at = Instant::now() + COMPARE_INTERVAL;
+                if self.events.as_ref().is_some_and(|it| it.opened_at.elapsed() >= STABLE) {
+                    self.failures = 0;
+                }
                 Ok(())
             }
             Err(error) if error.is_retryable() => {

@@ -387,6 +387,11 @@ impl Session {
     }
 
     /// The tokens, without renewal.
+    /// The login that began the session.
+    pub(crate) fn login(&self) -> Result<uuid::Uuid> {
+        Ok(self.tokens()?.login)
+    }
+
     fn tokens(&self) -> Result<Tokens> {
         self.lock().tokens.clone().ok_or_else(signed_out)
     }

@@ -49,6 +49,23 @@ async fn a_watch_survives_errors_and_lost_connections() {
 }
 
 #[tokio::test]
+async fn a_watch_does_not_continue_with_the_diaries_of_another_user() {
+    let fake = FakeShiori::start();
+    let (one, other) = (fake.person(), fake.person());
+    let client = one.device().await.unwrap();
+    save(&client, date(1)).await;
+    save(&other.device().await.unwrap(), date(2)).await;
+    let mut watch = client.diaries().watch();
+    assert_eq!(next(&mut watch).await, first(date(1)));
+    client.auth().login(other.email(), shiori_sdk::testing::Person::PASSWORD).await.unwrap();
+    fake.inject(Fault::lost_response().on(Route::Changes).times(1));
+    save(&one.device().await.unwrap(), date(3)).await;
+    let ended = timeout(Duration::from_secs(60), watch.next()).await.unwrap();
+    assert_eq!(ended.unwrap().unwrap_err().kind(), ErrorKind::SignedOut);
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
 async fn without_events_the_versions_are_compared() {
     let fake = FakeShiori::start();
     let client = fake.client().await;
