@@ -10,14 +10,13 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
-use reqwest::{StatusCode, header::CONTENT_TYPE};
 use tokio::time::timeout;
 
 use super::Account;
 use crate::{
     client::Client,
     transport::{
-        self, deadline,
+        deadline,
         error::{Error, ErrorKind, Result, WasSent},
         request::{Request, describe},
     },
@@ -145,7 +144,8 @@ async fn open(client: &Client) -> Result<reqwest::Response> {
     let retry = client.options().retry;
     let mut attempt = 1;
     loop {
-        let error = match open_once(client).await {
+        let request = Request::get("/api/user/export");
+        let error = match client.open(&request, "application/x-ndjson").await {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
@@ -158,26 +158,6 @@ async fn open(client: &Client) -> Result<reqwest::Response> {
         }
         deadline::sleep(wait).await;
         attempt += 1;
-    }
-}
-
-async fn open_once(client: &Client) -> Result<reqwest::Response> {
-    let request = Request::get("/api/user/export");
-    let mut response = client.open(&request).await?;
-    if response.status() == StatusCode::UNAUTHORIZED {
-        // The access token has expired; if the session has ended, this fails.
-        client.auth().refresh().await?;
-        response = client.open(&request).await?;
-    }
-    if !response.status().is_success() {
-        return Err(transport::error_of(response).await);
-    }
-    let is_export = |value: &[u8]| value.starts_with(b"application/x-ndjson");
-    let content_type = response.headers().get(CONTENT_TYPE);
-    if content_type.is_some_and(|value| is_export(value.as_bytes())) {
-        Ok(response)
-    } else {
-        Err(Error::new(ErrorKind::InvalidResponse).with_sent(WasSent::Yes))
     }
 }
 

@@ -2,21 +2,17 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use reqwest::{
-    StatusCode,
-    header::{ACCEPT, CONTENT_TYPE, HeaderValue},
-};
+use reqwest::header::{ACCEPT, HeaderValue};
 use tokio::time::timeout;
 
 use super::Client;
 use crate::{
     sse::EventReader,
-    transport::{
-        self,
-        error::{Error, ErrorKind, Result, WasSent},
-        request::Request,
-    },
+    transport::{error::Result, request::Request},
 };
+
+/// The content type of a stream.
+const EVENTS: &str = "text/event-stream";
 
 /// A stream without bytes for this long is considered broken. The server sends a keep-alive at
 /// least every 15 s.
@@ -36,20 +32,8 @@ pub(crate) struct EventStream {
 impl EventStream {
     /// Sends a request for a stream once; after a renewal of the session, a second time.
     pub(crate) async fn open(client: &Client, request: Request) -> Result<Self> {
-        let request = request.header(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let mut response = client.open(&request).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            // The access token has expired; if the session has ended, this fails.
-            client.auth().refresh().await?;
-            response = client.open(&request).await?;
-        }
-        if !response.status().is_success() {
-            return Err(transport::error_of(response).await);
-        }
-        let content_type = response.headers().get(CONTENT_TYPE);
-        if !content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream")) {
-            return Err(Error::new(ErrorKind::InvalidResponse).with_sent(WasSent::Yes));
-        }
+        let request = request.header(ACCEPT, HeaderValue::from_static(EVENTS));
+        let response = client.open(&request, EVENTS).await?;
         let reader = EventReader::new(MAX_EVENT_BYTES);
         Ok(Self { response, reader, events: VecDeque::new() })
     }

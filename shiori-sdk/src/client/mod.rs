@@ -6,10 +6,16 @@ mod events;
 
 use std::{fmt, sync::Arc};
 
+use reqwest::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+
 use crate::{
     session::{Auth, Session},
     transport::{
-        error::Result,
+        error::{Error, ErrorKind, Result, WasSent},
+        error_of,
         options::CallOptions,
         request::{FailedRequest, Request, Response},
     },
@@ -69,10 +75,35 @@ impl Client {
         self.session.login()
     }
 
-    /// Sends a request once, with the access token, and returns as soon as the response headers have
-    /// arrived.
-    pub(crate) async fn open(&self, request: &Request) -> Result<reqwest::Response> {
-        self.session.open(&self.options, request).await
+    /// Sends a request for a stream once, and after a renewal of the session a second time. Returns as
+    /// soon as the response headers have arrived; an error if the response is not of this content type.
+    pub(crate) async fn open(
+        &self,
+        request: &Request,
+        content_type: &str,
+    ) -> Result<reqwest::Response> {
+        let login = self.login()?;
+        let mut response = self.session.open(&self.options, request).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // The access token has expired; if the session has ended, this fails.
+            self.auth().refresh().await?;
+            // If another user has signed in since, the request must not be sent with that user's
+            // token.
+            if self.login()? != login {
+                return Err(Error::new(ErrorKind::SignedOut));
+            }
+            response = self.session.open(&self.options, request).await?;
+        }
+        if !response.status().is_success() {
+            return Err(error_of(response).await);
+        }
+        let is_expected =
+            |value: &HeaderValue| value.as_bytes().starts_with(content_type.as_bytes());
+        if response.headers().get(CONTENT_TYPE).is_some_and(is_expected) {
+            Ok(response)
+        } else {
+            Err(Error::new(ErrorKind::InvalidResponse).with_sent(WasSent::Yes))
+        }
     }
 }
 
