@@ -174,7 +174,20 @@ fn sum_of_marks(list: &RawValue) -> u64 {
 }
 
 fn are_as_many(ids: usize, four: [&Text; 4]) -> bool {
+    let [base, ours, theirs, merged] = four;
     (0..ids).all(|id| adds_up(four.map(|text| text.count(id))))
+        || is_repeated(ids, [base, ours, theirs, merged])
+        || is_repeated(ids, [base, theirs, ours, merged])
+}
+
+/// Whether the merged document is one side, and this side has all new words of the other side: the
+/// other side was merged into it before. Other words that one side removed may have been inserted
+/// elsewhere by the other one.
+fn is_repeated(ids: usize, [base, part, all, merged]: [&Text; 4]) -> bool {
+    let mut new = (0..ids).filter(|&id| base.count(id) == 0 && part.count(id) > 0).peekable();
+    new.peek().is_some()
+        && new.all(|id| all.count(id) >= part.count(id))
+        && (0..ids).all(|id| all.count(id) == merged.count(id))
 }
 
 /// Whether a word occurs as often in the merged document as the other three permit. If both sides
@@ -358,6 +371,10 @@ mod tests {
         // repeated.
         assert_balanced(true, [&["a"], &[], &["a a a"], &["a a"]]);
         assert_balanced(true, [&["a"], &[], &["a a"], &["a a"]]);
+        // One side already contains the new word of the other, so the word that this replaced was
+        // inserted elsewhere. Without a new word it may be the one that was removed.
+        assert_balanced(true, [&["a b"], &["c b"], &["c b a"], &["c b a"]]);
+        assert_balanced(false, [&["a b"], &["b"], &["b a"], &["b a"]]);
         // A word is lost, one occurs twice, and one is restored.
         assert_balanced(false, [&["a b"], &["a b c"], &["a b d"], &["a b d"]]);
         assert_balanced(false, [&["a", "b"], &["b", "a"], &["b a"], &["b a", "a"]]);

@@ -80,7 +80,8 @@
 //! If changes of both sides may affect each other, the blocks with these changes are checked for these
 //! properties. If the check fails, the places of these changes are overlaps. The check identifies
 //! words by their text: it counts the words of these blocks, and compares the places of words that
-//! occur once in them.
+//! occur once in them. So if one side only removed a word that the other side inserted elsewhere, a
+//! repeated merge may report an overlap, because the word may also have been moved.
 //!
 //! # Bounds
 //!

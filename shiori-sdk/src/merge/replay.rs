@@ -165,12 +165,13 @@ fn has_moved(changes: &[Change], before: &[Sign], after: &[Sign]) -> bool {
 }
 
 /// Whether `all` can contain the changes of `part`, by the words alone: it has the words that
-/// `part` added, and not those that it removed. This is much faster than [`Signs::hold`], and
-/// usually sufficient.
+/// `part` added, and not those that it removed. If new words are among the former, `all` may have
+/// inserted the latter elsewhere. This is much faster than [`Signs::hold`], and usually sufficient.
 pub(super) fn may_hold(words: &Map<u32, [usize; 3]>, part: usize, all: usize) -> bool {
+    let has_new = words.values().any(|counts| counts[0] == 0 && counts[part] > 0);
     words.values().all(|counts| {
         let (base, part, all) = (counts[0], counts[part], counts[all]);
-        (part <= base || all >= part) && (part >= base || all <= part)
+        (part <= base || all >= part) && (has_new || part >= base || all <= part)
     })
 }
 

@@ -247,11 +247,37 @@ fn an_empty_paragraph_can_be_aligned_by_one_side_and_filled_by_the_other() {
 
 #[test]
 fn a_repeated_merge_duplicates_no_words() {
-    let [base, ours, theirs] =
-        ["점심은 국수", "점심은 냉면", "점심은 국수 그리고 커피"].map(|line| doc(&[line]));
-    let once = merge3(&base, &ours, &theirs);
-    assert_eq!(once.document.block_texts(), ["점심은 냉면 그리고 커피"]);
-    let again = merge3(&base, &ours, &once.document);
-    assert_eq!(again.document, once.document);
-    assert_eq!(again.overlaps, []);
+    #[track_caller]
+    fn assert_stable(base: &[Value], ours: &[Value], theirs: &[Value], expected: &[&str]) {
+        let [base, ours, theirs] = [base, ours, theirs].map(blocks);
+        let once = merge3(&base, &ours, &theirs);
+        assert_eq!(once.document.block_texts(), expected);
+        assert_eq!(once.overlaps, []);
+        for side in [&ours, &theirs] {
+            let again = merge3(&base, side, &once.document);
+            assert_eq!(again.document, once.document);
+            assert_eq!(again.overlaps, []);
+        }
+    }
+    assert_stable(
+        &[p("점심은 국수")],
+        &[p("점심은 냉면")],
+        &[p("점심은 국수 그리고 커피")],
+        &["점심은 냉면 그리고 커피"],
+    );
+    // The other side inserted a word that was replaced.
+    assert_stable(
+        &[p("국수 먹고 산책했다."), p("잤다.")],
+        &[p("냉면 먹고 산책했다."), p("잤다.")],
+        &[p("국수 먹고 산책했다."), p("잤다."), p("내일은 국수")],
+        &["냉면 먹고 산책했다.", "잤다.", "내일은 국수"],
+    );
+    // All words of a block were replaced, and the other side joined it with the next.
+    let title = |words: &str| json!({"type": "heading", "content": [text(words)]});
+    assert_stable(
+        &[p("비가 왔다."), title("산책"), p("편지"), p("늦잠")],
+        &[p("눈이 내렸다."), title("산책"), p("편지"), p("늦잠")],
+        &[p("비가 왔다. 산책"), p("편지"), p("또 비가"), p("늦잠")],
+        &["눈이 내렸다. 산책", "편지", "또 비가", "늦잠"],
+    );
 }
