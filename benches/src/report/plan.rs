@@ -37,7 +37,8 @@ pub(crate) struct Plan {
     /// How long an idle server is observed, in several windows. All of them are longer than the 10 s
     /// after which a hint is repeated.
     pub(crate) idle_window: Duration,
-    /// The numbers of finished summaries of a week.
+    /// The numbers of finished summaries of a week. A server keeps five; databases of older versions
+    /// contain more.
     pub(crate) finished: Vec<u32>,
 }
 
@@ -74,7 +75,7 @@ impl Plan {
             diaries: vec![1_000, 10_000, 100_000],
             queued: vec![1_000, 10_000],
             idle_window: Duration::from_secs(4),
-            finished: vec![1, 100, 1_000],
+            finished: vec![1, 5, 1_000],
         }
     }
 
@@ -94,7 +95,7 @@ impl Plan {
             diaries: vec![1_000, 20_000],
             queued: vec![1_000],
             idle_window: Duration::from_millis(3500),
-            finished: vec![1, 100],
+            finished: vec![1, 5],
         }
     }
 }
