@@ -193,8 +193,8 @@ impl Page {
             requested => requested.into_handle()?,
         };
         let mut changes = handle.watch();
-        while let Some(summary) = changes.next().await {
-            let summary = summary?;
+        while let Some(step) = changes.next().await {
+            let Some(summary) = step?.into_summary() else { continue };
             println!("· {:?}", summary.status);
             for line in wrap(summary.reflection.as_deref().unwrap_or_default(), 68) {
                 println!("    {line}");

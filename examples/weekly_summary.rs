@@ -19,7 +19,7 @@ use shiori_examples::{
 };
 use shiori_sdk::{
     Client, Date, DayEmotion, Diaries, Draft, MergeBlocks, Precondition, ProgressPhase, Saved,
-    Summary, SummaryHandle, SummaryStatus, Week, merge::OnOverlap,
+    Summary, SummaryHandle, SummaryStatus, SummaryStep, Week, merge::OnOverlap,
 };
 use tokio::time::{Instant, interval};
 
@@ -152,35 +152,100 @@ async fn summarize(terminal: Terminal, client: &Client, week: Week) -> Result<Su
     Ok(summary)
 }
 
-/// Shows every change until the final status; on a terminal, on one line that is overwritten.
+/// Shows every change until the final status, and the text while it is written; on a terminal, on
+/// lines that are overwritten.
 async fn watch(terminal: Terminal, summary: &SummaryHandle) -> Result<Summary> {
     let started = Instant::now();
     let mut steps = summary.watch();
     let mut ticks = interval(Duration::from_millis(100));
     let mut spinner = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏".chars().cycle();
     let mut last: Option<Summary> = None;
+    let mut screen = Screen::new(terminal);
     loop {
         tokio::select! {
             step = steps.next() => {
-                let step = step.ok_or("the summary ended without a final status")??;
-                if !terminal.is_interactive() {
-                    println!("  {}", progress(&step, started));
-                }
-                if step.status.is_final() {
-                    if terminal.is_interactive() {
-                        println!("\r\x1b[K  ✓ {}", progress(&step, started));
+                match step.ok_or("the summary ended without a final status")?? {
+                    SummaryStep::Summary(summary) => {
+                        // The text belongs to one run.
+                        if last.as_ref().is_some_and(|last| last.revision != summary.revision) {
+                            screen.text.clear();
+                        }
+                        if summary.status.is_final() {
+                            screen.finish(&progress(&summary, started));
+                            return Ok(summary);
+                        }
+                        screen.log(&progress(&summary, started));
+                        last = Some(summary);
                     }
-                    return Ok(step);
+                    SummaryStep::Text(partial) => {
+                        screen.log(&format!("“{}…”", partial.text));
+                        screen.text = partial.text;
+                    }
+                    // A step of a newer version.
+                    _ => {}
                 }
-                last = Some(step);
             }
             _ = ticks.tick(), if terminal.is_interactive() => {}
         }
-        if let (true, Some(step), Some(glyph)) = (terminal.is_interactive(), &last, spinner.next())
-        {
-            print!("\r\x1b[K  {glyph} {}", progress(step, started));
-            io::stdout().flush()?;
+        if let (Some(summary), Some(glyph)) = (&last, spinner.next()) {
+            screen.draw(glyph, &progress(summary, started))?;
         }
+    }
+}
+
+/// The lines at the end of the output that are overwritten.
+struct Screen {
+    terminal: Terminal,
+    /// The text so far.
+    text: String,
+    /// Lines below the first.
+    drawn: usize,
+}
+
+impl Screen {
+    fn new(terminal: Terminal) -> Self {
+        Self { terminal, text: String::new(), drawn: 0 }
+    }
+
+    /// Prints a line, without a terminal.
+    fn log(&self, line: &str) {
+        if !self.terminal.is_interactive() {
+            println!("  {line}");
+        }
+    }
+
+    /// Draws the progress and below it the text so far, on a terminal.
+    fn draw(&mut self, glyph: char, progress: &str) -> io::Result<()> {
+        if !self.terminal.is_interactive() {
+            return Ok(());
+        }
+        let text = if self.text.is_empty() { Vec::new() } else { wrap(&self.text, COLUMNS - 4) };
+        self.erase();
+        print!("  {glyph} {progress}");
+        for line in &text {
+            print!("\n    {line}");
+        }
+        self.drawn = text.len();
+        io::stdout().flush()
+    }
+
+    /// Replaces everything by the last progress.
+    fn finish(&mut self, progress: &str) {
+        if self.terminal.is_interactive() {
+            self.erase();
+            println!("  ✓ {progress}");
+        } else {
+            self.log(progress);
+        }
+    }
+
+    /// Moves to the first line and erases everything below.
+    fn erase(&mut self) {
+        if self.drawn > 0 {
+            print!("\x1b[{}A", self.drawn);
+        }
+        print!("\r\x1b[J");
+        self.drawn = 0;
     }
 }
 

@@ -44,8 +44,8 @@ use crate::{
     AccountInfo, CallOptions, Change, ClientBuilder, ConflictResolver, Date, DateRange,
     DateVersion, Diary, DiaryEntry, DiaryRevision, Draft, EmotionHistory, Error, ErrorKind,
     ExportRecord, ImportReport, InvitationCode, Precondition, Reflection, Requested, Result,
-    RevisionEntry, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, UserId, Version,
-    Week, WeekMeta,
+    RevisionEntry, SaveId, Saved, SessionId, SessionInfo, Summary, SummaryId, SummaryStep, UserId,
+    Version, Week, WeekMeta,
 };
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
@@ -433,9 +433,9 @@ impl Summaries {
         self.0.block_on(self.0.client.summaries().handle(id).cancel())
     }
 
-    /// The changes of a summary until it is final; each `next` blocks until the next change. See
+    /// The steps of a summary until it is final; each `next` blocks until the next step. See
     /// [`SummaryHandle::watch`](crate::SummaryHandle::watch).
-    pub fn watch(&self, id: SummaryId) -> impl Iterator<Item = Result<Summary>> + use<> {
+    pub fn watch(&self, id: SummaryId) -> impl Iterator<Item = Result<SummaryStep>> + use<> {
         let client = self.0.clone();
         let mut changes = client.client.summaries().handle(id).watch();
         std::iter::from_fn(move || client.block_on(changes.next()))

@@ -87,7 +87,7 @@ pub use {
     },
     emotions::Emotions,
     session::{Auth, FileTokenStore, StoreLock, StoredSession, TokenStore},
-    summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryWatch},
+    summary::{Reflections, Requested, Summaries, SummaryHandle, SummaryStep, SummaryWatch},
     transport::{
         error::{Conflict, Error, ErrorKind, Result, WasSent},
         hook::{Attempt, AttemptOutcome, ExtraHeaders, RequestHook},

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::{pacing::Pacing, watch::SummaryWatch};
@@ -11,7 +12,7 @@ use crate::{
         request::Request,
         retry::PollingPolicy,
     },
-    types::{MAX_LONG_POLL, Revision, Summary, SummaryId, SummaryStatus},
+    types::{MAX_LONG_POLL, Revision, Summary, SummaryAndText, SummaryId, SummaryStatus},
 };
 
 /// A requested summary. Its [id](SummaryHandle::id) is valid in other processes, too: pass it to
@@ -71,11 +72,15 @@ impl SummaryHandle {
                 None => Duration::ZERO,
                 Some(_) => long_poll(&polling).min(deadline.saturating_duration_since(started_at)),
             };
-            let polled = timeout_at(deadline, self.poll_changed(known, wait)).await;
+            let polled = timeout_at(deadline, self.poll_changed(known, wait, None)).await;
             let is_changed = match polled {
                 Err(_) => return Err(self.timed_out()),
-                Ok(Ok(summary)) if summary.status.is_final() => return Ok(summary),
-                Ok(Ok(summary)) => known.replace(summary.revision) != Some(summary.revision),
+                Ok(Ok(SummaryAndText { summary, .. })) if summary.status.is_final() => {
+                    return Ok(summary);
+                }
+                Ok(Ok(SummaryAndText { summary, .. })) => {
+                    known.replace(summary.revision) != Some(summary.revision)
+                }
                 Ok(Err(error)) if error.is_retryable() => {
                     tracing::debug!(%error, "polling the summary failed, still waiting");
                     false
@@ -93,9 +98,9 @@ impl SummaryHandle {
         }
     }
 
-    /// A stream of summaries: the current one, and one after every change of status and progress.
-    /// It ends after a final status. It reads the server's event stream, reconnects if that breaks,
-    /// and polls if it is not available.
+    /// A stream of steps: the current summary, then one step after every change of status and
+    /// progress, and of the text while it is written. It ends after a final status. It reads the
+    /// server's event stream, reconnects if that breaks, and polls if it is not available.
     pub fn watch(&self) -> SummaryWatch {
         SummaryWatch::new(self.clone())
     }
@@ -119,20 +124,25 @@ impl SummaryHandle {
     }
 
     /// The summary as soon as its revision differs from `known`, or after `wait`. Without a known
-    /// revision, the current summary.
+    /// revision, the current summary. With the number of a text, also as soon as there is a later
+    /// text.
     pub(super) async fn poll_changed(
         &self,
         known: Option<Revision>,
         wait: Duration,
-    ) -> Result<Summary> {
+        text_after: Option<u32>,
+    ) -> Result<SummaryAndText> {
         let mut request = Request::get(self.path()).server_wait(wait);
         if let Some(known) = known {
             request = request.query("wait", &wait.as_secs_f64()).query("after", &known);
         }
+        if let Some(number) = text_after {
+            request = request.query("text_after", &number);
+        }
         self.fetch(&request).await
     }
 
-    async fn fetch(&self, request: &Request) -> Result<Summary> {
+    async fn fetch<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
         let response = self.client.send(request).await;
         response.map_err(|failed| failed.error.with_summary_id(self.id))?.data()
     }

@@ -15,7 +15,7 @@ use crate::{
     types::{Date, MissingDates, Reflection, SummaryId, SummaryReceipt, SummaryRequest, Week},
 };
 pub use handle::SummaryHandle;
-pub use watch::SummaryWatch;
+pub use watch::{SummaryStep, SummaryWatch};
 
 impl Client {
     /// Weekly summaries.

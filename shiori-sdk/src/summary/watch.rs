@@ -17,20 +17,43 @@ use super::{
 use crate::{
     client::EventStream,
     transport::{deadline, error::Result, request::Request},
-    types::{Revision, Summary},
+    types::{PartialText, Revision, Summary, SummaryAndText},
 };
 
 /// The stream ends with an error after more consecutive failures.
 const MAX_FAILURES: u32 = 8;
 
-/// The changes of a summary, as a [`Stream`]. Created by [`SummaryHandle::watch`].
-pub struct SummaryWatch(Pin<Box<dyn Stream<Item = Result<Summary>> + Send>>);
+/// A step of a [`SummaryWatch`]. `Debug` shows no text.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum SummaryStep {
+    /// The summary with a new status or new progress. A new revision replaces the texts before.
+    Summary(Summary),
+    /// The text that the running summary has written so far. It replaces the text before. Servers
+    /// and workers of older versions send none.
+    Text(PartialText),
+}
+
+impl SummaryStep {
+    /// The summary, unless the step is a text.
+    pub fn into_summary(self) -> Option<Summary> {
+        match self {
+            Self::Summary(summary) => Some(summary),
+            Self::Text(_) => None,
+        }
+    }
+}
+
+/// The steps of a summary, as a [`Stream`]. Created by [`SummaryHandle::watch`].
+pub struct SummaryWatch(Pin<Box<dyn Stream<Item = Result<SummaryStep>> + Send>>);
 
 impl SummaryWatch {
     pub(super) fn new(handle: SummaryHandle) -> Self {
         let watcher = Watcher {
             handle,
             last: None,
+            unread: None,
+            text: None,
             events: None,
             failures: 0,
             must_poll: false,
@@ -45,7 +68,7 @@ impl SummaryWatch {
 }
 
 impl Stream for SummaryWatch {
-    type Item = Result<Summary>;
+    type Item = Result<SummaryStep>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.as_mut().poll_next(cx)
@@ -62,6 +85,10 @@ struct Watcher {
     handle: SummaryHandle,
     /// The last summary that was yielded.
     last: Option<Summary>,
+    /// A text that was received together with the last summary.
+    unread: Option<PartialText>,
+    /// The revision and the number of the last text that was yielded.
+    text: Option<(Revision, u32)>,
     events: Option<SummaryEvents>,
     /// Consecutive failures.
     failures: u32,
@@ -72,17 +99,20 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// The next change; `None` after a final status or an error.
-    async fn next(&mut self) -> Option<Result<Summary>> {
+    /// The next step; `None` after a final status or an error.
+    async fn next(&mut self) -> Option<Result<SummaryStep>> {
         if self.is_finished {
             return None;
+        }
+        if let Some(text) = self.unread_text() {
+            return Some(Ok(text));
         }
         loop {
             let polled = match (&self.last, &mut self.events) {
                 // The first item is the current summary, with or without an event stream.
-                (None, _) => self.handle.poll().await,
+                (None, _) => self.handle.poll().await.map(Seen::summary),
                 (Some(_), Some(events)) => match events.next().await {
-                    Some(summary) => Ok(summary),
+                    Some(seen) => Ok(seen),
                     None => {
                         self.must_poll = !events.has_yielded;
                         self.events = None;
@@ -102,15 +132,13 @@ impl Watcher {
                 }
             };
             match polled {
-                Ok(summary) => {
+                Ok(seen) => {
                     self.failures = 0;
-                    self.is_finished = summary.status.is_final();
-                    if self.last.as_ref() != Some(&summary) {
+                    if let Some(step) = self.step(seen) {
                         if let Some(events) = &mut self.events {
                             events.has_yielded = true;
                         }
-                        self.last = Some(summary.clone());
-                        return Some(Ok(summary));
+                        return Some(Ok(step));
                     }
                     if self.is_finished {
                         return None;
@@ -129,18 +157,71 @@ impl Watcher {
         }
     }
 
+    /// The step to what was received; `None` without a change. A text that was received together
+    /// with a changed summary is the step after it.
+    fn step(&mut self, seen: Seen) -> Option<SummaryStep> {
+        self.unread = seen.text;
+        if let Some(summary) = seen.summary {
+            self.is_finished = summary.status.is_final();
+            if self.last.as_ref() != Some(&summary) {
+                self.last = Some(summary.clone());
+                return Some(SummaryStep::Summary(summary));
+            }
+        }
+        self.unread_text()
+    }
+
+    /// The text that was received, if it belongs to the current run and was not yielded yet.
+    fn unread_text(&mut self) -> Option<SummaryStep> {
+        let text = self.unread.take()?;
+        let current = self.last.as_ref()?.revision;
+        if text.revision != current || text.number <= self.known_text(current) {
+            return None;
+        }
+        self.text = Some((text.revision, text.number));
+        Some(SummaryStep::Text(text))
+    }
+
+    /// The number of the last text of the run with this revision; 0 without one.
+    fn known_text(&self, revision: Revision) -> u32 {
+        self.text.filter(|(of, _)| *of == revision).map_or(0, |(_, number)| number)
+    }
+
     /// Without an event stream: a long-poll, followed by a pause if the server does not support it.
-    async fn poll_changed(&mut self, known: Revision) -> Result<Summary> {
+    async fn poll_changed(&mut self, known: Revision) -> Result<Seen> {
         let polling = self.handle.client().options().polling;
         let wait = long_poll(&polling);
+        let number = self.known_text(known);
         let started_at = Instant::now();
-        let summary = self.handle.poll_changed(Some(known), wait).await?;
-        let is_changed = summary.revision > known;
+        let polled = self.handle.poll_changed(Some(known), wait, Some(number)).await?;
+        let SummaryAndText { summary, partial_text: text } = polled;
+        let is_changed =
+            summary.revision > known || text.as_ref().is_some_and(|text| text.number > number);
         let pause = self.pacing.pause(&polling, is_changed, wait, started_at.elapsed());
         if !pause.is_zero() {
             deadline::sleep(pause).await;
         }
-        Ok(summary)
+        Ok(Seen { summary: Some(summary), text })
+    }
+}
+
+/// What a response or an event contains.
+struct Seen {
+    summary: Option<Summary>,
+    text: Option<PartialText>,
+}
+
+impl Seen {
+    fn summary(summary: Summary) -> Self {
+        Self { summary: Some(summary), text: None }
+    }
+
+    /// The data of an event; `None` for events of newer servers.
+    fn event(data: &str) -> Option<Self> {
+        if let Ok(summary) = serde_json::from_str(data) {
+            return Some(Self::summary(summary));
+        }
+        Some(Self { summary: None, text: Some(serde_json::from_str(data).ok()?) })
     }
 }
 
@@ -160,11 +241,11 @@ impl SummaryEvents {
         Some(Self { stream, has_yielded: false })
     }
 
-    /// The summary in the next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Summary> {
+    /// The content of the next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Seen> {
         loop {
-            if let Ok(summary) = serde_json::from_str(&self.stream.next().await?) {
-                return Some(summary);
+            if let Some(seen) = Seen::event(&self.stream.next().await?) {
+                return Some(seen);
             }
         }
     }

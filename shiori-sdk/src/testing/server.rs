@@ -121,7 +121,7 @@ async fn exchange(
     let mut response = match reply {
         Ok(Reply::Complete(response)) => complete(response, id),
         Ok(Reply::Events(events)) => {
-            streamed(events, |events: &mut EventStream| events.next().boxed(), id)
+            streamed(events, |events: &mut Box<EventStream>| events.next().boxed(), id)
         }
         Ok(Reply::Changes(changes)) => {
             streamed(changes, |changes: &mut ChangeStream| changes.next().boxed(), id)
@@ -139,14 +139,16 @@ async fn exchange(
 
 enum Reply {
     Complete(ApiResponse),
-    Events(EventStream),
+    Events(Box<EventStream>),
     Changes(ChangeStream),
 }
 
 async fn handle(shared: Arc<Shared>, request: ApiRequest) -> Result<Reply, ApiError> {
     match request.route {
         Route::Summary => watch::long_poll(&shared, &request).await.map(Reply::Complete),
-        Route::Events => EventStream::open(shared, &request).map(Reply::Events),
+        Route::Events => {
+            EventStream::open(shared, &request).map(|events| Reply::Events(Box::new(events)))
+        }
         Route::Changes => ChangeStream::open(shared, &request).map(Reply::Changes),
         _ => {
             let response = shared.state().handle(&request);

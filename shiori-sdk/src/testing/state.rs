@@ -14,7 +14,7 @@ use super::{
     summaries::Summaries,
 };
 use crate::types::{
-    ErrorCode, SignedUp, Summary, SummaryId, Timestamp, UserId, VerifyRequest,
+    ErrorCode, PartialText, SignedUp, Summary, SummaryId, Timestamp, UserId, VerifyRequest,
     limits::MAX_EMOTION_DAYS,
 };
 
@@ -180,6 +180,16 @@ impl State {
             return Err(unavailable());
         }
         self.summaries.view(user, id)
+    }
+
+    /// The user's summary and its text so far, unless the summaries are unavailable.
+    pub(super) fn available_text(
+        &mut self,
+        user: UserId,
+        id: SummaryId,
+    ) -> Result<(Summary, Option<PartialText>), ApiError> {
+        let summary = self.available_summary(user, id)?;
+        Ok((summary, self.summaries.partial_text(user, id)))
     }
 
     /// Authenticates a request.

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::types::{
     Date, DateRange, DayEmotion, DiarySummaryStatus, Distribution, Emotion, ErrorCode,
-    ExportedReflection, FailureKind, MissingDates, Progress, Reflection, Revision, Summary,
-    SummaryFailure, SummaryHint, SummaryId, SummaryReceipt, SummaryRequest, SummaryStatus,
+    ExportedReflection, FailureKind, MissingDates, PartialText, Progress, Reflection, Revision,
+    Summary, SummaryFailure, SummaryHint, SummaryId, SummaryReceipt, SummaryRequest, SummaryStatus,
     Timestamp, UserId, Version, Week, limits::MAX_UNFINISHED_SUMMARIES,
 };
 
@@ -42,6 +42,15 @@ struct Row {
     week: Week,
     versions_read: BTreeMap<Date, Version>,
     summary: Summary,
+    /// The text so far of the current or of an earlier run.
+    text: Option<PartialText>,
+}
+
+impl Row {
+    /// The text so far of the current run.
+    fn text(&self) -> Option<&PartialText> {
+        self.text.as_ref().filter(|text| text.revision == self.summary.revision)
+    }
 }
 
 impl Summaries {
@@ -84,7 +93,7 @@ impl Summaries {
         }
         let summary = queued(week, now);
         let (id, response) = (summary.id, receipt(&summary, StatusCode::ACCEPTED));
-        self.rows.push(Row { user, week, versions_read: BTreeMap::new(), summary });
+        self.rows.push(Row { user, week, versions_read: BTreeMap::new(), summary, text: None });
         if let Some(text) = self.auto_complete.clone() {
             self.complete(id, text, |_| Emotion::Neutral, diaries, now);
         }
@@ -178,6 +187,13 @@ impl Summaries {
         self.running(id).map(|row| row.summary.progress = Some(progress)).is_some()
     }
 
+    pub(super) fn write(&mut self, id: SummaryId, text: String) -> bool {
+        let Some(row) = self.running(id) else { return false };
+        let number = row.text().map_or(0, |text| text.number).saturating_add(1);
+        row.text = Some(PartialText { revision: row.summary.revision, number, text });
+        true
+    }
+
     pub(super) fn complete(
         &mut self,
         id: SummaryId,
@@ -231,6 +247,12 @@ impl Summaries {
     /// The current state of the user's summary.
     pub(super) fn view(&mut self, user: UserId, id: SummaryId) -> Result<Summary, ApiError> {
         self.find(user, id).map(|row| row.summary.clone())
+    }
+
+    /// The text so far of the user's running summary.
+    pub(super) fn partial_text(&self, user: UserId, id: SummaryId) -> Option<PartialText> {
+        let row = self.rows.iter().find(|row| row.user == user && row.summary.id == id)?;
+        row.text().cloned()
     }
 
     /// The reflections of a user for an export, by week, the oldest first.

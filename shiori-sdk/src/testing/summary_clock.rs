@@ -34,6 +34,14 @@ impl SummaryClock {
         self.step(|state| state.summaries.set_progress(id, progress))
     }
 
+    /// Sets the text that a running summary has written so far. It does not change the revision:
+    /// event streams send it, and so do long-polls that request it. It is discarded when the run
+    /// ends.
+    pub fn write(&self, id: SummaryId, text: impl Into<String>) -> bool {
+        let text = text.into();
+        self.step(|state| state.summaries.write(id, text))
+    }
+
     /// To completed, with this text and the emotion neutral for every day. A queued summary is
     /// started first.
     pub fn complete(&self, id: SummaryId, reflection: impl Into<String>) -> bool {

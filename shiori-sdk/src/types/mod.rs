@@ -64,8 +64,8 @@ pub use quota::{Quota, QuotaExceeded};
 pub use read::{ReadDiaries, ReadRequest};
 pub use revision::{DiaryRevision, RevisionEntry};
 pub use summary::{
-    FailureKind, MissingDates, Progress, ProgressPhase, Reflection, Revision, Summary,
-    SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
+    FailureKind, MissingDates, PartialText, Progress, ProgressPhase, Reflection, Revision, Summary,
+    SummaryAndText, SummaryFailure, SummaryReceipt, SummaryRequest, SummaryStatus,
 };
 pub use timestamp::{InvalidTimestamp, Timestamp};
 

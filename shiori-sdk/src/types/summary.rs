@@ -210,6 +210,45 @@ impl fmt::Debug for Summary {
     }
 }
 
+/// The text that a running summary has written so far. `Debug` shows no text.
+///
+/// It contains nothing that a language model thinks aloud. It normally is a beginning of the
+/// reflection, but it may still be replaced: by the text of another model after a failure, by that of
+/// another run, or by nothing. It is not kept after the run.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PartialText {
+    /// The revision of the run that writes it. A summary with a greater revision replaces it.
+    pub revision: Revision,
+    /// The number of the text within its run; a greater number replaces a smaller one.
+    pub number: u32,
+    /// The text, at most 4,000 characters; empty if an earlier text was withdrawn.
+    #[cfg_attr(feature = "openapi", schema(max_length = 4000))]
+    pub text: String,
+}
+
+impl fmt::Debug for PartialText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartialText")
+            .field("revision", &self.revision)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `data` of the response to `GET /api/diary/summary/{id}`: the summary and, if the request has
+/// `text_after`, the text that it has written so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SummaryAndText {
+    /// The summary.
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// The text so far. Absent without `text_after`, and if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_text: Option<PartialText>,
+}
+
 /// The newest reflection on a week.
 ///
 /// `Debug` shows no text.
@@ -308,6 +347,31 @@ mod tests {
         });
         let reflection: Reflection = serde_json::from_value(body).expect("a reflection");
         assert_eq!(reflection.emotions, []);
+    }
+
+    #[test]
+    fn a_partial_text_is_no_summary_and_not_shown() {
+        let body = json!({"revision": 2, "number": 7, "text": "비밀", "added_later": 1});
+        let older: Result<Summary, _> = serde_json::from_value(body.clone());
+        assert!(older.is_err(), "older clients ignore the event");
+        let text: PartialText = serde_json::from_value(body).expect("a text");
+        assert_eq!((text.revision, text.number, text.text.as_str()), (Revision::new(2), 7, "비밀"));
+        assert!(!format!("{text:?}").contains("비밀"));
+    }
+
+    #[test]
+    fn the_text_so_far_is_beside_the_fields_of_the_summary() {
+        let mut body = summary();
+        let without: SummaryAndText = serde_json::from_value(body.clone()).expect("a summary");
+        assert_eq!(without.partial_text, None);
+        body["partial_text"] = json!({"revision": 2, "number": 1, "text": "한 주가"});
+        let with: SummaryAndText = serde_json::from_value(body.clone()).expect("a summary");
+        assert_eq!(with.summary, without.summary);
+        assert_eq!(with.partial_text.as_ref().map(|text| text.number), Some(1));
+        let older: Summary = serde_json::from_value(body).expect("older clients ignore the field");
+        assert_eq!(older, with.summary);
+        let sent = serde_json::to_value(&without).expect("JSON");
+        assert_eq!(sent, serde_json::to_value(&without.summary).expect("JSON"));
     }
 
     #[test]

@@ -71,8 +71,11 @@ fn a_summary_is_requested_watched_and_awaited() {
     });
     let handle = client.summaries().request(Week::containing(day())).unwrap().into_handle();
     let id = handle.unwrap().id();
-    let statuses: Vec<_> =
-        client.summaries().watch(id).map(|summary| summary.unwrap().status).collect();
+    let statuses: Vec<_> = client
+        .summaries()
+        .watch(id)
+        .map(|step| step.unwrap().into_summary().unwrap().status)
+        .collect();
     assert_eq!(statuses, [SummaryStatus::Queued, SummaryStatus::Completed]);
     assert_eq!(client.summaries().wait(id).unwrap().status, SummaryStatus::Completed);
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use shiori_sdk::{
     Client, Date, DiarySummaryStatus, Document, Draft, Emotion, ErrorKind, FailureKind, Outcome,
     Precondition, Progress, ProgressPhase, Requested, Result, RetryPolicy, Saved, SummaryHandle,
-    SummaryStatus, WasSent, Week,
+    SummaryStatus, SummaryStep, WasSent, Week,
     testing::{CONFLICTING_LINE, FakeShiori, Fault, Person, Route},
 };
 
@@ -295,15 +295,37 @@ async fn a_watcher_receives_every_step() {
     let handle = requested(&client).await;
     let (clock, id) = (fake.summaries(), handle.id());
     let mut watch = handle.watch();
-    let mut next = async || watch.next().await.map(|summary| summary.unwrap());
-    assert_eq!(next().await.unwrap().status, SummaryStatus::Queued);
+    let mut next = async || watch.next().await.map(|step| step.unwrap());
+    let summary = |step: Option<SummaryStep>| step.unwrap().into_summary().expect("no text");
+    assert_eq!(summary(next().await).status, SummaryStatus::Queued);
+    assert!(!clock.write(id, "아직"), "no run has begun");
     clock.start(id);
-    assert_eq!(next().await.unwrap().status, SummaryStatus::Running);
+    assert_eq!(summary(next().await).status, SummaryStatus::Running);
     clock.progress(id, Progress { phase: ProgressPhase::Emotions, characters: 0 });
-    let progress = next().await.unwrap().progress.unwrap();
+    let progress = summary(next().await).progress.unwrap();
     assert_eq!(progress.phase, ProgressPhase::Emotions);
+    let text = |step: Option<SummaryStep>| match step {
+        Some(SummaryStep::Text(text)) => (text.revision.get(), text.number, text.text),
+        other => panic!("{other:?}"),
+    };
+    for (number, written) in [(1, "조용한"), (2, "조용한 한 주")] {
+        assert!(clock.write(id, written));
+        assert_eq!(text(next().await), (2, number, written.to_owned()));
+    }
+    // Another run replaces the text of the first.
+    assert!(clock.requeue(id, FailureKind::ModelUnavailable));
+    assert_eq!(summary(next().await).status, SummaryStatus::Queued);
+    clock.start(id);
+    assert_eq!(summary(next().await).status, SummaryStatus::Running);
+    assert!(clock.write(id, "다시"));
+    assert_eq!(text(next().await), (4, 1, "다시".to_owned()));
+    // A watcher that begins now receives the text of this run alone.
+    let mut late = handle.watch();
+    assert!(matches!(late.next().await, Some(Ok(SummaryStep::Summary(_)))));
+    assert_eq!(text(late.next().await.map(|step| step.unwrap())), (4, 1, "다시".to_owned()));
     assert_eq!(clock.complete_all("끝"), 1);
-    assert_eq!(next().await.unwrap().status, SummaryStatus::Completed);
+    assert!(!clock.write(id, "늦은"), "the run has ended");
+    assert_eq!(summary(next().await).status, SummaryStatus::Completed);
     assert!(next().await.is_none());
 }
 

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use shiori_sdk::{
     ErrorKind, FailureKind, PollingPolicy, ProgressPhase, Requested, SummaryHandle, SummaryStatus,
-    Week,
+    SummaryStep, Week,
 };
 use tokio::time::advance;
 use wiremock::{Request, ResponseTemplate};
@@ -42,6 +42,12 @@ fn events(summaries: &[serde_json::Value]) -> ResponseTemplate {
         })
         .collect();
     ResponseTemplate::new(200).set_body_raw(text, "text/event-stream")
+}
+
+/// The revisions of the summaries that a watch yields.
+async fn revisions(handle: &SummaryHandle) -> Vec<u64> {
+    let steps = handle.watch().map(|step| step.unwrap().into_summary().unwrap());
+    steps.map(|summary| summary.revision.get()).collect().await
 }
 
 #[tokio::test]
@@ -91,7 +97,8 @@ async fn watching_continues_after_an_unknown_status() {
     })
     .await;
     let watch = handle(&server, short_pauses()).await.watch();
-    let statuses: Vec<_> = watch.map(|summary| summary.unwrap().status).collect().await;
+    let statuses: Vec<_> =
+        watch.map(|step| step.unwrap().into_summary().unwrap().status).collect().await;
     let expected = [SummaryStatus::Queued, SummaryStatus::Unknown, SummaryStatus::Completed];
     assert_eq!(statuses, expected);
 }
@@ -213,7 +220,7 @@ async fn a_broken_event_stream_is_resumed() {
     })
     .await;
     let handle = handle(&server, PollingPolicy::default()).await;
-    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    let revisions = revisions(&handle).await;
     assert_eq!(revisions, [1, 2, 3], "each once");
     assert_eq!(server.count(&format!("{}/events", path())), 2);
 }
@@ -229,8 +236,74 @@ async fn without_an_event_stream_the_watcher_polls() {
     })
     .await;
     let handle = handle(&server, PollingPolicy::default()).await;
-    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    let revisions = revisions(&handle).await;
     assert_eq!(revisions, [1, 2, 3]);
+}
+
+fn text(number: u32, text: &str) -> serde_json::Value {
+    json!({"revision": 2, "number": number, "text": text})
+}
+
+fn texts(steps: Vec<shiori_sdk::Result<SummaryStep>>) -> Vec<String> {
+    let shown = |step| match step {
+        SummaryStep::Summary(summary) => summary.status.to_string(),
+        SummaryStep::Text(text) => text.text,
+        other => panic!("{other:?}"),
+    };
+    steps.into_iter().map(|step| shown(step.unwrap())).collect()
+}
+
+/// A resumed stream begins with the current text, which may be the last one that was yielded. Texts of
+/// other runs are ignored, and events of newer servers, too.
+#[tokio::test]
+async fn each_text_of_an_event_stream_is_yielded_once() {
+    let mut other_run = text(9, "다른 글");
+    other_run["revision"] = json!(1);
+    let later = json!({"revision": 2, "added_later": true});
+    let server = ScriptedServer::start(move |request, nth| match (is_events(request), nth) {
+        (false, _) => ok(summary(2, "running")),
+        (true, 0) => events(&[text(1, "한"), other_run.clone(), text(2, "한 주가")]),
+        (true, _) => {
+            let resumed =
+                [text(2, "한 주가"), later.clone(), text(3, "한 주가 갔다"), text(1, "한")];
+            let end = [summary(3, "completed")];
+            events(&[&resumed[..], &end].concat())
+        }
+    })
+    .await;
+    let handle = handle(&server, PollingPolicy::default()).await;
+    let steps = texts(handle.watch().collect().await);
+    assert_eq!(steps, ["running", "한", "한 주가", "한 주가 갔다", "completed"]);
+}
+
+#[tokio::test]
+async fn without_an_event_stream_the_text_is_polled() {
+    let with_text = |number, written| {
+        let mut body = summary(2, "running");
+        body["partial_text"] = text(number, written);
+        ok(body)
+    };
+    let server = ScriptedServer::start(move |request, nth| match (is_events(request), nth) {
+        (true, _) => ResponseTemplate::new(404),
+        (false, 0) => ok(summary(1, "queued")),
+        (false, 1 | 2) => with_text(1, "한"),
+        (false, 3) => with_text(4, "한 주가"),
+        (false, _) => ok(summary(3, "completed")),
+    })
+    .await;
+    let handle = handle(&server, short_pauses()).await;
+    let steps = texts(handle.watch().collect().await);
+    assert_eq!(steps, ["queued", "running", "한", "한 주가", "completed"]);
+    let polls: Vec<_> = server
+        .requests()
+        .into_iter()
+        .map(|request| request.query)
+        .filter(|query| !query.is_empty())
+        .collect();
+    for (poll, number) in polls.iter().zip([0, 1, 1, 4]) {
+        assert!(poll.ends_with(&format!("text_after={number}")), "{polls:?}");
+    }
+    assert_eq!(polls.len(), 4, "{polls:?}");
 }
 
 /// The SDK polls once before it reopens a stream that ended without an event.
@@ -243,7 +316,7 @@ async fn an_empty_event_stream_is_alternated_with_polls() {
     })
     .await;
     let handle = handle(&server, short_pauses()).await;
-    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    let revisions = revisions(&handle).await;
     assert_eq!(revisions, [1, 2]);
     let opened = server.count(&format!("{}/events", path()));
     assert!(opened <= 6, "opened {opened} times");
@@ -302,6 +375,6 @@ async fn the_longest_deadline_and_long_poll_do_not_panic() {
     assert_eq!(handle.wait().await.unwrap().status, SummaryStatus::Completed);
     let requests = server.requests();
     assert!(requests[1].query.contains("wait=30&"), "{}", requests[1].query);
-    let revisions: Vec<_> = handle.watch().map(|one| one.unwrap().revision.get()).collect().await;
+    let revisions = revisions(&handle).await;
     assert_eq!(revisions, [1, 2]);
 }

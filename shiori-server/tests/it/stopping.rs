@@ -16,7 +16,7 @@ async fn waiting_requests_return_on_shutdown() {
     write_week(&client, "기다림").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
     let mut watch = Box::pin(handle.watch());
-    let first = watch.next().await.unwrap().unwrap();
+    let first = watch.next().await.unwrap().unwrap().into_summary().unwrap();
     assert_eq!(first.status, SummaryStatus::Queued);
     // `stop` fails if a request is aborted, such as the open stream.
     server.stop().await;

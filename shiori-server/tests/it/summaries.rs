@@ -246,7 +246,8 @@ async fn a_summary_can_be_watched_and_awaited_by_id() {
     let (client, email) = server.sign_up().await;
     write_week(&client, "지켜보는 주. 조금 슬펐지만 괜찮았다.").await;
     let handle = client.summaries().request(week()).await.unwrap().into_handle().unwrap();
-    let seen: Vec<_> = handle.watch().map(|summary| summary.unwrap().status).collect().await;
+    let summaries = handle.watch().map(|step| step.unwrap().into_summary().unwrap());
+    let seen: Vec<_> = summaries.map(|summary| summary.status).collect().await;
     assert_eq!(seen.last(), Some(&SummaryStatus::Completed), "{seen:?}");
 
     let saved = serde_json::to_string(&handle.id()).unwrap();

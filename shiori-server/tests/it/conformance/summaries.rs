@@ -256,7 +256,8 @@ pub async fn events_are_streamed_in_order_and_resumed(server: &impl Target) {
     let client = new_client(&server.url());
     client.auth().login(&email, Person::PASSWORD).await.unwrap();
     let mut watch = client.summaries().handle(id).watch();
-    let mut next = async || watch.next().await.map(|summary| summary.unwrap());
+    let mut next =
+        async || watch.next().await.map(|step| step.unwrap().into_summary().expect("no text"));
     assert_eq!(next().await.unwrap().status, SummaryStatus::Queued);
     assert!(server.claim(id).await);
     assert_eq!(next().await.unwrap().status, SummaryStatus::Running);
