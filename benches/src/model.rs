@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use shiori_worker::{
     Pipeline,
-    summarize::{SummarizeError, Summarizer, WeekText, Written},
+    summarize::{SummarizeError, Summarizer, WeekText, WritingProgress, Written},
 };
 
 /// The speed of a language model.
@@ -49,7 +49,7 @@ impl Summarizer for Model {
     async fn summarize(
         &self,
         _week: WeekText,
-        _progress: &(dyn Fn(u32) + Send + Sync),
+        _progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
         match self.0 {
             Pace::AtOnce => {}

@@ -11,7 +11,7 @@ use crate::{
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
-    summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer},
+    summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer, UnmarkedThinking},
 };
 
 /// The settings of one source. A setting that is not set has its default.
@@ -79,6 +79,10 @@ pub struct Settings {
     /// [default: true]
     #[arg(long, env = "SHIORI_LLM_ASK_USAGE", global = true)]
     pub llm_ask_usage: Option<bool>,
+    /// Whether the model's content may begin with thinking that no marker opens: detect, or never
+    /// to show the text of the first summary, too, while it is written [default: detect]
+    #[arg(long, env = "SHIORI_LLM_UNMARKED_THINKING", global = true)]
+    pub llm_unmarked_thinking: Option<UnmarkedThinking>,
     /// Maximum requests per minute to the language model [default: no limit]
     #[arg(long, env = "SHIORI_LLM_REQUESTS_PER_MINUTE", global = true)]
     pub llm_requests_per_minute: Option<NonZeroU32>,
@@ -221,6 +225,7 @@ impl Settings {
             llm_input_tokens: self.llm_input_tokens.or(others.llm_input_tokens),
             llm_output_tokens: self.llm_output_tokens.or(others.llm_output_tokens),
             llm_ask_usage: self.llm_ask_usage.or(others.llm_ask_usage),
+            llm_unmarked_thinking: self.llm_unmarked_thinking.or(others.llm_unmarked_thinking),
             llm_requests_per_minute: self
                 .llm_requests_per_minute
                 .or(others.llm_requests_per_minute),
@@ -321,6 +326,7 @@ impl Settings {
             config.max_output_tokens = tokens.get();
         }
         config.ask_usage = self.llm_ask_usage.unwrap_or(config.ask_usage);
+        config.unmarked_thinking = self.llm_unmarked_thinking.unwrap_or_default();
         if let Some(seconds) = self.llm_timeout_seconds {
             if !(1..=3600).contains(&seconds) {
                 return Err(out_of_range("llm_timeout_seconds", "1 to 3600"));
@@ -410,8 +416,10 @@ mod tests {
         assert_eq!((defaults.temperature, defaults.max_in_flight), (Some(0.7), 64));
         let changed = config(
             "llm_temperature = 1\nllm_input_tokens = 4000\nllm_output_tokens = 5000\n\
-             llm_ask_usage = false\nllm_timeout_seconds = 30",
+             llm_ask_usage = false\nllm_timeout_seconds = 30\nllm_unmarked_thinking = 'never'",
         );
+        assert_eq!(defaults.unmarked_thinking, UnmarkedThinking::Detect);
+        assert_eq!(changed.unmarked_thinking, UnmarkedThinking::Never);
         assert_eq!((changed.temperature, changed.ask_usage), (Some(1.0), false));
         assert_eq!((changed.input_budget, changed.max_output_tokens), (4000, 5000));
         assert_eq!(changed.request_timeout, Duration::from_secs(30));

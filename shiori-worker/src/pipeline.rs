@@ -6,7 +6,10 @@ use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 use crate::{
     emotion::{EmotionModel, LinearModel},
     protocol::ClaimedDay,
-    summarize::{DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Written},
+    summarize::{
+        DayText, ExtractiveSummarizer, SummarizeError, Summarizer, WeekText, Writing,
+        WritingProgress, Written,
+    },
 };
 
 /// The models that process a week of texts: first the emotions, then the reflection.
@@ -28,6 +31,10 @@ pub(crate) struct Outcome {
     pub(crate) emotion_engine: String,
     pub(crate) emotions: Vec<DayEmotion>,
 }
+
+/// What the pipeline reports while it runs: the progress, and the text so far, which is empty until
+/// there is one.
+pub(crate) type Report<'a> = &'a (dyn Fn(Progress, &str) + Send + Sync);
 
 /// Whether further attempts follow.
 #[derive(Debug, Clone, Copy)]
@@ -79,9 +86,9 @@ impl Pipeline {
         &self,
         days: Vec<ClaimedDay>,
         attempt: Attempt,
-        progress: &(dyn Fn(Progress) + Send + Sync),
+        report: Report<'_>,
     ) -> Result<Outcome, PipelineError> {
-        let run = AssertUnwindSafe(self.run_models(days, attempt, progress));
+        let run = AssertUnwindSafe(self.run_models(days, attempt, report));
         run.catch_unwind().await.unwrap_or_else(|_| {
             Err(PipelineError {
                 kind: FailureKind::Internal,
@@ -97,7 +104,7 @@ impl Pipeline {
         &self,
         days: Vec<ClaimedDay>,
         attempt: Attempt,
-        progress: &(dyn Fn(Progress) + Send + Sync),
+        report: Report<'_>,
     ) -> Result<Outcome, PipelineError> {
         if days.iter().all(|day| texts(day).next().is_none()) {
             return Err(PipelineError {
@@ -108,9 +115,9 @@ impl Pipeline {
                 costs_attempt: true,
             });
         }
-        progress(Progress { phase: ProgressPhase::Emotions, characters: 0 });
+        report(Progress { phase: ProgressPhase::Emotions, characters: 0 }, "");
         let emotions = self.judge(&days).await?;
-        progress(Progress { phase: ProgressPhase::Writing, characters: 0 });
+        report(Progress { phase: ProgressPhase::Writing, characters: 0 }, "");
         let week = WeekText {
             days: days
                 .into_iter()
@@ -123,7 +130,9 @@ impl Pipeline {
                 })
                 .collect(),
         };
-        let writing = |characters| progress(Progress { phase: ProgressPhase::Writing, characters });
+        let writing = |Writing { characters, text }: Writing<'_>| {
+            report(Progress { phase: ProgressPhase::Writing, characters }, text);
+        };
         let written = self.write(week, attempt, &writing).await.map_err(|error| PipelineError {
             kind: error.kind,
             message: error.message,
@@ -139,7 +148,7 @@ impl Pipeline {
         &self,
         week: WeekText,
         attempt: Attempt,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
         let Some(fallback) = &self.fallback else {
             let written = self.summarizer.summarize(week, progress).await;
@@ -152,7 +161,7 @@ impl Pipeline {
             Err(error) if attempt.is_final(&error) || !error.retryable => {
                 let (kind, engine) = (error.kind.as_str(), fallback.engine());
                 tracing::warn!(kind, %error, engine, "the summariser failed, using the fallback");
-                progress(0);
+                progress(Writing::default());
                 fallback.summarize(week, progress).await
             }
             other => other,

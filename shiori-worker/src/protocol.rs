@@ -148,7 +148,7 @@ impl fmt::Debug for ClaimedDay {
     }
 }
 
-/// Extends the lease and reports the progress.
+/// Extends the lease, and reports the progress and the text so far.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The lease.
@@ -156,6 +156,26 @@ pub struct Heartbeat {
     /// The progress to show to clients; `None` leaves it unchanged.
     #[serde(default)]
     pub progress: Option<Progress>,
+    /// The text so far to show to the user; `None` leaves it unchanged. Older servers ignore it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextSoFar>,
+}
+
+/// The text that a run has written so far. `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextSoFar {
+    /// Its number under the lease, from 1. A text replaces those with smaller numbers, so a heartbeat
+    /// that is delayed or repeated does no harm.
+    pub number: u32,
+    /// The text, at most [`MAX_REFLECTION_CHARS`] characters, without anything that the model thinks
+    /// aloud. If it is empty, an earlier text is withdrawn.
+    pub text: String,
+}
+
+impl fmt::Debug for TextSoFar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextSoFar").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 /// The result of the pipeline. `Debug` shows no text.
@@ -263,7 +283,12 @@ mod tests {
         ] {
             let beat: Heartbeat = decode(json!({ "progress": progress }));
             assert_eq!(beat.progress.map(|progress| progress.phase), phase);
+            assert_eq!(beat.text, None, "older workers do not send it");
         }
+        let text = json!({"number": 2, "text": "비밀", "model": "later/9"});
+        let beat: Heartbeat = decode(json!({ "text": text }));
+        assert_eq!(beat.text, Some(TextSoFar { number: 2, text: "비밀".to_owned() }));
+        assert!(!format!("{beat:?}").contains("비밀"));
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::{
     JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError,
     pipeline::{Attempt, Outcome},
     protocol::{
-        Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, OverdueRequest, SummaryResult,
+        Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_REFLECTION_CHARS, OverdueRequest,
+        SummaryResult, TextSoFar,
     },
     summarize::Availability,
 };
@@ -29,6 +30,10 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 
 /// Minimum time between two heartbeats that report progress. Only the latest progress is sent.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Minimum time between two heartbeats that report a text, because each is a write of the store. Only
+/// the latest text is sent.
+const TEXT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Attempts to claim a summary. Afterwards its hint is offered again, for other workers.
 const MAX_CLAIM_ATTEMPTS: u32 = 2;
@@ -447,7 +452,7 @@ impl Runner {
     async fn run(&self, id: SummaryId, claim: Claim, lease_start: Instant) {
         tracing::info!(days = claim.days.len(), "claimed");
         let token = claim.lease_token;
-        let (progress, latest_progress) = watch::channel(None);
+        let (reported, latest) = watch::channel(Reported::default());
         let lease_lost = CancellationToken::new();
         let heartbeats = HeartbeatTask {
             api: self.api.clone(),
@@ -455,7 +460,8 @@ impl Runner {
             token,
             lease: lease_duration(claim.lease_ms),
             lease_start,
-            progress: latest_progress,
+            reported: latest,
+            text: SentText::default(),
             lease_lost: lease_lost.clone(),
         };
         // The guard stops the heartbeats when this function returns or is cancelled.
@@ -463,14 +469,12 @@ impl Runner {
         let _guard = stop.clone().drop_guard();
         let heartbeats = stop.run_until_cancelled_owned(heartbeats.run());
         self.heartbeats.spawn(heartbeats.in_current_span());
-        let report_progress = |now| {
-            progress.send_replace(Some(now));
-        };
+        let report = |now, text: &str| reported.send_modify(|reported| reported.set(now, text));
         // Biased: a finished outcome is submitted even if the lease was lost at the same time.
         let attempt = Attempt { is_last: claim.is_last, is_overdue: claim.is_overdue };
         let outcome = tokio::select! {
             biased;
-            outcome = self.pipeline.run(claim.days, attempt, &report_progress) => {
+            outcome = self.pipeline.run(claim.days, attempt, &report) => {
                 Some(outcome)
             }
             () = self.release.cancelled() => None,
@@ -572,6 +576,51 @@ where
     }
 }
 
+/// What the pipeline has reported last.
+#[derive(Default)]
+struct Reported {
+    progress: Option<Progress>,
+    /// The text so far; empty until there is one.
+    text: String,
+}
+
+impl Reported {
+    fn set(&mut self, progress: Progress, text: &str) {
+        self.progress = Some(progress);
+        if self.text != text {
+            let limit = text.char_indices().nth(MAX_REFLECTION_CHARS);
+            text[..limit.map_or(text.len(), |(at, _)| at)].clone_into(&mut self.text);
+        }
+    }
+}
+
+/// The text that was sent last.
+#[derive(Default)]
+struct SentText {
+    text: String,
+    /// The number of the last attempt to send one.
+    number: u32,
+    /// When that was; `None` before the first.
+    at: Option<Instant>,
+}
+
+impl SentText {
+    /// When a text may be sent that differs from the last one.
+    fn due(&self, now: Instant) -> Instant {
+        self.at.map_or(now, |at| at + TEXT_INTERVAL)
+    }
+
+    /// The text to send now; `None` if it is unchanged or the last one was sent too recently.
+    fn next(&mut self, text: &str, now: Instant) -> Option<TextSoFar> {
+        if text == self.text || now < self.due(now) {
+            return None;
+        }
+        self.number = self.number.saturating_add(1);
+        self.at = Some(now);
+        Some(TextSoFar { number: self.number, text: text.to_owned() })
+    }
+}
+
 /// Extends the lease of one job.
 struct HeartbeatTask {
     api: ServerApi,
@@ -580,15 +629,16 @@ struct HeartbeatTask {
     lease: Duration,
     /// When the lease started, or shortly before.
     lease_start: Instant,
-    progress: watch::Receiver<Option<Progress>>,
+    reported: watch::Receiver<Reported>,
+    text: SentText,
     /// Cancelled when the lease is lost.
     lease_lost: CancellationToken,
 }
 
 impl HeartbeatTask {
-    /// Sends a heartbeat every third of the lease, and earlier if there is progress to report or
-    /// the previous one failed. Ends when the server responds that the lease is lost, or when the
-    /// lease has expired since the last successful heartbeat.
+    /// Sends a heartbeat every third of the lease, and earlier if there is progress or a text to
+    /// report or the previous one failed. Ends when the server responds that the lease is lost, or
+    /// when the lease has expired since the last successful heartbeat.
     async fn run(mut self) {
         let interval = self.lease / 3;
         let mut expires = self.lease_start + self.lease;
@@ -596,17 +646,24 @@ impl HeartbeatTask {
         let mut due = last + interval;
         let mut failures = 0;
         loop {
+            // A text that was too recent for the last heartbeat is sent even if no other follows.
+            let has_text = self.reported.borrow().text != self.text.text;
+            let text_due = self.text.due(last).max(last + PROGRESS_INTERVAL);
+            let next = if has_text { due.min(text_due) } else { due };
             tokio::select! {
-                () = sleep_until(due) => {}
-                changed = self.progress.changed() => {
+                () = sleep_until(next) => {}
+                changed = self.reported.changed() => {
                     // An error means that the job has ended and there will be no more progress.
                     let earliest = if changed.is_ok() { PROGRESS_INTERVAL } else { interval };
                     sleep_until((last + earliest).min(due)).await;
                 }
             }
             let sent = Instant::now();
-            let progress = *self.progress.borrow_and_update();
-            let heartbeat = Heartbeat { lease_token: self.token, progress };
+            let (progress, text) = {
+                let reported = self.reported.borrow_and_update();
+                (reported.progress, self.text.next(&reported.text, sent))
+            };
+            let heartbeat = Heartbeat { lease_token: self.token, progress, text };
             let response = timeout(interval, self.api.heartbeat(self.id, &heartbeat)).await;
             last = Instant::now();
             match response {
@@ -614,6 +671,9 @@ impl HeartbeatTask {
                     expires = sent + self.lease;
                     due = sent + interval;
                     failures = 0;
+                    if let Some(TextSoFar { text, .. }) = heartbeat.text {
+                        self.text.text = text;
+                    }
                     continue;
                 }
                 Ok(Err(ServerApiError::LeaseLost | ServerApiError::Refused { .. })) => break,
@@ -656,6 +716,35 @@ mod tests {
         let error = result.await.expect_err("the server stays unavailable");
         assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
         (attempts.get(), start.elapsed())
+    }
+
+    #[test]
+    fn a_text_is_sent_once_a_second_and_only_if_it_changed() {
+        let start = Instant::now();
+        let (mut sent, at) = (SentText::default(), |ms| start + Duration::from_millis(ms));
+        let mut next = |text: &str, ms, succeeds| {
+            let next = sent.next(text, at(ms))?;
+            if succeeds {
+                sent.text = next.text;
+            }
+            Some(next.number)
+        };
+        assert_eq!(next("", 0, true), None, "there is none yet");
+        assert_eq!(next("한", 100, true), Some(1));
+        assert_eq!(next("한 주", 1099, true), None);
+        assert_eq!(next("한 주", 1100, false), Some(2));
+        assert_eq!(next("한 주", 2099, true), None);
+        assert_eq!(next("한 주", 2100, true), Some(3), "the heartbeat had failed");
+        assert_eq!(next("한 주", 9000, true), None);
+        assert_eq!(next("", 9000, true), Some(4), "the text is withdrawn");
+    }
+
+    #[test]
+    fn a_reported_text_is_within_the_limit_of_the_server() {
+        let mut reported = Reported::default();
+        let progress = Progress { phase: shiori_sdk::ProgressPhase::Writing, characters: 1 };
+        reported.set(progress, &"글".repeat(MAX_REFLECTION_CHARS + 1));
+        assert_eq!(reported.text.chars().count(), MAX_REFLECTION_CHARS);
     }
 
     #[tokio::test(start_paused = true)]

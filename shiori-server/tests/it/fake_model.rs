@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use shiori_worker::{
     Pipeline,
-    summarize::{SummarizeError, Summarizer, WeekText, Written},
+    summarize::{SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written},
 };
 
 /// The behaviour of the model.
@@ -77,13 +77,13 @@ impl Summarizer for FakeModel {
     async fn summarize(
         &self,
         _week: WeekText,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.max_open.fetch_max(open, Ordering::SeqCst);
         let _open = Open(self);
-        progress(1);
+        progress(Writing::characters(1));
         match self.behavior {
             Behavior::Slow(pause) => tokio::time::sleep(pause).await,
             Behavior::Hang => pending().await,

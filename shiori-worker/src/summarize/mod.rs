@@ -30,8 +30,8 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
         Availability::Ready
     }
 
-    /// Writes the reflection. Implementations may call `progress` at any rate with the number of
-    /// characters written so far, and must not block the async threads.
+    /// Writes the reflection. Implementations may call `progress` at any rate, and must not block
+    /// the async threads.
     ///
     /// # Errors
     ///
@@ -39,8 +39,34 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     async fn summarize(
         &self,
         week: WeekText,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError>;
+}
+
+/// What a summariser has written so far. `Debug` does not show the text.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Writing<'a> {
+    /// The characters that the model has written, including those that are not shown.
+    pub characters: u32,
+    /// The text that can be shown to the user: a beginning of the reflection, as far as can be known.
+    /// Empty while there is none. It replaces the text of the last call.
+    pub text: &'a str,
+}
+
+/// Receives what a summariser has written so far.
+pub type WritingProgress<'a> = &'a (dyn Fn(Writing<'_>) + Send + Sync);
+
+impl Writing<'_> {
+    /// This many characters, and no text that can be shown.
+    pub fn characters(characters: u32) -> Self {
+        Self { characters, text: "" }
+    }
+}
+
+impl fmt::Debug for Writing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writing").field("characters", &self.characters).finish_non_exhaustive()
+    }
 }
 
 /// Whether a summariser sends requests to its model.

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use shiori_sdk::{Date, DiaryId, Progress, SummaryId, Version};
 use shiori_worker::{
     ServerApi,
-    protocol::{Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, Overdue, SummaryResult},
+    protocol::{
+        Claim, ClaimedDay, Failure, Heartbeat, LeaseToken, Overdue, SummaryResult, TextSoFar,
+    },
 };
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate, matchers::any};
 
@@ -113,6 +115,12 @@ impl FakeServerApi {
     pub fn progress(&self) -> Vec<Progress> {
         let heartbeats = self.bodies::<Heartbeat>(HEARTBEAT);
         heartbeats.into_iter().filter_map(|heartbeat| heartbeat.progress).collect()
+    }
+
+    /// The texts so far, in the order of their heartbeats.
+    pub fn texts(&self) -> Vec<TextSoFar> {
+        let heartbeats = self.bodies::<Heartbeat>(HEARTBEAT);
+        heartbeats.into_iter().filter_map(|heartbeat| heartbeat.text).collect()
     }
 
     pub fn results(&self) -> Vec<SummaryResult> {

@@ -15,8 +15,9 @@ use shiori_worker::{
     ManualClock,
     protocol::TokenUsage,
     summarize::{
-        DayText, OpenAiConfig, OpenAiSummarizer, SummarizeError, Summarizer, WeekText, Written,
-        openai::{BreakerConfig, LimitName},
+        DayText, OpenAiConfig, OpenAiSummarizer, SummarizeError, Summarizer, WeekText, Writing,
+        Written,
+        openai::{BreakerConfig, LimitName, UnmarkedThinking},
     },
 };
 use tokio::{
@@ -57,6 +58,42 @@ fn config(base_url: &str) -> OpenAiConfig {
 
 async fn summarize(config: OpenAiConfig) -> Result<Written, SummarizeError> {
     OpenAiSummarizer::new(config).unwrap().summarize(week(), &|_| {}).await
+}
+
+/// The texts that the summariser reports, without repetitions, and the reflection.
+async fn texts(summarizer: &OpenAiSummarizer) -> (Vec<String>, String) {
+    let texts = Mutex::new(Vec::new());
+    let report = |now: Writing<'_>| texts.lock().unwrap().push(now.text.to_owned());
+    let written = summarizer.summarize(week(), &report).await.unwrap();
+    let mut texts = texts.into_inner().unwrap();
+    texts.dedup();
+    (texts, written.reflection)
+}
+
+/// The first response shows whether the model's thinking is marked. Until then, a text without
+/// markers may be thinking.
+#[tokio::test]
+async fn a_text_is_shown_once_the_format_of_the_model_is_known() {
+    let plain = [chunk("마음을 천천히 ", None), chunk("들여다본 한 주였어요.", Some("stop"))];
+    let server = provider(stream(&plain)).await;
+    let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
+    let (first, reflection) = texts(&summarizer).await;
+    assert_eq!((first, reflection.as_str()), (vec![String::new()], TEXT));
+    assert_eq!(texts(&summarizer).await.0, ["마음을 천천히 들여다본 한"]);
+    let never =
+        OpenAiConfig { unmarked_thinking: UnmarkedThinking::Never, ..config(&server.uri()) };
+    let summarizer = OpenAiSummarizer::new(never).unwrap();
+    assert_eq!(texts(&summarizer).await.0, ["마음을 천천히 들여다본 한"]);
+
+    let thinking = [
+        chunk("무엇을 쓸까 </think>\n마음을 천천히 ", None),
+        chunk("들여다본 한 주였어요.", Some("stop")),
+    ];
+    let server = provider(stream(&thinking)).await;
+    let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
+    for _ in 0..2 {
+        assert_eq!(texts(&summarizer).await.0, ["마음을 천천히 들여다본 한"]);
+    }
 }
 
 fn completion(text: &str) -> ResponseTemplate {
@@ -130,8 +167,8 @@ async fn the_week_is_sent_as_data_and_the_text_is_returned() {
         .await;
     let summarizer = OpenAiSummarizer::new(config(&server.uri())).unwrap();
     let progress = Mutex::new(Vec::new());
-    let written =
-        summarizer.summarize(week(), &|n| progress.lock().unwrap().push(n)).await.unwrap();
+    let report = |now: Writing<'_>| progress.lock().unwrap().push(now.characters);
+    let written = summarizer.summarize(week(), &report).await.unwrap();
     assert_eq!(written.reflection, TEXT);
     assert_eq!(written.engine, "openai:test-model/2");
     assert_eq!(written.engine, summarizer.engine());

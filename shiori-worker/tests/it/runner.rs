@@ -14,7 +14,9 @@ use shiori_sdk::{FailureKind, ProgressPhase, SummaryId, Timestamp};
 use shiori_worker::{
     JobQueue, Pipeline, SystemClock, Worker, WorkerConfig, WorkerError,
     queue::{CheckLease, InProcessQueue, QueueError},
-    summarize::{Availability, SummarizeError, Summarizer, WeekText, Written},
+    summarize::{
+        Availability, SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written,
+    },
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -81,10 +83,10 @@ impl Summarizer for GatedSummarizer {
         "gate/1"
     }
 
-    async fn summarize(&self, _: WeekText, progress: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
+    async fn summarize(&self, _: WeekText, progress: WritingProgress<'_>) -> Outcome {
         self.running.fetch_add(1, Ordering::SeqCst);
         let _guard = RunningGuard(self);
-        progress(7);
+        progress(Writing { characters: 7, text: "강가의" });
         self.gate.acquire().await.unwrap().forget();
         (self.outcome)()
     }
@@ -245,7 +247,7 @@ async fn a_model_that_blocks_its_thread_does_not_stop_the_heartbeats() {
             "busy/1"
         }
 
-        async fn summarize(&self, _: WeekText, _: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
+        async fn summarize(&self, _: WeekText, _: WritingProgress<'_>) -> Outcome {
             let deadline = std::time::Instant::now() + LONG;
             tokio::task::block_in_place(|| {
                 while self.0.load(Ordering::SeqCst) < 3 && std::time::Instant::now() < deadline {
@@ -291,6 +293,101 @@ async fn progress_is_reported_before_the_next_regular_heartbeat() {
     })
     .await;
     worker.stop().await;
+}
+
+/// A summariser that reports two texts at once and then waits.
+#[derive(Debug)]
+struct WritingSummarizer;
+
+#[async_trait]
+impl Summarizer for WritingSummarizer {
+    fn engine(&self) -> &'static str {
+        "writing/1"
+    }
+
+    async fn summarize(&self, _: WeekText, progress: WritingProgress<'_>) -> Outcome {
+        for (characters, text) in [(3, "강가의"), (5, "강가의 한")] {
+            progress(Writing { characters, text });
+            // Longer than the pause between two reports of progress.
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        std::future::pending().await
+    }
+}
+
+/// The last text is sent although the model reports nothing more and the lease is long.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_is_sent_beside_the_regular_heartbeats_once_a_second() {
+    let server = FakeServerApi::start(LONG * 10).await;
+    let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+    let model = Arc::new(WritingSummarizer);
+    let worker =
+        RunningWorker::start_with_queue(queue.clone(), queue, &server, model, without_drain());
+    worker.offer().await;
+    let sent = |count: usize| server.texts().len() == count;
+    wait_until("the first text is sent", || sent(1)).await;
+    let first = Instant::now();
+    wait_until("the second text is sent", || sent(2)).await;
+    assert!(first.elapsed() > Duration::from_millis(900), "{:?}", first.elapsed());
+    let texts: Vec<_> = server.texts().into_iter().map(|text| (text.number, text.text)).collect();
+    assert_eq!(texts, [(1, "강가의".to_owned()), (2, "강가의 한".to_owned())]);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_of_a_failed_model_is_withdrawn_when_the_fallback_writes() {
+    /// Fails permanently after its text was sent.
+    #[derive(Debug)]
+    struct FailingSummarizer(Semaphore);
+
+    #[async_trait]
+    impl Summarizer for FailingSummarizer {
+        fn engine(&self) -> &'static str {
+            "failing/1"
+        }
+
+        async fn summarize(&self, _: WeekText, progress: WritingProgress<'_>) -> Outcome {
+            progress(Writing { characters: 3, text: "강가의" });
+            self.0.acquire().await.unwrap().forget();
+            failure(false)
+        }
+    }
+
+    let server = FakeServerApi::start(LONG * 10).await;
+    let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+    let model = Arc::new(FailingSummarizer(Semaphore::new(0)));
+    let fallback = GatedSummarizer::closed();
+    let pipeline = Pipeline {
+        summarizer: model.clone(),
+        fallback: Some(Arc::new(Silent(fallback.clone()))),
+        ..Pipeline::builtin()
+    };
+    let config = without_drain();
+    let worker =
+        RunningWorker::start_with_pipeline(queue.clone(), queue, &server, pipeline, config);
+    worker.offer().await;
+    wait_until("the text is sent", || server.texts().len() == 1).await;
+    model.0.add_permits(1);
+    wait_until("it is withdrawn", || server.texts().len() == 2).await;
+    assert_eq!(server.texts()[1].text, "");
+    fallback.gate.add_permits(1);
+    wait_until("the fallback's result is submitted", || server.results().len() == 1).await;
+    worker.stop().await;
+}
+
+/// A summariser that reports nothing.
+#[derive(Debug)]
+struct Silent(Arc<GatedSummarizer>);
+
+#[async_trait]
+impl Summarizer for Silent {
+    fn engine(&self) -> &str {
+        self.0.engine()
+    }
+
+    async fn summarize(&self, week: WeekText, _: WritingProgress<'_>) -> Outcome {
+        self.0.summarize(week, &|_| {}).await
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -437,7 +534,7 @@ impl Summarizer for SuspendedSummarizer {
         *self.availability.lock().unwrap()
     }
 
-    async fn summarize(&self, _: WeekText, _: &(dyn Fn(u32) + Send + Sync)) -> Outcome {
+    async fn summarize(&self, _: WeekText, _: WritingProgress<'_>) -> Outcome {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let mut error = failure(true).unwrap_err();
         error.costs_attempt = false;

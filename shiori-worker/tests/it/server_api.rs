@@ -83,7 +83,7 @@ async fn a_broken_or_refused_connection_is_retryable() {
     });
     let api = ServerApi::new(&url, TOKEN).unwrap();
     for _ in 0..2 {
-        let heartbeat = Heartbeat { lease_token: LeaseToken::new(), progress: None };
+        let heartbeat = Heartbeat { lease_token: LeaseToken::new(), progress: None, text: None };
         let error = api.heartbeat(SummaryId::new(), &heartbeat).await.unwrap_err();
         assert!(matches!(error, ServerApiError::Unavailable { .. }), "{error:?}");
     }

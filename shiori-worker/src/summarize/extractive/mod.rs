@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use shiori_sdk::FailureKind;
 
 use super::{
-    MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Written, language::Language,
+    MAX_REFLECTION_CHARS, SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written,
+    language::Language,
 };
 
 /// The summariser's name and version.
@@ -41,7 +42,7 @@ impl Summarizer for ExtractiveSummarizer {
     async fn summarize(
         &self,
         week: WeekText,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
         let reflection = tokio::task::spawn_blocking(move || reflect(&week)).await;
         let error = |kind, message: &str| SummarizeError {
@@ -54,7 +55,9 @@ impl Summarizer for ExtractiveSummarizer {
         let reflection = reflection
             .map_err(|_| error(FailureKind::Internal, "the extractive summariser panicked"))?
             .ok_or_else(|| error(FailureKind::NoText, "the week's diaries contain no text"))?;
-        progress(u32::try_from(reflection.chars().count()).unwrap_or(u32::MAX));
+        let characters = u32::try_from(reflection.chars().count()).unwrap_or(u32::MAX);
+        // The result follows at once, so the text is not sent before it.
+        progress(Writing::characters(characters));
         Ok(Written::new(reflection, ENGINE))
     }
 }

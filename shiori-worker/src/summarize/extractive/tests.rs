@@ -114,7 +114,9 @@ fn a_week_of_megabytes_is_bounded() {
 #[tokio::test]
 async fn the_trait_reports_progress_and_failure() {
     let seen = std::sync::atomic::AtomicU32::new(0);
-    let progress = |chars| seen.store(chars, std::sync::atomic::Ordering::Relaxed);
+    let progress = |now: Writing<'_>| {
+        seen.store(now.characters, std::sync::atomic::Ordering::Relaxed);
+    };
     let written = ExtractiveSummarizer::new().summarize(real_week(), &progress).await.unwrap();
     assert_eq!(written.engine, "extractive/1");
     assert_eq!(seen.into_inner() as usize, written.reflection.chars().count());

@@ -5,7 +5,7 @@ use serde_json::Value;
 use shiori_sdk::sse::{EventError, EventReader};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{super::MAX_REFLECTION_CHARS, failure::Failure, thinking};
+use super::{super::MAX_REFLECTION_CHARS, failure::Failure, partial::Partial, thinking};
 use crate::protocol::TokenUsage;
 
 /// Maximum size of a response. A streamed token takes about 300 bytes, so thousands of them fit.
@@ -32,6 +32,27 @@ struct Choice {
 struct Message {
     content: Option<Content>,
     refusal: Option<String>,
+    /// The model's thinking, which is not read. These are the names that servers use for it.
+    reasoning_content: Option<Value>,
+    reasoning: Option<Value>,
+    thinking: Option<Value>,
+}
+
+impl Message {
+    /// Whether the provider separates the thinking from the content.
+    fn has_separate_thinking(&self) -> bool {
+        let is_thinking = |value: &Value| match value {
+            Value::String(text) => !text.is_empty(),
+            Value::Array(parts) => !parts.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            _ => false,
+        };
+        let fields = [&self.reasoning_content, &self.reasoning, &self.thinking];
+        let is_part =
+            |part: &ContentPart| matches!(part.kind.as_deref(), Some("thinking" | "reasoning"));
+        fields.into_iter().flatten().any(is_thinking)
+            || matches!(&self.content, Some(Content::Parts(parts)) if parts.iter().any(is_part))
+    }
 }
 
 /// A text, or parts of it. Some servers send the model's thinking as a separate part.
@@ -69,6 +90,7 @@ pub(super) struct Answer {
     /// Bytes received.
     bytes: usize,
     text: String,
+    partial: Partial,
     chars: u32,
     refused: bool,
     finish_reason: Option<String>,
@@ -93,8 +115,9 @@ impl From<EventError> for Failure {
 }
 
 impl Answer {
-    /// A reader of a response with this content type.
-    pub(super) fn new(content_type: &str) -> Self {
+    /// A reader of a response with this content type. If `is_trusted`, the model is known not to
+    /// begin its content with thinking that no marker opens.
+    pub(super) fn new(content_type: &str, is_trusted: bool) -> Self {
         let is_streamed = content_type.to_ascii_lowercase().contains("text/event-stream");
         let body = if is_streamed {
             Body::Streamed(EventReader::new(MAX_BYTES))
@@ -105,6 +128,7 @@ impl Answer {
             body,
             bytes: 0,
             text: String::new(),
+            partial: Partial::new(is_trusted),
             chars: 0,
             refused: false,
             finish_reason: None,
@@ -156,6 +180,19 @@ impl Answer {
         self.chars
     }
 
+    /// The text so far without the model's thinking; empty before it is certain that the text has
+    /// begun.
+    pub(super) fn partial_text(&self) -> &str {
+        self.partial.shown()
+    }
+
+    /// Whether the content began with thinking that no marker opens; `None` if that is uncertain.
+    pub(super) fn has_unmarked_thinking(&self) -> Option<bool> {
+        let is_complete = self.finish_reason.as_deref() == Some("stop");
+        let has_thinking = self.partial.has_unmarked_thinking();
+        (has_thinking || is_complete && !self.text.is_empty()).then_some(has_thinking)
+    }
+
     fn event(&mut self, data: &str) -> Result<(), Failure> {
         match data.trim() {
             "" => Ok(()),
@@ -178,10 +215,16 @@ impl Answer {
         }
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(()) };
         if let Some(message) = choice.delta {
+            if message.has_separate_thinking() {
+                self.partial.trust();
+            }
             let content = message.content.map(Content::into_text).unwrap_or_default();
             self.chars =
                 self.chars.saturating_add(content.chars().count().try_into().unwrap_or(u32::MAX));
             self.text.push_str(&content);
+            if matches!(self.body, Body::Streamed(_)) {
+                self.partial.read(&self.text);
+            }
             self.refused |= message.refusal.is_some_and(|refusal| !refusal.is_empty());
         }
         if choice.finish_reason.is_some() {
@@ -223,16 +266,30 @@ pub(super) fn changes_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character of a response is kept in a reflection.
+pub(super) fn is_shown(c: char) -> bool {
+    c == '\n' || !(c.is_control() || changes_direction(c))
+}
+
+/// Whether the text has a letter or digit.
+pub(super) fn is_text(text: &str) -> bool {
+    // The Hangul filler is a letter, but invisible.
+    text.contains(|c: char| c.is_alphanumeric() && c != '\u{3164}')
+}
+
 /// The text within [`MAX_REFLECTION_CHARS`], without the model's thinking and control characters;
 /// `None` if it has no letter or digit. A text that is incomplete or too long is cut after its last
 /// complete sentence.
-fn clean(text: &str, is_incomplete: bool) -> Option<String> {
+pub(super) fn clean(text: &str, is_incomplete: bool) -> Option<String> {
     let mut text = thinking::answer(text);
-    text.retain(|c| c == '\n' || !(c.is_control() || changes_direction(c)));
+    text.retain(is_shown);
     let text = within_limit(text.trim(), is_incomplete);
-    // The Hangul filler is a letter, but invisible.
-    let is_text = text.contains(|c: char| c.is_alphanumeric() && c != '\u{3164}');
-    is_text.then_some(text)
+    is_text(&text).then_some(text)
+}
+
+/// The length of this many characters in bytes; of the whole text if it has less.
+pub(super) fn limit(text: &str, chars: usize) -> usize {
+    text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
 }
 
 /// The text, cut if it is incomplete or too long.
@@ -241,7 +298,7 @@ fn within_limit(text: &str, is_incomplete: bool) -> String {
     if fits && !is_incomplete {
         return text.to_owned();
     }
-    let limit = |chars| text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at);
+    let limit = |chars| limit(text, chars);
     let end = sentence_end(text, limit(MAX_REFLECTION_CHARS));
     // Cutting in the first half would discard most of the text.
     if let Some(end) = end.filter(|end| *end > limit(MAX_REFLECTION_CHARS) / 2) {
@@ -255,7 +312,7 @@ fn within_limit(text: &str, is_incomplete: bool) -> String {
 }
 
 /// The end of the last sentence that is complete within the first `limit` bytes.
-fn sentence_end(text: &str, limit: usize) -> Option<usize> {
+pub(super) fn sentence_end(text: &str, limit: usize) -> Option<usize> {
     let mut last = None;
     let mut after_mark = None;
     for (at, c) in text.char_indices().chain([(text.len(), ' ')]) {
@@ -281,7 +338,7 @@ mod tests {
     use super::*;
 
     fn streamed(bytes: &[u8], chunk_len: usize) -> Result<String, Failure> {
-        let mut answer = Answer::new("text/event-stream; charset=utf-8");
+        let mut answer = Answer::new("text/event-stream; charset=utf-8", false);
         for chunk in bytes.chunks(chunk_len) {
             answer.push(chunk)?;
         }
@@ -305,7 +362,7 @@ mod tests {
     fn nothing_after_the_end_of_a_stream_is_read() {
         for rest in ["data: {\"error\":\"late\"}\n\n", "data: no JSON\n\n", "data: x"] {
             let stream = [STREAM, rest].concat();
-            let mut answer = Answer::new("text/event-stream");
+            let mut answer = Answer::new("text/event-stream", false);
             answer.push(stream.as_bytes()).expect("a complete stream");
             assert!(answer.is_done());
             assert_eq!(answer.reflection().expect("a text").0, "한 주가 지났어요.");
@@ -339,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_response_has_a_maximum_size() {
-        let mut answer = Answer::new("text/event-stream");
+        let mut answer = Answer::new("text/event-stream", false);
         let comment = [b':'; 1 << 14];
         let failure = (0..1000).find_map(|_| answer.push(&comment).err()).expect("too large");
         assert_eq!(failure.error.message, Failure::too_large().error.message);
@@ -383,9 +440,48 @@ mod tests {
         let body = r#"{"choices":[{"message":{"content":[
             {"type":"thinking","thinking":[{"type":"text","text":"무엇을 쓸까"}]},
             {"type":"text","text":"잘 지낸 "},{"text":"한 주였어요."}]},"finish_reason":"stop"}]}"#;
-        let mut answer = Answer::new("application/json");
+        let mut answer = Answer::new("application/json", false);
         answer.push(body.as_bytes()).expect("small");
         assert_eq!(answer.reflection().expect("a text").0, "잘 지낸 한 주였어요.");
+    }
+
+    fn delta(delta: &str) -> String {
+        format!("data: {{\"choices\":[{{\"delta\":{delta}}}]}}\n\n")
+    }
+
+    #[test]
+    fn separate_thinking_makes_the_content_certain() {
+        let content = delta(r#"{"content":"조용한 한 "}"#);
+        for (thinking, expected) in [
+            (delta(r#"{"reasoning_content":"무엇을 쓸까"}"#), "조용한 한"),
+            (delta(r#"{"reasoning":"무엇을 쓸까","content":""}"#), "조용한 한"),
+            (delta(r#"{"thinking":[{"text":"무엇을"}],"content":null}"#), "조용한 한"),
+            (delta(r#"{"content":[{"type":"thinking","thinking":[]}]}"#), "조용한 한"),
+            (delta(r#"{"reasoning_content":"","reasoning":null}"#), ""),
+            (String::new(), ""),
+        ] {
+            let mut answer = Answer::new("text/event-stream", false);
+            answer.push(thinking.as_bytes()).expect("small");
+            assert_eq!(answer.partial_text(), "");
+            answer.push(content.as_bytes()).expect("small");
+            assert_eq!(answer.partial_text(), expected, "{thinking}");
+        }
+    }
+
+    #[test]
+    fn a_complete_response_shows_whether_a_marker_opens_the_thinking() {
+        let finished = |content: &str, reason: &str| {
+            let delta = delta(&format!(r#"{{"content":"{content}"}}"#));
+            let end = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+            let mut answer = Answer::new("text/event-stream", false);
+            answer.push(format!("{delta}data: {end}\n\n").as_bytes()).expect("small");
+            answer.has_unmarked_thinking()
+        };
+        assert_eq!(finished("조용한 한 주", "stop"), Some(false));
+        assert_eq!(finished("<think>a</think>조용한 한 주", "stop"), Some(false));
+        assert_eq!(finished("조용한", "length"), None);
+        assert_eq!(finished("", "stop"), None);
+        assert_eq!(finished("a</think>조용한 한 주", "length"), Some(true));
     }
 
     #[test]
@@ -435,7 +531,7 @@ mod tests {
         #[test]
         fn no_response_panics(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = streamed(&bytes, 7);
-            let mut whole = Answer::new("application/json");
+            let mut whole = Answer::new("application/json", false);
             let _ = whole.push(&bytes);
             let _ = whole.reflection();
         }

@@ -1,6 +1,7 @@
 use std::{fmt, num::NonZeroU32, time::Duration};
 
 use reqwest::{Url, header::HeaderValue};
+use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::BreakerConfig;
@@ -38,6 +39,20 @@ pub enum LimitName {
     MaxTokens,
     /// `max_completion_tokens`.
     MaxCompletionTokens,
+}
+
+/// Whether the content of a response may begin with thinking that no marker opens, because the marker
+/// is part of the prompt's template. Until the thinking ends, such a response looks like a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "snake_case")]
+pub enum UnmarkedThinking {
+    /// Found out from the first complete response. Until then, nothing is shown of a text that is not
+    /// clearly separated from thinking. `api.openai.com` is known to separate it.
+    #[default]
+    Detect,
+    /// The model does not think, or marks or separates its thinking. A text is shown from its start.
+    Never,
 }
 
 /// The settings of an [`OpenAiSummarizer`](super::OpenAiSummarizer). `Debug` does not show the key.
@@ -80,6 +95,9 @@ pub struct OpenAiConfig {
     /// Whether to request the token usage of streamed responses (`stream_options`). Default true; set
     /// to false for servers that reject unknown fields.
     pub ask_usage: bool,
+    /// Whether a text may turn out to be thinking while it arrives. Default
+    /// [`UnmarkedThinking::Detect`].
+    pub unmarked_thinking: UnmarkedThinking,
     /// When requests to a failing provider are suspended.
     pub breaker: BreakerConfig,
 }
@@ -101,6 +119,7 @@ impl Default for OpenAiConfig {
             requests_per_minute: None,
             tokens_per_minute: None,
             ask_usage: true,
+            unmarked_thinking: UnmarkedThinking::default(),
             breaker: BreakerConfig::default(),
         }
     }
@@ -125,6 +144,7 @@ impl fmt::Debug for OpenAiConfig {
             .field("requests_per_minute", &self.requests_per_minute)
             .field("tokens_per_minute", &self.tokens_per_minute)
             .field("ask_usage", &self.ask_usage)
+            .field("unmarked_thinking", &self.unmarked_thinking)
             .field("breaker", &self.breaker)
             .finish_non_exhaustive()
     }
@@ -203,14 +223,24 @@ impl OpenAiConfig {
         }
     }
 
+    /// The setting for this URL.
+    pub(super) fn unmarked_thinking(&self, url: &Url) -> UnmarkedThinking {
+        if is_openai(url) { UnmarkedThinking::Never } else { self.unmarked_thinking }
+    }
+
     /// Whether the limit is sent as `max_completion_tokens`.
     pub(super) fn uses_max_completion_tokens(&self, url: &Url) -> bool {
         match self.limit_name {
-            LimitName::Auto => url.host_str() == Some("api.openai.com"),
+            LimitName::Auto => is_openai(url),
             LimitName::MaxTokens => false,
             LimitName::MaxCompletionTokens => true,
         }
     }
+}
+
+/// Whether the provider is `OpenAI` itself.
+fn is_openai(url: &Url) -> bool {
+    url.host_str() == Some("api.openai.com")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use shiori_sdk::{Timestamp, backoff::parse_retry_after};
 
 use super::{
     super::MAX_REFLECTION_CHARS,
-    answer::{Answer, changes_direction},
+    answer::{Answer, changes_direction, is_shown},
     failure::{self, Failure},
     thinking,
 };
@@ -44,9 +44,12 @@ fn reflection<'a>(
     content_type: &str,
     chunks: impl Iterator<Item = &'a [u8]>,
 ) -> Result<(String, Option<TokenUsage>), Failure> {
-    let mut answer = Answer::new(content_type);
+    let mut answer = Answer::new(content_type, false);
     for chunk in chunks {
         answer.push(chunk)?;
+        let partial = answer.partial_text();
+        assert!(partial.chars().count() <= MAX_REFLECTION_CHARS);
+        assert!(partial.chars().all(is_shown), "{partial:?}");
         if answer.is_done() {
             break;
         }

@@ -8,6 +8,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod limit;
+mod partial;
 mod prompt;
 mod shorten;
 mod thinking;
@@ -30,12 +31,17 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{answer::Answer, breaker::Breaker, failure::Failure, limit::Limits, prompt::Prompt};
-use super::{Availability, SummarizeError, Summarizer, WeekText, Written};
+use self::{
+    answer::Answer, breaker::Breaker, failure::Failure, limit::Limits, partial::Knowledge,
+    prompt::Prompt,
+};
+use super::{
+    Availability, SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written,
+};
 use crate::{Clock, SystemClock, protocol::TokenUsage};
 
 pub use breaker::BreakerConfig;
-pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError};
+pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError, UnmarkedThinking};
 pub use prompt::PROMPT_VERSION;
 
 /// Maximum bytes of an error response that are read to find its error code.
@@ -57,6 +63,7 @@ pub struct OpenAiSummarizer {
     in_flight: Semaphore,
     limits: Limits,
     breaker: Breaker,
+    knowledge: Knowledge,
     clock: Arc<dyn Clock>,
 }
 
@@ -83,6 +90,7 @@ impl OpenAiSummarizer {
             in_flight: Semaphore::new(config.max_in_flight),
             limits: Limits::new(config.requests_per_minute, config.tokens_per_minute),
             breaker: Breaker::new(config.breaker.clone()),
+            knowledge: Knowledge::new(config.unmarked_thinking(&url)),
             clock: Arc::new(SystemClock),
             http,
             url,
@@ -101,7 +109,7 @@ impl OpenAiSummarizer {
     async fn send(
         &self,
         request: &CreateChatCompletionRequest,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<(String, Option<TokenUsage>), Failure> {
         let first_byte = Instant::now() + self.config.first_byte_timeout;
         let sent = self.http.post(self.url.clone()).json(request).send();
@@ -116,7 +124,7 @@ impl OpenAiSummarizer {
         }
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let mut answer = Answer::new(content_type);
+        let mut answer = Answer::new(content_type, self.knowledge.is_none());
         let mut next =
             timeout_at(first_byte, response.chunk()).await.map_err(|_| Failure::timed_out())?;
         loop {
@@ -127,11 +135,14 @@ impl OpenAiSummarizer {
                 Err(_) if answer.is_finished() => break,
                 Err(error) => return Err(transport_failure(&error, Failure::interrupted())),
             }
-            progress(answer.chars());
+            progress(Writing { characters: answer.chars(), text: answer.partial_text() });
             if answer.is_done() {
                 break;
             }
             next = response.chunk().await;
+        }
+        if let Some(has_unmarked_thinking) = answer.has_unmarked_thinking() {
+            self.knowledge.learn(has_unmarked_thinking);
         }
         answer.reflection()
     }
@@ -179,7 +190,7 @@ impl Summarizer for OpenAiSummarizer {
     async fn summarize(
         &self,
         week: WeekText,
-        progress: &(dyn Fn(u32) + Send + Sync),
+        progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
         let fault = |kind, message: &str| SummarizeError {
             kind,

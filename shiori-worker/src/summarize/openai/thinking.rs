@@ -25,6 +25,24 @@
 /// The longest marker that is recognised, in bytes.
 const MAX_MARKER_BYTES: usize = 64;
 
+/// The first characters of markers.
+pub(super) const OPENING: [char; 3] = ['<', '[', '◁'];
+
+/// Words that introduce thinking at the beginning of a text, and those that end it, in lower case.
+const INTRODUCTIONS: [(&str, &str); 3] = [
+    ("here is my thought process:", "here is my response:"),
+    ("here's my thought process:", "here's my response:"),
+    ("thinking...", "...done thinking."),
+];
+
+/// The length of the longest introduction.
+pub(super) const MAX_INTRODUCTION_BYTES: usize = 32;
+
+/// The words that introduce thinking at the beginning of a text, in lower case.
+pub(super) fn introductions() -> impl Iterator<Item = &'static str> {
+    INTRODUCTIONS.into_iter().map(|(start, _)| start)
+}
+
 /// Names of elements that contain thinking.
 const THOUGHTS: [&str; 24] = [
     "think",
@@ -59,7 +77,7 @@ const ANSWERS: [&str; 7] =
 
 /// The meaning of a marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Marker {
+pub(super) enum Marker {
     ThinkingStarts,
     ThinkingEnds,
     AnswerStarts,
@@ -70,7 +88,7 @@ enum Marker {
 
 /// The part that the text at the current position belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// Outside all markers.
     Outside,
     Thinking,
@@ -126,11 +144,7 @@ fn without_plain_thinking(text: &str) -> &str {
     let lower = text.to_ascii_lowercase();
     // Converting ASCII letters to lower case keeps all positions.
     let after = |mark: &str| lower.rfind(mark).map(|at| &text[at + mark.len()..]);
-    for (start, end) in [
-        ("here is my thought process:", "here is my response:"),
-        ("here's my thought process:", "here's my response:"),
-        ("thinking...", "...done thinking."),
-    ] {
+    for (start, end) in INTRODUCTIONS {
         if lower.starts_with(start) {
             return after(end).unwrap_or_default();
         }
@@ -149,7 +163,7 @@ fn without_plain_thinking(text: &str) -> &str {
 
 /// The position, length and meaning of the next marker.
 fn next_marker(text: &str) -> Option<(usize, usize, Marker)> {
-    let starts = text.char_indices().filter(|(_, c)| matches!(c, '<' | '[' | '◁'));
+    let starts = text.char_indices().filter(|(_, c)| OPENING.contains(c));
     let mut markers = starts.filter_map(|(at, _)| {
         let (length, marker) = marker_at(&text[at..])?;
         Some((at, length, marker))
@@ -157,14 +171,44 @@ fn next_marker(text: &str) -> Option<(usize, usize, Marker)> {
     markers.next()
 }
 
-/// The marker that the text starts with, and its length.
-fn marker_at(text: &str) -> Option<(usize, Marker)> {
-    let open = text.chars().next()?;
-    let close = match open {
+/// The last character of a marker with this first character.
+fn closing(open: char) -> char {
+    match open {
         '<' => '>',
         '[' => ']',
         _ => '▷',
-    };
+    }
+}
+
+/// Whether the text begins like a marker and ends before it is certain which one it is, if it is one.
+pub(super) fn is_cut_off(text: &str) -> bool {
+    let Some(open) = text.chars().next() else { return false };
+    let close = closing(open);
+    let inner = &text[open.len_utf8()..];
+    let end = inner
+        .char_indices()
+        .find(|(at, c)| *c == close || matches!(c, '<' | '\n') || *at > MAX_MARKER_BYTES);
+    let Some((at, end)) = end else { return true };
+    let length = open.len_utf8() + at + end.len_utf8();
+    let is_channel = end == close && is_special(text) && name(&inner[..at]) == "channel";
+    is_channel && text.len() < length + MAX_HEADER_BYTES && !text[length..].contains(MESSAGE)
+}
+
+/// Whether the text begins with a special token of a model's template, in ASCII or in the characters
+/// of `DeepSeek`.
+pub(super) fn is_special(text: &str) -> bool {
+    text.starts_with("<|") || text.starts_with("<｜")
+}
+
+/// The name in a marker.
+fn name(inner: &str) -> &str {
+    inner.trim_matches(|c: char| matches!(c, '|' | '｜') || c.is_whitespace())
+}
+
+/// The marker that the text starts with, and its length.
+pub(super) fn marker_at(text: &str) -> Option<(usize, Marker)> {
+    let open = text.chars().next()?;
+    let close = closing(open);
     let inner = &text[open.len_utf8()..];
     let end = inner.char_indices().find(|(at, c)| *c == close || *at > MAX_MARKER_BYTES)?;
     let inner = inner.get(..end.0).filter(|inner| !inner.contains(['<', '\n']))?;
@@ -173,7 +217,7 @@ fn marker_at(text: &str) -> Option<(usize, Marker)> {
     }
     let length = open.len_utf8() + inner.len() + close.len_utf8();
     let is_special = inner.starts_with(['|', '｜']) && inner.len() > 1;
-    let name = inner.trim_matches(|c: char| matches!(c, '|' | '｜') || c.is_whitespace());
+    let name = name(inner);
     let is_end = name.starts_with('/');
     let is_empty = name.ends_with('/') && !is_end;
     let name = name.trim_matches('/').trim().to_ascii_lowercase().replace(['-', ' '], "_");
@@ -191,11 +235,16 @@ fn marker_at(text: &str) -> Option<(usize, Marker)> {
     }
 }
 
+/// The end of the header of a channel.
+const MESSAGE: &str = "<|message|>";
+
+/// The longest header of a channel after its first token, in bytes.
+const MAX_HEADER_BYTES: usize = MAX_MARKER_BYTES + MESSAGE.len();
+
 /// The header of a channel: `<|channel|>` and the channel's name up to `<|message|>`.
 fn channel(text: &str, length: usize) -> (usize, Marker) {
-    const MESSAGE: &str = "<|message|>";
     // Not further, so that the time for a text of many headers is linear.
-    let reach = text.floor_char_boundary(length + MAX_MARKER_BYTES + MESSAGE.len());
+    let reach = text.floor_char_boundary(length + MAX_HEADER_BYTES);
     let header = text[length..reach].find(MESSAGE);
     let name = header.map_or(&text[length..], |end| &text[length..length + end]);
     let is_final = name.trim_start().starts_with("final");
@@ -237,7 +286,7 @@ fn meaning(name: &str, is_end: bool) -> Option<Marker> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -245,7 +294,7 @@ mod tests {
     const ANSWER: &str = "비가 왔지만 마음은 맑은 한 주였어요.\n\n참 잘했어요.";
 
     /// The markers around thinking, as the models write them.
-    const PAIRS: [(&str, &str); 20] = [
+    pub(in super::super) const PAIRS: [(&str, &str); 20] = [
         ("<think>", "</think>"),
         ("<Think>\n", "\n</THINK>\n"),
         ("<thinking>", "</thinking>"),
