@@ -210,11 +210,11 @@ impl fmt::Debug for Summary {
     }
 }
 
-/// The text that a running summary has written so far. `Debug` shows no text.
+/// The text that a running summary has written so far.
 ///
 /// It contains nothing that a language model thinks aloud. It normally is a beginning of the
 /// reflection, but it may still be replaced: by the text of another model after a failure, by that of
-/// another run, or by nothing. It is not kept after the run.
+/// another run, or by nothing. It is not kept after the run. `Debug` shows no text.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartialText {

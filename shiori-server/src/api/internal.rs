@@ -98,6 +98,10 @@ async fn heartbeat(
     IdInPath(id): IdInPath<SummaryId>,
     Body(body): Body<Heartbeat>,
 ) -> Result<Reply<()>, ApiError> {
+    let chars = body.text.as_ref().map_or(0, |text| text.text.chars().count());
+    if chars > MAX_REFLECTION_CHARS {
+        return Err(ApiError::invalid_field("text", "at most 4000 characters"));
+    }
     app.summaries.heartbeat(id, &body).await?;
     Ok(Reply::done(DONE))
 }

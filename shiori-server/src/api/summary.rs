@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shiori_sdk::{
-    Date, DateRange, ErrorCode, Reflection, Revision, Summary, SummaryId, SummaryReceipt,
-    SummaryRequest, UserId, Week,
+    Date, DateRange, ErrorCode, PartialText, Reflection, Revision, Summary, SummaryAndText,
+    SummaryId, SummaryReceipt, SummaryRequest, UserId, Week,
 };
 use tokio::join;
 use utoipa::ToSchema;
@@ -32,7 +32,7 @@ use crate::{
     app::App,
     slots::Slot,
     store::SessionKey,
-    summary::{Requested, SummaryError, Waiter},
+    summary::{Known, Requested, SummaryError, View, Waiter},
 };
 
 /// The recommended polling interval for clients that do not long-poll.
@@ -52,7 +52,7 @@ pub(super) fn long_poll_routes() -> OpenApiRouter<App> {
 }
 
 type RequestResponse = Success<SummaryReceipt>;
-type SummaryResponse = Success<Summary>;
+type SummaryResponse = Success<SummaryAndText>;
 type ReflectionResponse = Optional<Reflection>;
 
 errors!(RequestSummaryErrors: ANY | AUTHENTICATED | BODY, InvalidRange, InvalidDate, WeekIncomplete, TooManySummaries, QuotaExceeded);
@@ -153,6 +153,7 @@ fn trace(headers: &HeaderMap) -> Option<String> {
 struct WaitParams {
     wait: Option<f64>,
     after: Option<Revision>,
+    text_after: Option<u32>,
 }
 
 errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest, TooManyWaits);
@@ -160,13 +161,16 @@ errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest, TooMany
 /// A summary's current state.
 ///
 /// With `wait`, the response is sent as soon as the revision is greater than `after`, or after that
-/// time; if the session ends meanwhile, within 5 seconds of its end.
+/// time; if the session ends meanwhile, within 5 seconds of its end. With `text_after`, the response
+/// has the text that a running summary has written so far, and is also sent as soon as there is a
+/// later one.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}", tag = "summary", security(("access_token" = [])),
     params(
         ("id" = SummaryId, Path, description = "The id of one of the caller's summaries."),
         ("wait" = Option<f64>, Query, minimum = 0, maximum = 30, description = "Seconds to wait for a change.", example = 5),
         ("after" = Option<u64>, Query, description = "The last revision that the client received.", example = 1),
+        ("text_after" = Option<u32>, Query, description = "The number of the last text that the client received for this revision, 0 if none. Without it, the response has no text.", example = 0),
     ),
     responses(
         (status = 200, description = "The summary.", body = SummaryResponse,
@@ -178,8 +182,8 @@ async fn get_summary(
     State(app): State<App>,
     caller: Caller,
     IdInPath(id): IdInPath<SummaryId>,
-    Params(WaitParams { wait, after }): Params<WaitParams>,
-) -> Result<Reply<Summary>, ApiError> {
+    Params(WaitParams { wait, after, text_after }): Params<WaitParams>,
+) -> Result<Reply<SummaryAndText>, ApiError> {
     let wait = Duration::try_from_secs_f64(wait.unwrap_or_default())
         .ok()
         .filter(|wait| *wait <= app.limits.max_wait)
@@ -190,7 +194,8 @@ async fn get_summary(
     }
     let _slot = if wait.is_zero() { None } else { Some(wait_slot(&app, caller)?) };
     let is_signed_in = || caller.is_signed_in(&app);
-    let summary = app.summaries.wait(caller.user, id, after, wait, is_signed_in).await?;
+    let known = Known { revision: after, text_number: text_after };
+    let summary = app.summaries.wait(caller.user, id, known, wait, is_signed_in).await?;
     Ok(Reply::ok(
         Message {
             ko: "요약의 현재 상태입니다.", en: "The current state of the summary."
@@ -235,9 +240,10 @@ errors!(WatchErrors: ANY | AUTHENTICATED, NotFound, TooManyWaits);
 
 /// A stream of a summary's changes.
 ///
-/// `status` events have the revision as their id; `progress` events may follow in between. The data
-/// of each event is the summary. The stream ends after a final status, and within 5 seconds of the end
-/// of the session.
+/// `status` events have the revision as their id; `progress` and `text` events may follow in between.
+/// The data of a `text` event is the text that the summary has written so far, at most once a second;
+/// the data of the others is the summary. A `status` event with a greater revision replaces the text.
+/// The stream ends after a final status, and within 5 seconds of the end of the session.
 #[utoipa::path(
     get, path = "/api/diary/summary/{id}/events", tag = "summary", security(("access_token" = [])),
     params(
@@ -246,7 +252,15 @@ errors!(WatchErrors: ANY | AUTHENTICATED, NotFound, TooManyWaits);
     ),
     responses(
         (status = 200, description = "Server-sent events.", body = SummaryEvent, content_type = "text/event-stream",
-         example = json!({"event": "status", "id": "3", "data": example().to_string()})),
+         examples(
+            ("status" = (summary = "a status", value = json!({
+                "event": "status", "id": "3", "data": example().to_string(),
+            }))),
+            ("text" = (summary = "the text so far", value = json!({
+                "event": "text", "id": "2",
+                "data": json!({"revision": 2, "number": 1, "text": "조용해서 좋은"}).to_string(),
+            }))),
+         )),
         WatchErrors,
     )
 )]
@@ -268,6 +282,7 @@ async fn watch_summary(
         waiter,
         seen: last.map(Revision::new),
         last: None,
+        last_text: None,
         is_finished: false,
         app,
     };
@@ -284,18 +299,19 @@ struct SummaryEvent {
     /// The revision of the summary.
     #[schema(pattern = "^[0-9]+$")]
     id: String,
-    /// The summary as JSON: an object of the schema `Summary`.
+    /// JSON: an object of the schema `PartialText` for a `text`, otherwise of the schema `Summary`.
     #[schema(content_media_type = "application/json")]
     data: String,
 }
 
-/// The name of an event: whether the status has changed, or only the progress.
+/// The name of an event: whether the status has changed, or only the progress or the text so far.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only its schema is used")]
 enum SummaryEventName {
     Status,
     Progress,
+    Text,
 }
 
 /// A completed summary, for the description of the API.
@@ -342,6 +358,8 @@ struct Watch {
     seen: Option<Revision>,
     /// The summary of the last event.
     last: Option<Summary>,
+    /// The revision and the number of the last text.
+    last_text: Option<(Revision, u32)>,
     is_finished: bool,
 }
 
@@ -364,9 +382,16 @@ impl Watch {
                 return None;
             }
             match self.app.summaries.view(self.caller.user, self.id).await {
-                Ok(summary) => {
+                Ok(View { summary, text_number }) => {
                     self.is_finished = summary.status.is_final();
-                    if let Some(event) = self.change_event(summary) {
+                    let text = text_number.map(|number| (summary.revision, number));
+                    if let Some(event) = self.change_event(&summary) {
+                        self.last = Some(summary);
+                        return Some(event);
+                    }
+                    if text > self.last_text
+                        && let Some(event) = self.text_event(&summary).await
+                    {
                         return Some(event);
                     }
                     if self.is_finished {
@@ -385,7 +410,7 @@ impl Watch {
     }
 
     /// The event for a changed revision or changed progress; `None` without a change.
-    fn change_event(&mut self, summary: Summary) -> Option<Event> {
+    fn change_event(&self, summary: &Summary) -> Option<Event> {
         let known = self.last.as_ref().map(|last| last.revision).max(self.seen);
         let name = if known.is_none_or(|known| summary.revision > known) {
             "status"
@@ -396,10 +421,16 @@ impl Watch {
         } else {
             return None;
         };
-        let event = Event::default().event(name).id(summary.revision.to_string());
-        let event = event.json_data(&summary).ok();
-        self.last = Some(summary);
-        event
+        Event::default().event(name).id(summary.revision.to_string()).json_data(summary).ok()
+    }
+
+    /// The event for a later text; `None` if the run has ended meanwhile, which is the next event, or
+    /// the text cannot be read.
+    async fn text_event(&mut self, summary: &Summary) -> Option<Event> {
+        let text = self.app.summaries.partial_text(summary).await.ok()??;
+        let PartialText { revision, number, .. } = text;
+        self.last_text = Some((revision, number));
+        Event::default().event("text").id(revision.to_string()).json_data(&text).ok()
     }
 }
 

@@ -150,6 +150,7 @@ pub(super) struct SummaryRow {
     pub(super) completed_by: Option<String>,
     pub(super) versions_read: String,
     pub(super) progress: Option<String>,
+    pub(super) text_number: Option<u32>,
     pub(super) failure: Option<String>,
     pub(super) trace: Option<String>,
 }
@@ -187,6 +188,7 @@ impl TryFrom<SummaryRow> for SummaryJob {
             // Without them, the summary counts as stale.
             versions_read: parse_detail(&row.versions_read).unwrap_or_default(),
             progress: row.progress.as_deref().and_then(parse_detail),
+            text_number: row.text_number,
             failure: row.failure.as_deref().and_then(parse_detail),
             trace: row.trace,
         })
@@ -282,7 +284,11 @@ pub(super) fn request_day(row: &SummaryJob) -> i64 {
 }
 
 pub(super) fn revision(row: &SummaryJob) -> i64 {
-    i64::try_from(row.revision.get()).unwrap_or(i64::MAX)
+    revision_number(row.revision)
+}
+
+pub(super) fn revision_number(revision: Revision) -> i64 {
+    i64::try_from(revision.get()).unwrap_or(i64::MAX)
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<String, StoreError> {
@@ -303,6 +309,13 @@ fn parse_detail<T: DeserializeOwned>(text: &str) -> Option<T> {
 pub(super) fn corrupt() -> StoreError {
     StoreError::Corrupt { what: "a summary" }
 }
+
+/// The text so far of a run. Its parameters are the summary and the revision.
+pub(super) const PARTIAL_TEXT: &str =
+    "SELECT number, text FROM partial_text WHERE summary_id = ? AND revision = ?";
+
+/// Deletes the text so far of a summary.
+pub(super) const DELETE_TEXT: &str = "DELETE FROM partial_text WHERE summary_id = ?";
 
 /// The newest requests of some weeks, without cancelled requests, the latest week first. Its
 /// parameters are the user, the first and the last start, and the limit. The index
@@ -483,6 +496,7 @@ mod tests {
             completed_by: None,
             versions_read: "{}".to_owned(),
             progress: Some(r#"{"phase":"writing","characters":7}"#.to_owned()),
+            text_number: None,
             failure: Some(r#"{"kind":"internal","message":"실패"}"#.to_owned()),
             trace: None,
         }

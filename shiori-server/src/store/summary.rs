@@ -1,9 +1,11 @@
 use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
-use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Version, Week};
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, PartialText, Revision, SummaryId, Timestamp, UserId, Version, Week,
+};
 
-use shiori_worker::protocol::TokenUsage;
+use shiori_worker::protocol::{TextSoFar, TokenUsage};
 
 use super::{Page, ResultPlace, StoreError, StoredResult};
 use crate::summary::{Annotations, SummaryJob};
@@ -38,6 +40,8 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
     /// Replaces `from` with `to` if the stored revision and lease expiry are those of `from`, and
     /// stores `result` in the same transaction. Returns `false` if `from` is stale; read it again.
     ///
+    /// If `from` has a text so far and `to` has none, the text is deleted in the same transaction.
+    ///
     /// If `to` has a final status, older finished summaries of the week are deleted, at most 100.
     /// The newest five are kept, and in any case the newest completed one and the newest that was
     /// not cancelled. A failed deletion is made up for when the next summary of the week is
@@ -52,6 +56,30 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError>;
+
+    /// As [`SummaryStore::compare_and_swap`] for a heartbeat with a text so far, which replaces the
+    /// stored one in the same transaction. `to` has its number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn swap_text(
+        &self,
+        from: &SummaryJob,
+        to: &SummaryJob,
+        text: &TextSoFar,
+    ) -> Result<bool, StoreError>;
+
+    /// The text so far of the run with this revision.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn partial_text(
+        &self,
+        id: SummaryId,
+        revision: Revision,
+    ) -> Result<Option<PartialText>, StoreError>;
 
     /// The newest completed summary of exactly this week.
     ///

@@ -44,6 +44,8 @@ pub struct SummaryJob {
     pub versions_read: BTreeMap<Date, Version>,
     /// The progress of the current attempt.
     pub progress: Option<Progress>,
+    /// The number of the stored text so far of the current attempt; `None` without one.
+    pub text_number: Option<u32>,
     /// Why it failed, or why its last attempt failed.
     pub failure: Option<SummaryFailure>,
     /// The W3C `traceparent` of the request.
@@ -129,6 +131,7 @@ impl SummaryJob {
             completed_by: None,
             versions_read: BTreeMap::new(),
             progress: None,
+            text_number: None,
             failure: None,
             trace,
         }
@@ -197,7 +200,8 @@ impl SummaryJob {
         })
     }
 
-    /// Extends the lease and sets the progress. The revision does not change.
+    /// Extends the lease and sets the progress and the number of the text so far, unless a later text
+    /// is stored. The revision does not change.
     ///
     /// # Errors
     ///
@@ -206,12 +210,18 @@ impl SummaryJob {
         &self,
         token: LeaseToken,
         progress: Option<Progress>,
+        text_number: Option<u32>,
         now: Timestamp,
         policy: &SummaryPolicy,
     ) -> Result<Self, LeaseLost> {
         let lease = self.lease_under(token)?;
         let lease = Lease { expires_at: lease.expires_at.max(now + policy.lease), ..lease.clone() };
-        Ok(Self { lease: Some(lease), progress: progress.or(self.progress), ..self.clone() })
+        Ok(Self {
+            lease: Some(lease),
+            progress: progress.or(self.progress),
+            text_number: self.text_number.max(text_number),
+            ..self.clone()
+        })
     }
 
     /// The worker has a result.
@@ -347,8 +357,9 @@ impl SummaryJob {
         }
     }
 
+    /// The job with the next revision, and without the text of its run.
     fn next_revision(&self) -> Self {
-        Self { revision: self.revision.next(), ..self.clone() }
+        Self { revision: self.revision.next(), text_number: None, ..self.clone() }
     }
 
     fn requeued(&self, failure: SummaryFailure, due: Timestamp, policy: &SummaryPolicy) -> Self {
@@ -435,11 +446,30 @@ mod tests {
     #[test]
     fn a_heartbeat_extends_the_lease_and_keeps_the_revision() {
         let (running, token) = claimed(&requested(), at(0));
-        let beaten = running.heartbeat(token, None, at(20), &POLICY).expect("held");
+        let beaten = running.heartbeat(token, None, None, at(20), &POLICY).expect("held");
         assert_eq!(beaten.revision, running.revision);
         assert!(beaten.expire_lease(0.5, at(49), &POLICY).is_none());
         assert!(beaten.expire_lease(0.5, at(50), &POLICY).is_some());
-        assert_eq!(running.heartbeat(LeaseToken::new(), None, at(1), &POLICY), Err(LeaseLost));
+        assert_eq!(
+            running.heartbeat(LeaseToken::new(), None, None, at(1), &POLICY),
+            Err(LeaseLost)
+        );
+    }
+
+    #[test]
+    fn a_later_text_is_kept() {
+        let (running, token) = claimed(&requested(), at(0));
+        let beat = |job: &SummaryJob, number| {
+            job.heartbeat(token, None, number, at(1), &POLICY).expect("held")
+        };
+        let second = beat(&running, Some(2));
+        assert_eq!(second.text_number, Some(2));
+        for number in [None, Some(1), Some(2)] {
+            assert_eq!(beat(&second, number).text_number, Some(2));
+        }
+        // A repeated claim begins a new run.
+        let again = second.claim("w".into(), token, BTreeMap::new(), at(2), &POLICY);
+        assert_eq!(again.expect("the same lease").text_number, None);
     }
 
     #[test]
@@ -564,8 +594,8 @@ mod tests {
     }
 
     proptest! {
-        /// Revisions grow, attempts are bounded, a job has a lease only while it is running, old
-        /// leases change nothing, and a final status never changes.
+        /// Revisions grow, attempts are bounded, a job has a lease only while it is running and a text
+        /// only from its current run, old leases change nothing, and a final status never changes.
         #[test]
         fn every_sequence_of_steps_keeps_the_invariants(events in prop::collection::vec(event(), 0..80), jitter in 0.0..1.0f64) {
             let mut job = requested();
@@ -586,7 +616,7 @@ mod tests {
                         }
                         next
                     }
-                    Event::Heartbeat => job.heartbeat(current, None, now, &POLICY).ok(),
+                    Event::Heartbeat => job.heartbeat(current, None, Some(1), now, &POLICY).ok(),
                     Event::Complete => match job.complete(current, now) {
                         Ok(Completion::Completed(next)) => Some(*next),
                         _ => None,
@@ -598,7 +628,7 @@ mod tests {
                     Event::ExpireLease => job.expire_lease(jitter, now, &POLICY),
                     Event::Stale => {
                         for old in &tokens[..tokens.len() - 1] {
-                            prop_assert_eq!(job.heartbeat(*old, None, now, &POLICY), Err(LeaseLost));
+                            prop_assert_eq!(job.heartbeat(*old, None, None, now, &POLICY), Err(LeaseLost));
                             prop_assert_eq!(job.complete(*old, now), Err(LeaseLost));
                         }
                         None
@@ -608,6 +638,7 @@ mod tests {
                     prop_assert!(!job.status.is_final());
                     prop_assert!(next.revision >= job.revision);
                     prop_assert!(next.revision > job.revision || next.status == job.status);
+                    prop_assert!(next.revision == job.revision || next.text_number.is_none());
                     job = next;
                 }
                 prop_assert!(job.attempts <= POLICY.max_attempts);

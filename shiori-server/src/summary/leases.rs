@@ -143,19 +143,31 @@ impl Summaries {
         Ok(self.compare_and_swap(job, &rejected, None).await?)
     }
 
-    /// Extends the lease, and stores the progress.
+    /// Extends the lease, and stores the progress and the text so far.
     pub(crate) async fn heartbeat(
         &self,
         id: SummaryId,
         beat: &Heartbeat,
     ) -> Result<(), SummaryError> {
-        self.step(id, |job| {
-            let now = self.0.clock.now();
-            job.heartbeat(beat.lease_token, beat.progress, now, &self.0.policy)
-                .map_err(|_| SummaryError::LeaseLost)
-        })
-        .await
-        .map_err(lost_with_its_row)
+        let parts = &*self.0;
+        let number = beat.text.as_ref().map(|text| text.number);
+        for _ in 0..MAX_CONFLICT_ATTEMPTS {
+            let job = self.job(id).await?.ok_or(SummaryError::LeaseLost)?;
+            let now = parts.clock.now();
+            let next = job
+                .heartbeat(beat.lease_token, beat.progress, number, now, &parts.policy)
+                .map_err(|_| SummaryError::LeaseLost)?;
+            // The text of a delayed heartbeat is not stored again.
+            let text = beat.text.as_ref().filter(|_| next.text_number != job.text_number);
+            let has_swapped = match text {
+                Some(text) => self.swap_text(&job, &next, text).await?,
+                None => self.compare_and_swap(&job, &next, None).await?,
+            };
+            if has_swapped {
+                return Ok(());
+            }
+        }
+        Err(SummaryError::Contended)
     }
 
     /// Stores a worker's result. Idempotent under one lease.

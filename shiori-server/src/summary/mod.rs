@@ -15,5 +15,7 @@ pub use job::{
     AttemptFailure, Completion, Lease, LeaseLost, NotClaimable, SummaryFinal, SummaryJob,
 };
 pub use policy::SummaryPolicy;
-pub(crate) use service::{MAX_OFFERS, Requested, Summaries, SummariesParts, SummaryError};
+pub(crate) use service::{
+    Known, MAX_OFFERS, Requested, Summaries, SummariesParts, SummaryError, View,
+};
 pub(crate) use wakeups::{Waiter, Wakeups};

@@ -1,10 +1,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
-    ChangeHint, Date, Reflection, Revision, Summary, SummaryHint, SummaryId, SummaryStatus,
-    Timestamp, UserId, Version, Week,
+    ChangeHint, Date, PartialText, Reflection, Revision, Summary, SummaryAndText, SummaryHint,
+    SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
-use shiori_worker::{Clock, JobQueue, queue::QueueError};
+use shiori_worker::{Clock, JobQueue, protocol::TextSoFar, queue::QueueError};
 use tokio::{
     sync::Semaphore,
     task::yield_now,
@@ -69,6 +69,23 @@ pub(crate) struct WeekState {
     week: Week,
     diaries: Vec<DiaryHead>,
     latest: Option<SummaryJob>,
+}
+
+/// A summary as it was read.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) summary: Summary,
+    /// The number of its text so far; `None` without one.
+    pub(crate) text_number: Option<u32>,
+}
+
+/// What a client that waits for a summary has received.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) revision: Revision,
+    /// The number of the last text of this revision, 0 without one; `None` if the client does not
+    /// wait for texts.
+    pub(crate) text_number: Option<u32>,
 }
 
 /// The outcome of [`Summaries::request`].
@@ -172,34 +189,48 @@ impl Summaries {
     }
 
     /// The user's summary. Other users' summaries are not found.
-    pub(crate) async fn view(&self, user: UserId, id: SummaryId) -> Result<Summary, SummaryError> {
+    pub(crate) async fn view(&self, user: UserId, id: SummaryId) -> Result<View, SummaryError> {
         let job = self.job(id).await?.filter(|job| job.user == user);
         let job = job.ok_or(SummaryError::NotFound)?;
         let result = match job.status {
             SummaryStatus::Completed => self.0.store.result(id).await?,
             _ => None,
         };
-        Ok(to_summary(job, result))
+        let text_number = job.text_number.filter(|_| job.status == SummaryStatus::Running);
+        Ok(View { summary: to_summary(job, result), text_number })
     }
 
-    /// The user's summary as soon as its revision is greater than `after`, at the latest after
-    /// `wait` or when the server stops. An error if the session ends meanwhile, within
-    /// [`REREAD_INTERVAL`].
+    /// The text so far of a viewed summary; `None` if its run has ended meanwhile.
+    pub(crate) async fn partial_text(
+        &self,
+        viewed: &Summary,
+    ) -> Result<Option<PartialText>, StoreError> {
+        self.0.store.partial_text(viewed.id, viewed.revision).await
+    }
+
+    /// The user's summary as soon as it is later than `known`, at the latest after `wait` or when the
+    /// server stops. An error if the session ends meanwhile, within [`REREAD_INTERVAL`].
     pub(crate) async fn wait<F: Future<Output = bool>>(
         &self,
         user: UserId,
         id: SummaryId,
-        after: Revision,
+        known: Known,
         wait: Duration,
         is_signed_in: impl Fn() -> F,
-    ) -> Result<Summary, SummaryError> {
+    ) -> Result<SummaryAndText, SummaryError> {
         let deadline = Instant::now() + wait.min(MAX_WAIT);
         let mut waiter = self.0.wakeups.subscribe(id);
         loop {
-            let summary = self.view(user, id).await?;
+            let View { summary, text_number } = self.view(user, id).await?;
             let is_over = Instant::now() >= deadline || self.is_stopping();
-            if summary.revision > after || summary.status.is_final() || is_over {
-                return Ok(summary);
+            let is_later = summary.revision > known.revision || summary.status.is_final();
+            let text_number = known.text_number.and(text_number);
+            if is_later || is_over || text_number > known.text_number {
+                let partial_text = match text_number {
+                    Some(_) => self.partial_text(&summary).await?,
+                    None => None,
+                };
+                return Ok(SummaryAndText { summary, partial_text });
             }
             // The loop checks the deadline.
             let _ = timeout_at(deadline, self.changed(&mut waiter)).await;
@@ -324,6 +355,26 @@ impl Summaries {
         if !self.0.store.compare_and_swap(from, to, result).await? {
             return Ok(false);
         }
+        self.swapped(from, to).await;
+        Ok(true)
+    }
+
+    /// One compare-and-swap of a heartbeat with a text. On success, wakes the waiters.
+    pub(super) async fn swap_text(
+        &self,
+        from: &SummaryJob,
+        to: &SummaryJob,
+        text: &TextSoFar,
+    ) -> Result<bool, StoreError> {
+        let has_swapped = self.0.store.swap_text(from, to, text).await?;
+        if has_swapped {
+            self.swapped(from, to).await;
+        }
+        Ok(has_swapped)
+    }
+
+    /// What follows a step that was stored. Other servers receive ids, never a text.
+    async fn swapped(&self, from: &SummaryJob, to: &SummaryJob) {
         self.0.wakeups.wake(to.id);
         if to.revision > from.revision {
             self.publish(to);
@@ -335,7 +386,6 @@ impl Summaries {
                 self.0.metrics.summary_finished(to.status);
             }
         }
-        Ok(true)
     }
 
     /// Hints the user's clients at the job's status.

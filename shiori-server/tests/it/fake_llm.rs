@@ -19,7 +19,7 @@ use axum::{
 };
 use futures_util::{
     Stream, StreamExt,
-    stream::{iter, repeat_with},
+    stream::{iter, once, repeat_with},
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
@@ -43,6 +43,10 @@ pub enum Behavior {
     Disconnect,
     /// Streams words indefinitely.
     NeverEnds,
+    /// Streams this text word by word with this pause after each.
+    Streams(&'static str, Duration),
+    /// Streams this text, and ends when the gate grants a permit.
+    StreamsGated(&'static str),
 }
 
 /// A provider on its own port.
@@ -129,6 +133,26 @@ async fn complete(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
             });
             return stream(drips);
         }
+        Behavior::Streams(text, pause) => {
+            let words = text.split_inclusive(' ').map(content).chain([finished()]);
+            let words = iter(words).then(move |word| async move {
+                sleep(pause).await;
+                Ok(word)
+            });
+            return stream(words.map(move |word| {
+                let _open = &open;
+                word
+            }));
+        }
+        Behavior::StreamsGated(text) => {
+            let words = iter(text.split_inclusive(' ').map(content).map(Ok));
+            let end = once(async move {
+                open.0.gate.acquire().await.unwrap().forget();
+                drop(open);
+                Ok(finished())
+            });
+            return stream(words.chain(end));
+        }
     }
     drop(open);
     let text = format!("{call}번째로 쓴 글이에요.");
@@ -142,6 +166,18 @@ fn stream(words: impl Stream<Item = io::Result<String>> + Send + 'static) -> Res
 }
 
 fn word(finish_reason: Option<&str>) -> String {
-    let choice = json!({"delta": {"content": "하루가 "}, "finish_reason": finish_reason});
+    chunk("하루가 ", finish_reason)
+}
+
+fn content(text: &str) -> String {
+    chunk(text, None)
+}
+
+fn finished() -> String {
+    chunk("", Some("stop"))
+}
+
+fn chunk(content: &str, finish_reason: Option<&str>) -> String {
+    let choice = json!({"delta": {"content": content}, "finish_reason": finish_reason});
     format!("data: {}\n\n", json!({"choices": [choice]}))
 }

@@ -18,6 +18,7 @@ mod fixtures;
 mod leases;
 mod openapi;
 mod overload;
+mod partial_text;
 mod privacy;
 mod process;
 mod providers;

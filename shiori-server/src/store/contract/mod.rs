@@ -133,6 +133,8 @@ macro_rules! summary_contract {
                 requests_of_a_day_are_bounded,
                 of_concurrent_steps_one_succeeds,
                 a_heartbeat_makes_an_older_step_stale,
+                the_last_text_of_a_run_is_kept,
+                the_text_of_a_run_ends_with_it,
                 a_result_is_stored_atomically_with_its_step,
                 the_newest_result_is_found,
                 pages_contain_every_result_once,

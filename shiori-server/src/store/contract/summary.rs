@@ -6,7 +6,7 @@ use shiori_sdk::{
     Date, DateRange, DayEmotion, Distribution, Emotion, FailureKind, Progress, ProgressPhase,
     SummaryFailure, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
-use shiori_worker::protocol::{LeaseToken, TokenUsage};
+use shiori_worker::protocol::{LeaseToken, TextSoFar, TokenUsage};
 
 use crate::{
     store::{
@@ -109,7 +109,7 @@ pub async fn every_field_of_a_job_round_trips(store: Store) {
     step(&store, &first, &running).await;
     assert_eq!(get(&store, &first).await, running);
     let progress = Progress { phase: ProgressPhase::Writing, characters: 120 };
-    let beaten = running.heartbeat(token, Some(progress), at(5), &policy()).expect("held");
+    let beaten = running.heartbeat(token, Some(progress), None, at(5), &policy()).expect("held");
     step(&store, &running, &beaten).await;
     assert_eq!(get(&store, &first).await, beaten);
     let reason =
@@ -199,10 +199,119 @@ pub async fn a_heartbeat_makes_an_older_step_stale(store: Store) {
     let (running, token) = claimed(&queued, 0);
     step(&store, &queued, &running).await;
     let taken = running.expire_lease(0.5, at(30), &policy()).expect("an expired lease");
-    let beaten = running.heartbeat(token, None, at(30), &policy()).expect("held");
+    let beaten = running.heartbeat(token, None, None, at(30), &policy()).expect("held");
     step(&store, &running, &beaten).await;
     assert!(!store.compare_and_swap(&running, &taken, None).await.expect("the store is available"));
     assert_eq!(get(&store, &queued).await, beaten);
+}
+
+/// A heartbeat with this text, which does not extend the lease. Returns the next job.
+async fn write(
+    store: &Store,
+    job: &SummaryJob,
+    token: LeaseToken,
+    (number, text): (u32, &str),
+) -> SummaryJob {
+    let next = job.heartbeat(token, None, Some(number), job.requested_at, &policy()).expect("held");
+    let text = TextSoFar { number, text: text.to_owned() };
+    let swapped = store.swap_text(job, &next, &text).await;
+    assert!(swapped.expect("the store is available"));
+    next
+}
+
+/// The text so far of the job's current run.
+async fn partial_text(store: &Store, job: &SummaryJob) -> Option<(u32, String)> {
+    let found = store.partial_text(job.id, job.revision).await.expect("the store is available");
+    found.map(|found| {
+        assert_eq!(found.revision, job.revision);
+        (found.number, found.text)
+    })
+}
+
+/// Inserts a job and claims it.
+async fn running(store: &Store, user: UserId, start: u8) -> (SummaryJob, LeaseToken) {
+    let queued = job(user, start, 0);
+    insert(store, &queued).await;
+    let (running, token) = claimed(&queued, 1);
+    step(store, &queued, &running).await;
+    (running, token)
+}
+
+/// The last text of a run replaces those before, and a stale heartbeat stores none.
+pub async fn the_last_text_of_a_run_is_kept(store: Store) {
+    let (first, token) = running(&store, UserId::new(), 16).await;
+    assert_eq!(partial_text(&store, &first).await, None);
+    let second = write(&store, &first, token, (1, "조용한")).await;
+    assert_eq!(get(&store, &first).await, second);
+    let third = write(&store, &second, token, (2, "조용한 한 주")).await;
+    assert_eq!(partial_text(&store, &third).await, Some((2, "조용한 한 주".to_owned())));
+    // The lease expires at the same time, so only the number shows that these are stale.
+    for stale in [&first, &second] {
+        let text = TextSoFar { number: 9, text: "늦은 글".to_owned() };
+        let now = stale.requested_at;
+        let next = stale.heartbeat(token, None, Some(9), now, &policy()).expect("held");
+        assert!(!store.swap_text(stale, &next, &text).await.expect("the store is available"));
+        let cancelled = second.cancel(at(3)).expect("unfinished");
+        let swapped = store.compare_and_swap(stale, &cancelled, None).await;
+        assert!(!swapped.expect("the store is available"));
+    }
+    assert_eq!(partial_text(&store, &third).await, Some((2, "조용한 한 주".to_owned())));
+    // A heartbeat without a text keeps it.
+    let beaten = third.heartbeat(token, None, None, at(4), &policy()).expect("held");
+    step(&store, &third, &beaten).await;
+    let withdrawn = write(&store, &beaten, token, (3, "")).await;
+    assert_eq!(partial_text(&store, &withdrawn).await, Some((3, String::new())));
+    // The longest text, in the characters with the most bytes.
+    let longest = "👍".repeat(4000);
+    let last = write(&store, &withdrawn, token, (u32::MAX, &longest)).await;
+    assert_eq!(partial_text(&store, &last).await, Some((u32::MAX, longest)));
+}
+
+/// A step that ends the run of a job under its lease.
+type Ending<'a> = &'a dyn Fn(&SummaryJob, LeaseToken) -> SummaryJob;
+
+/// Each step that ends a run deletes its text, for every revision.
+pub async fn the_text_of_a_run_ends_with_it(store: Store) {
+    let reason = SummaryFailure { kind: FailureKind::ModelUnavailable, message: String::new() };
+    let failure = |retryable| AttemptFailure {
+        reason: reason.clone(),
+        retryable,
+        retry_after: None,
+        costs_attempt: true,
+    };
+    let steps: [(&str, Ending<'_>); 7] = [
+        ("completed", &|job, token| completed(job, token, 3)),
+        ("failed", &|job, token| {
+            job.fail(token, &failure(false), 0.5, at(3), &policy()).expect("leased")
+        }),
+        ("requeued", &|job, token| {
+            job.fail(token, &failure(true), 0.5, at(3), &policy()).expect("leased")
+        }),
+        ("cancelled", &|job, _| job.cancel(at(3)).expect("unfinished")),
+        ("abandoned", &|job, _| job.expire_lease(0.5, at(99), &policy()).expect("expired")),
+        ("taken over", &|job, _| claimed(job, 99).0),
+        ("claimed again", &|job, token| {
+            let versions = versions(job.week);
+            job.claim("계약".to_owned(), token, versions, at(3), &policy()).expect("the same lease")
+        }),
+    ];
+    for (name, step) in steps {
+        let (claimed, token) = running(&store, UserId::new(), 16).await;
+        let writing = write(&store, &claimed, token, (1, "조용한 한 주")).await;
+        let next = step(&writing, token);
+        assert_eq!(next.text_number, None, "{name}");
+        let record = result(next.week, Emotion::Neutral, 3);
+        let record = (next.status == SummaryStatus::Completed).then_some(&record);
+        let swapped = store.compare_and_swap(&writing, &next, record).await;
+        assert!(swapped.expect("the store is available"), "{name}");
+        for job in [&writing, &next] {
+            assert_eq!(partial_text(&store, job).await, None, "{name}");
+        }
+        assert_eq!(get(&store, &next).await, next, "{name}");
+        if let Ok(cancelled) = next.cancel(at(100)) {
+            assert!(store.compare_and_swap(&next, &cancelled, None).await.expect("available"));
+        }
+    }
 }
 
 /// The result of a stale step is not stored.
@@ -500,10 +609,8 @@ pub async fn an_erasure_leaves_nothing_of_its_user(store: Store) {
     for start in 1..=3 {
         jobs.push(finish(&store, &job(user, start, 0), Emotion::Happiness, 0).await);
     }
-    let queued = job(user, 16, 1);
-    insert(&store, &queued).await;
-    let (running, token) = claimed(&queued, 2);
-    step(&store, &queued, &running).await;
+    let (running, token) = running(&store, user, 16).await;
+    let running = write(&store, &running, token, (1, "조용한 한 주")).await;
     let of_another = finish(&store, &job(other, 1, 0), Emotion::Happiness, 0).await;
     for expected in [3, 1, 0] {
         assert_eq!(store.erase(user, 3).await.expect("erased"), expected);
@@ -511,6 +618,7 @@ pub async fn an_erasure_leaves_nothing_of_its_user(store: Store) {
     for job in jobs.iter().chain([&running]) {
         assert_eq!(store.get(job.id).await.expect("available"), None);
         assert_eq!(store.result(job.id).await.expect("available"), None);
+        assert_eq!(partial_text(&store, job).await, None);
     }
     let range = DateRange::from(week(1));
     assert!(store.emotion_tags(user, range).await.expect("available").is_empty());
@@ -684,7 +792,9 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
         let queued = job(UserId::new(), 16, long_ago);
         insert(&store, &queued).await;
         if kind == DueKind::Lease {
-            step(&store, &queued, &claimed(&queued, long_ago).0).await;
+            let (running, token) = claimed(&queued, long_ago);
+            step(&store, &queued, &running).await;
+            write(&store, &running, token, (1, "조용한 한 주")).await;
         }
         plant(queued.id, assignment).await;
         let read = store.get(queued.id).await;
@@ -729,5 +839,8 @@ pub async fn an_unreadable_row_is_set_aside_replaced_and_cancelled(
             step(&store, &again, &again.cancel(now).expect("unfinished")).await;
         }
         assert!(!due_rows(until).await.unreadable.contains(&row), "{assignment}");
+        let revision = claimed(&queued, long_ago).0.revision;
+        let text = store.partial_text(queued.id, revision).await.expect("the store is available");
+        assert_eq!(text, None, "{assignment}");
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::store::StoreError;
 
 /// All migrations in order. The file's `user_version` is the number of applied ones.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0001_accounts_and_sessions.sql"),
     include_str!("../../../migrations/sqlite/0002_diaries_and_summaries.sql"),
     include_str!("../../../migrations/sqlite/0003_truncated_and_usage.sql"),
@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0007_used_generation.sql"),
     include_str!("../../../migrations/sqlite/0008_quotas.sql"),
     include_str!("../../../migrations/sqlite/0009_revisions.sql"),
+    include_str!("../../../migrations/sqlite/0010_partial_text.sql"),
 ];
 
 /// The file was written by a newer version of this program.

@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, PartialText, Revision, SummaryId, Timestamp, UserId, Week,
+};
+use shiori_worker::protocol::TextSoFar;
 
 use super::{SqliteStore, connection::Statements};
 use crate::{
@@ -11,9 +14,10 @@ use crate::{
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
         WeekStatus,
         sql::{
-            LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES, RESULTS_PAGE,
-            ReflectionRow, ResultRow, SummaryRow, TagRow, WeekStatusRow, due_jobs, json,
-            known_emotions, known_statuses, request_day, revision, unreadable_failure, week_starts,
+            DELETE_TEXT, LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES,
+            PARTIAL_TEXT, RESULTS_PAGE, ReflectionRow, ResultRow, SummaryRow, TagRow,
+            WeekStatusRow, due_jobs, json, known_emotions, known_statuses, request_day, revision,
+            revision_number, unreadable_failure, week_starts,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -56,6 +60,9 @@ impl SummaryStore for SqliteStore {
         let (from, to, result) = (from.clone(), to.clone(), result.cloned());
         self.write(move |connection| {
             let has_swapped = swap(connection, &from, &to)?;
+            if has_swapped && from.text_number.is_some() && to.text_number.is_none() {
+                connection.run(DELETE_TEXT, [to.id.as_bytes()])?;
+            }
             if has_swapped && let Some(result) = &result {
                 insert_result(connection, &to, result)?;
             }
@@ -63,6 +70,43 @@ impl SummaryStore for SqliteStore {
                 purge(connection, &to)?;
             }
             Ok(has_swapped)
+        })
+        .await
+    }
+
+    async fn swap_text(
+        &self,
+        from: &SummaryJob,
+        to: &SummaryJob,
+        text: &TextSoFar,
+    ) -> Result<bool, StoreError> {
+        let (from, to, text) = (from.clone(), to.clone(), text.clone());
+        self.write(move |connection| {
+            let has_swapped = swap(connection, &from, &to)?;
+            if has_swapped {
+                connection.run(
+                    "INSERT INTO partial_text (summary_id, revision, number, text)
+                     VALUES (?, ?, ?, ?)
+                     ON CONFLICT (summary_id) DO UPDATE SET revision = excluded.revision,
+                         number = excluded.number, text = excluded.text",
+                    params![to.id.as_bytes(), revision(&to), text.number, text.text],
+                )?;
+            }
+            Ok(has_swapped)
+        })
+        .await
+    }
+
+    async fn partial_text(
+        &self,
+        id: SummaryId,
+        revision: Revision,
+    ) -> Result<Option<PartialText>, StoreError> {
+        self.snapshot(move |connection| {
+            let params = params![id.as_bytes(), revision_number(revision)];
+            Ok(connection.find(PARTIAL_TEXT, params, |row| {
+                Ok(PartialText { revision, number: number(row.get(0)?), text: row.get(1)? })
+            })?)
         })
         .await
     }
@@ -223,11 +267,14 @@ impl SummaryStore for SqliteStore {
         self.write(move |connection| {
             let cancelled = connection.run(
                 "UPDATE summary SET status = 'cancelled', finished_at = ?, lease_token = NULL,
-                    lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = NULL,
-                    revision = max(revision, 0) + 1
+                    lease_expires = NULL, lease_worker = NULL, progress = NULL,
+                    text_number = NULL, failure = NULL, revision = max(revision, 0) + 1
                  WHERE id = ? AND user_id = ? AND status IN ('queued', 'running')",
                 params![now.as_millis(), id.as_bytes(), user.as_bytes()],
             )?;
+            if cancelled == 1 {
+                connection.run(DELETE_TEXT, [id.as_bytes()])?;
+            }
             Ok(cancelled == 1)
         })
         .await
@@ -315,24 +362,25 @@ fn insert(
 fn fail_unreadable(connection: &Connection, id: &[u8], now: Timestamp) -> Result<(), StoreError> {
     connection.run(
         "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
-            lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
-            revision = max(revision, 0) + 1
+            lease_expires = NULL, lease_worker = NULL, progress = NULL, text_number = NULL,
+            failure = ?, revision = max(revision, 0) + 1
          WHERE id = ?",
         params![now.as_millis(), unreadable_failure()?, id],
     )?;
+    connection.run(DELETE_TEXT, [id])?;
     Ok(())
 }
 
-/// Replaces `from` with `to` if the row still has the revision and lease of `from`. Returns whether
-/// it did.
+/// Replaces `from` with `to` if the row still has the revision, lease and text of `from`. Returns
+/// whether it did.
 fn swap(connection: &Connection, from: &SummaryJob, to: &SummaryJob) -> Result<bool, StoreError> {
     let lease = to.lease.as_ref();
     let changed = connection.run(
         "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
             finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
             lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
-            progress = ?, failure = ?
-         WHERE id = ? AND revision = ? AND lease_expires IS ?",
+            progress = ?, text_number = ?, failure = ?
+         WHERE id = ? AND revision = ? AND lease_expires IS ? AND text_number IS ?",
         params![
             to.status.as_str(),
             revision(to),
@@ -347,10 +395,12 @@ fn swap(connection: &Connection, from: &SummaryJob, to: &SummaryJob) -> Result<b
             to.completed_by.map(|token| token.reveal()),
             json(&to.versions_read)?,
             to.progress.as_ref().map(json).transpose()?,
+            to.text_number,
             to.failure.as_ref().map(json).transpose()?,
             from.id.as_bytes(),
             revision(from),
             from.lease.as_ref().map(|lease| lease.expires_at.as_millis()),
+            from.text_number,
         ],
     )?;
     Ok(changed == 1)
@@ -562,6 +612,7 @@ fn summary_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<SummaryRow> {
         completed_by: detail(row, "completed_by"),
         versions_read: text(row, "versions_read"),
         progress: detail(row, "progress"),
+        text_number: row.get::<_, Option<i64>>("text_number")?.map(number),
         failure: detail(row, "failure"),
         trace: detail(row, "trace"),
     })

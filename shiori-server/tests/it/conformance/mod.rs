@@ -42,6 +42,9 @@ pub trait Target {
     /// Reports progress. Returns whether the lease is valid.
     async fn progress(&self, id: SummaryId, progress: Progress) -> bool;
 
+    /// Reports the text so far with this number. Returns whether the lease is valid.
+    async fn write(&self, id: SummaryId, number: u32, text: &str) -> bool;
+
     /// Submits a result in which every day is neutral. Returns whether the lease was valid.
     async fn complete(&self, id: SummaryId, reflection: &str) -> bool;
 
@@ -112,6 +115,13 @@ impl Target for RealServer {
         self.post(&format!("/api/internal/summaries/{id}/heartbeat"), &beat).await
     }
 
+    async fn write(&self, id: SummaryId, number: u32, text: &str) -> bool {
+        let Some(claim) = self.claimed(id) else { return false };
+        let text = json!({"number": number, "text": text});
+        let beat = json!({"lease_token": claim["lease_token"], "text": text});
+        self.post(&format!("/api/internal/summaries/{id}/heartbeat"), &beat).await
+    }
+
     async fn complete(&self, id: SummaryId, reflection: &str) -> bool {
         let Some(claim) = self.claimed(id) else { return false };
         let day = |day: &Value| {
@@ -157,6 +167,10 @@ impl Target for FakeShiori {
 
     async fn progress(&self, id: SummaryId, progress: Progress) -> bool {
         self.summaries().progress(id, progress)
+    }
+
+    async fn write(&self, id: SummaryId, _: u32, text: &str) -> bool {
+        self.summaries().write(id, text)
     }
 
     async fn complete(&self, id: SummaryId, reflection: &str) -> bool {
@@ -344,6 +358,7 @@ conformance_tests! {
         a_long_poll_returns_on_a_change_or_at_its_timeout,
         waits_are_bounded,
         events_are_streamed_in_order_and_resumed,
+        the_text_so_far_is_streamed_and_polled,
         other_users_summaries_return_404,
         unfinished_summaries_are_bounded,
         the_newest_request_decides_a_days_status,

@@ -244,6 +244,9 @@ pub async fn waits_are_bounded(server: &impl Target) {
         "after=first",
         "after=-1",
         "after=9223372036854775808",
+        "text_after=first",
+        "text_after=-1",
+        "text_after=4294967296",
     ] {
         let response = raw.get(&format!("/api/diary/summary/{id}?{query}")).await;
         assert_error(&response, 422, "invalid_request");
@@ -298,6 +301,44 @@ pub async fn events_are_streamed_in_order_and_resumed(server: &impl Target) {
     assert_eq!(parse_events(all.text.as_bytes()), slice::from_ref(&end));
     assert_eq!(parse_events(events(Some("2")).await.text.as_bytes()), [end]);
     assert_eq!(parse_events(events(Some("3")).await.text.as_bytes()), []);
+}
+
+pub async fn the_text_so_far_is_streamed_and_polled(server: &impl Target) {
+    let raw = user_with_diaries(server, 16..=22).await.0;
+    let id = request_accepted(&raw).await;
+    let path = format!("/api/diary/summary/{id}");
+    let poll = async |query: &str| data(&raw.get(&format!("{path}?{query}")).await, 200);
+    assert!(!server.write(id, 1, "아직").await);
+    assert!(server.claim(id).await);
+    assert_eq!(poll("text_after=0").await.get("partial_text"), None);
+    let text = |number: u32, text: &str| json!({"revision": 2, "number": number, "text": text});
+
+    // A poll that waits for a text returns with it, and others do not.
+    let (seen, written) =
+        tokio::join!(poll("wait=30&after=2&text_after=0"), server.write(id, 1, "조용한"));
+    assert!(written);
+    assert_eq!((&seen["revision"], &seen["partial_text"]), (&json!(2), &text(1, "조용한")));
+    assert_eq!(poll("wait=0.05&after=2").await.get("partial_text"), None);
+    assert_eq!(poll("wait=0.05&after=2&text_after=1").await["partial_text"], text(1, "조용한"));
+    assert_eq!(poll("after=1&text_after=7").await["partial_text"], text(1, "조용한"));
+
+    let request = raw.request(Method::GET, &format!("{path}/events"));
+    let mut response = request.header("last-event-id", "2").send().await.unwrap();
+    let mut bytes = response.chunk().await.unwrap().unwrap().to_vec();
+    let event = |number, written| ("text".to_owned(), "2".to_owned(), text(number, written));
+    assert_eq!(parse_events(&bytes), [event(1, "조용한")]);
+    assert!(server.write(id, 2, "조용한 한 주").await);
+    let chunk = response.chunk().await.unwrap().unwrap();
+    assert_eq!(parse_events(&chunk), [event(2, "조용한 한 주")]);
+    assert!(server.complete(id, "조용한 한 주였어요.").await);
+    bytes.clear();
+    while let Some(chunk) = response.chunk().await.unwrap() {
+        bytes.extend_from_slice(&chunk);
+    }
+    let completed = get_summary(&raw, id).await;
+    assert_eq!(parse_events(&bytes), [("status".to_owned(), "3".to_owned(), completed.clone())]);
+    assert_eq!(poll("text_after=0").await, completed);
+    assert!(!server.write(id, 3, "늦은 글").await);
 }
 
 /// Name, id and data of each event.

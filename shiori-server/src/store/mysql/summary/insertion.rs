@@ -4,7 +4,10 @@
 use shiori_sdk::{Timestamp, UserId};
 use sqlx::{FromRow, MySql, mysql::MySqlArguments, query::Query};
 
-use super::super::{MySqlStore, is_duplicate};
+use super::{
+    super::{MySqlStore, is_duplicate},
+    delete_text,
+};
 use crate::{
     store::{
         InsertOutcome, StoreError, SummaryQuota,
@@ -116,17 +119,20 @@ impl MySqlStore {
         self.idempotent(|mut connection| {
             let failure = &failure;
             async move {
+                let mut transaction = connection.begin().await?;
                 sqlx::query(
                     "UPDATE summary SET status = 'failed', finished_at = ?, lease_token = NULL,
-                        lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = ?,
-                        revision = GREATEST(revision, 0) + 1
+                        lease_expires = NULL, lease_worker = NULL, progress = NULL,
+                        text_number = NULL, failure = ?, revision = GREATEST(revision, 0) + 1
                      WHERE id = ? AND unfinished = 1",
                 )
                 .bind(now.as_millis())
                 .bind(failure)
                 .bind(id)
-                .execute(connection.raw())
+                .execute(&mut *transaction)
                 .await?;
+                delete_text(&mut transaction, id).await?;
+                transaction.commit().await?;
                 Ok(())
             }
         })

@@ -4,7 +4,10 @@ mod insertion;
 use std::{collections::BTreeMap, sync::LazyLock};
 
 use async_trait::async_trait;
-use shiori_sdk::{Date, DateRange, DayEmotion, SummaryId, Timestamp, UserId, Week};
+use shiori_sdk::{
+    Date, DateRange, DayEmotion, PartialText, Revision, SummaryId, Timestamp, UserId, Week,
+};
+use shiori_worker::protocol::TextSoFar;
 use sqlx::{MySql, QueryBuilder, Transaction, mysql::MySqlArguments, query::Query};
 use tokio::try_join;
 
@@ -15,8 +18,9 @@ use crate::{
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
         WeekStatus,
         sql::{
-            LIST_QUEUED, OLD_SUMMARIES, PURGE_BATCH, RESULTS_PAGE, ReflectionRow, ResultRow,
-            SummaryRow, TagRow, due_jobs, json, revision,
+            DELETE_TEXT, LIST_QUEUED, OLD_SUMMARIES, PARTIAL_TEXT, PURGE_BATCH, RESULTS_PAGE,
+            ReflectionRow, ResultRow, SummaryRow, TagRow, due_jobs, json, revision,
+            revision_number,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -57,17 +61,23 @@ impl SummaryStore for MySqlStore {
         to: &SummaryJob,
         result: Option<&ResultRecord>,
     ) -> Result<bool, StoreError> {
+        let ends_text = from.text_number.is_some() && to.text_number.is_none();
         let swapped = self
             .step(|mut connection| async move {
-                let Some(result) = result else {
+                if result.is_none() && !ends_text {
                     let swapped = swap(from, to)?.execute(connection.raw()).await?;
                     return Ok(swapped.rows_affected() == 1);
-                };
+                }
                 let mut transaction = connection.begin().await?;
                 if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
                     return Ok(false);
                 }
-                insert_result(&mut transaction, to, result).await?;
+                if ends_text {
+                    delete_text(&mut transaction, to.id.as_bytes()).await?;
+                }
+                if let Some(result) = result {
+                    insert_result(&mut transaction, to, result).await?;
+                }
                 transaction.commit().await?;
                 Ok(true)
             })
@@ -80,6 +90,51 @@ impl SummaryStore for MySqlStore {
             tracing::warn!(%error, "could not delete old summaries of a week");
         }
         Ok(swapped)
+    }
+
+    async fn swap_text(
+        &self,
+        from: &SummaryJob,
+        to: &SummaryJob,
+        text: &TextSoFar,
+    ) -> Result<bool, StoreError> {
+        self.step(|mut connection| async move {
+            let mut transaction = connection.begin().await?;
+            if swap(from, to)?.execute(&mut *transaction).await?.rows_affected() == 0 {
+                return Ok(false);
+            }
+            sqlx::query(
+                "INSERT INTO partial_text (summary_id, revision, number, text) VALUES (?, ?, ?, ?)
+                 ON DUPLICATE KEY UPDATE revision = VALUES(revision), number = VALUES(number),
+                     text = VALUES(text)",
+            )
+            .bind(&to.id.as_bytes()[..])
+            .bind(revision(to))
+            .bind(text.number)
+            .bind(&text.text)
+            .execute(&mut *transaction)
+            .await?;
+            transaction.commit().await?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn partial_text(
+        &self,
+        id: SummaryId,
+        revision: Revision,
+    ) -> Result<Option<PartialText>, StoreError> {
+        let row: Option<(u32, String)> = self
+            .idempotent(|mut connection| async move {
+                Ok(sqlx::query_as(PARTIAL_TEXT)
+                    .bind(&id.as_bytes()[..])
+                    .bind(revision_number(revision))
+                    .fetch_optional(connection.raw())
+                    .await?)
+            })
+            .await?;
+        Ok(row.map(|(number, text)| PartialText { revision, number, text }))
     }
 
     async fn latest_result(
@@ -297,18 +352,24 @@ impl SummaryStore for MySqlStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.step(|mut connection| async move {
+            let mut transaction = connection.begin().await?;
             let cancelled = sqlx::query(
                 "UPDATE summary SET status = 'cancelled', finished_at = ?, lease_token = NULL,
-                    lease_expires = NULL, lease_worker = NULL, progress = NULL, failure = NULL,
-                    revision = GREATEST(revision, 0) + 1
+                    lease_expires = NULL, lease_worker = NULL, progress = NULL,
+                    text_number = NULL, failure = NULL, revision = GREATEST(revision, 0) + 1
                  WHERE id = ? AND user_id = ? AND unfinished = 1",
             )
             .bind(now.as_millis())
             .bind(&id.as_bytes()[..])
             .bind(&user.as_bytes()[..])
-            .execute(connection.raw())
+            .execute(&mut *transaction)
             .await?;
-            Ok(cancelled.rows_affected() == 1)
+            let is_cancelled = cancelled.rows_affected() == 1;
+            if is_cancelled {
+                delete_text(&mut transaction, id.as_bytes()).await?;
+            }
+            transaction.commit().await?;
+            Ok(is_cancelled)
         })
         .await
     }
@@ -393,8 +454,8 @@ fn swap<'q>(
         "UPDATE summary SET status = ?, revision = ?, attempts = ?, started_at = ?,
             finished_at = ?, not_before = ?, next_hint_at = ?, lease_token = ?,
             lease_expires = ?, lease_worker = ?, completed_by = ?, versions_read = ?,
-            progress = ?, failure = ?
-         WHERE id = ? AND revision = ? AND lease_expires <=> ?",
+            progress = ?, text_number = ?, failure = ?
+         WHERE id = ? AND revision = ? AND lease_expires <=> ? AND text_number <=> ?",
     )
     .bind(to.status.as_str())
     .bind(revision(to))
@@ -409,10 +470,21 @@ fn swap<'q>(
     .bind(to.completed_by.map(|token| token.reveal()))
     .bind(json(&to.versions_read)?)
     .bind(to.progress.as_ref().map(json).transpose()?)
+    .bind(to.text_number)
     .bind(to.failure.as_ref().map(json).transpose()?)
     .bind(&from.id.as_bytes()[..])
     .bind(revision(from))
-    .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis())))
+    .bind(from.lease.as_ref().map(|lease| lease.expires_at.as_millis()))
+    .bind(from.text_number))
+}
+
+/// Deletes the text so far of a summary.
+async fn delete_text(
+    transaction: &mut Transaction<'_, MySql>,
+    summary: &[u8],
+) -> Result<(), StepError> {
+    sqlx::query(DELETE_TEXT).bind(summary).execute(&mut **transaction).await?;
+    Ok(())
 }
 
 async fn insert_result(
