@@ -8,8 +8,9 @@ use std::rc::Rc;
 use serde_json::value::RawValue;
 
 use super::{
-    block::{self, Block, Canonical, Known, Outline},
+    block::{self, Block, Canonical, Known, Outline, Piece},
     hash::Map,
+    region,
     schema::Kind,
 };
 
@@ -149,6 +150,18 @@ struct Word {
     marks: u64,
 }
 
+impl Piece for Word {
+    const MAX_EDITS: usize = 200;
+
+    fn id(&self) -> u32 {
+        u32::try_from(self.id).unwrap_or(u32::MAX)
+    }
+
+    fn is_filler(&self) -> bool {
+        false
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Place {
     count: i64,
@@ -180,14 +193,22 @@ fn are_as_many(ids: usize, four: [&Text; 4]) -> bool {
         || is_repeated(ids, [base, theirs, ours, merged])
 }
 
-/// Whether the merged document is one side, and this side has all new words of the other side: the
-/// other side was merged into it before. Other words that one side removed may have been inserted
-/// elsewhere by the other one.
+/// Whether the merged document is one side, and this side has all new words of the other side and
+/// made its removals: the other side was merged into it before. Words that the other side removed
+/// were inserted elsewhere.
 fn is_repeated(ids: usize, [base, part, all, merged]: [&Text; 4]) -> bool {
     let mut new = (0..ids).filter(|&id| base.count(id) == 0 && part.count(id) > 0).peekable();
-    new.peek().is_some()
-        && new.all(|id| all.count(id) >= part.count(id))
-        && (0..ids).all(|id| all.count(id) == merged.count(id))
+    if new.peek().is_none()
+        || new.any(|id| all.count(id) < part.count(id))
+        || (0..ids).any(|id| all.count(id) != merged.count(id))
+    {
+        return false;
+    }
+    let mut removed = vec![0; ids];
+    for change in region::changes(&base.words, &all.words) {
+        base.words[change.base].iter().for_each(|word| removed[word.id] += 1);
+    }
+    (0..ids).all(|id| removed[id] >= base.count(id) - part.count(id))
 }
 
 /// Whether a word occurs as often in the merged document as the other three permit. If both sides

@@ -97,6 +97,9 @@ fn holds([base, part, all]: [&[Sign]; 3]) -> bool {
     // Of equal signs in a row, the comparison may find any to be the new one, so they are counted,
     // too.
     let surplus = surplus(&since, part, all);
+    if keeps_removed([base, all], &changed, &surplus) {
+        return false;
+    }
     let is_there = |place: usize| {
         let id = &part[place].id;
         match part[place].sort {
@@ -136,6 +139,23 @@ fn holds([base, part, all]: [&[Sign]; 3]) -> bool {
         removed.iter().all(|sign| rest.any(|other| other.id == sign.id))
     };
     changed.iter().all(|change| change.side.clone().all(is_there) && !is_back(change))
+}
+
+/// Whether `all` has a word more often than `part`, which removed it, and has it where it was in the
+/// base. Otherwise, `all` inserted it elsewhere.
+fn keeps_removed([base, all]: [&[Sign]; 2], changed: &[Change], surplus: &Map<u32, isize>) -> bool {
+    let is_more =
+        |sign: &Sign| sign.is_word() && surplus.get(&sign.id).is_some_and(|count| *count > 0);
+    let removed = || changed.iter().flat_map(|change| change.base.clone());
+    let mut doubtful = removed().filter(|place| is_more(&base[*place])).peekable();
+    if doubtful.peek().is_none() {
+        return false;
+    }
+    let mut is_kept = vec![true; base.len()];
+    for change in region::changes(base, all) {
+        is_kept[change.base].fill(false);
+    }
+    doubtful.any(|place| is_kept[place])
 }
 
 /// How many more of each sign there are after the changes than before.
