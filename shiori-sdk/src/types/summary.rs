@@ -221,6 +221,7 @@ pub struct PartialText {
     /// The revision of the run that writes it. A summary with a greater revision replaces it.
     pub revision: Revision,
     /// The number of the text within its run; a greater number replaces a smaller one.
+    #[cfg_attr(feature = "openapi", schema(format = Int64, maximum = 4_294_967_295_u64))]
     pub number: u32,
     /// The text, at most 4,000 characters; empty if an earlier text was withdrawn.
     #[cfg_attr(feature = "openapi", schema(max_length = 4000))]

@@ -170,7 +170,7 @@ errors!(GetSummaryErrors: ANY | AUTHENTICATED, NotFound, InvalidRequest, TooMany
         ("id" = SummaryId, Path, description = "The id of one of the caller's summaries."),
         ("wait" = Option<f64>, Query, minimum = 0, maximum = 30, description = "Seconds to wait for a change.", example = 5),
         ("after" = Option<u64>, Query, description = "The last revision that the client received.", example = 1),
-        ("text_after" = Option<u32>, Query, description = "The number of the last text that the client received for this revision, 0 if none. Without it, the response has no text.", example = 0),
+        ("text_after" = Option<u64>, Query, maximum = 4_294_967_295_u64, description = "The number of the last text that the client received for this revision, 0 if none. Without it, the response has no text.", example = 0),
     ),
     responses(
         (status = 200, description = "The summary.", body = SummaryResponse,
