@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(partial.shown(), "조용한 한");
     }
 
-    /// Words in Hangul, so that those of thinking, in Latin letters, can be told apart.
+    /// Words in Hangul. The thinking has Latin letters, so none of them may be shown.
     fn text(max_words: usize) -> impl Strategy<Value = String> {
         let word = "[가-힣]{1,6}(👍🏽)?[.!?…,]{0,2}[ \n]{1,2}";
         prop::collection::vec(word, 1..max_words).prop_map(|words| words.concat())
