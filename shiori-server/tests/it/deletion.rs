@@ -3,13 +3,12 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use mongodb::bson::doc;
 use rusqlite::Connection;
 use shiori_sdk::{Client, Precondition, UserId};
 use shiori_worker::ManualClock;
-use sqlx::Row;
 
 use crate::{
+    cluster_dump,
     fake_llm::{Behavior, FakeLlm},
     fixtures::{PASSWORD, day, draft, fresh_email, new_client, wait_until, week, write_week},
     process::Process,
@@ -183,78 +182,23 @@ async fn no_engine_contains_anything_of_a_deleted_account() {
     let worker = cluster.worker(&server.url(), &llm).await;
     let (client, user) = user_with_everything(&server.url(), MARKER).await;
     let (_other, other_user) = user_with_everything(&server.url(), OTHER).await;
-    assert!(contains(&cluster, MARKER.as_bytes()).await, "the search finds what is stored");
+    assert!(
+        cluster_dump::contains(&cluster, MARKER.as_bytes()).await,
+        "the search finds what is stored"
+    );
     client.account().delete(PASSWORD).await.unwrap();
     wait_until("the erasure is done", async || {
         cluster.count("SELECT COUNT(*) FROM account_task").await == 0
     })
     .await;
     for secret in [MARKER.as_bytes(), user.as_bytes(), user.to_string().as_bytes()] {
-        assert!(!contains(&cluster, secret).await, "{secret:?} is left");
+        assert!(!cluster_dump::contains(&cluster, secret).await, "{secret:?} is left");
     }
-    assert!(contains(&cluster, other_user.as_bytes()).await, "others keep their data");
+    assert!(
+        cluster_dump::contains(&cluster, other_user.as_bytes()).await,
+        "others keep their data"
+    );
     worker.terminate().await;
     server.stop().await;
     cluster.drop_databases().await;
-}
-
-/// Whether any engine of the cluster stores these bytes.
-async fn contains(cluster: &TestCluster, needle: &[u8]) -> bool {
-    let dump = [mysql(cluster).await, mongodb(cluster).await, redis(cluster).await].concat();
-    dump.windows(needle.len()).any(|found| found == needle)
-}
-
-async fn mysql(cluster: &TestCluster) -> Vec<u8> {
-    let pool = sqlx::MySqlPool::connect(cluster.mysql.as_str()).await.unwrap();
-    let tables: Vec<String> = sqlx::query_scalar(
-        "SELECT CAST(table_name AS CHAR) FROM information_schema.tables
-         WHERE table_schema = DATABASE()",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap();
-    let mut dump = Vec::new();
-    for table in tables {
-        let all = sqlx::AssertSqlSafe(format!("SELECT * FROM {table}"));
-        for row in sqlx::query(all).fetch_all(&pool).await.unwrap() {
-            for column in 0..row.len() {
-                let value: Option<Vec<u8>> = row.try_get_unchecked(column).unwrap();
-                dump.extend(value.unwrap_or_default());
-            }
-        }
-    }
-    pool.close().await;
-    dump
-}
-
-async fn mongodb(cluster: &TestCluster) -> Vec<u8> {
-    use futures_util::TryStreamExt;
-    let client = mongodb::Client::with_uri_str(cluster.mongodb.as_str()).await.unwrap();
-    let database = client.database(cluster.prefix());
-    let mut dump = Vec::new();
-    for name in database.list_collection_names().await.unwrap() {
-        let documents = database.collection::<mongodb::bson::RawDocumentBuf>(&name);
-        let mut all = documents.find(doc! {}).await.unwrap();
-        while let Some(document) = all.try_next().await.unwrap() {
-            dump.extend(document.as_bytes());
-        }
-    }
-    dump
-}
-
-/// All keys with the cluster's prefix, and their serialised values.
-async fn redis(cluster: &TestCluster) -> Vec<u8> {
-    let client = redis::Client::open(cluster.redis.as_str()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let pattern = format!("*{}*", cluster.prefix());
-    let keys: Vec<String> =
-        redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-    let mut dump = Vec::new();
-    for key in keys {
-        let value: Vec<u8> =
-            redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap_or_default();
-        dump.extend(key.into_bytes());
-        dump.extend(value);
-    }
-    dump
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod backup;
 mod clocks;
+mod cluster_dump;
 mod conformance;
 mod connections;
 mod deletion;

@@ -17,6 +17,7 @@ use shiori_worker::{
 use tokio::time::timeout;
 
 use crate::{
+    cluster_dump,
     fake_llm::{Behavior, FakeLlm},
     fixtures::{PASSWORD, fresh_email, new_client, wait_until, week, write_week},
     process::Process,
@@ -360,21 +361,17 @@ async fn a_text_is_watched_on_another_server_and_replaced_after_a_kill() {
         count += 1;
     }
     assert!(count > 0, "wake-ups are relayed");
-    let mut connection = redis.get_multiplexed_async_connection().await.unwrap();
-    let pattern = format!("{}:*", cluster.prefix());
-    let keys: Vec<String> =
-        redis::cmd("KEYS").arg(pattern).query_async(&mut connection).await.unwrap();
-    for key in keys {
-        let dump: Vec<u8> =
-            redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
-        let shown = String::from_utf8_lossy(&dump).into_owned();
-        assert!(!shown.contains(WORD) && !shown.contains(THINKING), "{key}");
-    }
+    let stored = String::from_utf8_lossy(&cluster_dump::redis(&cluster).await).into_owned();
+    assert!(stored.contains(cluster.prefix()), "the search finds what is stored");
+    assert!(!stored.contains(WORD) && !stored.contains(THINKING));
+    let is_stored = async |text: &str| cluster_dump::contains(&cluster, text.as_bytes()).await;
+    assert!(is_stored(WORD).await);
 
     worker.kill().await;
     let queued = next_revision(&mut watch, text.revision.get()).await;
     assert_eq!(queued.status, SummaryStatus::Queued);
-    assert_eq!(cluster.count("SELECT COUNT(*) FROM partial_text").await, 0);
+    assert!(!is_stored(WORD).await && !is_stored(THINKING).await);
+    assert!(is_stored("강가를").await, "the search finds diaries");
     let worker = cluster.worker(two.url(), &llm).await;
     let again = next_text(&mut watch).await;
     assert!(again.revision > queued.revision);
