@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shiori_benches::{Engines, FreshWeeks, Place, Provider, record, resident_mib, runtime};
+use shiori_benches::{
+    Engines, FreshWeeks, Place, Provider, Writing, record, resident_mib, runtime,
+};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 use shiori_worker::{
     Pipeline,
@@ -76,7 +78,7 @@ fn main() {
 }
 
 async fn embedded(in_flight: usize) -> Figures {
-    let provider = Provider::start(MODEL_LATENCY).await;
+    let provider = Provider::start(MODEL_LATENCY, Writing::AtOnce).await;
     let place = Place::embedded(|config| {
         config.pipeline = pipeline(provider.url(), in_flight);
         config.worker_concurrency = in_flight;
@@ -87,7 +89,7 @@ async fn embedded(in_flight: usize) -> Figures {
 
 /// The memory is that of the worker process.
 async fn distributed(in_flight: usize) -> Figures {
-    let provider = Provider::start(MODEL_LATENCY).await;
+    let provider = Provider::start(MODEL_LATENCY, Writing::AtOnce).await;
     let engines = Engines::open().await;
     let place = Place::embedded(|config| engines.configure(config)).await;
     let worker = engines.worker(place.url(), &provider, in_flight);

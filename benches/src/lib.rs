@@ -18,5 +18,5 @@ pub use figures::{Percentiles, processor, record, record_block, resident_mib};
 pub use model::{Model, Pace};
 pub use pacing::{Contender, Pacing, contenders};
 pub use place::{PASSWORD, Place, configuration, runtime};
-pub use provider::Provider;
+pub use provider::{Provider, Writing};
 pub use weeks::FreshWeeks;

@@ -35,6 +35,8 @@ pub(crate) enum Experiment {
     Enqueue,
     /// Summaries per second; over the summaries in flight.
     Throughput,
+    /// The text of running summaries; over the summaries in flight.
+    Text,
     /// A worker is killed.
     Recovery,
     /// Calls over the number of diaries.

@@ -29,7 +29,7 @@ use std::{
     time::Instant,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use shiori_benches::{Engines, runtime};
 use shiori_sdk::Timestamp;
 
@@ -102,8 +102,8 @@ async fn measure(options: &Options) -> Result<Report> {
     let plan = Plan::new(options);
     let (mode, repeats) = (plan.mode.clone(), plan.repeats);
     let context = Context { profiles, plan, http: http_client()? };
-    let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
-    let figures = experiments::run(&context, parts).await?;
+    let parts = if options.only.is_empty() { Part::default_parts() } else { options.only.clone() };
+    let figures = experiments::run(&context, &parts).await?;
     let stolen_percent = CpuTimes::now().stolen_percent_since(cpu);
     Ok(Report {
         format: Report::format(),

@@ -17,7 +17,7 @@ use shiori_worker::{
     Pipeline, ServerApi, Worker, WorkerConfig,
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
-    summarize::{OpenAiConfig, OpenAiSummarizer},
+    summarize::{OpenAiConfig, OpenAiSummarizer, openai::UnmarkedThinking},
 };
 use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
@@ -80,6 +80,8 @@ impl WorkerSetup {
                     base_url: url.clone(),
                     model: "bench".to_owned(),
                     max_in_flight: self.in_flight,
+                    // A text is shown from the first summary.
+                    unmarked_thinking: UnmarkedThinking::Never,
                     ..OpenAiConfig::default()
                 };
                 let summarizer = Arc::new(OpenAiSummarizer::new(config)?);

@@ -6,6 +6,7 @@ mod enqueue;
 mod growth;
 mod merge;
 mod recovery;
+mod text;
 mod throughput;
 
 use std::time::Instant;
@@ -19,6 +20,7 @@ pub(crate) use self::{
     growth::IDLE_CPU,
     merge::SDK,
     recovery::{CAUGHT_UP, KILL, LEASE, LONGEST, LOST, RATE as RECOVERY_RATE},
+    text::{BESIDE, FAILED, FIRST_WORD, IN_FLIGHT, LATENCY_BESIDE, SUMMARY_RATE, WHOLE},
     throughput::{MODEL_LATENCY, SUMMARIES},
 };
 
@@ -46,12 +48,21 @@ pub(crate) enum Part {
     Enqueue,
     /// Summaries per second.
     Throughput,
+    /// The first word of a summary, and what showing texts costs. Only if it is named.
+    Text,
     /// The kill of a worker.
     Recovery,
     /// More diaries, queued and finished summaries.
     Growth,
     /// Three-way merges.
     Merges,
+}
+
+impl Part {
+    /// The parts of a report without `--only`.
+    pub(crate) fn default_parts() -> Vec<Self> {
+        Self::value_variants().iter().copied().filter(|part| *part != Self::Text).collect()
+    }
 }
 
 /// Runs these parts.
@@ -73,6 +84,7 @@ pub(crate) async fn run(context: &Context, parts: &[Part]) -> Result<Figures> {
             Part::Conflicts => conflicts::run(context, &mut figures).await?,
             Part::Enqueue => enqueue::run(context, &mut figures).await?,
             Part::Throughput => throughput::run(context, &mut figures).await?,
+            Part::Text => text::run(context, &mut figures).await?,
             Part::Recovery => recovery::run(context, &mut figures).await?,
             Part::Growth => growth::run(context, &mut figures).await?,
             Part::Merges => merge::run(context, &mut figures),

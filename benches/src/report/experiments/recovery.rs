@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shiori_benches::{FreshWeeks, Provider};
+use shiori_benches::{FreshWeeks, Provider, Writing};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -98,7 +98,7 @@ fn point(profile: Profile) -> Point {
 }
 
 async fn measure(profile: Profile) -> Result<Requests> {
-    let provider = Provider::start(MODEL_LATENCY).await;
+    let provider = Provider::start(MODEL_LATENCY, Writing::AtOnce).await;
     let model = LanguageModel::Endpoint(provider.url().to_owned());
     let worker = WorkerSetup { model, in_flight: 16 };
     let lease_ms = u64::try_from(LEASE.as_millis())?;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use shiori_benches::{FreshWeeks, Provider};
+use shiori_benches::{FreshWeeks, Provider, Writing};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 
 use super::{Context, calls::as_usize};
@@ -27,10 +27,10 @@ pub(crate) const SUMMARIES: &str = "summaries";
 const WAVES: usize = 3;
 
 /// Concurrent calls of the SDK.
-const CALLERS: usize = 32;
+pub(super) const CALLERS: usize = 32;
 
 /// How long to wait for a summary.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the experiment.
 ///
@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, figures: &mut Figures) -> Result<()> 
 }
 
 async fn measure(profile: Profile, in_flight: u32, figures: &mut Figures) -> Result<()> {
-    let provider = Provider::start(MODEL_LATENCY).await;
+    let provider = Provider::start(MODEL_LATENCY, Writing::AtOnce).await;
     let model = LanguageModel::Endpoint(provider.url().to_owned());
     let worker = WorkerSetup { model, in_flight: as_usize(in_flight) };
     let site = Site::open(profile, Some(&worker), 1, None).await?;
@@ -84,7 +84,7 @@ async fn request((client, week): (Client, Week)) -> Option<SummaryHandle> {
     client.summaries().request(week).await.ok()?.into_handle().ok()
 }
 
-async fn is_completed(handle: SummaryHandle) -> bool {
+pub(super) async fn is_completed(handle: SummaryHandle) -> bool {
     let ended = handle.wait_for(LIMIT).await;
     ended.is_ok_and(|summary| summary.status == SummaryStatus::Completed)
 }

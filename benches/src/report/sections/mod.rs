@@ -17,7 +17,7 @@ use self::{
     growth::growth,
     loops::{closed_loops, open_loops},
     readme::summary,
-    summaries::{enqueue, recovery, throughput},
+    summaries::{enqueue, recovery, text, throughput},
 };
 pub(crate) use self::{loops::distributions, readme::six_figures};
 use crate::{
@@ -62,6 +62,7 @@ pub(crate) fn sections(report: &Report, compared: Option<(&Report, &Comparison)>
         conflicts(figures),
         enqueue(figures),
         throughput(figures),
+        text(figures),
         recovery(figures),
         growth(figures),
         merges(figures),

@@ -1,9 +1,10 @@
-//! Summaries: requests, throughput and recovery.
+//! Summaries: requests, throughput, their texts, and recovery.
 
 use super::{Section, at, curve, profiles, values};
 use crate::{
     experiments::{
-        CAUGHT_UP, KILL, LEASE, LONGEST, LOST, MODEL_LATENCY, PACES, RECOVERY_RATE, SUMMARIES,
+        BESIDE, CAUGHT_UP, FAILED, FIRST_WORD, IN_FLIGHT, KILL, LATENCY_BESIDE, LEASE, LONGEST,
+        LOST, MODEL_LATENCY, PACES, RECOVERY_RATE, SUMMARIES, SUMMARY_RATE, WHOLE,
     },
     figures::{Experiment, Figures, Timeline, Unit},
     plot::{Axis, Line, Plot},
@@ -108,6 +109,49 @@ pub(super) fn throughput(figures: &Figures) -> Section {
             mark: None,
         }],
         tables: vec![table],
+    }
+}
+
+pub(super) fn text(figures: &Figures) -> Section {
+    if figures.of(Experiment::Text, "p50").next().is_none() {
+        return Section::default();
+    }
+    let mut words = Table::new(2, &["profile", "from the request until", "p50, ms", "p95, ms"]);
+    let mut beside = Table::new(
+        2,
+        &[
+            "profile",
+            "",
+            "p50 of a request, ms",
+            "p95, ms",
+            "p99, ms",
+            "summaries per second",
+            "failed summaries",
+        ],
+    );
+    for profile in profiles(figures) {
+        for subject in [FIRST_WORD, WHOLE] {
+            let point = at(profile, Experiment::Text, subject, None);
+            let cells = ["p50", "p95"].map(|it| cell(figures, &point, it));
+            words.row([profile.to_owned(), subject.to_owned()].into_iter().chain(cells));
+        }
+        for (subject, _) in BESIDE {
+            let point = at(profile, Experiment::Text, subject, f64::from(IN_FLIGHT));
+            let statistics = ["p50", "p95", "p99", SUMMARY_RATE, FAILED];
+            let cells = statistics.map(|it| cell(figures, &point, it));
+            beside.row([profile.to_owned(), subject.to_owned()].into_iter().chain(cells));
+        }
+    }
+    Section {
+        title: "The text of running summaries".to_owned(),
+        text: format!(
+            "First, four summaries at a time are watched while the language model writes ten words a second for \
+             10 s. Then {IN_FLIGHT} summaries are in flight, each of which takes {} s, and others are requested: \
+             while the model only thinks, so that no text is shown, and while it writes the text.",
+            LATENCY_BESIDE.as_secs()
+        ),
+        tables: vec![words, beside],
+        ..Section::default()
     }
 }
 
