@@ -62,6 +62,12 @@ mod emotions;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod merge;
+#[cfg(feature = "replica")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the replica's storage and requests are separate")
+)]
+mod replica;
 #[cfg(feature = "client")]
 mod session;
 pub mod sse;

@@ -92,7 +92,12 @@ impl ConflictResolver for MergeBlocks {
 }
 
 /// The merged title; `None` if both sides changed it and the policy is [`OnOverlap::Fail`].
-fn merge_titles(base: &str, ours: &str, theirs: &str, on_overlap: OnOverlap) -> Option<String> {
+pub(crate) fn merge_titles(
+    base: &str,
+    ours: &str,
+    theirs: &str,
+    on_overlap: OnOverlap,
+) -> Option<String> {
     let title = if ours == theirs || ours == base {
         theirs.to_owned()
     } else if theirs == base {

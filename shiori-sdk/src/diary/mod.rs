@@ -32,6 +32,8 @@ use crate::{
     },
 };
 pub(crate) use attempt::Attempt;
+#[cfg(feature = "replica")]
+pub(crate) use conflict::merge_titles;
 pub use conflict::{
     ConflictResolver, FailOnConflict, MergeBlocks, Overwrite, Resolution, resolve_with,
 };
