@@ -19,3 +19,5 @@ mod exchange;
 mod note;
 mod reconcile;
 mod record;
+#[cfg(test)]
+mod tests;
