@@ -114,7 +114,7 @@ mod schema;
 mod segment;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod token;
 

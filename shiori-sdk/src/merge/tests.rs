@@ -2,7 +2,7 @@
 //! generated documents.
 
 mod inside;
-mod judge;
+pub(crate) mod judge;
 mod laws;
 mod regressions;
 

@@ -21,7 +21,7 @@ pub(crate) enum Need {
 }
 
 /// A request to the server.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Request {
     Save { draft: Draft, precondition: Precondition, save_id: SaveId },
     Delete { version: Version },
@@ -66,7 +66,8 @@ impl Record {
                 Need::Read
             });
         }
-        if self.lacks_base() {
+        // The base of the draft may be the content that was dropped.
+        if self.lacks_content() && matches!(self.pending.text, Some(Text::Draft(_))) {
             return Some(Need::Read);
         }
         (self.rejection.is_none() && self.action().is_some()).then_some(Need::Send)
@@ -105,7 +106,7 @@ impl Record {
                 // An earlier request may have been applied, and its text deleted.
                 if sent.is_repeated && !receipt.replayed && self.is_forgotten(receipt.version) {
                     let (version, draft) = (receipt.version, draft.clone());
-                    self.note(ConflictCause::Uncertain, version, None, Some(draft), None);
+                    self.note(ConflictCause::Uncertain, version, Some(draft), None);
                 }
                 let is_archived = self.is_archived_on_server();
                 let SaveReceipt { id, version, updated_at, .. } = receipt;
@@ -166,12 +167,6 @@ impl Record {
             Some(Text::Deleted) => Some(Action::Delete),
             None => self.pending.archived.map(Action::Archive),
         }
-    }
-
-    /// Whether the content was dropped that a pending draft may have been made from.
-    fn lacks_base(&self) -> bool {
-        matches!(self.pending.text, Some(Text::Draft(_)))
-            && self.head.as_ref().is_some_and(|head| head.live.is_some() && head.content.is_none())
     }
 
     fn known_version(&self) -> Version {

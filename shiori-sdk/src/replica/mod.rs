@@ -20,4 +20,6 @@ mod note;
 mod reconcile;
 mod record;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

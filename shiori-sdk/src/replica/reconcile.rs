@@ -15,29 +15,23 @@ impl Record {
     /// `is_uncertain`: the server's text may contain changes of the draft that are not in the base.
     pub(super) fn receive(&mut self, current: Diary, is_uncertain: bool) {
         let (version, theirs) = (current.version, current.to_draft());
-        let base = self.base();
         match self.pending.text.take() {
             None => {}
             Some(Text::Draft(ours)) => {
-                let is_uncertain = is_uncertain || base.is_none();
-                let (merged, has_overlap) =
-                    merged(&base.clone().unwrap_or_else(nothing), &ours, &theirs);
-                if has_overlap || is_uncertain {
-                    let cause = if is_uncertain {
-                        ConflictCause::Uncertain
-                    } else {
-                        ConflictCause::Overlap
-                    };
-                    self.note(cause, version, base, Some(ours), Some(theirs));
-                }
+                let (merged, has_overlap) = merged(&self.base(), &ours, &theirs);
                 self.pending.text = Some(Text::Draft(merged));
+                if is_uncertain || self.lacks_content() {
+                    self.note(ConflictCause::Uncertain, version, Some(ours), Some(theirs));
+                } else if has_overlap {
+                    self.note(ConflictCause::Overlap, version, Some(ours), Some(theirs));
+                }
             }
             // Only the next version proves that the same text was not deleted and written again.
-            Some(Text::Deleted) if self.is_next(version) && base.as_ref() == Some(&theirs) => {
+            Some(Text::Deleted) if self.is_next(version) && self.base() == theirs => {
                 self.pending.text = Some(Text::Deleted);
             }
             Some(Text::Deleted) => {
-                self.note(ConflictCause::DeletedHere, version, base, None, Some(theirs));
+                self.note(ConflictCause::DeletedHere, version, None, Some(theirs));
             }
         }
         self.head = Some(Head::live(current));
@@ -46,10 +40,9 @@ impl Record {
     /// Takes the deletion of the diary by another device. A pending draft stays, and its base too,
     /// because other devices that have the same base may save the diary again.
     pub(super) fn remove(&mut self, version: Version) {
-        let was_live = self.head.as_ref().is_some_and(|head| head.live.is_some());
-        if let (true, Some(Text::Draft(ours))) = (was_live, &self.pending.text) {
-            let (base, ours) = (self.base(), ours.clone());
-            self.note(ConflictCause::DeletedElsewhere, version, base, Some(ours), None);
+        if let (Some(_), Some(Text::Draft(ours))) = (self.live(), &self.pending.text) {
+            let ours = ours.clone();
+            self.note(ConflictCause::DeletedElsewhere, version, Some(ours), None);
         }
         self.head = Some(match self.head.take() {
             Some(head) => Head { version, live: None, ..head },
@@ -57,35 +50,36 @@ impl Record {
         });
     }
 
-    /// The text that a pending draft was made from; `None` if its content was dropped.
-    fn base(&self) -> Option<Draft> {
-        let Some(head) = &self.head else { return Some(nothing()) };
-        match &head.content {
-            Some(content) => Some(Draft::new(head.title.0.clone(), content.clone())),
-            None if head.live.is_some() => None,
-            None => Some(nothing()),
-        }
+    /// Whether the server has a diary whose content was dropped here.
+    pub(super) fn lacks_content(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.live.is_some() && head.content.is_none())
+    }
+
+    /// The text that a pending draft was made from. Without content, all blocks count as inserted.
+    fn base(&self) -> Draft {
+        let nothing = || Draft::new("", Document::without_blocks());
+        self.head.as_ref().map_or_else(nothing, |head| {
+            let content = head.content.clone().unwrap_or_else(Document::without_blocks);
+            Draft::new(head.title.0.clone(), content)
+        })
     }
 
     fn is_next(&self, version: Version) -> bool {
         self.head.as_ref().is_some_and(|head| version == head.version.next())
     }
 
+    /// Lists a conflict with the text of the head as its base.
     pub(super) fn note(
         &mut self,
         cause: ConflictCause,
         version: Version,
-        base: Option<Draft>,
         ours: Option<Draft>,
         theirs: Option<Draft>,
     ) {
+        let has_base = self.head.as_ref().is_some_and(|head| head.content.is_some());
+        let base = has_base.then(|| self.base());
         self.notes.add(ConflictNote { number: 0, cause, version, base, ours, theirs });
     }
-}
-
-/// The base of diaries that were written independently.
-fn nothing() -> Draft {
-    Draft::new("", Document::without_blocks())
 }
 
 /// The merged draft, and whether both sides changed the same place. If only theirs has changes, it is

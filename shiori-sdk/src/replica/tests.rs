@@ -33,10 +33,10 @@ fn diary(version: u64, text: &str) -> Diary {
     }
 }
 
-fn listed(version: u64) -> Option<DateVersion> {
+fn listed(version: u64) -> DateVersion {
     let date = Date::new(2026, 2, 16).expect("a date");
     let version = Version::new(version);
-    Some(DateVersion { date, version, is_archived: false, is_deleted: false })
+    DateVersion { date, version, is_archived: false, is_deleted: false }
 }
 
 fn saved(version: u64, replayed: bool) -> Answer {
@@ -96,7 +96,7 @@ fn a_new_diary_is_visible_at_once_and_saved_once() {
     let server = record.view().expect("a diary").server.expect("the server has it");
     assert_eq!((server.version, server.updated_at), (Version::new(1), Timestamp::UNIX_EPOCH));
     assert_eq!(server.id, DiaryId::from_bytes([1; 16]));
-    assert_eq!((record.status(), record.next(listed(1))), (DateStatus::Synced, None));
+    assert_eq!((record.status(), record.next(Some(listed(1)))), (DateStatus::Synced, None));
     assert_text(&record, "비");
 }
 
@@ -106,13 +106,16 @@ fn a_request_without_an_answer_is_repeated_unchanged() {
     let record = save(record, "큰비\n우산");
     // Neither newer versions nor the text that was written meanwhile change it.
     let record = record.learn(Seen::Diary(diary(5, "눈")));
-    assert_eq!(record.next(listed(5)), Some(Need::Send));
+    assert_eq!(record.next(Some(listed(5))), Some(Need::Send));
     let (record, again) = record.begin(SaveId::new()).expect("a request");
     assert_eq!(again, first);
     // The sent draft is the base of what was written meanwhile.
     let id = record.sent_id().expect("sent");
     let record = record.settle(id, saved(2, true));
-    assert_eq!((record.status(), record.next(listed(5))), (DateStatus::Pending, Some(Need::Read)));
+    assert_eq!(
+        (record.status(), record.next(Some(listed(5)))),
+        (DateStatus::Pending, Some(Need::Read))
+    );
     let record = record.learn(Seen::Diary(diary(5, "큰비\n바람")));
     assert_text(&record, "큰비\n바람\n우산");
     assert_causes(&record, &[]);
@@ -134,7 +137,7 @@ fn an_undone_change_is_sent_if_an_earlier_one_may_have_been_applied() {
     let id = record.sent_id().expect("sent");
     let applied = record.clone().settle(id, saved(2, false));
     assert_text(&applied, "비");
-    assert_eq!(applied.next(listed(2)), Some(Need::Send));
+    assert_eq!(applied.next(Some(listed(2))), Some(Need::Send));
     let refused = record.settle(id, conflict(2, "비\n눈"));
     assert_text(&refused, "비\n눈");
     assert_eq!(refused.status(), DateStatus::Synced);
@@ -223,7 +226,7 @@ fn an_edit_wins_over_a_deletion() {
     for record in [learned, refused] {
         assert_text(&record, "비\n눈");
         assert_causes(&record, &[ConflictCause::DeletedHere]);
-        assert_eq!(record.next(listed(2)), None);
+        assert_eq!(record.next(Some(listed(2))), None);
     }
 }
 
@@ -233,7 +236,7 @@ fn a_deletion_is_sent_again_if_only_the_flag_has_changed() {
     let archived = |version| Diary { is_archived: true, ..diary(version, "비") };
     let record = exchange(deleted.clone(), Answer::Conflict(Some(archived(2))));
     assert!(record.view().is_none());
-    assert_eq!(record.next(listed(2)), Some(Need::Send));
+    assert_eq!(record.next(Some(listed(2))), Some(Need::Send));
     // After another version, it may have been deleted and written again.
     let record = exchange(deleted, Answer::Conflict(Some(archived(3))));
     assert_text(&record, "비");
@@ -251,7 +254,7 @@ fn a_deletion_by_both_sides_is_done() {
         assert!(record.view().is_none());
         assert_eq!((record.status(), record.next(None)), (DateStatus::Synced, None));
         // The version of the deletion may be a later one.
-        let listed = DateVersion { is_deleted: true, ..listed(4).expect("listed") };
+        let listed = DateVersion { is_deleted: true, ..listed(4) };
         assert_eq!(record.next(Some(listed)), Some(Need::LearnDeletion(Version::new(4))));
         let record = record.learn(Seen::Deleted(Version::new(4)));
         assert_eq!(record.next(Some(listed)), None);
@@ -280,7 +283,7 @@ fn archiving_is_merged_as_a_flag() {
     }
     let again = exchange(record.clone(), conflict(2, "비\n눈"));
     assert_text(&again, "비\n눈");
-    assert_eq!(again.next(listed(2)), Some(Need::Send));
+    assert_eq!(again.next(Some(listed(2))), Some(Need::Send));
     // A deletion removes the flag, too.
     let record = exchange(record, Answer::Conflict(None));
     assert_eq!((record.status(), record.view().is_none()), (DateStatus::Synced, true));
@@ -311,13 +314,16 @@ fn a_rejected_text_is_kept_and_sent_again_after_the_next_change() {
     let rejection = Rejection { code: ErrorCode::DocumentTooLarge };
     let record = exchange(save(synced(1, "비"), "큰비"), Answer::Rejected(rejection.clone()));
     assert_eq!((record.status(), record.rejection()), (DateStatus::Rejected, Some(&rejection)));
-    assert_eq!(record.next(listed(1)), None);
-    assert_eq!(record.next(listed(2)), Some(Need::Read));
+    assert_eq!(record.next(Some(listed(1))), None);
+    assert_eq!(record.next(Some(listed(2))), Some(Need::Read));
     let record = record.learn(Seen::Diary(diary(2, "비\n눈")));
     assert_text(&record, "큰비\n눈");
-    assert_eq!(record.next(listed(2)), None);
+    assert_eq!(record.next(Some(listed(2))), None);
     let record = save(record, "눈");
-    assert_eq!((record.status(), record.next(listed(2))), (DateStatus::Pending, Some(Need::Send)));
+    assert_eq!(
+        (record.status(), record.next(Some(listed(2)))),
+        (DateStatus::Pending, Some(Need::Send))
+    );
     assert_eq!(record.write(LocalChange::Save(draft("비\n눈"))).status(), DateStatus::Synced);
 }
 
@@ -326,11 +332,11 @@ fn dropped_content_is_read_again_before_it_is_needed() {
     let dropped = synced(1, "비").drop_content();
     let view = dropped.view().expect("a diary");
     assert_eq!((view.title, view.content), ("제목", None));
-    assert_eq!(dropped.next(listed(1)), None, "only when someone wants it");
+    assert_eq!(dropped.next(Some(listed(1))), None, "only when someone wants it");
     assert_text(&dropped.clone().learn(Seen::Diary(diary(1, "비"))), "비");
 
     let written = save(dropped, "비\n우산");
-    assert_eq!(written.next(listed(1)), Some(Need::Read));
+    assert_eq!(written.next(Some(listed(1))), Some(Need::Read));
     let same = written.clone().learn(Seen::Diary(diary(1, "비")));
     let merged = exchange(same, conflict(2, "눈"));
     assert_text(&merged, "눈\n우산");
@@ -347,7 +353,7 @@ fn dropped_content_is_read_again_before_it_is_needed() {
 #[test]
 fn older_versions_have_no_effect() {
     let record = synced(3, "비");
-    assert_eq!(record.next(listed(2)), None);
+    assert_eq!(record.next(Some(listed(2))), None);
     assert_eq!(record.clone().learn(Seen::Diary(diary(2, "눈"))), record);
     assert_eq!(record.clone().learn(Seen::Deleted(Version::new(3))), record);
 }

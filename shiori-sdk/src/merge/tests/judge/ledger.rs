@@ -251,7 +251,7 @@ fn marks([base, ours, theirs, merged]: [&Text; 4], faults: &mut Vec<(Fault, Stri
 }
 
 /// A document in short form, for messages.
-pub(super) fn sketch(node: &Value) -> String {
+pub(crate) fn sketch(node: &Value) -> String {
     let children: Vec<String> =
         node["content"].as_array().into_iter().flatten().map(sketch).collect();
     let attrs = match &node["attrs"] {

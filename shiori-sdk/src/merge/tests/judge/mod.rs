@@ -11,9 +11,9 @@
 //! triple. With `SHIORI_MERGE_NDJSON=FILE`, the checked documents are written to that file, for
 //! `tools/editor-judge`.
 
-mod ledger;
+pub(crate) mod ledger;
 pub(super) mod schema;
-mod writer;
+pub(crate) mod writer;
 
 use std::{
     collections::BTreeMap,

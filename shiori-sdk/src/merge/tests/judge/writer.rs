@@ -14,7 +14,7 @@ use tree::*;
 
 /// The edits of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Habit {
+pub(crate) enum Habit {
     Typing,
     Enter,
     Lists,
@@ -30,7 +30,7 @@ pub(super) enum Habit {
 }
 
 impl Habit {
-    pub(super) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Typing,
         Self::Enter,
         Self::Lists,
@@ -179,15 +179,13 @@ pub(super) struct Triple {
 /// numbered from different first syllables.
 pub(super) fn triple(habit: Habit, seed: u64) -> Triple {
     let random = Random(seed.wrapping_mul(0x9E37_79B9).wrapping_add(habit as u64));
-    let mut writer = Writer { random, first: '가', count: 0, habit };
+    let mut writer = Writer::new(random, '가', habit);
     let base = writer.document();
     let mut side = |first| {
         (writer.first, writer.count) = (first, 0);
         let mut doc = base.clone();
-        let edits = habit.edits();
         for _ in 0..=writer.random.below(3) {
-            let edit = edits[writer.random.below(edits.len())];
-            edit(&mut writer, &mut doc);
+            writer.edit(&mut doc);
         }
         doc
     };
@@ -196,10 +194,10 @@ pub(super) fn triple(habit: Habit, seed: u64) -> Triple {
 }
 
 /// `SplitMix64`, by G. Steele, D. Lea and C. Flood (2014).
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -207,21 +205,21 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end.max(1) as u64).expect("below a usize")
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         if from.is_empty() { None } else { from.get(self.below(from.len())).cloned() }
     }
 }
 
-struct Writer {
-    random: Random,
+pub(crate) struct Writer {
+    pub(crate) random: Random,
     /// The first syllable of new words.
     first: char,
     count: usize,
@@ -229,7 +227,19 @@ struct Writer {
 }
 
 impl Writer {
-    fn word(&mut self) -> String {
+    /// A writer whose words start with this syllable and are all different.
+    pub(crate) fn new(random: Random, first: char, habit: Habit) -> Self {
+        Self { random, first, count: 0, habit }
+    }
+
+    /// One edit of the habit.
+    pub(crate) fn edit(&mut self, doc: &mut Value) {
+        let edits = self.habit.edits();
+        let edit = edits[self.random.below(edits.len())];
+        edit(self, doc);
+    }
+
+    pub(crate) fn word(&mut self) -> String {
         let syllable = |n: usize| {
             let n = u32::try_from(n % 400).expect("small");
             char::from_u32('가' as u32 + n * 28).expect("a syllable")

@@ -7,7 +7,7 @@ use super::{Habit, Writer, tree::*};
 impl Writer {
     // Generating documents.
 
-    pub(super) fn document(&mut self) -> Value {
+    pub(crate) fn document(&mut self) -> Value {
         let count = 1 + self.random.below(5);
         let blocks = (0..count).map(|_| self.block(0)).collect();
         node("doc", blocks)
@@ -69,7 +69,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn paragraph(&mut self) -> Value {
+    pub(crate) fn paragraph(&mut self) -> Value {
         let text = self.line();
         node("paragraph", text)
     }
