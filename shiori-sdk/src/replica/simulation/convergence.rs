@@ -71,6 +71,13 @@ impl History<'_> {
                 return Err(format!("{name} differs from the server"));
             }
         }
+        // If only one device set the flag, it is as it set it last.
+        if let Some(&(device, Some(flag))) = self.flags.last()
+            && self.flags.iter().all(|(by, flag)| *by == device && flag.is_some())
+            && current.as_ref().is_some_and(|diary| diary.is_archived != flag)
+        {
+            return Err(format!("the flag {flag} of {} is lost", SYLLABLES[device]));
+        }
         let counts = match &current {
             Some(diary) => self.ledger.counts(&diary.to_draft()),
             None => <_>::default(),

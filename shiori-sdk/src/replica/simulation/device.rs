@@ -92,7 +92,7 @@ impl Device {
     }
 
     fn new_document(&mut self) -> Value {
-        if self.writer.random.one_in(6) {
+        if self.writer.random.one_in(8) {
             self.writer.document()
         } else {
             let blocks = (0..=self.writer.random.below(2)).map(|_| self.writer.paragraph());

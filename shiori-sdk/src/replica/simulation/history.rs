@@ -34,7 +34,9 @@ pub(super) struct History<'s> {
     /// Requests that reach the server after the device has given up.
     pub(super) late: Vec<Envelope>,
     ids: u128,
-    /// Whether anything fails.
+    /// The devices that archived or restored, with the flag; `None` for a deletion.
+    pub(super) flags: Vec<(usize, Option<bool>)>,
+    /// Whether nothing fails.
     pub(super) is_quiet: bool,
     /// One line for each event, if someone reads them.
     pub(super) trace: Option<Vec<String>>,
@@ -65,6 +67,7 @@ impl<'s> History<'s> {
             server: Server::new(max_bytes),
             late: Vec::new(),
             ids: 0,
+            flags: Vec::new(),
             is_quiet: false,
             trace: is_traced.then(Vec::new),
             notes: 0,
@@ -159,6 +162,11 @@ impl<'s> History<'s> {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{} writes {}", SYLLABLES[device], trace::change(&change)));
         }
+        let flag = match &change {
+            LocalChange::Save(_) => None,
+            LocalChange::Delete => Some((device, None)),
+            LocalChange::Archive(archived) => Some((device, Some(*archived))),
+        };
         let after = match &change {
             LocalChange::Save(draft) => Some(self.ledger.counts(draft)),
             LocalChange::Delete => Some(<_>::default()),
@@ -172,8 +180,13 @@ impl<'s> History<'s> {
         if is_edit {
             self.check(&mut stored, false)?;
         }
-        if self.store(device, stored) && is_edit {
+        let record = stored.record.clone();
+        let is_running = self.store(device, stored);
+        if is_running && is_edit {
             self.devices[device].memory.earlier = earlier;
+        }
+        if self.devices[device].stored.record == record {
+            self.flags.extend(flag);
         }
         Ok(())
     }
