@@ -150,12 +150,10 @@ impl<'s> History<'s> {
         let mut stored = self.devices[device].stored.clone();
         let before = stored.counts(&mut self.ledger);
         let has_diary = stored.record.view().is_some();
-        let change = match self.random.below(16) {
-            0 | 1 if has_diary => LocalChange::Delete,
-            2 if has_diary => LocalChange::Archive(self.random.one_in(2)),
-            3 if let Some(earlier) = &self.devices[device].memory.earlier => {
-                LocalChange::Save(earlier.clone())
-            }
+        let change = match (self.random.below(16), &self.devices[device].memory.earlier) {
+            (0 | 1, _) if has_diary => LocalChange::Delete,
+            (2, _) if has_diary => LocalChange::Archive(self.random.one_in(2)),
+            (3, Some(earlier)) => LocalChange::Save(earlier.clone()),
             _ => LocalChange::Save(self.devices[device].next_draft()),
         };
         let earlier = stored.draft();
