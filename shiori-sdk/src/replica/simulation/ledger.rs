@@ -147,6 +147,9 @@ impl Ledger {
         for &word in &known.added {
             let is_wanted = !known.removed.contains(&word);
             let count = counts.get(&word).copied().unwrap_or(0);
+            if count == usize::from(is_wanted) {
+                continue;
+            }
             let is_excused = known.excused.contains(&word);
             let what = match count {
                 _ if known.rewritten.contains_key(&word) => continue,
