@@ -114,7 +114,8 @@ impl Ledger {
         let before = match before {
             Some(before) => before,
             None => {
-                unseen = known.added.iter().map(|&word| (word, 1)).collect();
+                let visible = known.added.difference(&known.removed);
+                unseen = visible.map(|&word| (word, 1)).collect();
                 &unseen
             }
         };
