@@ -62,6 +62,8 @@ mod emotions;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod merge;
+#[cfg(feature = "client")]
+mod private_file;
 #[cfg(feature = "replica")]
 #[cfg_attr(
     not(test),
@@ -81,6 +83,8 @@ pub mod testing;
 mod transport;
 pub mod types;
 
+#[cfg(feature = "replica")]
+pub use replica::{MemoryStore, RedbStore, ReplicaStore, StoreError, StoredDay};
 pub use types::*;
 #[cfg(feature = "client")]
 pub use {

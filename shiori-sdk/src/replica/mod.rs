@@ -1,6 +1,6 @@
-//! The state of an offline replica, without I/O.
+//! Diaries on the device, synchronised with the server.
 //!
-//! A [`Record`](record::Record) is all that a replica stores of one date. Each step takes the stored
+//! The state of a date and its steps have no I/O. A [`Record`](record::Record) is all that a replica stores of one date. Each step takes the stored
 //! record and returns the one to store instead, in one atomic write:
 //!
 //! | event | step |
@@ -16,10 +16,19 @@
 //! base of the pending draft does not change.
 
 mod exchange;
+mod memory_store;
 mod note;
 mod reconcile;
 mod record;
+mod redb_store;
 #[cfg(test)]
 mod simulation;
+mod store;
+#[cfg(test)]
+mod store_contract;
 #[cfg(test)]
 mod tests;
+
+pub use memory_store::MemoryStore;
+pub use redb_store::RedbStore;
+pub use store::{ReplicaStore, StoreError, StoredDay};

@@ -3,7 +3,7 @@
 use std::{
     any::Any,
     error, fmt,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::types::Timestamp;
+use crate::{
+    private_file::{directory_of, private, sync_directory},
+    types::Timestamp,
+};
 
 /// Stores a client's session, for example in a file, a key chain or a database, so that it survives
 /// restarts.
@@ -177,10 +180,7 @@ impl FileTokenStore {
     }
 
     fn replace(&self, content: &[u8]) -> io::Result<()> {
-        let directory = match self.path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(&self.path);
         let temporary = directory.join(format!(".{}.tmp", Uuid::new_v4()));
         let written =
             write_synced(&temporary, content).and_then(|()| fs::rename(&temporary, &self.path));
@@ -228,21 +228,8 @@ impl TokenStore for FileTokenStore {
     }
 }
 
-/// New files are accessible only by their owner.
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options
-}
-
 fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = private(OpenOptions::new().write(true).create_new(true)).open(path)?;
     file.write_all(content)?;
     file.sync_all()
-}
-
-/// On Unix, the rename is durable only after the directory is synced. On other systems, a directory
-/// cannot be opened as a file.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }

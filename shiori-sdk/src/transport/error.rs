@@ -68,6 +68,13 @@ pub enum ErrorKind {
     Rejected,
     /// The [`TokenStore`](crate::TokenStore) failed.
     TokenStore,
+    /// The store of a replica failed.
+    ReplicaStore,
+    /// The store of a replica is open in another process, or a second time in this one.
+    ReplicaInUse,
+    /// The stored data of a replica are damaged, or of a later version of the crate. They are not
+    /// changed.
+    ReplicaDamaged,
 }
 
 /// Whether the server received the request.
@@ -289,6 +296,9 @@ impl fmt::Display for Error {
             ErrorKind::Unavailable => "the server is unavailable",
             ErrorKind::Rejected => "the server rejected the request",
             ErrorKind::TokenStore => "could not load or store the session",
+            ErrorKind::ReplicaStore => "the store of the replica failed",
+            ErrorKind::ReplicaInUse => "the store of the replica is already open",
+            ErrorKind::ReplicaDamaged => "the store of the replica is damaged",
         })?;
         if let Some(code) = self.code() {
             write!(f, " ({code})")?;
