@@ -65,10 +65,6 @@ pub mod merge;
 #[cfg(feature = "client")]
 mod private_file;
 #[cfg(feature = "replica")]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the replica's storage and requests are separate")
-)]
 mod replica;
 #[cfg(feature = "client")]
 mod session;
@@ -84,7 +80,11 @@ mod transport;
 pub mod types;
 
 #[cfg(feature = "replica")]
-pub use replica::{MemoryStore, RedbStore, ReplicaStore, StoreError, StoredDay};
+pub use replica::{
+    ConflictCause, ConflictNote, DateStatus, MemoryStore, RedbStore, Rejection, Replica,
+    ReplicaBuilder, ReplicaDiary, ReplicaEntry, ReplicaEvent, ReplicaEvents, ReplicaStore,
+    StoreError, StoredDay, UnsentChanges,
+};
 pub use types::*;
 #[cfg(feature = "client")]
 pub use {

@@ -75,6 +75,21 @@ impl Client {
         self.session.login()
     }
 
+    /// A client whose calls fail when the session of this login has ended, also if another one has
+    /// begun: its user may be another.
+    #[cfg(feature = "replica")]
+    pub(crate) fn only_for(&self, login: uuid::Uuid) -> Self {
+        let mut options = CallOptions::clone(&self.options);
+        options.only_login = Some(login);
+        self.with_options(options)
+    }
+
+    /// The URL of the server.
+    #[cfg(feature = "replica")]
+    pub(crate) fn base_url(&self) -> &str {
+        self.session.base_url()
+    }
+
     /// Sends a request for a stream once, and after a renewal of the session a second time. Returns as
     /// soon as the response headers have arrived; an error if the response is not of this content type.
     pub(crate) async fn open(

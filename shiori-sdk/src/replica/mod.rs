@@ -15,12 +15,19 @@
 //! Until then, nothing else is sent for the date, and what the server has is not learned, so the
 //! base of the pending draft does not change.
 
+mod background;
+mod days;
+mod entry;
+mod event;
 mod exchange;
+mod handle;
 mod memory_store;
 mod note;
 mod reconcile;
 mod record;
 mod redb_store;
+mod round;
+mod send;
 #[cfg(test)]
 mod simulation;
 mod store;
@@ -29,6 +36,11 @@ mod store_contract;
 #[cfg(test)]
 mod tests;
 
+pub use entry::{ReplicaDiary, ReplicaEntry};
+pub use event::{ReplicaEvent, ReplicaEvents};
+pub use handle::{Replica, ReplicaBuilder, UnsentChanges};
 pub use memory_store::MemoryStore;
+pub use note::{ConflictCause, ConflictNote};
+pub use record::{DateStatus, Rejection};
 pub use redb_store::RedbStore;
 pub use store::{ReplicaStore, StoreError, StoredDay};

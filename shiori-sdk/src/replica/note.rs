@@ -13,26 +13,27 @@ pub(crate) const MAX_NOTES: usize = 4;
 ///
 /// `Debug` shows no text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-
-pub(crate) struct ConflictNote {
+#[non_exhaustive]
+pub struct ConflictNote {
     /// Counts the conflicts of the date, from 1.
-    pub(crate) number: u64,
+    pub number: u64,
     /// What happened.
-    pub(crate) cause: ConflictCause,
+    pub cause: ConflictCause,
     /// The version of the server's diary, or of its deletion.
-    pub(crate) version: Version,
+    pub version: Version,
     /// The text that both sides changed; `None` if there was none, or if its content was dropped.
-    pub(crate) base: Option<Draft>,
+    pub base: Option<Draft>,
     /// The text of this replica; `None` if it was deleted here.
-    pub(crate) ours: Option<Draft>,
+    pub ours: Option<Draft>,
     /// The text of the server; `None` if it was deleted there.
-    pub(crate) theirs: Option<Draft>,
+    pub theirs: Option<Draft>,
 }
 
 /// The cause of a [`ConflictNote`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ConflictCause {
+#[non_exhaustive]
+pub enum ConflictCause {
     /// Both sides changed the same words, blocks or title differently. The merged text has both.
     Overlap,
     /// The diary was deleted here and changed on another device. The changed text stays.

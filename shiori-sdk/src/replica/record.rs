@@ -80,16 +80,17 @@ pub(super) enum Action {
 
 /// A save, deletion or archiving that the server rejected for a reason other than its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-
-pub(crate) struct Rejection {
+#[non_exhaustive]
+pub struct Rejection {
     /// The reason, such as [`ErrorCode::DocumentTooLarge`].
-    pub(crate) code: ErrorCode,
+    pub code: ErrorCode,
 }
 
 /// The state of a date in a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-
-pub(crate) enum DateStatus {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DateStatus {
     /// The server has everything that this replica has.
     Synced,
     /// Local changes are not sent, or their result is not known.

@@ -100,7 +100,7 @@ impl Session {
         options: &CallOptions,
         request: &Request,
     ) -> Result<Response, FailedRequest> {
-        let mut tokens = self.fresh_tokens().await?;
+        let mut tokens = self.fresh_tokens_for(options).await?;
         let mut result = self.transport.send(options, request, Some(&tokens.access)).await;
         let is_unauthorized =
             |failed: &FailedRequest| failed.error.code() == Some(&ErrorCode::Unauthorized);
@@ -150,13 +150,22 @@ impl Session {
         options: &CallOptions,
         request: &Request,
     ) -> Result<reqwest::Response> {
-        let tokens = self.fresh_tokens().await?;
+        let tokens = self.fresh_tokens_for(options).await?;
         self.transport.open(options, request, Some(&tokens.access)).await
     }
 
     /// Sends a request without an access token.
     async fn send_anonymous(&self, options: &CallOptions, request: &Request) -> Result<Response> {
         Ok(self.transport.send(options, request, None).await?)
+    }
+
+    /// The tokens, if these options permit their login.
+    async fn fresh_tokens_for(self: &Arc<Self>, options: &CallOptions) -> Result<Tokens> {
+        let tokens = self.fresh_tokens().await?;
+        match options.only_login {
+            Some(login) if login != tokens.login => Err(signed_out()),
+            _ => Ok(tokens),
+        }
     }
 
     /// The tokens; renewed first if they are about to expire.
@@ -386,12 +395,12 @@ impl Session {
         }
     }
 
-    /// The tokens, without renewal.
     /// The login that began the session.
     pub(crate) fn login(&self) -> Result<uuid::Uuid> {
         Ok(self.tokens()?.login)
     }
 
+    /// The tokens, without renewal.
     fn tokens(&self) -> Result<Tokens> {
         self.lock().tokens.clone().ok_or_else(signed_out)
     }

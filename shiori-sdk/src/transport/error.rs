@@ -75,6 +75,13 @@ pub enum ErrorKind {
     /// The stored data of a replica are damaged, or of a later version of the crate. They are not
     /// changed.
     ReplicaDamaged,
+    /// The replica belongs to another account or to another server.
+    ReplicaMismatch,
+    /// The replica has changes that the server does not have.
+    UnsentChanges,
+    /// The text is not stored on this device, and could not be read from the server. The source is
+    /// the reason.
+    NotOnDevice,
 }
 
 /// Whether the server received the request.
@@ -299,6 +306,9 @@ impl fmt::Display for Error {
             ErrorKind::ReplicaStore => "the store of the replica failed",
             ErrorKind::ReplicaInUse => "the store of the replica is already open",
             ErrorKind::ReplicaDamaged => "the store of the replica is damaged",
+            ErrorKind::ReplicaMismatch => "the replica belongs to another account or server",
+            ErrorKind::UnsentChanges => "the replica has changes that the server does not have",
+            ErrorKind::NotOnDevice => "the text is not on this device and could not be read",
         })?;
         if let Some(code) = self.code() {
             write!(f, " ({code})")?;

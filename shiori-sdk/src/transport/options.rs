@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use uuid::Uuid;
+
 use super::{
     error::Result,
     hook::{ExtraHeaders, Hooks, RequestHook},
@@ -40,6 +42,8 @@ pub struct CallOptions {
     /// Headers to add to every request. Default: none.
     pub headers: ExtraHeaders,
     pub(super) hooks: Hooks,
+    /// If set, only the session of this login is used; calls fail when it has ended.
+    pub(crate) only_login: Option<Uuid>,
 }
 
 impl Default for CallOptions {
@@ -53,6 +57,7 @@ impl Default for CallOptions {
             request_id: None,
             headers: ExtraHeaders::default(),
             hooks: Hooks::default(),
+            only_login: None,
         }
     }
 }

@@ -16,6 +16,8 @@ mod conflicts;
 #[cfg(feature = "testing")]
 mod exports;
 mod hooks;
+#[cfg(all(feature = "replica", feature = "testing"))]
+mod replica;
 #[cfg(feature = "testing")]
 mod resumed_saves;
 mod scripted_server;
