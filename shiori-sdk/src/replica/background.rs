@@ -62,7 +62,7 @@ impl Replica {
                 }
                 Failure::Temporary => {
                     failures = failures.saturating_add(1);
-                    let _ = self.shared.events.send(ReplicaEvent::Offline(error.kind()));
+                    let _ = self.shared.events.send(ReplicaEvent::Failed(error.kind()));
                     let pause = BACKOFF.pause(failures, rand::random());
                     let least = error.retry_after().unwrap_or_default();
                     deadline::sleep(pause.max(least)).right_future()

@@ -53,6 +53,8 @@ pub(super) struct Days {
     max_content_bytes: u64,
     events: broadcast::Sender<ReplicaEvent>,
     /// Locked during a step, so that no two steps change the same record at the same time.
+    steps: Mutex<()>,
+    /// Changed only during a step, and never locked while the store is called.
     state: Mutex<State>,
 }
 
@@ -98,19 +100,21 @@ impl Days {
         }
         let droppable_bytes = facts.values().map(|facts| facts.droppable_bytes).sum();
         let state = State { header, facts, droppable_bytes, is_closed: false };
-        Ok(Self { store, max_content_bytes, events, state: Mutex::new(state) })
+        let (steps, state) = (Mutex::default(), Mutex::new(state));
+        Ok(Self { store, max_content_bytes, events, steps, state })
     }
 
     pub(super) fn header(&self) -> Result<Header> {
-        Ok(self.open_state()?.header.clone())
+        let state = self.state();
+        if state.is_closed { Err(signed_out()) } else { Ok(state.header.clone()) }
     }
 
     /// Stores another login of the account.
     pub(super) fn set_login(&self, login: Uuid) -> Result<()> {
-        let mut state = self.open_state()?;
-        let header = Header { login, ..state.header.clone() };
+        let _step = self.begin_step()?;
+        let header = Header { login, ..self.header()? };
         self.store.set_header(&to_json(&header)?)?;
-        state.header = header;
+        self.state().header = header;
         Ok(())
     }
 
@@ -137,7 +141,7 @@ impl Days {
         inputs: impl IntoIterator<Item = (Date, T)>,
         mut step: impl FnMut(Record, T) -> Record,
     ) -> Result<()> {
-        let mut state = self.open_state()?;
+        let _step = self.begin_step()?;
         let mut changes = Vec::new();
         for (date, input) in inputs {
             let before = self.record(date)?;
@@ -146,11 +150,11 @@ impl Days {
                 changes.push((date, after));
             }
         }
-        self.put(&mut state, changes)?;
-        self.drop_contents(&mut state)
+        self.put(changes)?;
+        self.drop_contents()
     }
 
-    fn put(&self, state: &mut State, changes: Vec<(Date, Record)>) -> Result<()> {
+    fn put(&self, changes: Vec<(Date, Record)>) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
@@ -161,11 +165,13 @@ impl Days {
             days.push(StoredDay::new(*date, to_json(&entry)?, to_json(record)?));
         }
         self.store.write(&days)?;
+        let mut state = self.state();
         for (date, facts) in facts {
             state.droppable_bytes += facts.droppable_bytes;
             let before = state.facts.insert(date, facts).unwrap_or_default();
             state.droppable_bytes -= before.droppable_bytes;
         }
+        drop(state);
         for (date, record) in changes {
             // Without a receiver, nobody is interested.
             let _ = self.events.send(ReplicaEvent::Changed { date, status: record.status() });
@@ -174,49 +180,51 @@ impl Days {
     }
 
     /// Drops the contents of the earliest dates if all together exceed their bound.
-    fn drop_contents(&self, state: &mut State) -> Result<()> {
-        if state.droppable_bytes <= self.max_content_bytes {
-            return Ok(());
-        }
-        let kept_bytes = self.max_content_bytes / 100 * KEPT_PERCENT;
-        let mut excess_bytes = state.droppable_bytes.saturating_sub(kept_bytes);
-        let mut dropped = Vec::new();
-        for (date, facts) in &state.facts {
-            if excess_bytes == 0 {
-                break;
+    fn drop_contents(&self) -> Result<()> {
+        let dates: Vec<_> = {
+            let state = self.state();
+            if state.droppable_bytes <= self.max_content_bytes {
+                return Ok(());
             }
-            if facts.droppable_bytes > 0 {
+            let kept_bytes = self.max_content_bytes / 100 * KEPT_PERCENT;
+            let mut excess_bytes = state.droppable_bytes.saturating_sub(kept_bytes);
+            let droppable = state.facts.iter().filter(|(_, facts)| facts.droppable_bytes > 0);
+            let dropped = droppable.take_while(|(_, facts)| {
+                let is_dropped = excess_bytes > 0;
                 excess_bytes = excess_bytes.saturating_sub(facts.droppable_bytes);
-                dropped.push((*date, self.record(*date)?.drop_content()));
-            }
-        }
-        self.put(state, dropped)
+                is_dropped
+            });
+            dropped.map(|(date, _)| *date).collect()
+        };
+        let dropped = dates.into_iter().map(|date| Ok((date, self.record(date)?.drop_content())));
+        self.put(dropped.collect::<Result<_>>()?)
     }
 
     /// The dates with changes that the server does not have.
     pub(super) fn unsent(&self) -> Vec<Date> {
-        let state = self.lock();
+        let state = self.state();
         state.facts.iter().filter(|(_, facts)| facts.is_unsent).map(|(date, _)| *date).collect()
     }
 
     /// The newest known versions, of all dates.
     pub(super) fn known(&self) -> Vec<DateVersion> {
-        self.lock().facts.iter().filter_map(|(date, facts)| facts.known(*date)).collect()
+        self.state().facts.iter().filter_map(|(date, facts)| facts.known(*date)).collect()
     }
 
     /// Whether this version of the server is newer than the known one.
     pub(super) fn is_new(&self, listed: DateVersion) -> bool {
-        let known = self.lock().facts.get(&listed.date).map_or(0, |facts| facts.version);
+        let known = self.state().facts.get(&listed.date).map_or(0, |facts| facts.version);
         listed.version.get() > known
     }
 
     /// Removes everything from the store, and closes it. Returns the header.
     pub(super) fn clear(&self, may_discard: bool) -> Result<Header> {
-        let mut state = self.open_state()?;
-        if !may_discard && state.facts.values().any(|facts| facts.is_unsent) {
+        let _step = self.begin_step()?;
+        if !may_discard && !self.unsent().is_empty() {
             return Err(Error::new(ErrorKind::UnsentChanges));
         }
         self.store.clear()?;
+        let mut state = self.state();
         state.facts.clear();
         state.droppable_bytes = 0;
         state.is_closed = true;
@@ -225,18 +233,24 @@ impl Days {
 
     /// Whether the user has signed out.
     pub(super) fn is_closed(&self) -> bool {
-        self.lock().is_closed
+        self.state().is_closed
     }
 
-    fn open_state(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.lock();
-        if state.is_closed { Err(Error::new(ErrorKind::SignedOut)) } else { Ok(state) }
+    /// Waits for the step in progress.
+    fn begin_step(&self) -> Result<MutexGuard<'_, ()>> {
+        // A step that panicked has not changed the state.
+        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_closed() { Err(signed_out()) } else { Ok(step) }
     }
 
-    // The state is changed only after the store, without a panic in between.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    // No code panics while it holds the lock.
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn signed_out() -> Error {
+    Error::new(ErrorKind::SignedOut)
 }
 
 /// All dates.

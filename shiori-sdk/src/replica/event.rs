@@ -29,8 +29,9 @@ pub enum ReplicaEvent {
     /// The replica and the server have compared all dates. Only rejected changes, and those made since,
     /// may be unsent.
     Synced,
-    /// The server could not be reached, for this reason. [`Replica::run`](crate::Replica::run) tries again.
-    Offline(ErrorKind),
+    /// A round in the background has failed, for example because the device is offline.
+    /// [`Replica::run`](crate::Replica::run) tries again.
+    Failed(ErrorKind),
     /// The session has ended, or another account has signed in. [`Replica::run`](crate::Replica::run)
     /// continues after a login of the account. Local reads and writes continue.
     Paused,

@@ -13,7 +13,7 @@ use super::{
     event::{self, ReplicaEvent, ReplicaEvents},
     exchange::Seen,
     note::ConflictNote,
-    record::LocalChange,
+    record::{LocalChange, Record},
     round::Listed,
     store::ReplicaStore,
 };
@@ -175,8 +175,11 @@ impl Replica {
         self.blocking(move |days| days.list(range)).await
     }
 
-    /// Saves a draft on this device. It replaces what [`get`](Self::get) returns, and is sent by the next
-    /// [`sync`](Self::sync).
+    /// Saves a draft on this device. It replaces what [`get`](Self::get) returns now, and is sent by the
+    /// next [`sync`](Self::sync).
+    ///
+    /// A text that was edited for some time must not replace what a round has received meanwhile; use
+    /// [`save_edited`](Self::save_edited) for it.
     ///
     /// # Errors
     ///
@@ -184,6 +187,38 @@ impl Replica {
     /// fails; [`ErrorKind::SignedOut`] after [`sign_out`](Self::sign_out).
     pub async fn save(&self, date: Date, draft: Draft) -> Result<()> {
         self.change(date, LocalChange::Save(draft)).await
+    }
+
+    /// Saves a text that was edited from `base`, the diary that an editor was started from; `None` if
+    /// there was none. If the diary has changed since, for example because a round has received
+    /// the text of another device, both are merged. Overlaps are listed as [conflicts](Self::conflicts).
+    ///
+    /// The next edit is based on what [`get`](Self::get) returns then.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save), and as [`get`](Self::get) if the current text was dropped and differs
+    /// from `base`.
+    pub async fn save_edited(
+        &self,
+        date: Date,
+        base: Option<ReplicaDiary>,
+        draft: Draft,
+    ) -> Result<()> {
+        let record = self.blocking(move |days| days.record(date)).await?;
+        let is_dropped = record.view().is_some_and(|view| view.content.is_none());
+        let version = record.view().and_then(|view| view.server).map(|server| server.version);
+        let is_base = base.as_ref().is_some_and(|base| base.version == version);
+        let dropped = if is_dropped && !is_base { self.get(date).await? } else { base.clone() };
+        let dropped = dropped.as_ref().map(ReplicaDiary::to_draft);
+        self.blocking(move |days| {
+            days.step([(date, (draft, dropped))], |record, (draft, dropped)| {
+                record.write_edited(base.as_ref(), draft, dropped)
+            })
+        })
+        .await?;
+        self.shared.changed.notify_one();
+        Ok(())
     }
 
     /// Deletes the diary of a date on this device. Without one, it does nothing. If another device has
@@ -222,10 +257,7 @@ impl Replica {
     ///
     /// As [`save`](Self::save).
     pub async fn acknowledge(&self, date: Date, number: u64) -> Result<()> {
-        self.blocking(move |days| {
-            days.step([(date, number)], |record, number| record.acknowledge(number))
-        })
-        .await
+        self.blocking(move |days| days.step([(date, number)], Record::acknowledge)).await
     }
 
     /// The dates with changes that the server does not have, also those that it has rejected.
@@ -258,10 +290,7 @@ impl Replica {
     }
 
     async fn change(&self, date: Date, change: LocalChange) -> Result<()> {
-        self.blocking(move |days| {
-            days.step([(date, change)], |record, change| record.write(change))
-        })
-        .await?;
+        self.blocking(move |days| days.step([(date, change)], Record::write)).await?;
         self.shared.changed.notify_one();
         Ok(())
     }

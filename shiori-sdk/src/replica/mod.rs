@@ -17,6 +17,7 @@
 
 mod background;
 mod days;
+mod edit;
 mod entry;
 mod event;
 mod exchange;

@@ -84,7 +84,7 @@ impl Record {
 
 /// The merged draft, and whether both sides changed the same place. If only theirs has changes, it is
 /// theirs to the byte.
-fn merged(base: &Draft, ours: &Draft, theirs: &Draft) -> (Draft, bool) {
+pub(super) fn merged(base: &Draft, ours: &Draft, theirs: &Draft) -> (Draft, bool) {
     let merged = merge3_with(&base.content, &ours.content, &theirs.content, OnOverlap::KeepBoth);
     let title = |on_overlap| merge_titles(&base.title, &ours.title, &theirs.title, on_overlap);
     let has_overlap = !merged.overlaps.is_empty() || title(OnOverlap::Fail).is_none();

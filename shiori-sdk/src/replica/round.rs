@@ -48,15 +48,14 @@ impl Replica {
     /// sent, too.
     ///
     /// When it returns, only [rejected](crate::DateStatus::Rejected) changes are
-    /// [unsent](Self::unsent), and those of dates that other devices change all the time, which the
-    /// next round sends.
+    /// [unsent](Self::unsent), and those that were made at the end of the round.
     ///
     /// # Errors
     ///
     /// [`Error`] of kind [`ErrorKind::SignedOut`] if the session has ended, and
-    /// [`ErrorKind::ReplicaMismatch`] if another account has signed in: nothing was sent to it. Any
-    /// other kind if a request or the store fails. What was done remains, and the next round
-    /// continues.
+    /// [`ErrorKind::ReplicaMismatch`] if another account has signed in: nothing was sent to it;
+    /// [`ErrorKind::Conflict`] if other devices change the diaries all the time. Any other kind if a
+    /// request or the store fails. What was done remains, and the next round continues.
     pub async fn sync(&self) -> Result<()> {
         let mut listed = self.shared.listed.lock().await;
         let client = self.verified().await?;
@@ -70,12 +69,14 @@ impl Replica {
     pub(super) async fn exchange(&self, client: &Client, listed: &mut Listed) -> Result<()> {
         // Dates that failed alone. This round skips them, and they stay to be done.
         let mut failed = BTreeMap::new();
-        let mut is_done = false;
         for _ in 0..MAX_PASSES {
             let Plan { send, read, deleted } = self.plan(listed, &failed).await?;
             if send.is_empty() && read.is_empty() && deleted.is_empty() {
-                is_done = true;
-                break;
+                let Some((_, error)) = failed.pop_first() else {
+                    let _ = self.shared.events.send(ReplicaEvent::Synced);
+                    return Ok(());
+                };
+                return Err(error);
             }
             self.learn_deletions(deleted).await?;
             for date in send {
@@ -89,13 +90,8 @@ impl Replica {
             }
             self.read_dates(client, read, listed, &mut failed).await?;
         }
-        if let Some((_, error)) = failed.pop_first() {
-            return Err(error);
-        }
-        if is_done {
-            let _ = self.shared.events.send(ReplicaEvent::Synced);
-        }
-        Ok(())
+        let error = failed.pop_first().map(|(_, error)| error);
+        Err(error.unwrap_or_else(|| Error::new(ErrorKind::Conflict).with_retryable()))
     }
 
     /// What to do now. Forgets listed versions that are in the store.

@@ -184,6 +184,56 @@ async fn changes_of_two_devices_are_merged_and_overlaps_are_listed() {
     assert_eq!(status(&phone, date(1)).await, DateStatus::Synced);
 }
 
+/// A round receives the text of another device while an editor is open.
+#[tokio::test]
+async fn an_edit_is_merged_with_what_was_received_meanwhile() {
+    let fixture = Fixture::new();
+    let builder = Replica::builder(fixture.client().await).max_content_bytes(0);
+    let small = builder.open(MemoryStore::new()).await.unwrap();
+    for phone in [fixture.replica().await, small] {
+        let laptop = fixture.other().await;
+        laptop.sync().await.unwrap();
+        laptop.save(date(1), draft("아침\n점심")).await.unwrap();
+        laptop.sync().await.unwrap();
+        phone.sync().await.unwrap();
+
+        let base = phone.get(date(1)).await.unwrap();
+        laptop.save(date(1), draft("아침\n점심\n저녁")).await.unwrap();
+        laptop.sync().await.unwrap();
+        phone.sync().await.unwrap();
+        phone.save_edited(date(1), base, draft("새벽\n아침\n점심")).await.unwrap();
+        phone.sync().await.unwrap();
+        assert_eq!(texts(&phone, date(1)).await.unwrap(), ["새벽", "아침", "점심", "저녁"]);
+        assert_eq!(phone.conflicts(date(1)).await.unwrap(), []);
+
+        // Overlaps are listed, and a deletion does not remove the edited text.
+        let base = phone.get(date(1)).await.unwrap();
+        phone.save(date(1), draft("새벽")).await.unwrap();
+        phone
+            .save_edited(date(1), base.clone(), draft("새벽\n아침부터\n점심\n저녁"))
+            .await
+            .unwrap();
+        let conflicts = phone.conflicts(date(1)).await.unwrap();
+        assert_eq!(
+            conflicts.iter().map(|it| it.cause).collect::<Vec<_>>(),
+            [ConflictCause::Overlap]
+        );
+        phone.sync().await.unwrap();
+        laptop.sync().await.unwrap();
+        laptop.delete(date(1)).await.unwrap();
+        laptop.sync().await.unwrap();
+        phone.sync().await.unwrap();
+        phone.save_edited(date(1), base, draft("밤")).await.unwrap();
+        assert_eq!(texts(&phone, date(1)).await.unwrap(), ["밤"]);
+        assert_eq!(
+            phone.conflicts(date(1)).await.unwrap()[1].cause,
+            ConflictCause::DeletedElsewhere
+        );
+        phone.sync().await.unwrap();
+        assert_eq!(fixture.texts(date(1)).await.unwrap(), ["밤"]);
+    }
+}
+
 #[tokio::test]
 async fn a_deletion_does_not_remove_the_change_of_another_device() {
     let fixture = Fixture::new();
@@ -420,7 +470,7 @@ async fn in_the_background_changes_pass_in_both_directions() {
     // Also after failures of the server.
     fixture.fake.inject(Fault::status(503).on(Route::Save).times(2));
     phone.save(date(2), draft("전화에서")).await.unwrap();
-    wait_for(&mut events, |event| matches!(event, ReplicaEvent::Offline(_))).await;
+    wait_for(&mut events, |event| matches!(event, ReplicaEvent::Failed(_))).await;
     wait_for(&mut events, |event| *event == ReplicaEvent::Synced).await;
     assert_eq!(fixture.texts(date(2)).await.unwrap(), ["전화에서"]);
     stop.send(()).unwrap();
@@ -451,4 +501,24 @@ async fn an_ended_session_pauses_until_the_next_login() {
     assert_eq!(replica.unsent(), []);
     assert_eq!(fixture.texts(date(2)).await.unwrap(), ["둘째 날"]);
     run.abort();
+}
+
+#[cfg(feature = "blocking")]
+#[test]
+fn a_blocking_replica_has_the_same_methods() {
+    let fake = FakeShiori::start();
+    let person = fake.person();
+    let client = fake.builder().build_blocking().unwrap();
+    client.auth().login(person.email(), Person::PASSWORD).unwrap();
+    let replica = client.replica(MemoryStore::new()).unwrap();
+    replica.save(date(1), draft("아침")).unwrap();
+    assert_eq!(replica.unsent(), [date(1)]);
+    replica.sync().unwrap();
+    assert_eq!(replica.unsent(), []);
+    let base = replica.get(date(1)).unwrap();
+    replica.save_edited(date(1), base, draft("아침\n점심")).unwrap();
+    replica.sync().unwrap();
+    assert_eq!(client.diaries().get(date(1)).unwrap().unwrap().version.get(), 2);
+    replica.sign_out(UnsentChanges::Keep).unwrap();
+    assert!(!client.auth().is_signed_in());
 }
