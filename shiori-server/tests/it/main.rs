@@ -27,6 +27,7 @@ mod proxy;
 mod quotas;
 mod raw_client;
 mod recovery;
+mod replicas;
 mod revisions;
 mod revocation;
 mod saves;
