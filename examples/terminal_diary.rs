@@ -3,28 +3,26 @@
 //! Each line of input is added as a paragraph; lines that begin with `/` are commands. Changes of
 //! the other terminal appear automatically. Without `SHIORI_URL`, the first terminal hosts the
 //! server and prints the command for the second.
+//!
+//! Each terminal has a replica, so it reads and writes also while the server is stopped. With
+//! `SHIORI_DIARY_FILE`, the replica is in that file and survives a restart; otherwise it is in memory.
 #![allow(clippy::print_stdout)] // a terminal program
 
-use std::{env, time::Duration};
+use std::{env, future::pending};
 
 use futures_util::StreamExt;
 use shiori_examples::{Person, Result, Service, terminal::wrap};
 use shiori_sdk::{
-    Change, Client, Date, Diary, Document, Draft, MergeBlocks, Outcome, Precondition, Requested,
-    Saved, Week, merge::OnOverlap,
+    Client, Date, DateStatus, Document, Draft, MemoryStore, RedbStore, Replica, ReplicaDiary,
+    ReplicaEvent, Requested, Week,
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, stdin},
-    time::{MissedTickBehavior, interval},
-};
-
-/// How often the diary is checked for changes of the other terminal.
-const CHECK_INTERVAL: Duration = Duration::from_secs(2);
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 const HELP: &str = "  TEXT            add a paragraph
   /edit N TEXT    replace paragraph N; merged if the other terminal has saved
   /title TEXT     set the title
   /day YYYYMMDD   open another day
+  /ok             acknowledge the conflicts of the day
   /week           request the week's summary, and follow it
   /help, /quit";
 
@@ -45,11 +43,16 @@ async fn main() -> Result {
         second_terminal(&service, &person, date)
     );
 
-    let mut page = Page { client, date, shown: None };
+    let replica = match env::var_os("SHIORI_DIARY_FILE") {
+        Some(file) => Replica::open(client.clone(), RedbStore::open(file)?).await?,
+        None => Replica::open(client.clone(), MemoryStore::new()).await?,
+    };
+    let mut events = replica.events();
+    let background = replica.clone();
+    let run = tokio::spawn(async move { background.run(pending()).await });
+    let mut page = Page { client, replica, date, shown: None, is_offline: false };
     page.open(date).await?;
     let mut lines = BufReader::new(stdin()).lines();
-    let mut checks = interval(CHECK_INTERVAL);
-    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             line = lines.next_line() => match line? {
@@ -60,10 +63,13 @@ async fn main() -> Result {
                     println!("! {error}");
                 },
             },
-            _ = checks.tick() => if let Err(error) = page.refresh().await {
-                println!("! {error}");
-            },
+            Some(event) = events.next() => page.hear(event).await?,
         }
+    }
+    run.abort();
+    // What is not sent is lost if the replica is in memory.
+    if let Err(error) = page.replica.sync().await {
+        println!("! {error}; not sent: {:?}", page.replica.unsent());
     }
     service.stop().await
 }
@@ -80,14 +86,16 @@ fn second_terminal(service: &Service, person: &Person, date: Date) -> String {
 /// The day that is open.
 struct Page {
     client: Client,
+    replica: Replica,
     date: Date,
-    /// The displayed version, which is the base of an edit.
-    shown: Option<Diary>,
+    /// The displayed diary, which is the base of an edit.
+    shown: Option<ReplicaDiary>,
+    is_offline: bool,
 }
 
 impl Page {
     async fn open(&mut self, date: Date) -> Result {
-        self.shown = self.client.diaries().get(date).await?;
+        self.shown = self.replica.get(date).await?;
         self.date = date;
         self.show();
         Ok(())
@@ -98,7 +106,7 @@ impl Page {
             println!("── {} · no diary yet", self.date);
             return;
         };
-        println!("── {} · {} · version {}", self.date, diary.title, diary.version);
+        println!("── {} · {} · {}", self.date, diary.title, describe(diary));
         for (number, text) in diary.content.block_texts().iter().enumerate() {
             for (row, line) in wrap(text, 68).iter().enumerate() {
                 let margin = if row == 0 { format!("{:>3} ", number + 1) } else { "    ".into() };
@@ -109,72 +117,74 @@ impl Page {
 
     async fn run(&mut self, line: &str) -> Result {
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut draft = self.shown.as_ref().map(ReplicaDiary::to_draft).unwrap_or_default();
         match command {
             "" => return Ok(()),
-            "/help" => println!("{HELP}"),
-            "/day" => self.open(rest.parse()?).await?,
-            "/week" => self.summarize().await?,
-            "/title" => {
-                let saved = self.client.diaries().entry(self.date).or_insert(Draft::default());
-                Self::saved(
-                    &saved.and_modify(|draft| rest.clone_into(&mut draft.title)).save().await?,
-                );
+            "/help" => {
+                println!("{HELP}");
+                return Ok(());
             }
+            "/day" => return self.open(rest.parse()?).await,
+            "/week" => return self.summarize().await,
+            "/ok" => {
+                for conflict in self.replica.conflicts(self.date).await? {
+                    self.replica.acknowledge(self.date, conflict.number).await?;
+                }
+                return self.refresh().await;
+            }
+            "/title" => rest.clone_into(&mut draft.title),
             "/edit" => {
                 let (number, text) = rest.split_once(' ').ok_or("/edit N TEXT")?;
-                self.edit(number.parse()?, text).await?;
+                let mut texts = draft.content.block_texts();
+                let edited = number.parse::<usize>()?.checked_sub(1);
+                let edited = edited.and_then(|index| texts.get_mut(index));
+                text.clone_into(edited.ok_or("no such paragraph")?);
+                // The example replaces all blocks with plain paragraphs; an editor would keep the
+                // marks.
+                draft.content = Document::from_text(&texts.join("\n"));
             }
             _ if command.starts_with('/') => {
                 return Err(format!("unknown command {command}").into());
             }
-            _ => {
-                let append = |mut draft: Draft| async move {
-                    draft.content.push_paragraph(line);
-                    draft
-                };
-                let saved = self.client.diaries().update(self.date, append).await?;
-                Self::saved(&saved);
-            }
+            _ => draft.content.push_paragraph(line),
         }
+        self.save(draft).await
+    }
+
+    /// Saves a text that was made from the displayed one. If the other terminal has saved since, both
+    /// changes are merged.
+    async fn save(&mut self, draft: Draft) -> Result {
+        self.replica.save_edited(self.date, self.shown.clone(), draft).await?;
         self.refresh().await
     }
 
-    /// Changes the displayed version. If the other terminal has saved since, both changes are
-    /// merged.
-    async fn edit(&mut self, number: usize, text: &str) -> Result {
-        let shown = self.shown.as_ref().ok_or("the day has no diary")?;
-        let mut texts = shown.content.block_texts();
-        let edited = number.checked_sub(1).and_then(|index| texts.get_mut(index));
-        text.clone_into(edited.ok_or("no such paragraph")?);
-        // The example replaces all blocks with plain paragraphs; an editor would keep the marks.
-        let draft = Draft::new(&*shown.title, Document::from_text(&texts.join("\n")));
-        let merge = MergeBlocks { on_overlap: OnOverlap::KeepBoth };
-        let save =
-            self.client.diaries().save(self.date, draft, Precondition::IfVersion(shown.version));
-        let saved = save.with_base(shown).on_conflict(merge).await?;
-        Self::saved(&saved);
-        Ok(())
+    /// Shows what has happened, here or in the other terminal.
+    async fn hear(&mut self, event: ReplicaEvent) -> Result {
+        match event {
+            ReplicaEvent::Changed { date, .. } if date != self.date => Ok(()),
+            ReplicaEvent::Failed(_) => {
+                if !std::mem::replace(&mut self.is_offline, true) {
+                    println!("· offline: what you write is sent later");
+                }
+                Ok(())
+            }
+            ReplicaEvent::Synced => {
+                if std::mem::replace(&mut self.is_offline, false) {
+                    println!("· online again");
+                }
+                self.refresh().await
+            }
+            ReplicaEvent::Paused => {
+                println!("· the session has ended: what you write stays here");
+                Ok(())
+            }
+            _ => self.refresh().await,
+        }
     }
 
-    fn saved(saved: &Saved) {
-        let how = match saved.outcome {
-            Outcome::Merged => "merged with the other terminal's changes",
-            Outcome::Replayed => "saved by an earlier attempt",
-            _ => "saved",
-        };
-        println!("✓ {how}, version {}", saved.version);
-    }
-
-    /// Shows the day if it has changed.
+    /// Shows the day if its text or its status has changed.
     async fn refresh(&mut self) -> Result {
-        let diaries = self.client.diaries();
-        let now = match &self.shown {
-            None => diaries.get(self.date).await?,
-            Some(shown) => match diaries.get_if_changed(shown).await? {
-                Change::Unchanged => return Ok(()),
-                Change::Changed(now) => now,
-            },
-        };
+        let now = self.replica.get(self.date).await?;
         if now != self.shown {
             self.shown = now;
             self.show();
@@ -183,6 +193,7 @@ impl Page {
     }
 
     async fn summarize(&self) -> Result {
+        self.replica.sync().await?;
         let week = Week::containing(self.date);
         let handle = match self.client.summaries().request(week).await? {
             Requested::Incomplete { missing } => {
@@ -201,5 +212,17 @@ impl Page {
             }
         }
         Ok(())
+    }
+}
+
+fn describe(diary: &ReplicaDiary) -> String {
+    let version = diary.version.map_or("new".to_owned(), |version| format!("version {version}"));
+    match diary.status {
+        DateStatus::Synced => version,
+        DateStatus::Pending => format!("{version} · not sent yet"),
+        DateStatus::Conflicted => {
+            format!("{version} · both terminals changed the same words; /ok if it is right")
+        }
+        _ => format!("{version} · {:?}", diary.status),
     }
 }
