@@ -10,6 +10,8 @@ main() {
     without "the SDK's client without TLS" "$tls" -p shiori-sdk --no-default-features --features client
 
     without "the SDK's client without a server to test with" "hyper/server" -p shiori-sdk
+    without "the SDK's client without a replica" "redb" -p shiori-sdk
+    with "the SDK's replica" "redb" -p shiori-sdk --features replica
     with "the SDK's testing" "hyper/server" -p shiori-sdk --features testing
     without "the SDK's testing without TLS" "$tls axum" -p shiori-sdk --no-default-features --features testing
     without "the binaries" "tokenizers safetensors ndarray matrixmultiply" -p shiori-worker -p shiori-server

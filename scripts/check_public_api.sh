@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Everything that is covered by semantic versioning.
-features=client,rustls,blocking,testing
+features=client,rustls,blocking,replica,testing
 
 # rustdoc's JSON is a nightly format. It is taken from the project's toolchain, so a new toolchain may
 # need a new version of `public-api`.

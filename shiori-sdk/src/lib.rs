@@ -32,8 +32,8 @@
 //! The guide has pages on [sessions](guide::sessions), [conflicts](guide::conflicts),
 //! [getting old text back](guide::history), [summaries](guide::summaries), [changes](guide::changes),
 //! [export and import](guide::export), [errors](guide::errors),
-//! [configuration](guide::configuration) and [embedding the server](guide::embedding). With the features `testing` and `blocking`, it
-//! also has a page on each of them.
+//! [configuration](guide::configuration) and [embedding the server](guide::embedding). With the features `replica`, `testing` and
+//! `blocking`, it also has a page on each of them.
 //!
 //! # Features
 //!
@@ -43,6 +43,7 @@
 //! | `rustls` | yes | HTTPS through rustls |
 //! | `native-tls` | no | HTTPS through the platform's TLS library |
 //! | `blocking` | no | `blocking::Client`: a client without async |
+//! | `replica` | no | `Replica`: the diaries of an account on the device, which works offline |
 //! | `testing` | no | `testing::FakeShiori`: an in-process server, for the tests of programs that use this crate |
 //! | `openapi` | no | OpenAPI schemas of the wire types, for servers |
 //! | `strict-json` | no | `strict_json`: strict parsing of request bodies, for servers |
@@ -128,6 +129,9 @@ pub mod guide {
     pub mod export {}
     #[doc = include_str!("../docs/history.md")]
     pub mod history {}
+    #[cfg(feature = "replica")]
+    #[doc = include_str!("../docs/offline.md")]
+    pub mod offline {}
     #[doc = include_str!("../docs/sessions.md")]
     pub mod sessions {}
     #[doc = include_str!("../docs/summaries.md")]
