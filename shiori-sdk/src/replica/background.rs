@@ -2,6 +2,9 @@
 
 use std::{convert::Infallible, pin::pin, time::Duration};
 
+use futures_util::{FutureExt, StreamExt};
+use uuid::Uuid;
+
 use super::{event::ReplicaEvent, handle::Replica};
 use crate::{
     backoff::Backoff,
@@ -11,7 +14,6 @@ use crate::{
         error::{Error, ErrorKind, Result},
     },
 };
-use futures_util::{FutureExt, StreamExt};
 
 /// The pauses after a failed round.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
@@ -47,6 +49,7 @@ impl Replica {
         let mut shutdown = pin!(shutdown.fuse());
         let mut failures: u32 = 0;
         loop {
+            let login = self.client.login().ok();
             let Err(error) = tokio::select! {
                 () = &mut shutdown => return Ok(()),
                 failed = self.keep_equal(&mut failures) => failed,
@@ -58,7 +61,7 @@ impl Replica {
                 Failure::Permanent => return Err(error),
                 Failure::Session => {
                     let _ = self.shared.events.send(ReplicaEvent::Paused);
-                    self.next_login().left_future()
+                    self.next_login(login).left_future()
                 }
                 Failure::Temporary => {
                     failures = failures.saturating_add(1);
@@ -104,10 +107,9 @@ impl Replica {
         Ok(())
     }
 
-    /// Waits until another login than the current one has begun.
-    async fn next_login(&self) {
-        let ended = self.client.login().ok();
-        while self.client.login().ok().is_none_or(|login| Some(login) == ended) {
+    /// Waits until the client has another login than the one that has failed.
+    async fn next_login(&self, failed: Option<Uuid>) {
+        while self.client.login().ok().is_none_or(|login| Some(login) == failed) {
             deadline::sleep(LOGIN_INTERVAL).await;
         }
     }

@@ -36,13 +36,19 @@ pub(super) struct Header {
     format: u32,
     pub(super) base_url: String,
     pub(super) account: UserId,
-    /// A login that is known to be one of the account.
-    pub(super) login: Uuid,
+    /// A login of the account.
+    login: Uuid,
 }
 
 impl Header {
     pub(super) fn new(base_url: &str, account: UserId, login: Uuid) -> Self {
         Self { format: FORMAT, base_url: base_url.to_owned(), account, login }
+    }
+
+    /// Whether this login is known to be one of the account.
+    pub(super) fn knows(&self, login: Uuid) -> bool {
+        // Sessions that version 0.1.0 stored have no login.
+        login == self.login && !login.is_nil()
     }
 }
 

@@ -285,7 +285,7 @@ impl Replica {
         let header = self.blocking(move |days| days.clear(discard)).await?;
         // Wakes `run`, which then ends.
         self.shared.changed.notify_one();
-        let is_ours = self.client.login().is_ok_and(|login| login == header.login);
+        let is_ours = self.client.login().is_ok_and(|login| header.knows(login));
         if is_ours { self.client.auth().logout().await } else { Ok(()) }
     }
 
@@ -300,7 +300,7 @@ impl Replica {
         let header = self.days.header()?;
         let login = self.client.login()?;
         let client = self.client.only_for(login);
-        if login != header.login {
+        if !header.knows(login) {
             check_account(&client, &header).await?;
             self.blocking(move |days| days.set_login(login)).await?;
         }
@@ -338,7 +338,7 @@ async fn header(client: &Client, stored: Option<Header>) -> Result<Header> {
         return Err(Error::new(ErrorKind::ReplicaMismatch));
     }
     match client.login() {
-        Ok(login) if login != stored.login => {
+        Ok(login) if !stored.knows(login) => {
             check_account(&client.only_for(login), &stored).await?;
         }
         // The same login, or none: the user is the one who used the replica last.
