@@ -29,6 +29,9 @@
 //! thread and all other tasks on that thread. Prefer the async client there. If the server runs on
 //! the blocked thread, it cannot respond and the call times out.
 
+#[cfg(feature = "replica")]
+mod replica;
+
 use std::{
     fmt,
     pin::pin,
@@ -48,7 +51,7 @@ use crate::{
     Version, Week, WeekMeta,
 };
 #[cfg(feature = "replica")]
-use crate::{ConflictNote, ReplicaDiary, ReplicaEntry, UnsentChanges};
+pub use replica::Replica;
 
 /// A blocking client. Created by [`ClientBuilder::build_blocking`].
 #[derive(Clone)]
@@ -142,19 +145,6 @@ impl Client {
 
     fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
-    }
-}
-
-#[cfg(feature = "replica")]
-impl Client {
-    /// Opens a replica with the default options; see [`crate::Replica::open`].
-    ///
-    /// # Errors
-    ///
-    /// As the async method.
-    pub fn replica(&self, store: impl crate::ReplicaStore + 'static) -> Result<Replica> {
-        let replica = self.block_on(crate::Replica::open(self.client.clone(), store))?;
-        Ok(Replica { client: self.clone(), replica })
     }
 }
 
@@ -409,70 +399,6 @@ impl Save {
     /// As the async method.
     pub fn send(self) -> Result<Saved> {
         self.client.block_on(self.save.send())
-    }
-}
-
-/// The diaries on this device; see [`crate::Replica`]. Created by [`Client::replica`].
-#[cfg(feature = "replica")]
-#[derive(Debug, Clone)]
-pub struct Replica {
-    client: Client,
-    replica: crate::Replica,
-}
-
-/// Methods of a replica that block on the async method of the same name.
-#[cfg(feature = "replica")]
-macro_rules! blocking_replica {
-    ($($(#[$doc:meta])* $name:ident($($argument:ident: $kind:ty),*) -> $output:ty;)*) => {
-        impl Replica {
-            $(
-                $(#[$doc])*
-                ///
-                /// # Errors
-                ///
-                /// As the async method.
-                pub fn $name(&self, $($argument: $kind),*) -> Result<$output> {
-                    self.client.block_on(self.replica.$name($($argument),*))
-                }
-            )*
-        }
-    };
-}
-
-#[cfg(feature = "replica")]
-blocking_replica! {
-    /// The diary of a date; see [`crate::Replica::get`].
-    get(date: Date) -> Option<ReplicaDiary>;
-    /// Lists the diaries of a range; see [`crate::Replica::list`].
-    list(range: DateRange) -> Vec<ReplicaEntry>;
-    /// Saves a draft on this device; see [`crate::Replica::save`].
-    save(date: Date, draft: Draft) -> ();
-    /// Saves an edited text on this device; see [`crate::Replica::save_edited`].
-    save_edited(date: Date, base: Option<ReplicaDiary>, draft: Draft) -> ();
-    /// Deletes a diary on this device; see [`crate::Replica::delete`].
-    delete(date: Date) -> ();
-    /// Archives a diary on this device or restores it; see [`crate::Replica::archive`].
-    archive(date: Date, archived: bool) -> ();
-    /// The conflicts of a date; see [`crate::Replica::conflicts`].
-    conflicts(date: Date) -> Vec<ConflictNote>;
-    /// Removes conflicts that a user has seen; see [`crate::Replica::acknowledge`].
-    acknowledge(date: Date, number: u64) -> ();
-    /// Sends and reads changes; see [`crate::Replica::sync`].
-    sync() -> ();
-    /// Empties the store and ends the session; see [`crate::Replica::sign_out`].
-    sign_out(unsent: UnsentChanges) -> ();
-}
-
-#[cfg(feature = "replica")]
-impl Replica {
-    /// The dates with unsent changes; see [`crate::Replica::unsent`].
-    pub fn unsent(&self) -> Vec<Date> {
-        self.replica.unsent()
-    }
-
-    /// The async replica behind this one. They share the store.
-    pub fn as_async(&self) -> &crate::Replica {
-        &self.replica
     }
 }
 
