@@ -132,7 +132,10 @@ impl Record {
                 self.receive(current, is_uncertain);
             }
             (_, Answer::Conflict(None)) => self.remove(after_expected),
-            (_, Answer::Rejected(rejection)) => self.rejection = Some(rejection),
+            // A change that was made meanwhile is sent.
+            (action, Answer::Rejected(rejection)) => {
+                self.rejection = (self.action() == Some(action)).then_some(rejection);
+            }
             // An answer to another kind of request is none.
             (action, Answer::Saved(_) | Answer::Deleted | Answer::Archived(_)) => {
                 self.sent = Some(Sent { action, ..sent });
