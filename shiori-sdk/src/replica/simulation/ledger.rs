@@ -114,7 +114,10 @@ impl Ledger {
         let before = match before {
             Some(before) => before,
             None => {
-                let visible = known.added.difference(&known.removed);
+                let is_visible = |word: &&usize| {
+                    !known.removed.contains(*word) || known.rewritten.contains_key(*word)
+                };
+                let visible = known.added.iter().filter(is_visible);
                 unseen = visible.map(|&word| (word, 1)).collect();
                 &unseen
             }
