@@ -8,6 +8,7 @@ mod figures;
 mod model;
 mod pacing;
 mod place;
+pub mod process;
 mod provider;
 mod weeks;
 
@@ -15,7 +16,7 @@ pub use checkpoint::{long_sentences, sentences, write_checkpoint};
 pub use documents::{BLOCKS, MergeCase, merge_cases, page};
 pub use engines::{EngineUrls, Engines, Worker};
 pub use figures::{Percentiles, processor, record, record_block, resident_mib};
-pub use model::{Model, Pace};
+pub use model::{DistinctModel, Model, Pace};
 pub use pacing::{Contender, Pacing, contenders};
 pub use place::{PASSWORD, Place, configuration, runtime};
 pub use provider::{Provider, Writing};

@@ -10,14 +10,14 @@ use mongodb::{
     options::WriteConcern,
 };
 use rusqlite::{Connection, params};
-use shiori_benches::EngineUrls;
+use shiori_benches::{EngineUrls, process::ServerSetup};
 use shiori_sdk::{Date, Distribution, Document, Emotion, Timestamp, UserId, Week};
 use shiori_worker::{queue::QUEUE_NAME, redis::Redis};
 use sqlx::{MySqlPool, QueryBuilder};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use crate::{Result, process::ServerSetup};
+use crate::Result;
 
 /// Diaries of one user.
 const DIARIES_PER_USER: u32 = 1000;

@@ -15,7 +15,6 @@ mod output;
 mod page;
 mod plan;
 mod plot;
-mod process;
 mod schedule;
 mod sections;
 mod site;
@@ -30,7 +29,7 @@ use std::{
 };
 
 use clap::Parser;
-use shiori_benches::{Engines, runtime};
+use shiori_benches::{Engines, process, runtime};
 use shiori_sdk::Timestamp;
 
 use crate::{

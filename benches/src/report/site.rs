@@ -1,12 +1,12 @@
 //! A profile that is set up for a measurement: a server process, its worker, and its stores.
 
-use shiori_benches::{Engines, Place};
-use tempfile::TempDir;
-
-use crate::{
-    Result,
+use shiori_benches::{
+    Engines, Place,
     process::{Process, ServerSetup, WorkerSetup},
 };
+use tempfile::TempDir;
+
+use crate::Result;
 
 /// A profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 //! The latency and the rate of the three calls: read, save, and request a summary. First in closed
 //! loops, beside the floors; then in open loops at half and at 80 % of the highest rate.
 
-use shiori_benches::{FreshWeeks, Pace};
+use shiori_benches::{
+    FreshWeeks, Pace,
+    process::{LanguageModel, WorkerSetup},
+};
 use shiori_sdk::{Client, Requested, Week};
 
 use super::Context;
@@ -12,7 +15,6 @@ use crate::{
     floors::Floors,
     load::{Sample, closed_loop, closed_loop_over, open_loop},
     machine::cpu_micros,
-    process::{LanguageModel, WorkerSetup},
     schedule::Schedule,
     site::{Profile, Site},
 };

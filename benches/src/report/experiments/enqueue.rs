@@ -1,7 +1,10 @@
 //! The latency of concurrent summary requests while the language model responds immediately, after
 //! ten seconds, or never.
 
-use shiori_benches::{FreshWeeks, Pace};
+use shiori_benches::{
+    FreshWeeks, Pace,
+    process::{LanguageModel, WorkerSetup},
+};
 
 use super::{
     Context,
@@ -11,7 +14,6 @@ use crate::{
     Result,
     figures::{Experiment, Figures, Point},
     load::{Sample, closed_loop_over},
-    process::{LanguageModel, WorkerSetup},
     site::{Profile, Site},
 };
 

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shiori_benches::{FreshWeeks, Provider, Writing};
+use shiori_benches::{
+    FreshWeeks, Provider, Writing,
+    process::{LanguageModel, Process, WorkerSetup},
+};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 use tokio::{task::JoinSet, time::sleep};
 
@@ -15,7 +18,6 @@ use crate::{
     Result,
     figures::{Better, Experiment, Figures, Point, Timeline, Unit},
     load::open_loop,
-    process::{LanguageModel, Process, WorkerSetup},
     schedule::Schedule,
     site::{Profile, Site},
 };

@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures_util::StreamExt;
-use shiori_benches::{FreshWeeks, Provider, Writing};
+use shiori_benches::{
+    FreshWeeks, Provider, Writing,
+    process::{LanguageModel, WorkerSetup},
+};
 use shiori_sdk::{Client, SummaryHandle, SummaryStep, Week};
 use tokio::time::timeout;
 
@@ -19,7 +22,6 @@ use crate::{
     Result,
     figures::{Better, Experiment, Figures, Point, Unit},
     load::{Sample, closed_loop_over, open_loop},
-    process::{LanguageModel, WorkerSetup},
     schedule::Schedule,
     site::{Profile, Site},
 };

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use shiori_benches::{FreshWeeks, Provider, Writing};
+use shiori_benches::{
+    FreshWeeks, Provider, Writing,
+    process::{LanguageModel, WorkerSetup},
+};
 use shiori_sdk::{Client, SummaryHandle, SummaryStatus, Week};
 
 use super::{Context, calls::as_usize};
@@ -13,7 +16,6 @@ use crate::{
     Result,
     figures::{Better, Experiment, Figures, Point, Unit},
     load::closed_loop_over,
-    process::{LanguageModel, WorkerSetup},
     site::{Profile, Site},
 };
 

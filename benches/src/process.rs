@@ -2,7 +2,9 @@
 //! killed, and they share no thread with the clients. They are started from this executable.
 
 use std::{
-    env, fmt,
+    env,
+    error::Error,
+    fmt,
     io::{self, BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
@@ -10,8 +12,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shiori_benches::{EngineUrls, Model, Pace, configuration};
 use shiori_server::{Server, WorkerMode};
 use shiori_worker::{
     Pipeline, ServerApi, Worker, WorkerConfig,
@@ -22,36 +24,39 @@ use shiori_worker::{
 use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::Result;
+use crate::{DistinctModel, EngineUrls, Model, Pace, configuration};
+
+/// Any failure of a process.
+type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
 /// The first argument of a process that is a server.
-pub(crate) const SERVER: &str = "run-server";
+pub const SERVER: &str = "run-server";
 
 /// The first argument of a process that is a worker.
-pub(crate) const WORKER: &str = "run-worker";
+pub const WORKER: &str = "run-worker";
 
 /// A server to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct ServerSetup {
+pub struct ServerSetup {
     /// The directory of its data.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// Its port on the loopback; 0 for any.
-    pub(crate) port: u16,
+    pub port: u16,
     /// The engines of the distributed profile; `None` for the embedded one.
-    pub(crate) engines: Option<EngineUrls>,
+    pub engines: Option<EngineUrls>,
     /// Its worker; `None` for a server without one.
-    pub(crate) worker: Option<WorkerSetup>,
+    pub worker: Option<WorkerSetup>,
     /// The lease of a summary, in milliseconds; `None` for the default.
-    pub(crate) lease_ms: Option<u64>,
+    pub lease_ms: Option<u64>,
 }
 
 /// The work of a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct WorkerSetup {
+pub struct WorkerSetup {
     /// The language model.
-    pub(crate) model: LanguageModel,
+    pub model: LanguageModel,
     /// Summaries in flight.
-    pub(crate) in_flight: usize,
+    pub in_flight: usize,
 }
 
 /// A worker process to start.
@@ -64,9 +69,12 @@ struct WorkerProcess {
 
 /// A language model.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum LanguageModel {
+pub enum LanguageModel {
     /// One in the worker's process, with this speed.
     Paced(Pace),
+    /// One in the worker's process that writes another text each time, for a random time of at most
+    /// this many milliseconds.
+    Distinct(u64),
     /// An OpenAI-compatible endpoint at this base URL.
     Endpoint(String),
 }
@@ -75,6 +83,10 @@ impl WorkerSetup {
     fn pipeline(&self) -> Result<Pipeline> {
         Ok(match &self.model {
             LanguageModel::Paced(pace) => Model::pipeline(*pace),
+            LanguageModel::Distinct(max_ms) => {
+                let summarizer = Arc::new(DistinctModel::new(Duration::from_millis(*max_ms)));
+                Pipeline { summarizer, ..Pipeline::builtin() }
+            }
             LanguageModel::Endpoint(url) => {
                 let config = OpenAiConfig {
                     base_url: url.clone(),
@@ -93,7 +105,7 @@ impl WorkerSetup {
 
 /// A server or worker process. It is killed when this is dropped, and ends by itself when the parent
 /// does, because its standard input is then closed.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     _stdin: ChildStdin,
     ready: String,
@@ -105,7 +117,7 @@ impl Process {
     /// # Errors
     ///
     /// If it does not start.
-    pub(crate) async fn server(setup: &ServerSetup) -> Result<Self> {
+    pub async fn server(setup: &ServerSetup) -> Result<Self> {
         Self::start(SERVER, setup).await
     }
 
@@ -114,11 +126,7 @@ impl Process {
     /// # Errors
     ///
     /// If it does not start.
-    pub(crate) async fn worker(
-        server: &str,
-        engines: &EngineUrls,
-        setup: &WorkerSetup,
-    ) -> Result<Self> {
+    pub async fn worker(server: &str, engines: &EngineUrls, setup: &WorkerSetup) -> Result<Self> {
         let (server, engines, setup) = (server.to_owned(), engines.clone(), setup.clone());
         Self::start(WORKER, &WorkerProcess { server, engines, setup }).await
     }
@@ -148,17 +156,28 @@ impl Process {
     }
 
     /// The base URL of a server.
-    pub(crate) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.ready
     }
 
     /// The process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
+    /// Stops the process (SIGSTOP), or continues it (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// If it cannot receive signals.
+    pub fn set_stopped(&self, stopped: bool) -> Result<()> {
+        let pid = Pid::from_child(&self.child);
+        let signal = if stopped { Signal::STOP } else { Signal::CONT };
+        Ok(kill_process(pid, signal)?)
+    }
+
     /// Kills the process without notice (SIGKILL).
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -181,7 +200,7 @@ impl fmt::Debug for Process {
 /// # Errors
 ///
 /// If the server cannot be started.
-pub(crate) async fn run_server() -> Result<()> {
+pub async fn run_server() -> Result<()> {
     let setup: ServerSetup = read_setup().await?;
     let mut config = configuration(&setup.dir);
     config.worker = WorkerMode::None;
@@ -206,7 +225,7 @@ pub(crate) async fn run_server() -> Result<()> {
 /// # Errors
 ///
 /// If the worker fails.
-pub(crate) async fn run_worker() -> Result<()> {
+pub async fn run_worker() -> Result<()> {
     let WorkerProcess { server, engines, setup } = read_setup().await?;
     let redis = Redis::new(&engines.redis, &engines.redis_prefix)?;
     let queue = Arc::new(RedisQueue::with_redis_clock(redis, QUEUE_NAME));
