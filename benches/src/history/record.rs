@@ -199,6 +199,11 @@ impl Call {
 }
 
 impl Outcome {
+    /// Whether the client knows the effect of the call.
+    pub(crate) fn is_definite(&self) -> bool {
+        *self != Self::Indeterminate
+    }
+
     /// A short name.
     pub(crate) fn name(&self) -> &'static str {
         match self {

@@ -1,12 +1,50 @@
-//! What a check has found.
+//! What a run has recorded and a check has found.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
-use crate::{anomaly::Anomaly, record::Record};
+use serde::Serialize;
+
+use crate::{
+    Result,
+    anomaly::Anomaly,
+    faults::Injected,
+    options::{Fault, Options, Profile},
+    record::Record,
+    run::Recorded,
+    timeline,
+};
+
+/// The report of a run, as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    profile: Profile,
+    seconds: u64,
+    seed: u64,
+    clients: u32,
+    dates: u32,
+    /// Calls by call and outcome.
+    calls: Counts,
+    faults: Vec<FaultReport<'a>>,
+    anomalies: &'a [Anomaly],
+}
+
+/// A fault and the time until responses arrived again.
+#[derive(Debug, Serialize)]
+struct FaultReport<'a> {
+    fault: Fault,
+    target: &'a str,
+    start_ms: u64,
+    lasted_ms: u64,
+    /// From the end of the fault until a call that began later had a definite outcome: of the affected
+    /// server, otherwise of every server. Null if there was none.
+    recovery_ms: Option<u64>,
+}
 
 /// The number of calls, by call and outcome.
-pub(crate) fn counts(history: &[Record]) -> BTreeMap<&'static str, BTreeMap<&'static str, u64>> {
-    let mut counts: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+type Counts = BTreeMap<&'static str, BTreeMap<&'static str, u64>>;
+
+fn counts(history: &[Record]) -> Counts {
+    let mut counts = Counts::new();
     for record in history {
         let outcomes = counts.entry(record.call.name()).or_default();
         *outcomes.entry(record.outcome.name()).or_default() += 1;
@@ -14,9 +52,69 @@ pub(crate) fn counts(history: &[Record]) -> BTreeMap<&'static str, BTreeMap<&'st
     counts
 }
 
-/// Prints the calls and the anomalies.
+/// Writes the history, the report and the timeline into the directory of `--out`.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub(crate) fn write(options: &Options, recorded: &Recorded, anomalies: &[Anomaly]) -> Result<()> {
+    fs::create_dir_all(&options.out)?;
+    write_history(&options.out.join("history.jsonl"), &recorded.history)?;
+    let faults = recorded.faults.iter().map(|injected| FaultReport {
+        fault: injected.fault,
+        target: &injected.target,
+        start_ms: millis(injected.start),
+        lasted_ms: millis(injected.end - injected.start),
+        recovery_ms: recovery(recorded, injected).map(millis),
+    });
+    let report = Report {
+        profile: options.profile(),
+        seconds: options.seconds,
+        seed: options.seed,
+        clients: options.clients,
+        dates: options.dates,
+        calls: counts(&recorded.history),
+        faults: faults.collect(),
+        anomalies,
+    };
+    fs::write(options.out.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
+    let svg = timeline::svg(&recorded.history, &recorded.faults, anomalies)?;
+    fs::write(options.out.join("timeline.svg"), svg)?;
+    Ok(())
+}
+
+fn write_history(path: &Path, history: &[Record]) -> Result<()> {
+    let mut file = std::io::BufWriter::new(fs::File::create(path)?);
+    for record in history {
+        serde_json::to_writer(&mut file, record)?;
+        file.write_all(b"\n")?;
+    }
+    Ok(file.flush()?)
+}
+
+/// Nanoseconds from the end of a fault until the responses of the affected servers.
+fn recovery(recorded: &Recorded, injected: &Injected) -> Option<u64> {
+    let affected = match injected.server {
+        Some(server) => server..server + 1,
+        None => 0..recorded.servers,
+    };
+    let first = |server: usize| {
+        let of_server = recorded.history.iter().filter(|record| {
+            record.client as usize % recorded.servers == server && record.start >= injected.end
+        });
+        of_server.filter(|record| record.outcome.is_definite()).map(|record| record.end).min()
+    };
+    let last = affected.map(first).collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+    Some(last - injected.end)
+}
+
+fn millis(nanos: u64) -> u64 {
+    nanos / 1_000_000
+}
+
+/// Prints the calls, the faults and the anomalies.
 #[allow(clippy::print_stdout)] // the output of a program
-pub(crate) fn print(history: &[Record], anomalies: &[Anomaly]) {
+pub(crate) fn print(history: &[Record], faults: &[Injected], anomalies: &[Anomaly]) {
     for (call, outcomes) in counts(history) {
         let outcomes: Vec<_> =
             outcomes.iter().map(|(name, count)| format!("{count} {name}")).collect();
@@ -25,5 +123,5 @@ pub(crate) fn print(history: &[Record], anomalies: &[Anomaly]) {
     for anomaly in anomalies {
         println!("{anomaly}");
     }
-    println!("{} calls, {} anomalies", history.len(), anomalies.len());
+    println!("{} calls, {} faults, {} anomalies", history.len(), faults.len(), anomalies.len());
 }
