@@ -31,6 +31,13 @@ main() {
     say "a server without a worker, which is not a default build"
     cargo test --locked -p shiori-server --no-default-features --features distributed --lib in_process_worker
 
+    say "histories of clients under faults"
+    history --profile embedded --seconds 10
+    history --profile distributed --seconds 15 --faults kill,stop,cut,freeze,redis-kill,redis-flush
+    for patch in benches/planted/*.patch; do
+        git apply --check "$patch"
+    done
+
     say "compose.yaml and the image"
     python3 scripts/check_image.py "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
 
@@ -110,6 +117,11 @@ as_root() {
     else
         die "this needs root: $*"
     fi
+}
+
+# Without `-p`, as the examples.
+history() {
+    cargo run --quiet --locked --bin history -- --out "${CARGO_TARGET_DIR:-target}/history" "$@"
 }
 
 # Runs an example, and prints its output only if it fails.

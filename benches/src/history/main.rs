@@ -72,8 +72,9 @@ async fn run(options: &Options) -> Result<ExitCode> {
     } else {
         let recorded = run::run(options).await?;
         let anomalies = check::check(&recorded.history);
-        report::write(options, &recorded, &anomalies)?;
-        (recorded.history, recorded.faults, anomalies)
+        let faults = report::faults(&recorded);
+        report::write(options, &recorded, &faults, &anomalies)?;
+        (recorded.history, faults, anomalies)
     };
     report::print(&history, &faults, &anomalies);
     Ok(if anomalies.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

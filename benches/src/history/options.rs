@@ -17,8 +17,8 @@ pub(crate) struct Options {
     /// Selects calls, pauses and faults; processes and networks remain random
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The faults, one after the other in random order
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "kill")]
+    /// The faults, one after the other in random order; without a value, none
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 0.., default_value = "kill")]
     pub(crate) faults: Vec<Fault>,
     /// By default the distributed profile if the URLs of its engines are set, else the embedded one
     #[arg(long, value_enum)]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
@@ -24,15 +25,15 @@ struct Report<'a> {
     dates: u32,
     /// Calls by call and outcome.
     calls: Counts,
-    faults: Vec<FaultReport<'a>>,
+    faults: &'a [FaultReport],
     anomalies: &'a [Anomaly],
 }
 
 /// A fault and the time until responses arrived again.
 #[derive(Debug, Serialize)]
-struct FaultReport<'a> {
+pub(crate) struct FaultReport {
     fault: Fault,
-    target: &'a str,
+    target: String,
     start_ms: u64,
     lasted_ms: u64,
     /// From the end of the fault until a call that began later had a definite outcome: of the affected
@@ -52,21 +53,31 @@ fn counts(history: &[Record]) -> Counts {
     counts
 }
 
+/// The faults of a run.
+pub(crate) fn faults(recorded: &Recorded) -> Vec<FaultReport> {
+    let report = |injected: &Injected| FaultReport {
+        fault: injected.fault,
+        target: injected.target.clone(),
+        start_ms: millis(injected.start),
+        lasted_ms: millis(injected.end - injected.start),
+        recovery_ms: recovery(recorded, injected).map(millis),
+    };
+    recorded.faults.iter().map(report).collect()
+}
+
 /// Writes the history, the report and the timeline into the directory of `--out`.
 ///
 /// # Errors
 ///
 /// If a file cannot be written.
-pub(crate) fn write(options: &Options, recorded: &Recorded, anomalies: &[Anomaly]) -> Result<()> {
+pub(crate) fn write(
+    options: &Options,
+    recorded: &Recorded,
+    faults: &[FaultReport],
+    anomalies: &[Anomaly],
+) -> Result<()> {
     fs::create_dir_all(&options.out)?;
     write_history(&options.out.join("history.jsonl"), &recorded.history)?;
-    let faults = recorded.faults.iter().map(|injected| FaultReport {
-        fault: injected.fault,
-        target: &injected.target,
-        start_ms: millis(injected.start),
-        lasted_ms: millis(injected.end - injected.start),
-        recovery_ms: recovery(recorded, injected).map(millis),
-    });
     let report = Report {
         profile: options.profile(),
         seconds: options.seconds,
@@ -74,7 +85,7 @@ pub(crate) fn write(options: &Options, recorded: &Recorded, anomalies: &[Anomaly
         clients: options.clients,
         dates: options.dates,
         calls: counts(&recorded.history),
-        faults: faults.collect(),
+        faults,
         anomalies,
     };
     fs::write(options.out.join("report.json"), serde_json::to_string_pretty(&report)? + "\n")?;
@@ -114,11 +125,18 @@ fn millis(nanos: u64) -> u64 {
 
 /// Prints the calls, the faults and the anomalies.
 #[allow(clippy::print_stdout)] // the output of a program
-pub(crate) fn print(history: &[Record], faults: &[Injected], anomalies: &[Anomaly]) {
+pub(crate) fn print(history: &[Record], faults: &[FaultReport], anomalies: &[Anomaly]) {
     for (call, outcomes) in counts(history) {
         let outcomes: Vec<_> =
             outcomes.iter().map(|(name, count)| format!("{count} {name}")).collect();
         println!("{call}: {}", outcomes.join(", "));
+    }
+    for kind in Fault::value_variants() {
+        let of_kind = || faults.iter().filter(|fault| fault.fault == *kind);
+        let (count, slowest) = (of_kind().count(), of_kind().filter_map(|it| it.recovery_ms).max());
+        if let (Some(name), Some(slowest)) = (kind.to_possible_value(), slowest) {
+            println!("{} × {count}: recovered after at most {slowest} ms", name.get_name());
+        }
     }
     for anomaly in anomalies {
         println!("{anomaly}");

@@ -3,7 +3,7 @@
 use plotters::{
     prelude::{
         ChartBuilder, Color, IntoDrawingArea, IntoFont, LineSeries, PathElement, RGBColor,
-        Rectangle, SVGBackend, Text,
+        Rectangle, SVGBackend, Text, WHITE,
     },
     style::IntoTextStyle,
 };
@@ -68,6 +68,7 @@ fn draw(
     let low = -(lanes.len() as f64 + 0.5) * lane_height;
 
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
     let text = |size: i32, colour: &RGBColor| {
         (FONT, size).into_font().color(colour).into_text_style(&root)
     };
@@ -80,6 +81,7 @@ fn draw(
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .max_light_lines(1)
         .x_desc("seconds")
         .label_style(text(12, &INK))
         .y_label_formatter(&|rate| if *rate < 0.0 { String::new() } else { format!("{rate:.0}") })
