@@ -108,3 +108,66 @@ async fn forward(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that sends everything back, and its address.
+    async fn echo() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound listener").to_string();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (mut read, mut write) = connection.split();
+                    tokio::io::copy(&mut read, &mut write).await
+                });
+            }
+        });
+        address
+    }
+
+    async fn answers(connection: &mut TcpStream) -> bool {
+        let mut answer = [0; 4];
+        connection.write_all(b"ping").await.is_ok()
+            && connection.read_exact(&mut answer).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_cut_closes_connections_and_refuses_new_ones() {
+        let proxy = Proxy::start(&echo().await).await.expect("a proxy");
+        let mut connection = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(answers(&mut connection).await);
+        proxy.set_state(State::Cut);
+        assert!(!answers(&mut connection).await);
+        let mut refused = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(!answers(&mut refused).await);
+        proxy.set_state(State::Open);
+        let mut connection = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(answers(&mut connection).await);
+    }
+
+    #[tokio::test]
+    async fn frozen_connections_continue() {
+        let proxy = Proxy::start(&echo().await).await.expect("a proxy");
+        let mut connection = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(answers(&mut connection).await);
+        proxy.set_state(State::Frozen);
+        let asked = tokio::spawn(async move { answers(&mut connection).await });
+        tokio::task::yield_now().await;
+        assert!(!asked.is_finished());
+        proxy.set_state(State::Open);
+        assert!(asked.await.expect("no panic"));
+    }
+
+    #[tokio::test]
+    async fn new_connections_go_to_the_new_target() {
+        let proxy = Proxy::start("127.0.0.1:1").await.expect("a proxy");
+        let mut refused = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(!answers(&mut refused).await);
+        proxy.set_target(&echo().await);
+        let mut connection = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert!(answers(&mut connection).await);
+    }
+}

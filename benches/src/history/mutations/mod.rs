@@ -1,13 +1,16 @@
 //! Tests of the checker: it accepts valid histories, and rejects each kind of change to them by name.
 
-use shiori_sdk::{Date, SummaryStatus};
+mod replays;
+mod summaries;
+
+use shiori_sdk::Date;
 use uuid::Uuid;
 
 use crate::{
     anomaly::AnomalyKind::{self, *},
     check::check,
     generator::{Generated, seen, valid_history},
-    record::{Call, Outcome, Record, Seen, SeenSummary},
+    record::{Call, Outcome, Record, Seen},
 };
 
 /// Seeds of each test.
@@ -252,68 +255,6 @@ fn a_write_over_another_version() {
     });
 }
 
-/// Adds a save with an id; its repetition receives this outcome.
-fn replay(generated: &mut Generated, outcome: impl Fn(u64, Seen) -> Outcome) {
-    let (date, version, diary) = generated.first_date();
-    let expected = diary.map(|diary| diary.version);
-    let save_id = Some(Uuid::from_u128(1));
-    let call = Call::Save { date, expected, save_id, text: OTHER_TEXT };
-    let version = version + 1;
-    generated.append(call.clone(), saved(version, diary.is_none()));
-    let shown = seen(version, OTHER_TEXT, diary.is_some_and(|diary| diary.archived));
-    generated.append(Call::Read { date }, Outcome::Diary(Some(shown)));
-    generated.append(call, outcome(version, shown));
-}
-
-#[test]
-fn a_replay_with_another_response() {
-    let first = |version: u64, created, updated_at| Outcome::Saved {
-        version,
-        created,
-        replayed: true,
-        updated_at,
-    };
-    rejects(&[ReplayDiffers], |generated| {
-        replay(generated, |_, seen| Outcome::Conflict(Some(seen)));
-        true
-    });
-    rejects(&[ReplayDiffers], |generated| {
-        replay(generated, |version, _| first(version + 1, false, 0));
-        true
-    });
-    rejects(&[ReplayDiffers], |generated| {
-        let is_vacant = generated.first_date().2.is_none();
-        replay(generated, |version, _| first(version, !is_vacant, 0));
-        true
-    });
-    rejects(&[ReplayDiffers], |generated| {
-        let is_vacant = generated.first_date().2.is_none();
-        replay(generated, |version, _| first(version, is_vacant, 1));
-        true
-    });
-    // Applied twice.
-    rejects(&[ReplayDiffers], |generated| {
-        let is_vacant = generated.first_date().2.is_none();
-        replay(generated, |version, _| saved(version, is_vacant));
-        true
-    });
-}
-
-#[test]
-fn a_correct_replay_is_accepted() {
-    for seed in 0..SEEDS {
-        let mut generated = valid_history(seed, CALLS);
-        let created = generated.first_date().2.is_none();
-        replay(&mut generated, |version, _| Outcome::Saved {
-            version,
-            created,
-            replayed: true,
-            updated_at: 0,
-        });
-        assert_eq!(check(&generated.history), []);
-    }
-}
-
 #[test]
 fn a_resurrected_diary() {
     // An old version is read after its deletion.
@@ -385,104 +326,6 @@ fn a_text_of_no_save() {
         generated.append(call, Outcome::Conflict(Some(diary)));
         let shown = seen(version + 1, OTHER_TEXT, diary.archived);
         generated.append(Call::Read { date }, Outcome::Diary(Some(shown)));
-        true
-    });
-}
-
-/// Adds a summary that was seen in these states.
-fn append_summary(generated: &mut Generated, states: &[SeenSummary]) -> Uuid {
-    let (id, week) = (Uuid::from_u128(7), Date::new(2027, 1, 4).expect("a date"));
-    generated.append(Call::Request { week, force: true }, Outcome::Accepted(id));
-    for state in states {
-        generated.append(Call::Look { summary: id }, Outcome::Summary(state.clone()));
-    }
-    id
-}
-
-fn state(status: SummaryStatus, revision: u64, result: &str) -> SeenSummary {
-    let result = Some(result.to_owned()).filter(|result| !result.is_empty());
-    SeenSummary { status, revision, progress: None, result }
-}
-
-#[test]
-fn a_changed_final_summary() {
-    use SummaryStatus::{Completed, Failed, Queued, Running};
-    for (first, second) in [
-        (state(Completed, 3, "a"), state(Completed, 3, "b")),
-        (state(Completed, 3, "a"), state(Completed, 5, "b")),
-        (state(Completed, 3, "a"), state(Failed, 4, "b")),
-        (state(Completed, 3, "a"), state(Running, 2, "")),
-        (state(Completed, 3, "a"), state(Queued, 4, "")),
-    ] {
-        rejects(&[FinalSummaryChanged], |generated| {
-            append_summary(generated, &[first.clone(), second.clone(), first.clone()]);
-            true
-        });
-    }
-    rejects(&[FinalSummaryChanged], |generated| {
-        let summary = append_summary(generated, &[]);
-        generated.append(Call::Cancel { summary }, Outcome::Cancelled);
-        let seen = state(Completed, 3, "a");
-        generated.append(Call::Look { summary }, Outcome::Summary(seen));
-        true
-    });
-}
-
-#[test]
-fn a_summary_that_is_never_final() {
-    rejects(&[SummaryNeverFinal], |generated| {
-        append_summary(generated, &[state(SummaryStatus::Running, 2, "")]);
-        true
-    });
-    rejects(&[SummaryNeverFinal], |generated| {
-        append_summary(generated, &[]);
-        true
-    });
-}
-
-#[test]
-fn a_lost_summary() {
-    rejects(&[SummaryLost], |generated| {
-        let summary = append_summary(generated, &[state(SummaryStatus::Running, 2, "")]);
-        generated.append(Call::Look { summary }, Outcome::NotFound);
-        true
-    });
-}
-
-#[test]
-fn progress_that_goes_back() {
-    let running = |revision, progress| SeenSummary {
-        progress,
-        ..state(SummaryStatus::Running, revision, "")
-    };
-    for (first, second) in [
-        (running(4, None), running(3, None)),
-        (running(4, Some((1, 30))), running(4, Some((1, 20)))),
-        (running(4, Some((1, 30))), running(4, Some((0, 30)))),
-        (running(4, Some((1, 30))), running(4, None)),
-    ] {
-        rejects(&[ProgressBackwards], |generated| {
-            let last = state(SummaryStatus::Completed, 5, "a");
-            append_summary(generated, &[first.clone(), second.clone(), last]);
-            true
-        });
-    }
-}
-
-#[test]
-fn two_unfinished_summaries_of_a_week() {
-    rejects(&[DoubledSummary], |generated| {
-        let summary = append_summary(generated, &[]);
-        let (other, week) = (Uuid::from_u128(8), Date::new(2027, 1, 4).expect("a date"));
-        generated.append(Call::Request { week, force: true }, Outcome::Accepted(other));
-        for (status, revision, result) in
-            [(SummaryStatus::Running, 2, ""), (SummaryStatus::Completed, 3, "a")]
-        {
-            for summary in [summary, other] {
-                let seen = state(status, revision, result);
-                generated.append(Call::Look { summary }, Outcome::Summary(seen));
-            }
-        }
         true
     });
 }
