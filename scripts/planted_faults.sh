@@ -41,7 +41,7 @@ check() {
     local patch=$PWD/benches/planted/$name.patch
     git -C "$planted/source" apply "$patch"
     local status=0
-    (cd "$planted/source" && CARGO_TARGET_DIR=$planted "${CARGO:-cargo}" build --quiet --locked -p shiori-benches --bin history)
+    (cd "$planted/source" && CARGO_TARGET_DIR=$planted "${CARGO:-cargo}" build --quiet --locked -p shiori-benches --bin history) || return 1
     "$planted/debug/history" --profile embedded --seconds "$SECONDS_OF_RUN" --faults "$faults" \
         --out "$planted/$name" >"$planted/$name.log" 2>&1 || status=$?
     # Not extracted again, so that only the changed files are built again.
