@@ -11,7 +11,7 @@ use crate::{
     clients::Shared,
     options::{Fault, Options, Profile},
     proxy::{Proxy, State},
-    site::{LEASE_MS, Site},
+    site::{LEASE_MS, Server, Site},
 };
 
 /// A fault that was injected.
@@ -31,6 +31,9 @@ pub(crate) struct Injected {
 
 /// Pauses between faults, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 200..1500;
+
+/// The share of kills that affect all servers and workers.
+const KILL_ALL: f64 = 0.2;
 
 /// Injects faults until the run is over.
 ///
@@ -71,6 +74,18 @@ async fn inject_one(
     let long = Duration::from_millis(random.random_range(300..2 * LEASE_MS));
     let nth = random.random_range(0..site.servers.len() + site.workers.len());
     match fault {
+        Fault::Kill if random.random_bool(KILL_ALL) => {
+            site.servers.iter_mut().for_each(Server::kill);
+            site.workers.iter_mut().for_each(|worker| *worker = None);
+            sleep(short).await;
+            for server in &mut site.servers {
+                server.restart().await?;
+            }
+            for nth in 0..site.workers.len() {
+                site.restart_worker(nth).await?;
+            }
+            return Ok(("all servers and workers".to_owned(), None));
+        }
         Fault::Kill if nth < site.servers.len() => {
             site.servers[nth].kill();
             sleep(short).await;

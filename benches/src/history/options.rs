@@ -51,7 +51,7 @@ pub(crate) enum Profile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
-    /// A server or worker is killed (SIGKILL) and started again.
+    /// A server or worker, or all of them, are killed (SIGKILL) and started again.
     Kill,
     /// A server or worker is stopped (SIGSTOP) and continued, also for longer than a lease.
     Stop,
