@@ -1,40 +1,41 @@
 //! The check of a whole history.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use shiori_sdk::Date;
 
 use crate::{
     anomaly::Anomaly,
-    record::{Call, Outcome, Record},
+    record::{Outcome, Record},
     register, summaries,
 };
 
 /// The anomalies of a history, ordered by time.
 pub(crate) fn check(history: &[Record]) -> Vec<Anomaly> {
+    let by_date = by_date(history);
     let mut anomalies: Vec<Anomaly> =
-        dates(history).into_iter().flat_map(|date| register::check(date, history)).collect();
+        by_date.iter().flat_map(|(date, records)| register::check(*date, records)).collect();
     anomalies.extend(summaries::check(history));
     anomalies.sort_by_key(|anomaly| anomaly.at);
     anomalies
 }
 
-/// All dates that calls or responses name.
-fn dates(history: &[Record]) -> BTreeSet<Date> {
-    let mut dates = BTreeSet::new();
+/// The calls that concern each date that a call or a response names.
+fn by_date(history: &[Record]) -> BTreeMap<Date, Vec<&Record>> {
+    let mut by_date: BTreeMap<Date, Vec<&Record>> = BTreeMap::new();
+    let dates = |record: &Record| record.call.dates().filter(|dates| !dates.is_empty());
     for record in history {
-        match record.call {
-            Call::Save { date, .. }
-            | Call::Delete { date, .. }
-            | Call::Archive { date, .. }
-            | Call::Read { date } => {
-                dates.insert(date);
-            }
-            _ => {}
-        }
         if let Outcome::Dates(seen) = &record.outcome {
-            dates.extend(seen.iter().map(|(date, _)| *date));
+            by_date.extend(seen.iter().map(|(date, _)| (*date, Vec::new())));
+        } else if let Some(dates) = dates(record) {
+            by_date.entry(*dates.start()).or_default();
         }
     }
-    dates
+    for record in history {
+        let Some(dates) = dates(record) else { continue };
+        for (_, records) in by_date.range_mut(dates) {
+            records.push(record);
+        }
+    }
+    by_date
 }

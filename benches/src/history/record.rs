@@ -1,5 +1,7 @@
 //! A history: what each client called and when, and what it received.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use shiori_sdk::{Date, SummaryStatus};
 use uuid::Uuid;
@@ -183,17 +185,15 @@ impl Call {
         }
     }
 
-    /// Whether the call concerns this date.
-    pub(crate) fn covers(&self, of: Date) -> bool {
+    /// The dates of the diaries that the call concerns; `None` if it concerns a summary.
+    pub(crate) fn dates(&self) -> Option<RangeInclusive<Date>> {
         match *self {
             Self::Save { date, .. }
             | Self::Delete { date, .. }
             | Self::Archive { date, .. }
-            | Self::Read { date } => date == of,
-            Self::List { start, end } | Self::Versions { start, end } => {
-                (start..=end).contains(&of)
-            }
-            Self::Request { .. } | Self::Look { .. } | Self::Cancel { .. } => false,
+            | Self::Read { date } => Some(date..=date),
+            Self::List { start, end } | Self::Versions { start, end } => Some(start..=end),
+            Self::Request { .. } | Self::Look { .. } | Self::Cancel { .. } => None,
         }
     }
 }

@@ -141,6 +141,25 @@ fn two_texts_of_one_version() {
 }
 
 #[test]
+fn two_archive_states_of_one_version() {
+    rejects(&[DoubledVersion], |generated| {
+        let (date, version, Some(_)) = generated.first_date() else { return false };
+        let call = Call::Archive { date, expected: version, archived: true };
+        generated.append(call, Outcome::Archived(version + 1));
+        let shown = Seen {
+            version: version + 1,
+            archived: false,
+            deleted: false,
+            title: None,
+            content: None,
+        };
+        let call = Call::Versions { start: date, end: date };
+        generated.append(call, Outcome::Dates(vec![(date, shown)]));
+        true
+    });
+}
+
+#[test]
 fn a_gap() {
     rejects(&[Gap], |generated| {
         let (date, version, diary) = generated.first_date();

@@ -77,11 +77,11 @@ impl<'a> Write<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// The calls of this date.
-    pub(super) fn of(date: Date, history: &'a [Record]) -> Self {
+    /// The calls of this date, from the records that concern it.
+    pub(super) fn of(date: Date, records: &[&'a Record]) -> Self {
         let mut calls = Self { writes: Vec::new(), observations: Vec::new() };
         let mut saves: BTreeMap<u64, usize> = BTreeMap::new();
-        for record in history.iter().filter(|record| record.call.covers(date)) {
+        for &record in records {
             match record.call {
                 Call::Save { expected, save_id, text, .. } => {
                     let writes = &mut calls.writes;

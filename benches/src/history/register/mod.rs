@@ -31,10 +31,10 @@ use crate::{
 /// Anomalies of one date that are reported; one cause may have many effects.
 const MAX_REPORTED: usize = 20;
 
-/// The anomalies of one date.
-pub(crate) fn check(date: Date, history: &[Record]) -> Vec<Anomaly> {
+/// The anomalies of one date, from the calls that concern it.
+pub(crate) fn check(date: Date, records: &[&Record]) -> Vec<Anomaly> {
     let mut findings = Findings { subject: date.to_string(), anomalies: Vec::new() };
-    let calls = Calls::of(date, history);
+    let calls = Calls::of(date, records);
     let versions = Versions::assign(&calls, &mut findings);
     times::check(&calls, &versions, &mut findings);
     replays::check(&calls, &versions, &mut findings);
