@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use shiori_sdk::AccountInfo;
 use shiori_server::{Config, Server, Settings, Users, migrate, raise_descriptor_limit};
 use shiori_worker::process;
@@ -32,6 +32,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Inspect the settings
+    #[command(subcommand)]
+    Config(Inspect),
     /// Migrate the databases and exit
     Migrate,
     /// Copy the embedded database to a new file and exit; a server may use the database meanwhile
@@ -43,6 +46,13 @@ enum Command {
     /// List, change or delete accounts; servers may run meanwhile
     #[command(subcommand)]
     User(User),
+}
+
+#[derive(Subcommand)]
+enum Inspect {
+    /// Print the effective settings with their sources, and what is wrong with them. Nothing is
+    /// changed. The exit code is 1 if there is an error
+    Check,
 }
 
 #[derive(Subcommand)]
@@ -66,7 +76,8 @@ enum User {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Box::pin(run(Cli::parse())).await {
+    let (cli, matches) = process::parse();
+    match Box::pin(run(cli, &matches)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             process::report("shiori-server", &*error);
@@ -106,14 +117,27 @@ async fn manage(command: User, config: Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
+async fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
     let mut settings = cli.settings;
-    if let Some(path) = cli.config {
-        settings = settings.or(Settings::from_file(&path)?);
+    let file = cli.config.as_deref();
+    if let Some(path) = file {
+        settings = settings.or(Settings::from_file(path)?);
+    }
+    let findings = || {
+        let mut findings = settings.check();
+        findings.warnings.extend(process::unknown_variables());
+        findings
+    };
+    if let Some(Command::Config(Inspect::Check)) = cli.command {
+        let all = Settings::augment_args(clap::Command::new("shiori-server"));
+        return findings().print(&process::effective(&all, matches, file)?);
     }
     process::start_log(settings.log.as_deref())?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "could not raise the limit of open files");
+    }
+    if cli.command.is_none() {
+        findings().log();
     }
 
     let listen = settings.listen();
@@ -123,7 +147,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "embedded")]
         Some(Command::Backup { path }) => return Ok(shiori_server::back_up(&config, &path).await?),
         Some(Command::User(command)) => return manage(command, config).await,
-        None => {}
+        Some(Command::Config(Inspect::Check)) | None => {}
     }
     let stop = process::stop_signal()?;
     let listener = TcpListener::bind(listen)

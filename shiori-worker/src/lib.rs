@@ -14,7 +14,7 @@
 //! | `openai` | yes | a summariser for any OpenAI-compatible endpoint; includes `models` |
 //! | `bert` | no | an emotion model for BERT checkpoints; includes `models` |
 //! | `redis` | yes | the Redis client and the queue in Redis |
-//! | `process` | yes | log and signals, for both binaries |
+//! | `process` | yes | settings, log and signals, for both binaries |
 //! | `rustls` | yes | TLS for all connections |
 //! | `cli` | yes | the worker's binary; includes `openai`, `redis` and `process` |
 
@@ -49,6 +49,8 @@ pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperat
 pub use patience::{InvalidPatience, Patience};
 #[cfg(feature = "models")]
 pub use pipeline::{Pipeline, PipelineError};
+#[cfg(feature = "process")]
+pub use process::SecretFileError;
 pub use queue::JobQueue;
 pub use secret::Secret;
 pub use server_api::{ServerApi, ServerApiError};

@@ -3,12 +3,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use shiori_worker::{cli::Cli, process};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
+    let (cli, matches) = process::parse::<Cli>();
+    match cli.run(&matches).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             process::report("shiori-worker", &*error);

@@ -189,3 +189,40 @@ fn an_invalid_setting_is_named() {
 fn a_worker_without_settings_reports_what_is_required() {
     assert!(failure(&run(&[], "")).contains("internal_token"));
 }
+
+#[test]
+fn the_settings_are_checked_without_a_secret_in_the_output() {
+    let settings = File::new("redis_url = 'redis://:hunter2@localhost'\nllm_model = 'gemma3'\n");
+    let key = File::new("hunter2\n");
+    let check = |token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-worker"));
+        let command = command.args(["config", "check", "--config", settings.path()]).env_clear();
+        command
+            .env("OPENAI_API_KEY_FILE", key.path())
+            .env("SHIORI_INTERNAL_TOKEN", token)
+            .env("SHIORI_LLM_MODEL_NAME", "gemma3")
+            .output()
+            .unwrap()
+    };
+    let valid = check("0123456789abcdef");
+    let errors = String::from_utf8(valid.stderr.clone()).unwrap();
+    assert!(errors.contains("SHIORI_LLM_MODEL_NAME is not a setting"), "{errors}");
+    let printed = stdout_of(&valid);
+    let lines: Vec<_> =
+        printed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "server_url default http://127.0.0.1:8080",
+        "internal_token environment (secret)",
+        "redis_url file (secret)",
+        "llm_model file gemma3",
+        "openai_api_key file of its own (secret)",
+    ] {
+        assert!(lines.iter().any(|printed| printed == line), "{line}: {printed}");
+    }
+    let invalid = check("hunter2\n");
+    assert_eq!(invalid.status.code(), Some(1));
+    for output in [&valid, &invalid] {
+        let text = format!("{output:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

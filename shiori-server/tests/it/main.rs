@@ -5,6 +5,7 @@ mod accounts;
 mod backup;
 mod clocks;
 mod cluster_dump;
+mod configuration;
 mod conformance;
 mod connections;
 mod deletion;

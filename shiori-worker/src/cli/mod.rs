@@ -7,7 +7,7 @@ mod tag;
 
 use std::{error::Error, io, io::Write, path::PathBuf, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,6 +35,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Inspect the settings
+    #[command(subcommand)]
+    Config(Inspect),
     /// Evaluate an emotion model
     #[command(subcommand)]
     Emotion(emotion::Command),
@@ -42,6 +45,13 @@ enum Command {
     Tag(tag::Arguments),
     /// Write the reflection on a week
     Summarize(summarize::Arguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum Inspect {
+    /// Print the effective settings with their sources, and what is wrong with them. No model is
+    /// loaded. The exit code is 1 if there is an error
+    Check,
 }
 
 /// The choice of a command's emotion model.
@@ -59,21 +69,35 @@ impl Engine {
 }
 
 impl Cli {
-    /// Runs the worker or the command.
+    /// Runs the worker or the command. `matches` are those of these arguments.
     ///
     /// # Errors
     ///
     /// Any failure. No message contains diary text or a secret.
-    pub async fn run(self) -> Result<(), Box<dyn Error>> {
+    pub async fn run(self, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
         let mut settings = self.settings;
-        if let Some(path) = self.config {
-            settings = settings.or(Settings::from_file(path)?);
+        let file = self.config.as_deref();
+        if let Some(path) = file {
+            settings = settings.or(Settings::from_file(path.to_owned())?);
+        }
+        let findings = || {
+            let mut findings = settings.check();
+            findings.warnings.extend(process::unknown_variables());
+            findings
+        };
+        if let Some(Command::Config(Inspect::Check)) = self.command {
+            let all = Settings::augment_args(clap::Command::new("shiori-worker"));
+            return findings().print(&process::effective(&all, matches, file)?);
         }
         // A command prints its result, so by default it logs only warnings.
         let log = settings.log.as_deref().or(self.command.as_ref().map(|_| "warn"));
         process::start_log(log)?;
+        if self.command.is_none() {
+            findings().log();
+        }
+        settings = settings.with_secrets_of_files()?;
         match self.command {
-            None => run_worker(settings).await,
+            Some(Command::Config(Inspect::Check)) | None => run_worker(settings).await,
             Some(Command::Emotion(command)) => print(&command.run(&settings).await?),
             Some(Command::Tag(arguments)) => print(&arguments.run(&settings).await?),
             Some(Command::Summarize(arguments)) => print(&arguments.run(&settings).await?),

@@ -1,6 +1,10 @@
 //! The settings of the worker's binary, from flags, the environment and a file, in this order of
 //! precedence.
 
+mod check;
+#[cfg(test)]
+mod tests;
+
 use std::{fs, io, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
@@ -9,10 +13,14 @@ use serde::Deserialize;
 use crate::{
     Patience, Pipeline, Secret, ServerApi, Worker, WorkerConfig,
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
+    process::{SecretFileError, secret_or_file},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
     summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer, UnmarkedThinking},
 };
+
+/// The server of a worker without `server_url`.
+const DEFAULT_SERVER_URL: &str = "http://127.0.0.1:8080";
 
 /// The settings of one source. A setting that is not set has its default.
 #[allow(rustdoc::bare_urls, clippy::doc_markdown)] // `--help` shows these texts
@@ -25,9 +33,15 @@ pub struct Settings {
     /// Token that authenticates workers; the server's setting of the same name
     #[arg(long, env = "SHIORI_INTERNAL_TOKEN", hide_env_values = true)]
     pub internal_token: Option<Secret>,
+    /// File with the token that authenticates workers
+    #[arg(long, env = "SHIORI_INTERNAL_TOKEN_FILE")]
+    pub internal_token_file: Option<PathBuf>,
     /// Redis of the queue, redis://…, redis+cluster://… or redis+sentinel://…
     #[arg(long, env = "SHIORI_REDIS_URL", hide_env_values = true)]
     pub redis_url: Option<Secret>,
+    /// File with the URL of the Redis
+    #[arg(long, env = "SHIORI_REDIS_URL_FILE")]
+    pub redis_url_file: Option<PathBuf>,
     /// Prefix of all keys in Redis [default: shiori]
     #[arg(long, env = "SHIORI_REDIS_PREFIX")]
     pub redis_prefix: Option<String>,
@@ -61,6 +75,9 @@ pub struct Settings {
     /// API key [default: none]
     #[arg(long, env = "OPENAI_API_KEY", hide_env_values = true, global = true)]
     pub openai_api_key: Option<Secret>,
+    /// File with the API key
+    #[arg(long, env = "OPENAI_API_KEY_FILE", global = true)]
+    pub openai_api_key_file: Option<PathBuf>,
     /// Timeout of a request to the language model, in seconds [default: 120]
     #[arg(long, env = "SHIORI_LLM_TIMEOUT_SECONDS", global = true)]
     pub llm_timeout_seconds: Option<u64>,
@@ -181,6 +198,9 @@ pub enum SettingsError {
         /// The rule that it must satisfy.
         rule: &'static str,
     },
+    /// A secret cannot be read from its file.
+    #[error(transparent)]
+    SecretFile(#[from] SecretFileError),
     /// The emotion model could not be loaded.
     #[error("could not load the emotion model")]
     Emotion(#[source] crate::emotion::EngineError),
@@ -209,7 +229,9 @@ impl Settings {
         Self {
             server_url: self.server_url.or(others.server_url),
             internal_token: self.internal_token.or(others.internal_token),
+            internal_token_file: self.internal_token_file.or(others.internal_token_file),
             redis_url: self.redis_url.or(others.redis_url),
+            redis_url_file: self.redis_url_file.or(others.redis_url_file),
             redis_prefix: self.redis_prefix.or(others.redis_prefix),
             worker_id: self.worker_id.or(others.worker_id),
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
@@ -220,6 +242,7 @@ impl Settings {
             llm_model: self.llm_model.or(others.llm_model),
             openai_base_url: self.openai_base_url.or(others.openai_base_url),
             openai_api_key: self.openai_api_key.or(others.openai_api_key),
+            openai_api_key_file: self.openai_api_key_file.or(others.openai_api_key_file),
             llm_timeout_seconds: self.llm_timeout_seconds.or(others.llm_timeout_seconds),
             llm_temperature: self.llm_temperature.or(others.llm_temperature),
             llm_input_tokens: self.llm_input_tokens.or(others.llm_input_tokens),
@@ -236,17 +259,43 @@ impl Settings {
         }
     }
 
+    /// These settings with the secrets of the files that they name.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::SecretFile`] if a file cannot be read.
+    pub fn with_secrets_of_files(mut self) -> Result<Self, SettingsError> {
+        for (name, secret, file) in [
+            ("internal_token", &mut self.internal_token, &mut self.internal_token_file),
+            ("redis_url", &mut self.redis_url, &mut self.redis_url_file),
+            ("openai_api_key", &mut self.openai_api_key, &mut self.openai_api_key_file),
+        ] {
+            *secret = secret_or_file(name, secret.take(), file.take())?;
+        }
+        Ok(self)
+    }
+
     /// Creates the worker and loads its emotion model. It does not connect to anything yet.
     ///
     /// # Errors
     ///
     /// [`SettingsError`] if a value is missing or invalid.
     pub async fn into_worker(self) -> Result<Worker, SettingsError> {
+        let settings = self.with_secrets_of_files()?;
+        let (config, queue, api) = settings.connections()?;
+        let pipeline = settings.pipeline(None).await?;
+        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+    }
+
+    /// The parts of a worker besides its models.
+    pub(crate) fn connections(
+        &self,
+    ) -> Result<(WorkerConfig, RedisQueue, ServerApi), SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         let required = |name| SettingsError::Required { name };
         let concurrency = self.concurrency()?;
         let token = self.internal_token.as_ref().ok_or_else(|| required("internal_token"))?;
-        let server_url = self.server_url.as_deref().unwrap_or("http://127.0.0.1:8080");
+        let server_url = self.server_url.as_deref().unwrap_or(DEFAULT_SERVER_URL);
         let api = ServerApi::new(server_url, token.reveal())
             .map_err(|_| out_of_range("server_url", "an http or https URL without credentials"))?;
         let url = self.redis_url.as_ref().ok_or_else(|| required("redis_url"))?;
@@ -262,15 +311,13 @@ impl Settings {
         if worker_id.is_empty() || worker_id.chars().count() > 128 {
             return Err(out_of_range("worker_id", "1 to 128 characters"));
         }
-        let pipeline = self.pipeline(None).await?;
         let config = WorkerConfig {
             worker_id,
             concurrency,
             drain_timeout: Duration::from_secs(drain),
             patience: self.llm_patience,
         };
-        let queue = RedisQueue::with_redis_clock(redis, QUEUE_NAME);
-        Ok(Worker::new(config, Arc::new(queue), api, pipeline))
+        Ok((config, RedisQueue::with_redis_clock(redis, QUEUE_NAME), api))
     }
 
     /// Loads the models of the settings; `engine` overrides the emotion model.
@@ -283,10 +330,7 @@ impl Settings {
         engine: Option<EmotionEngine>,
     ) -> Result<Pipeline, SettingsError> {
         let mut pipeline = Pipeline::builtin();
-        // Compose files pass unset variables as empty strings.
-        if let Some(model) = self.llm_model.as_deref().filter(|model| !model.is_empty()) {
-            let config = self.openai(model)?;
-            let summarizer = OpenAiSummarizer::new(config).map_err(SettingsError::Model)?;
+        if let Some(summarizer) = self.summarizer()? {
             let builtin = std::mem::replace(&mut pipeline.summarizer, Arc::new(summarizer));
             if self.llm_fallback.unwrap_or_default() == Fallback::Extractive {
                 pipeline.fallback = Some(builtin);
@@ -295,6 +339,16 @@ impl Settings {
         // Loaded last, because it may take long.
         pipeline.emotion = self.emotion(engine).await?;
         Ok(pipeline)
+    }
+
+    /// The language model, if the settings have one.
+    pub(crate) fn summarizer(&self) -> Result<Option<OpenAiSummarizer>, SettingsError> {
+        // Compose files pass unset variables as empty strings.
+        let Some(model) = self.llm_model.as_deref().filter(|model| !model.is_empty()) else {
+            return Ok(None);
+        };
+        let config = self.openai(model)?;
+        OpenAiSummarizer::new(config).map(Some).map_err(SettingsError::Model)
     }
 
     /// The configuration for this language model.
@@ -346,6 +400,15 @@ impl Settings {
         &self,
         engine: Option<EmotionEngine>,
     ) -> Result<Arc<dyn EmotionModel>, SettingsError> {
+        let (engine, options) = self.engine(engine)?;
+        engine.open(options).await.map_err(SettingsError::Emotion)
+    }
+
+    /// The emotion model that is opened, and its options.
+    pub(crate) fn engine(
+        &self,
+        engine: Option<EmotionEngine>,
+    ) -> Result<(EmotionEngine, EngineOptions), SettingsError> {
         let out_of_range = |name, rule| SettingsError::OutOfRange { name, rule };
         if self.emotion_threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
             return Err(out_of_range("emotion_threads", "1 to 1024"));
@@ -365,7 +428,7 @@ impl Settings {
             out_of_range("emotion_labels", "names of the seven emotions, separated by commas")
         })?;
         let options = EngineOptions { threads: self.emotion_threads, labels };
-        engine.open(options).await.map_err(SettingsError::Emotion)
+        Ok((engine, options))
     }
 
     fn concurrency(&self) -> Result<usize, SettingsError> {
@@ -381,83 +444,4 @@ fn host_and_process() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String = host.trim().chars().take(100).collect();
     format!("{host}-{}", std::process::id())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn complete() -> Settings {
-        Settings {
-            internal_token: Some("a token of the tests".into()),
-            redis_url: Some("redis://:hunter2@localhost".into()),
-            ..Settings::default()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_worker_can_be_created_from_the_required_settings() {
-        assert!(complete().into_worker().await.is_ok());
-        let with_model = Settings {
-            llm_model: Some("gemma3".to_owned()),
-            openai_base_url: Some("http://localhost:11434/v1".to_owned()),
-            ..complete()
-        };
-        assert!(format!("{:?}", with_model.into_worker().await).contains("gemma3"));
-    }
-
-    #[test]
-    fn the_file_configures_the_language_model() {
-        let config = |file: &str| {
-            let settings: Settings = toml::from_str(file).expect("the file is valid");
-            settings.openai("gemma3").expect("the settings can be used")
-        };
-        let defaults = config("");
-        assert_eq!((defaults.temperature, defaults.max_in_flight), (Some(0.7), 64));
-        let changed = config(
-            "llm_temperature = 1\nllm_input_tokens = 4000\nllm_output_tokens = 5000\n\
-             llm_ask_usage = false\nllm_timeout_seconds = 30\nllm_unmarked_thinking = 'never'",
-        );
-        assert_eq!(defaults.unmarked_thinking, UnmarkedThinking::Detect);
-        assert_eq!(changed.unmarked_thinking, UnmarkedThinking::Never);
-        assert_eq!((changed.temperature, changed.ask_usage), (Some(1.0), false));
-        assert_eq!((changed.input_budget, changed.max_output_tokens), (4000, 5000));
-        assert_eq!(changed.request_timeout, Duration::from_secs(30));
-        assert_eq!(changed.first_byte_timeout, Duration::from_secs(30));
-        assert_eq!(config("llm_temperature = 'provider'").temperature, None);
-        assert_eq!(config("llm_temperature = 0.25").temperature, Some(0.25));
-        for temperature in ["3", "-0.1", "nan", "'hot'", "true", "[]"] {
-            let file = format!("llm_temperature = {temperature}");
-            assert!(toml::from_str::<Settings>(&file).is_err(), "{temperature}");
-        }
-    }
-
-    #[tokio::test]
-    async fn errors_name_a_missing_or_invalid_setting_without_its_value() {
-        let cases = [
-            (Settings { internal_token: None, ..complete() }, "internal_token"),
-            (Settings { redis_url: None, ..complete() }, "redis_url"),
-            (Settings { redis_url: Some("hunter2".into()), ..complete() }, "redis_url"),
-            (Settings { server_url: Some("ftp://hunter2".into()), ..complete() }, "server_url"),
-            (Settings { worker_concurrency: Some(0), ..complete() }, "worker_concurrency"),
-            (Settings { drain_seconds: Some(10_000), ..complete() }, "drain_seconds"),
-            (Settings { emotion_model: Some("gpt".to_owned()), ..complete() }, "emotion_model"),
-            (Settings { emotion_threads: Some(0), ..complete() }, "emotion_threads"),
-            (
-                Settings {
-                    llm_model: Some("gemma3".to_owned()),
-                    llm_input_tokens: Some(10),
-                    ..complete()
-                },
-                "llm_input_tokens",
-            ),
-            (Settings { worker_id: Some(String::new()), ..complete() }, "worker_id"),
-        ];
-        for (settings, name) in cases {
-            assert!(!format!("{settings:?}").contains("hunter2") || name == "server_url");
-            let error = settings.into_worker().await.expect_err(name);
-            let text = format!("{error} {error:?}");
-            assert!(text.contains(name) && !text.contains("hunter2"), "{text}");
-        }
-    }
 }

@@ -1,4 +1,7 @@
-//! Log, signals and error output of the binaries.
+//! Settings, log, signals and error output of the binaries.
+
+mod secrets;
+mod settings;
 
 use std::{error::Error, io::IsTerminal};
 
@@ -6,6 +9,14 @@ use tracing_subscriber::{
     filter::{ParseError, Targets},
     layer::SubscriberExt,
     util::SubscriberInitExt,
+};
+
+pub use self::{
+    secrets::{SecretFileError, is_guessable, secret_or_file},
+    settings::{
+        Findings, InvalidConfiguration, default_of, description_of, effective, parse,
+        unknown_variables,
+    },
 };
 
 /// The log could not be started.
@@ -80,11 +91,16 @@ pub fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
 /// Prints the error and its sources on one line to stderr.
 #[allow(clippy::print_stderr)] // the log may not have been started
 pub fn report(program: &str, error: &dyn Error) {
-    let mut line = format!("{program}: {error}");
+    eprintln!("{program}: {}", with_sources(error));
+}
+
+/// The error and its sources on one line.
+pub fn with_sources(error: &dyn Error) -> String {
+    let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         line = format!("{line}: {cause}");
         source = cause.source();
     }
-    eprintln!("{line}");
+    line
 }
