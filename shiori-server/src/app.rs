@@ -5,7 +5,7 @@ use shiori_worker::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{PasswordHasher, TokenKeys},
+    auth::{PasswordHasher, TokenKeys, UserHash},
     changes::Changes,
     config::{Limits, Network, Origin, SessionPolicy, SignUpPolicy},
     metrics::Metrics,
@@ -30,6 +30,8 @@ pub(crate) struct Parts {
     pub(crate) changes: Changes,
     pub(crate) passwords: PasswordHasher,
     pub(crate) tokens: TokenKeys,
+    /// Hashes user ids for the log.
+    pub(crate) user_hash: UserHash,
     pub(crate) limits: Limits,
     pub(crate) session_policy: SessionPolicy,
     pub(crate) sign_ups: SignUpPolicy,

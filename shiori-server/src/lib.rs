@@ -62,7 +62,7 @@ pub use listener::raise_descriptor_limit;
 pub use profile::{BackupError, back_up};
 pub use profile::{ProfileError, migrate};
 pub use server::{ServeError, Server, StartError};
-pub use shiori_worker::{Secret, SecretFileError};
+pub use shiori_worker::{LogFormat, Secret, SecretFileError};
 pub use store::{DiaryQuota, HistoryPolicy, StoreError, ThrottlePolicy};
 pub use summary::SummaryPolicy;
 pub use users::{Users, UsersError};

@@ -132,7 +132,7 @@ async fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Box<dyn Error>> {
         let all = Settings::augment_args(clap::Command::new("shiori-server"));
         return findings().print(&process::effective(&all, matches, file)?);
     }
-    process::start_log(settings.log.as_deref())?;
+    process::start_log(settings.log.as_deref(), settings.log_format.unwrap_or_default())?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "could not raise the limit of open files");
     }

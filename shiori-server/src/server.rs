@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api,
     app::{App, Parts},
-    auth::{PasswordHasher, TokenKeys},
+    auth::{PasswordHasher, TokenKeys, UserHash},
     config::Config,
     dispatcher, in_process_worker, listener,
     metrics::Metrics,
@@ -197,6 +197,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         changes: profile.changes.clone(),
         passwords,
         tokens: TokenKeys::new(&config.jwt_secret, config.jwt_secret_previous.as_ref()),
+        user_hash: UserHash::new(&config.jwt_secret),
         limits: config.limits,
         session_policy: config.sessions,
         sign_ups: config.sign_ups.clone(),

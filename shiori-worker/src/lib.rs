@@ -40,6 +40,7 @@ mod secret;
 mod server_api;
 #[cfg(feature = "models")]
 pub mod summarize;
+mod trace;
 #[cfg(feature = "models")]
 mod worker;
 
@@ -50,9 +51,10 @@ pub use patience::{InvalidPatience, Patience};
 #[cfg(feature = "models")]
 pub use pipeline::{Pipeline, PipelineError};
 #[cfg(feature = "process")]
-pub use process::SecretFileError;
+pub use process::{LogFormat, SecretFileError};
 pub use queue::JobQueue;
 pub use secret::Secret;
 pub use server_api::{ServerApi, ServerApiError};
+pub use trace::{InvalidTraceParent, TraceParent};
 #[cfg(feature = "models")]
 pub use worker::{Worker, WorkerConfig, WorkerError};

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use shiori_sdk::{DayEmotion, FailureKind, Progress, ProgressPhase};
 
 use crate::{
+    TraceParent,
     emotion::{EmotionModel, LinearModel},
     protocol::ClaimedDay,
     summarize::{
@@ -81,14 +82,16 @@ impl Pipeline {
         }
     }
 
-    /// Runs both models. A panic of a model is returned as an error.
+    /// Runs both models. `trace` is passed to the summariser. A panic of a model is returned as an
+    /// error.
     pub(crate) async fn run(
         &self,
         days: Vec<ClaimedDay>,
+        trace: Option<TraceParent>,
         attempt: Attempt,
         report: Report<'_>,
     ) -> Result<Outcome, PipelineError> {
-        let run = AssertUnwindSafe(self.run_models(days, attempt, report));
+        let run = AssertUnwindSafe(self.run_models(days, trace, attempt, report));
         run.catch_unwind().await.unwrap_or_else(|_| {
             Err(PipelineError {
                 kind: FailureKind::Internal,
@@ -103,6 +106,7 @@ impl Pipeline {
     async fn run_models(
         &self,
         days: Vec<ClaimedDay>,
+        trace: Option<TraceParent>,
         attempt: Attempt,
         report: Report<'_>,
     ) -> Result<Outcome, PipelineError> {
@@ -129,6 +133,7 @@ impl Pipeline {
                     emotion: *emotion,
                 })
                 .collect(),
+            trace,
         };
         let writing = |Writing { characters, text }: Writing<'_>| {
             report(Progress { phase: ProgressPhase::Writing, characters }, text);

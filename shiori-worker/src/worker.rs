@@ -13,10 +13,13 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{Instrument, field::Empty};
+use tracing::{
+    Instrument,
+    field::{Empty, display},
+};
 
 use crate::{
-    JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError,
+    JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError, TraceParent,
     pipeline::{Attempt, Outcome},
     protocol::{
         Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_REFLECTION_CHARS, OverdueRequest,
@@ -368,7 +371,7 @@ impl Runner {
             summary_id = %id,
             worker_id = &*self.worker_id,
             attempt = Empty,
-            trace = Empty,
+            trace_id = Empty,
         );
         let entered = span.clone();
         async move {
@@ -376,8 +379,11 @@ impl Runner {
                 Ok((claim, lease_start)) => {
                     self.health.succeeded();
                     span.record("attempt", claim.attempt);
-                    span.record("trace", claim.trace.as_deref());
-                    self.run(id, claim, lease_start).await;
+                    // The server may be of a version that does not validate it.
+                    let trace: Option<TraceParent> =
+                        claim.trace.as_deref().and_then(|trace| trace.parse().ok());
+                    span.record("trace_id", trace.as_ref().map(|trace| display(trace.trace_id())));
+                    self.run(id, claim, trace, lease_start).await;
                 }
                 Err(ServerApiError::NotClaimable) => {
                     self.health.succeeded();
@@ -449,7 +455,13 @@ impl Runner {
 
     /// Runs the pipeline under the lease and submits the outcome. A separate task sends heartbeats
     /// until the server has accepted the outcome, so that a model cannot delay them.
-    async fn run(&self, id: SummaryId, claim: Claim, lease_start: Instant) {
+    async fn run(
+        &self,
+        id: SummaryId,
+        claim: Claim,
+        trace: Option<TraceParent>,
+        lease_start: Instant,
+    ) {
         tracing::info!(days = claim.days.len(), "claimed");
         let token = claim.lease_token;
         let (reported, latest) = watch::channel(Reported::default());
@@ -474,7 +486,7 @@ impl Runner {
         let attempt = Attempt { is_last: claim.is_last, is_overdue: claim.is_overdue };
         let outcome = tokio::select! {
             biased;
-            outcome = self.pipeline.run(claim.days, attempt, &report) => {
+            outcome = self.pipeline.run(claim.days, trace, attempt, &report) => {
                 Some(outcome)
             }
             () = self.release.cancelled() => None,

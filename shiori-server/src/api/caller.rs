@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use shiori_sdk::{ErrorCode, SessionId, UserId};
 use tokio::time::timeout;
+use tracing::{Span, field::display};
 
 use super::error::ApiError;
 use crate::{
@@ -66,6 +67,10 @@ impl FromRequestParts<App> for Bearer {
         let token = token.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized))?;
         let claims = app.tokens.verify(token, now);
         let claims = claims.map_err(|_| ApiError::invalid_token(ErrorCode::Unauthorized))?;
+        let span = Span::current();
+        if !span.is_disabled() {
+            span.record("user", display(app.user_hash.of(claims.user)));
+        }
         let key = SessionKey { user: claims.user, id: claims.session, now };
         Ok(Self { key, generation: claims.generation })
     }

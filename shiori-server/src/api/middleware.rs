@@ -23,7 +23,11 @@ use pin_project_lite::pin_project;
 use shiori_sdk::ErrorCode;
 use tokio::{task::futures::TaskLocalFuture, time::Timeout};
 use tower::{Layer, Service};
-use tracing::{Instrument, Span, instrument::Instrumented};
+use tracing::{
+    Instrument, Span,
+    field::{Empty, display},
+    instrument::Instrumented,
+};
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +35,7 @@ use super::{
     cors::{Cors, CrossOrigin},
     error::ApiError,
     language::Language,
+    trace::trace_parent,
 };
 use crate::{
     app::App,
@@ -112,7 +117,8 @@ impl<S> Layer<S> for RequestLayer {
 
 /// Sets the request id and the headers that all responses have, selects the language, limits the
 /// time, responds to a panic with 500, and logs and counts the request. The log contains only
-/// method, route and id: no query, header or body.
+/// method, route, status, duration, id, trace id and the hash of the user: no path, query, header or
+/// body.
 #[derive(Debug, Clone)]
 pub(super) struct RequestService<S> {
     inner: S,
@@ -143,8 +149,13 @@ where
             "request",
             request_id = %logged_id,
             method = %method,
-            route = %route
+            route = %route,
+            user = Empty,
+            trace_id = Empty
         );
+        if let Some(trace) = trace_parent(request.headers()) {
+            span.record("trace_id", display(trace.trace_id()));
+        }
         let language = Language::preferred(request.headers());
         let cross_origin = self.layer.cors.as_ref().map(|cors| cors.check(request.headers()));
 
@@ -235,9 +246,10 @@ impl Exchange {
 
     fn finish(self, response: Response) -> Response {
         let took = self.count(&response);
-        let (status, took_us) =
-            (response.status().as_u16(), u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        self.span.in_scope(|| tracing::info!(status, took_us, "request completed"));
+        let status = response.status().as_u16();
+        // In ms, with all digits that were measured.
+        let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1000.0;
+        self.span.in_scope(|| tracing::info!(status, duration_ms, "request completed"));
         self.identify(response)
     }
 
@@ -284,6 +296,7 @@ fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
+        Method::PATCH => "PATCH",
         Method::DELETE => "DELETE",
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",

@@ -23,6 +23,7 @@ mod reply;
 mod revisions;
 mod session;
 mod summary;
+mod trace;
 mod user;
 
 use axum::{Extension, Router, extract::DefaultBodyLimit, handler::Handler};

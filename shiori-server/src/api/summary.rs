@@ -27,6 +27,7 @@ use super::{
     extract::{Body, IdInPath, Params, RangeInQuery},
     openapi::{Done, Optional, Success, errors},
     reply::{Message, Reply},
+    trace::trace_parent,
 };
 use crate::{
     app::App,
@@ -106,7 +107,8 @@ async fn request_summary(
     let state = state.await?;
     asked?;
     let state = state.ok_or_else(|| ApiError::new(ErrorCode::Internal))?;
-    let requested = app.summaries.request(state, trace(&headers)).await?;
+    let trace = trace_parent(&headers).map(|trace| trace.as_str().to_owned());
+    let requested = app.summaries.request(state, trace).await?;
     let (id, status, accepted) = match requested {
         Requested::Accepted(id, status) => (id, status, true),
         Requested::AlreadyDone(id) => (id, shiori_sdk::SummaryStatus::Completed, false),
@@ -140,13 +142,6 @@ fn week(body: &SummaryRequest<String>) -> Result<Week, ApiError> {
     DateRange::new(date(&body.start)?, date(&body.end)?)
         .and_then(Week::from_range)
         .map_err(|_| ApiError::new(ErrorCode::InvalidRange))
-}
-
-/// The `traceparent` of the request (W3C Trace Context), if it is well-formed.
-fn trace(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
-    (text.len() == 55 && text.bytes().all(plain)).then(|| text.to_owned())
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -60,6 +60,7 @@ struct Shared {
     gate: Semaphore,
     calls: AtomicU32,
     open: AtomicU32,
+    traces: Mutex<Vec<String>>,
 }
 
 /// Counts a request as open until it ends or is cancelled.
@@ -78,6 +79,7 @@ impl FakeLlm {
             gate: Semaphore::new(0),
             calls: AtomicU32::new(0),
             open: AtomicU32::new(0),
+            traces: Mutex::default(),
         });
         let router =
             Router::new().route("/v1/chat/completions", post(complete)).with_state(shared.clone());
@@ -102,13 +104,21 @@ impl FakeLlm {
         self.shared.open.load(Ordering::SeqCst)
     }
 
+    /// The `traceparent` headers of all requests.
+    pub fn traces(&self) -> Vec<String> {
+        self.shared.traces.lock().unwrap().clone()
+    }
+
     /// Grants this many permits.
     pub fn release(&self, count: usize) {
         self.shared.gate.add_permits(count);
     }
 }
 
-async fn complete(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
+    if let Some(trace) = headers.get("traceparent") {
+        shared.traces.lock().unwrap().push(trace.to_str().unwrap().to_owned());
+    }
     let call = shared.calls.fetch_add(1, Ordering::SeqCst) + 1;
     shared.open.fetch_add(1, Ordering::SeqCst);
     let open = Open(shared.clone());

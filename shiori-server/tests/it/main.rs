@@ -18,6 +18,7 @@ mod fake_model;
 mod faults;
 mod fixtures;
 mod leases;
+mod logs;
 mod openapi;
 mod overload;
 mod partial_text;

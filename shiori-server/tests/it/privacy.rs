@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 use shiori_sdk::{Document, Draft, Precondition};
+use shiori_worker::{LogFormat, process::log_lines};
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
 use crate::fixtures::{PASSWORD, day, fresh_email, new_client, week, write_week};
@@ -41,7 +42,7 @@ impl<'a> MakeWriter<'a> for Captured {
 async fn the_log_contains_no_text_and_no_secret() {
     let captured = Captured::default();
     let filter: Targets = "trace,hyper=info,h2=info".parse().unwrap();
-    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(captured.clone());
+    let lines = log_lines(LogFormat::Text, false, captured.clone());
     let subscriber = tracing_subscriber::registry().with(filter).with(lines);
     tracing::subscriber::set_global_default(subscriber).unwrap();
 

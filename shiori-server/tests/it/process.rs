@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
@@ -16,6 +17,8 @@ use tokio::{
 pub struct Process {
     child: Child,
     url: String,
+    /// Reads the log until the process closes it. Returns its lines.
+    log: JoinHandle<Vec<String>>,
 }
 
 impl Process {
@@ -43,10 +46,15 @@ impl Process {
 
     async fn started(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.env_clear().env("SHIORI_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
-        let (child, line) = spawn(command, "listening").await;
-        let (_, addr) = line.split_once(" addr=").unwrap();
-        let url = format!("http://{}", addr.split_whitespace().next().unwrap());
-        Self { child, url }
+        let (child, line, log) = spawn(command, "listening").await;
+        let addr = match serde_json::from_str::<serde_json::Value>(&line) {
+            Ok(line) => line["addr"].as_str().unwrap().to_owned(),
+            Err(_) => {
+                let (_, addr) = line.split_once(" addr=").unwrap();
+                addr.split_whitespace().next().unwrap().to_owned()
+            }
+        };
+        Self { child, url: format!("http://{addr}"), log }
     }
 
     /// A worker with these settings. `cargo test --workspace` or `cargo build -p shiori-worker`
@@ -57,8 +65,8 @@ impl Process {
         assert!(binary.exists(), "build it first: cargo build -p shiori-worker");
         let mut command = Command::new(binary);
         command.env_clear().envs(settings.iter().copied());
-        let (child, _) = spawn(command, "worker started").await;
-        Self { child, url: String::new() }
+        let (child, _, log) = spawn(command, "worker started").await;
+        Self { child, url: String::new(), log }
     }
 
     /// Runs the server's program with these arguments until it exits.
@@ -94,19 +102,20 @@ impl Process {
         ended.expect("the process exits").unwrap().code()
     }
 
-    /// Sends SIGTERM. The process must exit with success.
-    pub async fn terminate(mut self) {
+    /// Sends SIGTERM. The process must exit with success. Returns the lines of its log.
+    pub async fn terminate(mut self) -> Vec<String> {
         self.signal("-TERM").await;
         let ended = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await;
         assert!(ended.expect("the process exits").unwrap().success());
+        self.log.await.unwrap()
     }
 }
 
 /// The timeout of a start, also on a slow machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the process. Returns it with the log line that contains `ready`.
-async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
+/// Starts the process. Returns it with the log line that contains `ready`, and its log.
+async fn spawn(mut command: Command, ready: &str) -> (Child, String, JoinHandle<Vec<String>>) {
     let mut child = command
         .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
         .stderr(Stdio::piped())
@@ -124,6 +133,13 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String) {
         }
     };
     // Drains the pipe, so that the process never blocks on it.
-    tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-    (child, line)
+    let mut lines: Vec<_> = output.lines().map(str::to_owned).collect();
+    lines.push(line.clone());
+    let log = tokio::spawn(async move {
+        while let Ok(Some(line)) = log.next_line().await {
+            lines.push(line);
+        }
+        lines
+    });
+    (child, line, log)
 }

@@ -91,7 +91,7 @@ impl Cli {
         }
         // A command prints its result, so by default it logs only warnings.
         let log = settings.log.as_deref().or(self.command.as_ref().map(|_| "warn"));
-        process::start_log(log)?;
+        process::start_log(log, settings.log_format.unwrap_or_default())?;
         if self.command.is_none() {
             findings().log();
         }

@@ -52,7 +52,7 @@ impl Arguments {
         let pipeline = settings.pipeline(self.engine.engine).await?;
         let attempt = Attempt { is_last: true, is_overdue: None };
         let Outcome { written, emotion_engine, emotions } =
-            pipeline.run(days, attempt, &|_, _| {}).await?;
+            pipeline.run(days, None, attempt, &|_, _| {}).await?;
         let Written { reflection, engine, usage, truncated } = written;
         let summary = Summary { reflection, engine, usage, truncated, emotion_engine, emotions };
         if self.json {

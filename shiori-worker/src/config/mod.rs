@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     Patience, Pipeline, Secret, ServerApi, Worker, WorkerConfig,
     emotion::{EmotionEngine, EmotionModel, EngineOptions},
-    process::{SecretFileError, secret_or_file},
+    process::{LogFormat, SecretFileError, secret_or_file},
     queue::{QUEUE_NAME, RedisQueue},
     redis::Redis,
     summarize::openai::{MIN_INPUT_BUDGET, OpenAiConfig, OpenAiSummarizer, UnmarkedThinking},
@@ -117,6 +117,9 @@ pub struct Settings {
     /// [default: info]
     #[arg(long, env = "SHIORI_LOG", global = true)]
     pub log: Option<String>,
+    /// Format of the log: text, or json for one object per line [default: text]
+    #[arg(long, env = "SHIORI_LOG_FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
 }
 
 /// What happens to a summary if the language model fails permanently: it rejects the request, or
@@ -256,6 +259,7 @@ impl Settings {
             llm_patience: self.llm_patience.or(others.llm_patience),
             llm_fallback: self.llm_fallback.or(others.llm_fallback),
             log: self.log.or(others.log),
+            log_format: self.log_format.or(others.log_format),
         }
     }
 

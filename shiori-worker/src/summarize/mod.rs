@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, FailureKind};
 
-use crate::protocol::TokenUsage;
+use crate::{TraceParent, protocol::TokenUsage};
 
 pub use extractive::ExtractiveSummarizer;
 #[cfg(feature = "openai")]
@@ -116,6 +116,9 @@ impl fmt::Debug for Written {
 pub struct WeekText {
     /// The days that have a diary, in order.
     pub days: Vec<DayText>,
+    /// The trace of the request for the summary, for the requests of a language model. `None` without
+    /// one.
+    pub trace: Option<TraceParent>,
 }
 
 /// One day to be summarised. `Debug` shows no text.

@@ -43,7 +43,7 @@ fn week() -> WeekText {
         let emotion = DayEmotion { date, label, confidence: 1.0 / 7.0, distribution };
         DayText { date, title: "비밀".to_owned(), blocks: vec![DIARY.to_owned()], emotion }
     };
-    WeekText { days: (0..7).map(day).collect() }
+    WeekText { days: (0..7).map(day).collect(), trace: None }
 }
 
 fn config(base_url: &str) -> OpenAiConfig {

@@ -14,7 +14,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
-use shiori_worker::{Patience, Secret};
+use shiori_worker::{LogFormat, Patience, Secret};
 
 pub use self::error::ConfigError;
 use super::{Network, Origin, WorkerMode};
@@ -190,6 +190,9 @@ pub struct Settings {
     /// Log filter, e.g. info, or debug for one crate as in `shiori_server=debug` [default: info]
     #[arg(long, env = "SHIORI_LOG")]
     pub log: Option<String>,
+    /// Format of the log: text, or json for one object per line [default: text]
+    #[arg(long, env = "SHIORI_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
 }
 
 /// Who may create an account.
@@ -286,6 +289,7 @@ impl Settings {
             max_waits_per_user: self.max_waits_per_user.or(others.max_waits_per_user),
             queue_timeout_millis: self.queue_timeout_millis.or(others.queue_timeout_millis),
             log: self.log.or(others.log),
+            log_format: self.log_format.or(others.log_format),
         }
     }
 

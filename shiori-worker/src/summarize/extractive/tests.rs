@@ -31,7 +31,7 @@ fn real_week() -> WeekText {
         let document = Document::from_value(&sample["content"]).unwrap();
         day(nth, sample["title"].as_str().unwrap(), document.block_texts(), label)
     });
-    WeekText { days: days.collect() }
+    WeekText { days: days.collect(), trace: None }
 }
 
 fn quotes(text: &str) -> Vec<&str> {
@@ -72,7 +72,10 @@ fn the_language_follows_from_the_script() {
     use unicode_normalization::UnicodeNormalization;
 
     let text_of = |block: &str| {
-        let week = WeekText { days: vec![day(0, "", vec![block.to_owned()], Emotion::Happiness)] };
+        let week = WeekText {
+            days: vec![day(0, "", vec![block.to_owned()], Emotion::Happiness)],
+            trace: None,
+        };
         reflect(&week).expect("a text")
     };
     let japanese = text_of("今日は川沿いを歩いた。とても楽しかった。");
@@ -87,7 +90,7 @@ fn an_english_week_gets_an_english_text() {
     let blocks = vec!["I walked along the river for an hour. The light was lovely.".to_owned()];
     let days = vec![day(0, "River", blocks, Emotion::Happiness)];
     assert_eq!(
-        reflect(&WeekText { days }).unwrap(),
+        reflect(&WeekText { days, trace: None }).unwrap(),
         "The strongest feeling of the day was joy. \
          On Monday you wrote, “I walked along the river for an hour”. \
          I hope that this good feeling stays with you next week."
@@ -96,9 +99,11 @@ fn an_english_week_gets_an_english_text() {
 
 #[test]
 fn a_title_is_quoted_if_there_is_no_text_and_an_empty_week_has_no_text() {
-    let titled = WeekText { days: vec![day(0, "그냥 하루", vec![], Emotion::Neutral)] };
+    let titled =
+        WeekText { days: vec![day(0, "그냥 하루", vec![], Emotion::Neutral)], trace: None };
     assert!(reflect(&titled).unwrap().contains("「그냥 하루」"));
-    let empty = WeekText { days: vec![day(0, " ", vec![" \n".to_owned()], Emotion::Neutral)] };
+    let empty =
+        WeekText { days: vec![day(0, " ", vec![" \n".to_owned()], Emotion::Neutral)], trace: None };
     assert_eq!(reflect(&empty), None);
 }
 
@@ -106,7 +111,7 @@ fn a_title_is_quoted_if_there_is_no_text_and_an_empty_week_has_no_text() {
 fn a_week_of_megabytes_is_bounded() {
     let block = "오늘은 비가 왔다. 우산을 썼다. ".repeat(20_000);
     let days = (0..7).map(|nth| day(nth, "", vec![block.clone()], Emotion::Sadness)).collect();
-    let week = WeekText { days };
+    let week = WeekText { days, trace: None };
     assert!(sentence::of_week(&week).len() <= 280);
     assert!(reflect(&week).unwrap().chars().count() <= MAX_REFLECTION_CHARS);
 }
@@ -120,7 +125,7 @@ async fn the_trait_reports_progress_and_failure() {
     let written = ExtractiveSummarizer::new().summarize(real_week(), &progress).await.unwrap();
     assert_eq!(written.engine, "extractive/1");
     assert_eq!(seen.into_inner() as usize, written.reflection.chars().count());
-    let nothing = WeekText { days: Vec::new() };
+    let nothing = WeekText { days: Vec::new(), trace: None };
     let error = ExtractiveSummarizer::new().summarize(nothing, &|_| {}).await.unwrap_err();
     assert_eq!((error.kind, error.retryable), (FailureKind::NoText, false));
 }
@@ -138,6 +143,7 @@ fn any_week() -> impl Strategy<Value = WeekText> {
             .zip(days)
             .map(|(nth, (blocks, label))| day(nth, "제목", blocks, Emotion::ALL[label]))
             .collect(),
+        trace: None,
     })
 }
 

@@ -38,7 +38,7 @@ use self::{
 use super::{
     Availability, SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written,
 };
-use crate::{Clock, SystemClock, protocol::TokenUsage};
+use crate::{Clock, SystemClock, TraceParent, protocol::TokenUsage};
 
 pub use breaker::BreakerConfig;
 pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError, UnmarkedThinking};
@@ -109,11 +109,16 @@ impl OpenAiSummarizer {
     async fn send(
         &self,
         request: &CreateChatCompletionRequest,
+        trace: Option<&TraceParent>,
         progress: WritingProgress<'_>,
     ) -> Result<(String, Option<TokenUsage>), Failure> {
         let first_byte = Instant::now() + self.config.first_byte_timeout;
-        let sent = self.http.post(self.url.clone()).json(request).send();
-        let response = timeout_at(first_byte, sent).await.map_err(|_| Failure::timed_out())?;
+        let mut sent = self.http.post(self.url.clone()).json(request);
+        if let Some(trace) = trace {
+            sent = sent.header(TraceParent::HEADER, trace.as_str());
+        }
+        let response =
+            timeout_at(first_byte, sent.send()).await.map_err(|_| Failure::timed_out())?;
         let mut response =
             response.map_err(|error| transport_failure(&error, Failure::unreachable()))?;
         let status = response.status();
@@ -213,7 +218,7 @@ impl Summarizer for OpenAiSummarizer {
         let slot = self.in_flight.acquire().await;
         let _slot = slot.map_err(|_| internal("the summariser was closed"))?;
 
-        let days = week.days.len();
+        let (days, trace) = (week.days.len(), week.trace.clone());
         let budget = self.config.input_budget;
         let boundary = Uuid::new_v4().simple().to_string();
         let prompt =
@@ -232,7 +237,9 @@ impl Summarizer for OpenAiSummarizer {
         );
 
         let request = self.request(prompt);
-        let response = timeout(self.config.request_timeout, self.send(&request, progress)).await;
+        let response =
+            timeout(self.config.request_timeout, self.send(&request, trace.as_ref(), progress))
+                .await;
         let response = response.unwrap_or_else(|_| Err(Failure::timed_out()));
         let succeeded = response.as_ref().err().is_none_or(|failure| !failure.is_outage);
         permit.record(succeeded, Instant::now());

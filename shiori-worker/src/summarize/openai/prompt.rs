@@ -160,7 +160,7 @@ mod tests {
             let emotion = DayEmotion { date, label, confidence: 0.4, distribution };
             DayText { date, title, blocks, emotion }
         };
-        WeekText { days: (0..).zip(days).map(day).collect() }
+        WeekText { days: (0..).zip(days).map(day).collect(), trace: None }
     }
 
     fn data(prompt: &Prompt) -> Vec<Value> {
