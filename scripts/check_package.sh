@@ -18,7 +18,7 @@ main() {
         unpack "$crate"
     done
     contains shiori-sdk README.md LICENSE-MIT LICENSE-APACHE docs/conflicts.md src/lib.rs
-    contains shiori-worker README.md LICENSE-MIT LICENSE-APACHE NOTICE src/emotion/linear/weights.bin
+    contains shiori-worker README.md LICENSE-MIT LICENSE-APACHE NOTICE env.example src/emotion/linear/weights.bin
     contains shiori-server README.md LICENSE-MIT LICENSE-APACHE
     diff --recursive migrations "$dir/shiori-server/migrations" \
         || die "the server's package has other migrations than migrations/"
