@@ -17,7 +17,8 @@ impl UserHash {
     /// 16 hexadecimal digits, the same for every request of the user on all servers with the secret.
     pub(crate) fn of(&self, user: UserId) -> String {
         let tag = self.0.sign(&user.as_bytes()[..]);
-        tag[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        let number = tag[..8].iter().fold(0, |number: u64, byte| number << 8 | u64::from(*byte));
+        format!("{number:016x}")
     }
 }
 

@@ -56,7 +56,7 @@ fn example() -> String {
 "
     .to_owned();
     let mut section = |title: &str, entries: Vec<String>| {
-        text += &format!("\n## {title}\n\n{}", entries.join("\n"));
+        text.extend(["\n## ", title, "\n\n", &entries.join("\n")]);
     };
     let mut shared = vec![entry(
         "SHIORI_CONFIG",

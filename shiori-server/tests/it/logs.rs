@@ -30,7 +30,7 @@ async fn server(format: &str, data: &tempfile::TempDir) -> Process {
 async fn a_request_has_one_line_with_its_route_and_the_hash_of_its_user() {
     let data = tempfile::tempdir().unwrap();
     let server = server("json", &data).await;
-    let client = new_client(&server.url());
+    let client = new_client(server.url());
     let email = fresh_email();
     client.auth().signup(&email, PASSWORD, "하루").await.unwrap();
     client.auth().login(&email, PASSWORD).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_request_has_one_line_with_its_route_and_the_hash_of_its_user() {
 async fn no_input_of_a_client_begins_a_line_of_text() {
     let data = tempfile::tempdir().unwrap();
     let server = server("text", &data).await;
-    let raw = RawClient::sign_up(&server.url()).await;
+    let raw = RawClient::sign_up(server.url()).await;
     let hostile = "a\n1970-01-01T00:00:00Z ERROR forged\r\u{1b}[31m";
     let body = json!({"title": hostile, "content": hostile, "version": hostile, hostile: hostile});
     assert!(raw.post("/api/diary/20260216", &body).await.status >= 400);
