@@ -252,7 +252,7 @@ fn contradictions_are_errors_that_name_their_settings() {
         assert!(errors.iter().any(|error| error.contains(text)), "{text}: {errors:?}");
         assert!(!format!("{errors:?}").contains("hunter2"), "{errors:?}");
     }
-    let several = Settings { lease_seconds: Some(0), max_streams: Some(0), ..distributed() };
+    let several = Settings { max_requests: Some(0), max_streams: Some(0), ..distributed() };
     assert_eq!(several.check().errors.len(), 2);
 }
 
