@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::OpenOptions,
+    fs::{self, File, OpenOptions},
     io,
     path::Path,
     sync::{PoisonError, RwLock, RwLockReadGuard},
@@ -11,6 +11,7 @@ use std::{
 use redb::{
     Builder, Database, ReadableDatabase, TableDefinition, TableHandle, backends::FileBackend,
 };
+use uuid::Uuid;
 
 use super::store::{ReplicaStore, StoreError, StoredDay};
 use crate::{
@@ -163,26 +164,55 @@ impl fmt::Debug for RedbStore {
 }
 
 fn open(path: &Path) -> Result<Database, redb::Error> {
-    let file = private(OpenOptions::new().read(true).write(true).create(true)).open(path)?;
-    sync_directory(directory_of(path))?;
+    if !path.try_exists()? {
+        create(path)?;
+    }
+    database(OpenOptions::new().read(true).write(true).open(path)?)
+}
+
+fn database(file: File) -> Result<Database, redb::Error> {
     let mut builder = Builder::new();
     // Without the check, redb may panic when it reads a damaged page.
     builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     Ok(builder.create_with_backend(FileBackend::new(file)?)?)
 }
 
-/// Whether the database is that of a replica. Creates the tables of a new one.
+/// Creates the file with its tables under another name, because a file that was created in part could
+/// not be opened.
+fn create(path: &Path) -> Result<(), redb::Error> {
+    let directory = directory_of(path);
+    let unfinished = directory.join(format!(".{}.new", Uuid::new_v4()));
+    let created = create_at(&unfinished).and_then(|()| match fs::hard_link(&unfinished, path) {
+        Ok(()) => Ok(()),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // A file system without links.
+        Err(_) => Ok(fs::rename(&unfinished, path)?),
+    });
+    // It is absent after a rename.
+    let _ = fs::remove_file(&unfinished);
+    created?;
+    Ok(sync_directory(directory)?)
+}
+
+fn create_at(path: &Path) -> Result<(), redb::Error> {
+    let mut options = OpenOptions::new();
+    let file = private(options.read(true).write(true).create_new(true)).open(path)?;
+    create_tables(&database(file)?)
+}
+
+fn create_tables(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(HEADER)?;
+    transaction.open_table(ENTRIES)?;
+    transaction.open_table(RECORDS)?;
+    Ok(transaction.commit()?)
+}
+
+/// Whether the database is that of a replica.
 fn is_replica(database: &Database) -> Result<bool, redb::Error> {
     let names: Vec<_> =
         database.begin_read()?.list_tables()?.map(|table| table.name().to_owned()).collect();
-    if names.is_empty() {
-        let transaction = database.begin_write()?;
-        transaction.open_table(HEADER)?;
-        transaction.open_table(ENTRIES)?;
-        transaction.open_table(RECORDS)?;
-        transaction.commit()?;
-        return Ok(true);
-    }
     Ok([HEADER.name(), ENTRIES.name(), RECORDS.name()]
         .iter()
         .all(|table| names.iter().any(|name| name == table)))

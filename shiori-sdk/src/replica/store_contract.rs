@@ -205,6 +205,24 @@ fn only_the_owner_can_read_the_file() {
 }
 
 #[test]
+fn a_new_file_is_complete_and_alone() {
+    let stores = InFile::new();
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let path = stores.path();
+            thread::spawn(move || RedbStore::open(path).err().map(|error| error.kind()))
+        })
+        .collect();
+    for thread in threads {
+        let failed = thread.join().expect("no panic");
+        assert!(matches!(failed, None | Some(ErrorKind::ReplicaInUse)), "{failed:?}");
+    }
+    let directory = stores.path().parent().expect("a directory").to_owned();
+    assert_eq!(fs::read_dir(directory).expect("the directory").count(), 1);
+    stores.open();
+}
+
+#[test]
 fn a_file_is_opened_once() {
     let stores = InFile::new();
     let store = stores.open();

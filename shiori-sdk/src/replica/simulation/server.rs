@@ -94,7 +94,11 @@ impl Server {
         }
     }
 
-    pub(super) fn save(&mut self, id: SaveId, draft: Draft, known: Known) {
+    pub(super) fn save(&mut self, id: SaveId, draft: Draft, mut known: Known) {
+        if self.live.is_none() {
+            // A device that has not seen the deleted diary does not know that its words were removed.
+            known.join(&self.known);
+        }
         self.version = self.version.next();
         let is_archived = self.live.as_ref().is_some_and(|(_, is_archived)| *is_archived);
         self.live = Some((draft, is_archived));
