@@ -126,9 +126,20 @@ impl Record {
                 }
             }
             (action, Answer::Conflict(Some(current))) => {
-                let is_save = matches!(action, Action::Save(_));
-                let is_uncertain =
-                    is_save && sent.is_repeated && self.is_forgotten(current.version);
+                let is_uncertain = match action {
+                    Action::Save(_) => sent.is_repeated && self.is_forgotten(current.version),
+                    // It may have been applied, and the diary written again. Then a draft that was
+                    // written after it has no base.
+                    Action::Delete => {
+                        sent.is_repeated
+                            && current.version > after_expected
+                            && matches!(self.pending.text, Some(Text::Draft(_)))
+                    }
+                    Action::Archive(_) => false,
+                };
+                if is_uncertain && action == Action::Delete {
+                    self.head = Some(Head::deleted(after_expected));
+                }
                 self.receive(current, is_uncertain);
             }
             (_, Answer::Conflict(None)) => self.remove(after_expected),

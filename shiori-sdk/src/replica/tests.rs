@@ -266,6 +266,32 @@ fn a_deletion_by_both_sides_is_done() {
 }
 
 #[test]
+fn what_is_written_after_a_deletion_without_an_answer_is_kept() {
+    let deleted = synced(1, "비").write(LocalChange::Delete);
+    let (record, _) = deleted.begin(SaveId::new()).expect("a request");
+    let record = save(record, "비");
+    // The deletion was applied, or another one and a save.
+    let written_again = exchange(record.clone(), conflict(3, "눈"));
+    assert_text(&written_again, "눈\n비");
+    assert_causes(&written_again, &[ConflictCause::Uncertain]);
+    // It was not applied, so the same text as before is no change.
+    let edited = exchange(record, conflict(2, "눈"));
+    assert_text(&edited, "눈");
+    assert_causes(&edited, &[]);
+}
+
+#[test]
+fn a_rejection_does_not_hold_back_a_later_change() {
+    let (record, _) = save(synced(1, "비"), "큰비").begin(SaveId::new()).expect("a request");
+    let record = record.write(LocalChange::Delete);
+    let code = ErrorCode::DocumentTooLarge;
+    let record = exchange(record, Answer::Rejected(Rejection { code }));
+    assert_eq!((record.status(), record.next(None)), (DateStatus::Pending, Some(Need::Send)));
+    let (_, request) = record.begin(SaveId::new()).expect("a request");
+    assert_eq!(request, Request::Delete { version: Version::new(1) });
+}
+
+#[test]
 fn archiving_is_merged_as_a_flag() {
     let archive = |archived| LocalChange::Archive(archived);
     let record = synced(1, "비").write(archive(true));
