@@ -6,11 +6,14 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use shiori_sdk::{Client, Date, DateRange, Draft, MemoryStore, Replica, ReplicaDiary, RetryPolicy};
+use shiori_sdk::{
+    Client, Date, DateRange, Draft, MemoryStore, Replica, ReplicaDiary, RetryPolicy,
+    testing::FakeShiori,
+};
 use tokio::time::timeout;
 
 use crate::{
-    fixtures::{PASSWORD, day, draft, wait_until},
+    fixtures::{PASSWORD, day, draft, fresh_email, new_client, wait_until},
     proxy::Proxy,
     test_server::TestServer,
 };
@@ -92,9 +95,11 @@ async fn quiesce(devices: &[Device]) {
 }
 
 /// One random history of some devices; `seed` determines it, apart from times and ids.
-async fn run_history(server: &TestServer, proxy: &Proxy, seed: u64) {
+async fn run_history(proxy: &Proxy, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let (client, email) = server.sign_up().await;
+    let (client, email) = (new_client(proxy.url()), fresh_email());
+    client.auth().signup(&email, PASSWORD, "손").await.unwrap();
+    client.auth().login(&email, PASSWORD).await.unwrap();
     let mut devices = Vec::new();
     for _ in 0..random.random_range(2..=4) {
         devices.push(Device::new(proxy.url(), &email).await);
@@ -156,10 +161,21 @@ async fn replicas_converge_after_random_histories() {
     let server = TestServer::without_worker().await;
     let proxy = Proxy::start(&server.url()).await;
     for seed in 0..HISTORIES {
-        run_history(&server, &proxy, seed).await;
+        run_history(&proxy, seed).await;
     }
     proxy.set_down(true);
     server.stop().await;
+}
+
+/// The server for the tests of other programs is no easier.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_converge_on_the_fake() {
+    let fake = FakeShiori::start();
+    let proxy = Proxy::start(&fake.url()).await;
+    for seed in 0..HISTORIES {
+        run_history(&proxy, seed).await;
+    }
+    proxy.set_down(true);
 }
 
 /// Two devices write in the background, while their connections are closed and stalled.
