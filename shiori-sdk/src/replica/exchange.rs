@@ -126,21 +126,23 @@ impl Record {
                 }
             }
             (action, Answer::Conflict(Some(current))) => {
-                let is_uncertain = match action {
-                    Action::Save(_) => sent.is_repeated && self.is_forgotten(current.version),
+                let has_draft = matches!(self.pending.text, Some(Text::Draft(_)));
+                match action {
+                    Action::Save(draft)
+                        if has_draft && sent.is_repeated && self.is_forgotten(current.version) =>
+                    {
+                        self.receive_uncertain(current, draft);
+                    }
                     // It may have been applied, and the diary written again. Then a draft that was
                     // written after it has no base.
-                    Action::Delete => {
-                        sent.is_repeated
-                            && current.version > after_expected
-                            && matches!(self.pending.text, Some(Text::Draft(_)))
+                    Action::Delete
+                        if has_draft && sent.is_repeated && current.version > after_expected =>
+                    {
+                        self.head = Some(Head::deleted(after_expected));
+                        self.receive(current, true);
                     }
-                    Action::Archive(_) => false,
-                };
-                if is_uncertain && action == Action::Delete {
-                    self.head = Some(Head::deleted(after_expected));
+                    _ => self.receive(current, false),
                 }
-                self.receive(current, is_uncertain);
             }
             (_, Answer::Conflict(None)) => self.remove(after_expected),
             // A change that was made meanwhile is sent.

@@ -37,6 +37,25 @@ impl Record {
         self.head = Some(Head::live(current));
     }
 
+    /// As [`receive`](Self::receive), if the server's text may contain `sent`, a draft whose result is
+    /// not known. What was changed in the draft since is merged after it, so that no change of either
+    /// is lost.
+    pub(super) fn receive_uncertain(&mut self, current: Diary, sent: Draft) {
+        let version = current.version;
+        let later = self.pending.text.replace(Text::Draft(sent.clone()));
+        self.receive(current, true);
+        if let (Some(Text::Draft(later)), Some(Text::Draft(current))) = (later, &self.pending.text)
+        {
+            let (merged, has_overlap) = merged(&sent, &later, current);
+            if has_overlap {
+                let (base, ours, theirs) = (Some(sent), Some(later), Some(current.clone()));
+                let cause = ConflictCause::Overlap;
+                self.notes.add(ConflictNote { number: 0, cause, version, base, ours, theirs });
+            }
+            self.pending.text = Some(Text::Draft(merged));
+        }
+    }
+
     /// Takes the deletion of the diary by another device. A pending draft stays, and its base too,
     /// because other devices that have the same base may save the diary again.
     pub(super) fn remove(&mut self, version: Version) {

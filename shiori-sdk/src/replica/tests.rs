@@ -329,6 +329,12 @@ fn a_forgotten_save_is_listed_and_adds_nothing() {
     assert_text(&twice, "비\n우산\n버스");
     assert_causes(&twice, &[ConflictCause::Uncertain]);
 
+    // What was undone meanwhile stays undone.
+    let (sent, _) = save(synced(1, "비 눈"), "비 우산").begin(SaveId::new()).expect("a request");
+    let undone = exchange(save(sent, "비 눈"), conflict(forgotten, "비 우산\n버스"));
+    assert_text(&undone, "비 눈\n버스");
+    assert_causes(&undone, &[ConflictCause::Uncertain]);
+
     // It was deleted before the repeated request was applied.
     let (created, _) = save(Record::default(), "비").begin(SaveId::new()).expect("a request");
     assert_causes(&exchange(created.clone(), saved(forgotten, false)), &[ConflictCause::Uncertain]);

@@ -44,6 +44,11 @@ impl Known {
             *last = edit.max(*last);
         }
     }
+
+    /// Words that were removed may be back.
+    pub(super) fn excuse_all(&mut self) {
+        self.excused.extend(&self.added);
+    }
 }
 
 /// The words of one history.

@@ -24,6 +24,8 @@ pub(super) struct Server {
     pub(super) max_bytes: usize,
     /// The saves that it has applied, by the number that the simulation gave them.
     applied: BTreeSet<u64>,
+    /// The saves whose ids it has forgotten.
+    forgotten: BTreeSet<SaveId>,
 }
 
 /// A request as a device sends it.
@@ -44,6 +46,7 @@ impl Server {
             known: Known::default(),
             max_bytes,
             applied: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
         }
     }
 
@@ -61,10 +64,15 @@ impl Server {
                 if *precondition != self.current_version().into() {
                     return Ok(Answer::Conflict(self.diary()));
                 }
-                if !self.applied.insert(envelope.number) {
+                let is_again = !self.applied.insert(envelope.number);
+                if is_again && !self.forgotten.contains(save_id) {
                     return Err("a save was applied twice".to_owned());
                 }
                 self.save(*save_id, draft.clone(), envelope.known.clone());
+                if is_again {
+                    // To a date without a diary. The device lists it.
+                    self.known.excuse_all();
+                }
                 saved(self.version, false)
             }
             Request::Delete { version } if self.current_version() == Some(*version) => {
@@ -95,17 +103,15 @@ impl Server {
     }
 
     pub(super) fn save(&mut self, id: SaveId, draft: Draft, mut known: Known) {
-        if self.live.is_none() {
-            // A device that has not seen the deleted diary does not know that its words were removed.
-            known.join(&self.known);
-        }
+        // A device that has not seen a deleted diary does not know that its words were removed.
+        known.join(&self.known);
         self.version = self.version.next();
         let is_archived = self.live.as_ref().is_some_and(|(_, is_archived)| *is_archived);
         self.live = Some((draft, is_archived));
         self.known = known;
         self.saves.push_back((id, self.version));
         if self.saves.len() > REMEMBERED_SAVES {
-            self.saves.pop_front();
+            self.forgotten.extend(self.saves.pop_front().map(|(id, _)| id));
         }
     }
 
