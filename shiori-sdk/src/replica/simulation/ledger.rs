@@ -120,7 +120,9 @@ impl Ledger {
             Some(before) => before,
             None => {
                 let is_visible = |word: &&usize| {
-                    !known.removed.contains(*word) || known.rewritten.contains_key(*word)
+                    !known.removed.contains(*word)
+                        || known.rewritten.contains_key(*word)
+                        || known.excused.contains(*word)
                 };
                 let visible = known.added.iter().filter(is_visible);
                 unseen = visible.map(|&word| (word, 1)).collect();
