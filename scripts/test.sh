@@ -32,6 +32,8 @@ main() {
     cargo test --locked -p shiori-server --no-default-features --features distributed --lib in_process_worker
 
     say "histories of clients under faults"
+    # With the examples, so that it has the features of the tests and the build is shared.
+    cargo build --quiet --locked --workspace --bin history --examples
     history --profile embedded --seconds 10
     history --profile distributed --seconds 15 --faults kill,stop,cut,freeze,redis-kill,redis-flush
     for patch in benches/planted/*.patch; do
@@ -119,9 +121,8 @@ as_root() {
     fi
 }
 
-# Without `-p`, as the examples.
 history() {
-    cargo run --quiet --locked --bin history -- --out "${CARGO_TARGET_DIR:-target}/history" "$@"
+    "${CARGO_TARGET_DIR:-target}/debug/history" --out "${CARGO_TARGET_DIR:-target}/history" "$@"
 }
 
 # Runs an example, and prints its output only if it fails.
