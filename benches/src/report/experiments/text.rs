@@ -10,13 +10,13 @@ use shiori_benches::{
     FreshWeeks, Provider, Writing,
     process::{LanguageModel, WorkerSetup},
 };
-use shiori_sdk::{Client, SummaryHandle, SummaryStep, Week};
+use shiori_sdk::{Client, SummaryStep, Week};
 use tokio::time::timeout;
 
 use super::{
     Context,
     calls::as_usize,
-    throughput::{CALLERS, LIMIT, is_completed},
+    throughput::{CALLERS, LIMIT, is_completed, request},
 };
 use crate::{
     Result,
@@ -168,8 +168,4 @@ async fn beside(
     figures.add(&point, FAILED, Unit::Number, Better::Lower, failed);
     site.close().await;
     Ok(())
-}
-
-async fn request((client, week): (Client, Week)) -> Option<SummaryHandle> {
-    client.summaries().request(week).await.ok()?.into_handle().ok()
 }

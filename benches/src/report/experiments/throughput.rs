@@ -82,7 +82,7 @@ async fn measure(profile: Profile, in_flight: u32, figures: &mut Figures) -> Res
     Ok(())
 }
 
-async fn request((client, week): (Client, Week)) -> Option<SummaryHandle> {
+pub(super) async fn request((client, week): (Client, Week)) -> Option<SummaryHandle> {
     client.summaries().request(week).await.ok()?.into_handle().ok()
 }
 
