@@ -1,8 +1,12 @@
 //! Opens the stores and the queue of the configuration. No other module depends on the profile.
 
 #[cfg(feature = "embedded")]
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::Path,
+};
+use std::{path::PathBuf, sync::Arc};
 
 #[cfg(feature = "embedded")]
 use shiori_worker::queue::InProcessQueue;
@@ -32,7 +36,10 @@ use crate::{
     store::{mongodb::MongoStore, mysql::MySqlStore, redis::RedisSessions},
 };
 #[cfg(feature = "embedded")]
-use crate::{secrets::create_private_dir, store::sqlite::SqliteStore};
+use crate::{
+    secrets::{create_private_dir, create_private_file},
+    store::sqlite::SqliteStore,
+};
 
 /// The capacity of the in-process queue. A hint takes about 100 bytes. The dispatcher offers hints
 /// that do not fit again.
@@ -78,12 +85,31 @@ pub enum ProfileError {
         /// Why.
         source: StoreError,
     },
+    /// Another server uses the embedded database.
+    #[error("another server uses {}; stop it, or set another SHIORI_DATA_DIR", path.display())]
+    InUse {
+        /// The file of the database.
+        path: PathBuf,
+    },
 }
 
 impl Profile {
-    /// Opens the stores and the queue.
+    /// Opens the stores and the queue beside a server.
     pub(crate) async fn open(config: &Config) -> Result<Self, ProfileError> {
-        let mut engines = Engines::default();
+        Self::open_with(Engines::default(), config).await
+    }
+
+    /// Opens the stores and the queue for a server. An embedded database is locked until the profile
+    /// is closed, because servers that share one would not wake each other.
+    pub(crate) async fn open_for_server(config: &Config) -> Result<Self, ProfileError> {
+        #[cfg(feature = "embedded")]
+        let engines = Engines { is_exclusive: true, ..Engines::default() };
+        #[cfg(not(feature = "embedded"))]
+        let engines = Engines::default();
+        Self::open_with(engines, config).await
+    }
+
+    async fn open_with(mut engines: Engines, config: &Config) -> Result<Self, ProfileError> {
         let (accounts, summaries, summary_clock) = engines.accounts_and_summaries(config).await?;
         let diaries = engines.diaries(config).await?;
         let (sessions, queue, (wakeups, changes), clock) =
@@ -156,6 +182,23 @@ fn sqlite_file(config: &Config) -> PathBuf {
     }
 }
 
+/// Locks the embedded database for a server; `None` if another one has done so. The system unlocks it
+/// when the process ends.
+#[cfg(feature = "embedded")]
+fn lock(database: &Path) -> io::Result<Option<File>> {
+    // SQLite locks the database itself in its own way.
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    create_private_file(&path)?;
+    let file = File::options().write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// The embedded database was not backed up.
 #[cfg(feature = "embedded")]
 #[derive(Debug, thiserror::Error)]
@@ -178,8 +221,14 @@ type Shared = (Arc<dyn SessionStore>, Arc<dyn JobQueue>, (Wakeups, Changes), Arc
 /// The open engines. Each is opened at most once, and only if it is used.
 #[derive(Default)]
 struct Engines {
+    /// Whether no other server may use the embedded database.
+    #[cfg(feature = "embedded")]
+    is_exclusive: bool,
     #[cfg(feature = "embedded")]
     sqlite: Option<SqliteStore>,
+    /// Unlocked when it is closed.
+    #[cfg(feature = "embedded")]
+    lock: Option<File>,
     #[cfg(feature = "distributed")]
     mysql: Option<MySqlStore>,
     /// The relay of wake-ups and hints. It stops when this is dropped.
@@ -286,7 +335,14 @@ impl Engines {
         let open = |source| ProfileError::Open { setting: DATABASE_URL, source };
         create_private_dir(&config.data_dir)
             .map_err(|error| open(StoreError::Unavailable(error.into())))?;
-        let store = SqliteStore::open(&sqlite_file(config)).await.map_err(open)?;
+        let path = sqlite_file(config);
+        if self.is_exclusive {
+            // Before the tables are migrated.
+            let locked =
+                lock(&path).map_err(|error| open(StoreError::Unavailable(error.into())))?;
+            self.lock = Some(locked.ok_or_else(|| ProfileError::InUse { path: path.clone() })?);
+        }
+        let store = SqliteStore::open(&path).await.map_err(open)?;
         self.sqlite = Some(store.clone());
         Ok(store)
     }

@@ -88,3 +88,30 @@ async fn a_data_directory_is_private_to_its_owner_and_survives_a_restart() {
     shutdown.cancel();
     server.stopped().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_second_server_with_the_same_data_directory_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = async || {
+        let mut config = shiori_server::Config::embedded(dir.path()).unwrap();
+        config.hash_cost = shiori_server::HashCost::MINIMAL;
+        let shutdown = tokio_util::sync::CancellationToken::new();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = shiori_server::Server::start(config, listener, shutdown.clone()).await;
+        server.map(|server| (server, shutdown))
+    };
+    let (first, shutdown) = start().await.unwrap();
+    let error = start().await.err().expect("rejected").to_string();
+    let file = dir.path().join("shiori.db");
+    assert_eq!(
+        error,
+        format!("another server uses {}; stop it, or set another SHIORI_DATA_DIR", file.display())
+    );
+    assert_eq!(RawClient::anonymous(&first.url()).get("/readyz").await.status, 200);
+
+    shutdown.cancel();
+    first.stopped().await.unwrap();
+    let (second, shutdown) = start().await.expect("the directory is free again");
+    shutdown.cancel();
+    second.stopped().await.unwrap();
+}
