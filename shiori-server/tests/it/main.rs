@@ -40,6 +40,7 @@ mod stopping;
 mod summaries;
 mod test_cluster;
 mod test_server;
+mod threat_model;
 mod throttling;
 mod timeouts;
 mod unreadable;
