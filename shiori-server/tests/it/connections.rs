@@ -6,7 +6,7 @@ use serde_json::json;
 use shiori_server::{ConnectionPolicy, WorkerMode};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    net::TcpStream,
     time::timeout,
 };
 
@@ -15,111 +15,14 @@ use crate::{
     process::Process,
     raw_client::RawClient,
     test_server::TestServer,
+    wire::{PATIENCE, Wire, head},
 };
-
-/// The timeout of a test, much longer than the configured ones.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A timeout that tests wait for.
 const SHORT: Duration = Duration::from_millis(200);
 
 async fn server(change: impl FnOnce(&mut ConnectionPolicy)) -> TestServer {
     TestServer::with_config(|config| change(&mut config.connections)).await
-}
-
-/// A connection that can send arbitrary bytes.
-struct Wire(TcpStream);
-
-impl Wire {
-    async fn connect(server: &TestServer) -> Self {
-        Self(TcpStream::connect(server.addr()).await.unwrap())
-    }
-
-    async fn connect_to(server: &Process) -> Self {
-        let addr = server.url().strip_prefix("http://").unwrap();
-        Self(TcpStream::connect(addr).await.unwrap())
-    }
-
-    /// From another address of the loopback network.
-    #[cfg(target_os = "linux")]
-    async fn connect_from(server: &TestServer, from: &str) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(from.parse().unwrap()).unwrap();
-        Self(socket.connect(server.addr()).await.unwrap())
-    }
-
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.write_all(bytes.as_ref()).await.unwrap();
-    }
-
-    /// Reads until the server closes the connection regularly.
-    async fn rest(&mut self) -> String {
-        let mut text = String::new();
-        timeout(PATIENCE, self.0.read_to_string(&mut text)).await.expect("closed in time").unwrap();
-        text
-    }
-
-    /// Reads one response with a `Content-Length`.
-    async fn response(&mut self) -> Response {
-        let mut bytes = Vec::new();
-        loop {
-            if let Some(response) = Response::parse(&bytes) {
-                return response;
-            }
-            let read = timeout(PATIENCE, self.0.read_buf(&mut bytes)).await.expect("in time");
-            assert_ne!(read.unwrap(), 0, "closed after {:?}", String::from_utf8_lossy(&bytes));
-        }
-    }
-
-    /// Whether a request gets a response. A rejected connection may be reset before its response is
-    /// read.
-    async fn is_served(&mut self) -> bool {
-        let mut status = [0; 12];
-        self.0.write_all(head("GET", "/healthz", "").as_bytes()).await.is_ok()
-            && self.0.read_exact(&mut status).await.is_ok()
-            && status.ends_with(b"200")
-    }
-
-    /// Waits until the server has closed the connection, regularly or with a reset.
-    async fn closed(&mut self) {
-        let mut buffer = [0; 4096];
-        let closed = async { while !matches!(self.0.read(&mut buffer).await, Ok(0) | Err(_)) {} };
-        timeout(PATIENCE, closed).await.expect("closed in time");
-    }
-}
-
-struct Response {
-    status: u16,
-    head: String,
-    body: serde_json::Value,
-}
-
-impl Response {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let head = head.to_ascii_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-        if body.len() < length.parse().ok()? {
-            return None;
-        }
-        Some(Self {
-            status: head[9..12].parse().ok()?,
-            body: serde_json::from_str(body).unwrap_or_default(),
-            head,
-        })
-    }
-
-    /// The name of the error; the envelope must agree with the status.
-    fn error(&self) -> &str {
-        assert_eq!(self.body["code"], self.status, "{}", self.body);
-        assert!(self.head.contains("x-request-id: "), "{}", self.head);
-        self.body["error"].as_str().unwrap_or_default()
-    }
-}
-
-fn head(method: &str, path: &str, headers: &str) -> String {
-    format!("{method} {path} HTTP/1.1\r\nhost: shiori\r\n{headers}\r\n")
 }
 
 #[tokio::test]
