@@ -61,6 +61,7 @@ struct Shared {
     calls: AtomicU32,
     open: AtomicU32,
     traces: Mutex<Vec<String>>,
+    bodies: Mutex<Vec<String>>,
 }
 
 /// Counts a request as open until it ends or is cancelled.
@@ -80,6 +81,7 @@ impl FakeLlm {
             calls: AtomicU32::new(0),
             open: AtomicU32::new(0),
             traces: Mutex::default(),
+            bodies: Mutex::default(),
         });
         let router =
             Router::new().route("/v1/chat/completions", post(complete)).with_state(shared.clone());
@@ -109,13 +111,23 @@ impl FakeLlm {
         self.shared.traces.lock().unwrap().clone()
     }
 
+    /// The bodies of all requests.
+    pub fn bodies(&self) -> Vec<String> {
+        self.shared.bodies.lock().unwrap().clone()
+    }
+
     /// Grants this many permits.
     pub fn release(&self, count: usize) {
         self.shared.gate.add_permits(count);
     }
 }
 
-async fn complete(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> impl IntoResponse {
+async fn complete(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: String,
+) -> impl IntoResponse {
+    shared.bodies.lock().unwrap().push(body);
     if let Some(trace) = headers.get("traceparent") {
         shared.traces.lock().unwrap().push(trace.to_str().unwrap().to_owned());
     }

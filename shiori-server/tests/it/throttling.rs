@@ -161,6 +161,26 @@ async fn failed_logins_are_limited_per_address() {
     server.server.stop().await;
 }
 
+/// Without a proxy, clients write the header.
+#[tokio::test]
+async fn a_forged_address_does_not_evade_the_limits() {
+    let server = Throttled::with_config(|config| {
+        config.trusted_proxies.clear();
+        config.sign_ups.throttle.attempts = 3;
+    })
+    .await;
+    let (_, email) = server.account().await;
+    for nth in 0..12 {
+        let from = format!("198.51.100.{nth}");
+        let expected = if nth < 10 { 401 } else { 429 };
+        assert_eq!(server.log_in(&email, "wrong-pass-1", &from, "").await.status, expected);
+        // The account was the first.
+        let expected = if nth < 2 { 201 } else { 429 };
+        assert_eq!(server.sign_up(&from, None).await.status, expected);
+    }
+    server.server.stop().await;
+}
+
 #[tokio::test]
 async fn a_known_device_has_its_own_limit() {
     let server = Throttled::start().await;
