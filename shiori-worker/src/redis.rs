@@ -46,7 +46,16 @@ pub struct Redis(Arc<Inner>);
 struct Inner {
     target: Target,
     prefix: String,
-    shared: Mutex<Option<Connection>>,
+    shared: Mutex<Shared>,
+}
+
+/// The connection of all commands that do not block.
+#[derive(Default)]
+struct Shared {
+    connection: Option<Connection>,
+    /// Increased when the connection is dropped, so that commands that fail later on the old one do
+    /// not drop the new one.
+    generation: u64,
 }
 
 enum Target {
@@ -134,7 +143,7 @@ impl Redis {
     pub fn new(url: &str, prefix: &str) -> Result<Self, InvalidRedisUrl> {
         let target = Target::parse(url)?;
         let prefix = prefix.to_owned();
-        Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::new(None) })))
+        Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::default() })))
     }
 
     /// The key of this name. A part in braces is the hash tag that selects the slot in a cluster.
@@ -151,8 +160,8 @@ impl Redis {
         Ok(self.send(command).await?)
     }
 
-    /// Sends an idempotent command over the shared connection. If the connection breaks, the command
-    /// is sent again over a new one.
+    /// Sends an idempotent command over the shared connection. If the connection breaks or its server
+    /// is no longer the master, the command is sent again over a new one.
     ///
     /// # Errors
     ///
@@ -162,7 +171,9 @@ impl Redis {
         command: &Cmd,
     ) -> Result<T, RedisError> {
         match self.send(command).await {
-            Err(error) if is_disconnected(&error) => Ok(self.send(command).await?),
+            Err(error) if is_disconnected(&error) || is_demoted(&error) => {
+                Ok(self.send(command).await?)
+            }
             response => Ok(response?),
         }
     }
@@ -179,8 +190,8 @@ impl Redis {
         Ok(self.run(script).await?)
     }
 
-    /// Runs an idempotent script over the shared connection. If the connection breaks, it is run
-    /// again over a new one.
+    /// Runs an idempotent script over the shared connection. If the connection breaks or its server is
+    /// no longer the master, it is run again over a new one.
     ///
     /// # Errors
     ///
@@ -190,21 +201,23 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
         match self.run(script).await {
-            Err(error) if is_disconnected(&error) => Ok(self.run(script).await?),
+            Err(error) if is_disconnected(&error) || is_demoted(&error) => {
+                Ok(self.run(script).await?)
+            }
             response => Ok(response?),
         }
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        let mut connection = self.connection().await?;
+        let (mut connection, generation) = self.connection().await?;
         let response = command.query_async(&mut connection).await;
-        self.check(response).await
+        self.check(response, generation).await
     }
 
     async fn run<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> RedisResult<T> {
-        let mut connection = self.connection().await?;
+        let (mut connection, generation) = self.connection().await?;
         let response = script.invoke_async(&mut connection).await;
-        self.check(response).await
+        self.check(response, generation).await
     }
 
     /// A separate connection for blocking commands, without a response timeout: the caller sets one.
@@ -243,26 +256,38 @@ impl Redis {
         self.query_idempotent::<Value>(&redis::cmd("PING")).await.map(drop)
     }
 
-    async fn connection(&self) -> RedisResult<Connection> {
+    async fn connection(&self) -> RedisResult<(Connection, u64)> {
         let mut shared = self.0.shared.lock().await;
-        if let Some(connection) = &*shared {
-            return Ok(connection.clone());
+        if let Some(connection) = &shared.connection {
+            return Ok((connection.clone(), shared.generation));
         }
         let connection = self.0.target.connect(Some(RESPONSE_TIMEOUT)).await?;
-        *shared = Some(connection.clone());
-        Ok(connection)
+        shared.connection = Some(connection.clone());
+        Ok((connection, shared.generation))
     }
 
-    /// After a failover, the next command requests the new master from the sentinels.
-    async fn check<T>(&self, response: RedisResult<T>) -> RedisResult<T> {
-        if let (Err(error), Target::Sentinel(_)) = (&response, &self.0.target)
-            && (error.is_unrecoverable_error()
-                || error.is_timeout()
-                || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly))
+    /// Drops the connection of this generation after an error that it would repeat. The next command
+    /// connects anew: it resolves the name of the server, or asks the sentinels for the master.
+    async fn check<T>(&self, response: RedisResult<T>, generation: u64) -> RedisResult<T> {
+        if let Err(error) = &response
+            && (is_demoted(error) || self.0.target.is_lost(error))
         {
-            *self.0.shared.lock().await = None;
+            let mut shared = self.0.shared.lock().await;
+            if shared.generation == generation {
+                *shared = Shared { connection: None, generation: generation.wrapping_add(1) };
+            }
         }
         response
+    }
+
+    /// The response to a blocking command on a connection that is not shared. If its server is no
+    /// longer the master, the shared connection is dropped, too.
+    pub(crate) async fn check_blocking<T>(
+        &self,
+        response: RedisResult<T>,
+    ) -> Result<T, RedisError> {
+        let generation = self.0.shared.lock().await.generation;
+        Ok(self.check(response, generation).await?)
     }
 }
 
@@ -323,6 +348,17 @@ impl Target {
                 sentinel(&each("")?, name, db).map(|client| Self::Sentinel(Box::new(client.into())))
             }
             _ => Err(InvalidRedisUrl),
+        }
+    }
+
+    /// Whether the connection does not recover by itself from this error. The connection of a single
+    /// server is re-established when it breaks, but not when it no longer responds: a proxy may keep a
+    /// connection open whose server has vanished. That of a cluster manages the ones to its nodes.
+    fn is_lost(&self, error: &redis::RedisError) -> bool {
+        match self {
+            Self::One(_) => error.is_timeout(),
+            Self::Sentinel(_) => error.is_timeout() || error.is_unrecoverable_error(),
+            Self::Cluster { .. } => false,
         }
     }
 
@@ -414,6 +450,16 @@ fn is_disconnected(error: &redis::RedisError) -> bool {
     error.is_connection_dropped() && !error.is_timeout()
 }
 
+/// Whether the server is not the master, or an isolated one. It keeps its connections open. The command
+/// was not run.
+fn is_demoted(error: &redis::RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => true,
+        // The second is the response to a blocked command when its master becomes a replica.
+        _ => matches!(error.code(), Some("NOREPLICAS" | "UNBLOCKED")),
+    }
+}
+
 /// A connection to a single server or a cluster.
 #[derive(Clone)]
 pub(crate) enum Connection {
@@ -451,7 +497,74 @@ impl ConnectionLike for Connection {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+
+    /// A server that responds to each command with this error. Returns its URL and the number of its
+    /// connections so far.
+    async fn failing_server(error: &'static str) -> (String, Arc<AtomicU32>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("redis://{}", listener.local_addr().expect("an address"));
+        let accepted = Arc::new(AtomicU32::new(0));
+        let count = accepted.clone();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 4096];
+                    while let Ok(length @ 1..) = client.read(&mut buffer).await {
+                        // Each command is an array. Those of the connection itself succeed.
+                        let commands = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                        for command in commands.split('*').skip(1) {
+                            let is_setup = command.contains("CLIENT");
+                            let response =
+                                if is_setup { "+OK\r\n".into() } else { format!("-{error}\r\n") };
+                            if client.write_all(response.as_bytes()).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        (url, accepted)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_the_master_loses_its_connection() {
+        for (error, is_reconnected) in [
+            ("READONLY You can't write against a read only replica.", true),
+            (
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                true,
+            ),
+            ("NOREPLICAS Not enough good replicas to write.", true),
+            ("LOADING Redis is loading the dataset in memory", false),
+            ("TRYAGAIN Multiple keys request during rehashing of slot", false),
+            ("CLUSTERDOWN The cluster is down", false),
+            ("BUSY Redis is busy running a script.", false),
+        ] {
+            let (url, accepted) = failing_server(error).await;
+            let redis = Redis::new(&url, "shiori").expect("a URL");
+            for _ in 0..2 {
+                let failed = redis.query::<()>(&redis::cmd("PING")).await.expect_err(error);
+                let code = error.split(' ').next().expect("a code");
+                assert_eq!(failed.to_string(), format!("Redis command failed: {code}"));
+            }
+            let expected = if is_reconnected { 2 } else { 1 };
+            assert_eq!(accepted.load(Ordering::SeqCst), expected, "{error}");
+            // An idempotent command is repeated once.
+            redis.ping().await.expect_err(error);
+            let expected = if is_reconnected { 4 } else { 1 };
+            assert_eq!(accepted.load(Ordering::SeqCst), expected, "{error}");
+        }
+    }
 
     #[test]
     fn urls_select_a_server_a_cluster_or_a_master() {

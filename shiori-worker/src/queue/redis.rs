@@ -93,8 +93,8 @@ impl RedisQueue {
     async fn pop(&self, connection: &mut Connection) -> Result<Option<(String, f64)>, RedisError> {
         let pop = cmd("BZPOPMIN").arg(&self.key).arg(BLOCK.as_secs_f64()).to_owned();
         let answer = timeout(BLOCK + BLOCK_MARGIN, pop.query_async(connection)).await;
-        let popped: Option<(String, String, f64)> =
-            answer.map_err(|_| RedisError::timed_out())??;
+        let answer = answer.map_err(|_| RedisError::timed_out())?;
+        let popped: Option<(String, String, f64)> = self.redis.check_blocking(answer).await?;
         Ok(popped.map(|(_, member, score)| (member, score)))
     }
 

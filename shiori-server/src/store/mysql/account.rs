@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use shiori_sdk::{Email, Timestamp, UserId};
 use sqlx::MySqlConnection;
 
-use super::{MySqlStore, StepError, is_duplicate};
+use super::{MySqlStore, StepError, errors::is_duplicate};
 use crate::{
     auth::PasswordHash,
     store::{

@@ -1,6 +1,7 @@
 //! Accounts and summaries in MySQL or MariaDB.
 
 mod account;
+mod errors;
 mod pool;
 mod summary;
 
@@ -15,7 +16,6 @@ use shiori_sdk::backoff::Backoff;
 use shiori_worker::{RemoteTime, TimeReading};
 use sqlx::{
     Connection, MySql, MySqlConnection, Transaction,
-    error::DatabaseError,
     migrate::Migrator,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
@@ -24,7 +24,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::pool::{Pool, PooledConnection};
+use self::{
+    errors::{is_disconnected, is_rolled_back, rejects_writes},
+    pool::{Pool, PooledConnection},
+};
 use super::StoreError;
 
 /// The name of the lock of migrations.
@@ -115,7 +118,8 @@ impl MySqlStore {
     }
 
     /// Like [`MySqlStore::step`], for a step that has the same effect and outcome if it is applied
-    /// twice. It is also repeated once if its connection is broken. So its connection needs no ping.
+    /// twice. It is also repeated once if its connection is broken or its server rejects writes. So its
+    /// connection needs no ping.
     async fn idempotent<T, F>(&self, step: impl Fn(StepConnection) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StepError>>,
@@ -145,15 +149,16 @@ impl MySqlStore {
                     connection = self.pool.acquire().await?;
                 }
             }
+            let generation = connection.generation();
             let connection = Arc::new(Mutex::new(connection));
             let guard = connection.clone().lock_owned().await;
             let outcome = timeout(limit, step(StepConnection(guard))).await;
-            let is_broken = match &outcome {
-                Err(_) => true,
-                Ok(Err(StepError::Sql(error))) => is_disconnected(error),
-                Ok(_) => false,
+            let (is_broken, is_demoted) = match &outcome {
+                Err(_) => (true, false),
+                Ok(Err(StepError::Sql(error))) => (is_disconnected(error), rejects_writes(error)),
+                Ok(_) => (false, false),
             };
-            if !is_broken {
+            if !is_broken && !is_demoted {
                 let mut connection = connection.lock().await;
                 // A rollback is sent with the next statement; until then, the engine keeps the
                 // locks of the transaction.
@@ -163,8 +168,12 @@ impl MySqlStore {
                 }
             }
             drop(connection);
-            if is_broken && may_reconnect {
+            if is_demoted {
+                self.pool.discard(generation);
+            } else if is_broken && may_reconnect {
                 self.pool.discard_idle();
+            }
+            if (is_broken || is_demoted) && may_reconnect {
                 may_reconnect = false;
                 continue;
             }
@@ -244,47 +253,6 @@ impl From<StoreError> for StepError {
     }
 }
 
-/// Whether the connection is closed or out of sync. An engine that closes a connection may send the
-/// reason, which is read as the response to the next statement.
-fn is_disconnected(error: &sqlx::Error) -> bool {
-    const SHUTDOWN: u16 = 1053;
-    /// The four errors of reading and writing packets.
-    const NETWORK: std::ops::RangeInclusive<u16> = 1158..=1161;
-    /// MariaDB.
-    const KILLED: u16 = 1927;
-    /// MySQL.
-    const IDLE_FOR_TOO_LONG: u16 = 4031;
-    match number(error) {
-        Some(SHUTDOWN | KILLED | IDLE_FOR_TOO_LONG) => true,
-        Some(number) => NETWORK.contains(&number),
-        None => {
-            error.as_database_error().is_none()
-                && !matches!(
-                    error,
-                    sqlx::Error::RowNotFound
-                        | sqlx::Error::ColumnDecode { .. }
-                        | sqlx::Error::Decode(_)
-                )
-        }
-    }
-}
-
-/// Whether the error is a deadlock or a lock timeout.
-fn is_rolled_back(error: &sqlx::Error) -> bool {
-    const LOCK_WAIT_TIMEOUT: u16 = 1205;
-    const DEADLOCK: u16 = 1213;
-    matches!(number(error), Some(LOCK_WAIT_TIMEOUT | DEADLOCK))
-}
-
-fn is_duplicate(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
-}
-
-fn number(error: &sqlx::Error) -> Option<u16> {
-    let error = error.as_database_error()?;
-    Some(error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?.number())
-}
-
 /// A migrated store on the test database. The tests share it, because they use new random users and
 /// ids.
 #[cfg(test)]
@@ -297,9 +265,11 @@ async fn open_for_tests() -> MySqlStore {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use shiori_sdk::{Date, Timestamp, UserId, Week};
 
-    use super::*;
+    use super::{errors::REJECTS_WRITES, *};
     use crate::{
         store::SummaryStore,
         summary::{SummaryJob, SummaryPolicy},
@@ -401,6 +371,56 @@ mod tests {
         // It is idle for long enough to be checked.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         assert_ne!(id().await, second);
+    }
+
+    /// All connections lead to the server that rejects writes, also those that are in use.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_server_that_rejects_writes_loses_all_connections() {
+        async fn id(connection: &mut PooledConnection) -> u64 {
+            sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+                .fetch_one(connection.raw())
+                .await
+                .expect("a response")
+        }
+        let store = open_for_tests().await;
+        let acquire = || async { store.pool.acquire().await.expect("connected") };
+        for code in REJECTS_WRITES {
+            let (mut idle, mut in_use) = (acquire().await, acquire().await);
+            let old = [id(&mut idle).await, id(&mut in_use).await];
+            idle.set_reusable();
+            drop(idle);
+            let rejected = store.step(|mut connection| async move {
+                let signal = format!("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {code}");
+                let signal = sqlx::raw_sql(sqlx::AssertSqlSafe(signal));
+                Ok(signal.execute(connection.raw()).await.map(drop)?)
+            });
+            let error = rejected.await.expect_err("rejected");
+            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error:?}");
+            in_use.set_reusable();
+            drop(in_use);
+            let (mut one, mut two) = (acquire().await, acquire().await);
+            for new in [id(&mut one).await, id(&mut two).await] {
+                assert!(!old.contains(&new), "{code}: connection {new} is used again");
+            }
+        }
+    }
+
+    /// A step that is idempotent is repeated on a new connection.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn a_failover_fails_no_idempotent_step() {
+        let store = open_for_tests().await;
+        let attempts = &AtomicU32::new(0);
+        let step = store.idempotent(|mut connection| async move {
+            if attempts.fetch_add(1, Ordering::SeqCst) == 0 {
+                let signal = sqlx::raw_sql("SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290");
+                signal.execute(connection.raw()).await?;
+            }
+            Ok(())
+        });
+        step.await.expect("repeated");
+        assert_eq!(attempts.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]

@@ -3,7 +3,11 @@
 //! sqlx's own pool pings each connection when it is returned, in a task of its own: a second round
 //! trip for every statement. Here, a step records whether its connection can be used again.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use deadpool::managed::{
     self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult,
@@ -11,6 +15,8 @@ use deadpool::managed::{
 use shiori_sdk::backoff::Backoff;
 use sqlx::{ConnectOptions, Connection, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::time::{sleep, timeout};
+
+use super::errors::number;
 
 /// Maximum number of connections. A statement takes a few milliseconds, so they handle thousands of
 /// requests per second.
@@ -43,11 +49,17 @@ const MAX_AGE: Duration = Duration::from_mins(30);
 pub(super) struct Pool(managed::Pool<Connections>);
 
 /// Creates the connections.
-struct Connections(MySqlConnectOptions);
+struct Connections {
+    options: MySqlConnectOptions,
+    /// Increased when all connections are discarded. Those of an earlier generation are not used
+    /// again.
+    generation: AtomicU64,
+}
 
 /// A connection with the time for which it was idle.
 struct Pooled {
     connection: MySqlConnection,
+    generation: u64,
     idle_for: Duration,
 }
 
@@ -65,12 +77,17 @@ impl Manager for Connections {
     type Error = sqlx::Error;
 
     async fn create(&self) -> sqlx::Result<Pooled> {
-        Ok(Pooled { connection: connect(&self.0).await?, idle_for: Duration::ZERO })
+        let generation = self.generation.load(Ordering::SeqCst);
+        let connection = connect(&self.options).await?;
+        Ok(Pooled { connection, generation, idle_for: Duration::ZERO })
     }
 
     async fn recycle(&self, pooled: &mut Pooled, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
         // Since it was last acquired. A step takes a few milliseconds of that.
         pooled.idle_for = metrics.last_used();
+        if pooled.generation != self.generation.load(Ordering::SeqCst) {
+            return Err(RecycleError::message("discarded"));
+        }
         if pooled.idle_for >= MAX_IDLE || metrics.age() >= MAX_AGE {
             return Err(RecycleError::message("too old"));
         }
@@ -81,7 +98,8 @@ impl Manager for Connections {
 impl Pool {
     /// A pool without connections.
     pub(super) fn new(options: MySqlConnectOptions) -> Self {
-        let pool = managed::Pool::builder(Connections(options))
+        let connections = Connections { options, generation: AtomicU64::new(0) };
+        let pool = managed::Pool::builder(connections)
             .max_size(MAX_CONNECTIONS)
             // The most recently used connection first, so that the others can become too old.
             .queue_mode(QueueMode::Lifo)
@@ -91,7 +109,7 @@ impl Pool {
 
     /// The options of its connections.
     pub(super) fn options(&self) -> &MySqlConnectOptions {
-        &self.0.manager().0
+        &self.0.manager().options
     }
 
     /// The most recently used connection, or a new one.
@@ -125,6 +143,17 @@ impl Pool {
     /// Closes the idle connections: after one was found broken, the others probably are, too.
     pub(super) fn discard_idle(&self) {
         self.0.retain(|_, _| false);
+    }
+
+    /// Closes all connections of this generation and earlier ones: the idle ones now, and the others
+    /// after their steps. Does nothing if they have been discarded already, so that concurrent steps
+    /// that fail for the same reason do not close each other's new connections.
+    pub(super) fn discard(&self, generation: u64) {
+        let current = &self.0.manager().generation;
+        let next = generation.wrapping_add(1);
+        if current.compare_exchange(generation, next, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            self.0.retain(|pooled, _| pooled.generation == next);
+        }
     }
 
     /// Closes the idle connections, and the others after the steps in progress.
@@ -163,7 +192,7 @@ fn is_temporary(error: &sqlx::Error) -> bool {
     const TOO_MANY_CONNECTIONS: u16 = 1040;
     match error {
         sqlx::Error::Io(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        error => super::number(error) == Some(TOO_MANY_CONNECTIONS),
+        error => number(error) == Some(TOO_MANY_CONNECTIONS),
     }
 }
 
@@ -175,6 +204,11 @@ impl PooledConnection {
     /// The connection.
     pub(super) fn raw(&mut self) -> &mut MySqlConnection {
         &mut self.pooled().connection
+    }
+
+    /// The generation to [discard](Pool::discard) if its server must not be used.
+    pub(super) fn generation(&mut self) -> u64 {
+        self.pooled().generation
     }
 
     /// Whether it was idle for so long that it may be broken.

@@ -5,7 +5,7 @@ use shiori_sdk::{Timestamp, UserId};
 use sqlx::{FromRow, MySql, mysql::MySqlArguments, query::Query};
 
 use super::{
-    super::{MySqlStore, is_duplicate},
+    super::{MySqlStore, errors::is_duplicate},
     delete_text,
 };
 use crate::{

@@ -538,7 +538,7 @@ mod tests {
     use shiori_sdk::Timestamp;
 
     use super::{
-        super::{is_duplicate, open_for_tests},
+        super::{errors::is_duplicate, open_for_tests},
         insertion::insert_job,
         *,
     };
