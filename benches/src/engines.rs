@@ -72,16 +72,29 @@ impl Engines {
     /// If the engines are not given or do not respond.
     pub async fn open() -> Self {
         let given = |variable| env::var(variable).expect("an engine's URL");
+        Self::open_at(
+            &given("SHIORI_TEST_MYSQL_URL"),
+            &given("SHIORI_TEST_MONGODB_URL"),
+            given("SHIORI_TEST_REDIS_URL"),
+        )
+        .await
+    }
+
+    /// Creates the databases on the engines at these URLs.
+    ///
+    /// # Panics
+    ///
+    /// If the engines do not respond.
+    pub async fn open_at(mysql: &str, mongodb: &str, redis: String) -> Self {
         let name = format!("shiori_bench_{}", Uuid::new_v4().simple());
-        let mysql = given("SHIORI_TEST_MYSQL_URL");
-        let admin = MySqlPool::connect(&mysql).await.expect("the database is available");
+        let admin = MySqlPool::connect(mysql).await.expect("the database is available");
         let create = format!("CREATE DATABASE {name} CHARACTER SET utf8mb4");
         sqlx::query(AssertSqlSafe(create)).execute(&admin).await.expect("created");
         Self {
             urls: EngineUrls {
-                mysql: in_database(&mysql, &name),
-                mongodb: in_database(&given("SHIORI_TEST_MONGODB_URL"), &name),
-                redis: given("SHIORI_TEST_REDIS_URL"),
+                mysql: in_database(mysql, &name),
+                mongodb: in_database(mongodb, &name),
+                redis,
                 redis_prefix: name.clone(),
             },
             name,

@@ -10,6 +10,7 @@ mod pacing;
 mod place;
 pub mod process;
 mod provider;
+mod surroundings;
 mod weeks;
 
 pub use checkpoint::{long_sentences, sentences, write_checkpoint};
@@ -20,4 +21,5 @@ pub use model::{DistinctModel, Model, Pace};
 pub use pacing::{Contender, Pacing, contenders};
 pub use place::{PASSWORD, Place, configuration, runtime};
 pub use provider::{Provider, Writing};
+pub use surroundings::{FakeClock, Surroundings};
 pub use weeks::FreshWeeks;

@@ -7,7 +7,7 @@ use std::{
     fmt,
     io::{self, BufRead, BufReader, Write},
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +24,7 @@ use shiori_worker::{
 use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::{DistinctModel, EngineUrls, Model, Pace, configuration};
+use crate::{DistinctModel, EngineUrls, Model, Pace, Surroundings, configuration};
 
 /// Any failure of a process.
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -109,6 +109,7 @@ pub struct Process {
     child: Child,
     _stdin: ChildStdin,
     ready: String,
+    surroundings: Surroundings,
 }
 
 impl Process {
@@ -118,7 +119,16 @@ impl Process {
     ///
     /// If it does not start.
     pub async fn server(setup: &ServerSetup) -> Result<Self> {
-        Self::start(SERVER, setup).await
+        Self::server_in(&Surroundings::default(), setup).await
+    }
+
+    /// As [`Self::server`], in other surroundings.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub async fn server_in(surroundings: &Surroundings, setup: &ServerSetup) -> Result<Self> {
+        Self::start(surroundings, SERVER, setup).await
     }
 
     /// Starts a worker of the server at this URL.
@@ -126,15 +136,26 @@ impl Process {
     /// # Errors
     ///
     /// If it does not start.
-    pub async fn worker(server: &str, engines: &EngineUrls, setup: &WorkerSetup) -> Result<Self> {
+    pub async fn worker_in(
+        surroundings: &Surroundings,
+        server: &str,
+        engines: &EngineUrls,
+        setup: &WorkerSetup,
+    ) -> Result<Self> {
         let (server, engines, setup) = (server.to_owned(), engines.clone(), setup.clone());
-        Self::start(WORKER, &WorkerProcess { server, engines, setup }).await
+        Self::start(surroundings, WORKER, &WorkerProcess { server, engines, setup }).await
     }
 
-    async fn start(role: &'static str, setup: &impl Serialize) -> Result<Self> {
+    async fn start(
+        surroundings: &Surroundings,
+        role: &'static str,
+        setup: &impl Serialize,
+    ) -> Result<Self> {
         let setup = serde_json::to_string(setup)? + "\n";
+        let surroundings = surroundings.clone();
         spawn_blocking(move || {
-            let mut child = Command::new(env::current_exe()?)
+            let mut child = surroundings
+                .command(env::current_exe()?)
                 .arg(role)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -150,7 +171,7 @@ impl Process {
             if ready.is_empty() {
                 return Err(format!("{role} did not start: {}", child.wait()?).into());
             }
-            Ok(Self { child, _stdin: stdin, ready })
+            Ok(Self { child, _stdin: stdin, ready, surroundings })
         })
         .await?
     }
@@ -180,6 +201,7 @@ impl Process {
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.surroundings.clean_up(self.child.id());
     }
 }
 

@@ -1,7 +1,7 @@
 //! The clients: each sends one call after the other, and records it.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,11 +16,9 @@ use uuid::Uuid;
 
 use crate::{
     api::Api,
+    options::Options,
     record::{Call, Outcome, Record},
 };
-
-/// The longest pause between two calls of a client.
-const MAX_PAUSE: Duration = Duration::from_millis(16);
 
 /// The pause after a call without a definite outcome.
 const PAUSE_AFTER_FAULT: Duration = Duration::from_millis(50);
@@ -48,6 +46,8 @@ struct Known {
     saves: VecDeque<Call>,
     weeks: Vec<Date>,
     summaries: Vec<Uuid>,
+    /// The same summaries.
+    known_summaries: HashSet<Uuid>,
 }
 
 impl Shared {
@@ -124,7 +124,7 @@ impl Known {
                 self.versions.insert(*date, seen.map(|seen| seen.version));
             }
             (Call::Request { .. }, Outcome::Accepted(id) | Outcome::Completed(id))
-                if !self.summaries.contains(id) =>
+                if self.known_summaries.insert(*id) =>
             {
                 self.summaries.push(*id);
             }
@@ -139,14 +139,16 @@ pub(crate) struct Client<'a> {
     number: u32,
     api: &'a Api,
     shared: &'a Shared,
+    max_pause: Duration,
     random: StdRng,
 }
 
 impl<'a> Client<'a> {
-    /// A client of a run with this seed.
-    pub(crate) fn new(number: u32, api: &'a Api, shared: &'a Shared, seed: u64) -> Self {
-        let random = StdRng::seed_from_u64(seed.wrapping_add(u64::from(number)));
-        Self { number, api, shared, random }
+    /// A client of a run.
+    pub(crate) fn new(number: u32, api: &'a Api, shared: &'a Shared, options: &Options) -> Self {
+        let random = StdRng::seed_from_u64(options.seed.wrapping_add(u64::from(number)));
+        let max_pause = Duration::from_millis(options.max_pause_ms);
+        Self { number, api, shared, max_pause, random }
     }
 
     /// Sends calls until the run is over.
@@ -168,9 +170,12 @@ impl<'a> Client<'a> {
                 }
                 PAUSE_AFTER_FAULT
             } else {
-                MAX_PAUSE.mul_f64(self.random.random())
+                self.max_pause.mul_f64(self.random.random())
             };
-            sleep(pause).await;
+            // A timer takes at least a millisecond.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
         }
     }
 

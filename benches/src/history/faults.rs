@@ -9,9 +9,10 @@ use tokio::time::sleep;
 use crate::{
     Result,
     clients::Shared,
-    options::{Fault, Options, Profile},
+    options::{Fault, Options},
+    private_engines::ELECTION_TIMEOUT,
     proxy::{Proxy, State},
-    site::{LEASE_MS, Server, Site},
+    site::{LEASE_MS, Site},
 };
 
 /// A fault that was injected.
@@ -46,11 +47,6 @@ pub(crate) async fn inject(
     shared: &Shared,
 ) -> Result<Vec<Injected>> {
     let mut random = StdRng::seed_from_u64(options.seed);
-    let needs_redis = |fault: &Fault| matches!(fault, Fault::RedisKill | Fault::RedisFlush);
-    let is_embedded = options.profile() == Profile::Embedded;
-    if is_embedded && options.faults.iter().any(needs_redis) {
-        return Err("the embedded profile has no Redis".into());
-    }
     let mut injected = Vec::new();
     loop {
         sleep(Duration::from_millis(random.random_range(PAUSE_MS))).await;
@@ -64,7 +60,7 @@ pub(crate) async fn inject(
     }
 }
 
-/// Injects a fault and ends it. Returns what it affected.
+/// Injects a fault and ends it. Returns what it affected, and the number of the server.
 async fn inject_one(
     fault: Fault,
     site: &mut Site,
@@ -72,84 +68,137 @@ async fn inject_one(
 ) -> Result<(String, Option<usize>)> {
     let short = Duration::from_millis(random.random_range(0..800));
     let long = Duration::from_millis(random.random_range(300..2 * LEASE_MS));
-    let nth = random.random_range(0..site.servers.len() + site.workers.len());
-    match fault {
+    let nth = random.random_range(0..site.processes());
+    let server = Some(nth).filter(|nth| *nth < site.servers.len());
+    let name = site.name(nth);
+    Ok(match fault {
         Fault::Kill if random.random_bool(KILL_ALL) => {
-            site.servers.iter_mut().for_each(Server::kill);
-            site.workers.iter_mut().for_each(|worker| *worker = None);
+            (0..site.processes()).for_each(|nth| site.kill(nth));
             sleep(short).await;
-            for server in &mut site.servers {
-                server.restart().await?;
+            for nth in 0..site.processes() {
+                site.restart(nth).await?;
             }
-            for nth in 0..site.workers.len() {
-                site.restart_worker(nth).await?;
-            }
-            return Ok(("all servers and workers".to_owned(), None));
-        }
-        Fault::Kill if nth < site.servers.len() => {
-            site.servers[nth].kill();
-            sleep(short).await;
-            site.servers[nth].restart().await?;
-            return Ok((format!("server {nth}"), Some(nth)));
+            ("all servers and workers".to_owned(), None)
         }
         Fault::Kill => {
-            let nth = nth - site.servers.len();
-            site.workers[nth] = None;
+            site.kill(nth);
             sleep(short).await;
-            site.restart_worker(nth).await?;
-            return Ok((format!("worker {nth}"), None));
+            site.restart(nth).await?;
+            (name, server)
+        }
+        Fault::Clock => {
+            site.kill(nth);
+            site.turn_clock(nth)?;
+            site.restart(nth).await?;
+            (format!("clock of {name}"), server)
         }
         Fault::Stop => {
-            let servers = site.servers.len();
-            let is_server = nth < servers;
-            let process = if is_server {
-                site.servers[nth].process.as_ref()
-            } else {
-                site.workers[nth - servers].as_ref()
-            };
-            let process = process.ok_or("the process is not running")?;
-            process.set_stopped(true)?;
+            site.set_stopped(nth, true)?;
             sleep(long).await;
-            process.set_stopped(false)?;
-            let name = if is_server {
-                format!("server {nth}")
-            } else {
-                format!("worker {}", nth - servers)
-            };
-            return Ok((name, is_server.then_some(nth)));
+            site.set_stopped(nth, false)?;
+            (name, server)
         }
-        Fault::Cut | Fault::Freeze => {
-            let (state, lasts) = match fault {
-                Fault::Cut => (State::Cut, short),
-                _ => (State::Frozen, long),
+        Fault::Cut | Fault::Freeze | Fault::HalfOpen => {
+            let proxies = site.engines.as_ref().map_or(0, |engines| engines.proxies.len());
+            let (name, proxy, server) =
+                proxy(site, random.random_range(0..site.servers.len() + proxies))?;
+            let lasting = match fault {
+                Fault::Cut => Some((State::Cut, short)),
+                Fault::Freeze => Some((State::Frozen, long)),
+                _ => None,
             };
-            let nth = random.random_range(0..site.servers.len() + site.engine_proxies.len());
-            let (name, proxy, server) = proxy(site, nth);
-            proxy.set_state(state);
-            sleep(lasts).await;
-            proxy.set_state(State::Open);
-            return Ok((name, server));
+            if let Some((state, lasts)) = lasting {
+                proxy.set_state(state);
+                sleep(lasts).await;
+                proxy.set_state(State::Open);
+            } else {
+                proxy.lose_connections();
+            }
+            (format!("connections to {name}"), server)
+        }
+        Fault::DiskFull => {
+            let disk = site.disk.as_ref().ok_or("the run has no disk of its own")?;
+            disk.fill().await?;
+            sleep(long).await;
+            disk.free()?;
+            ("disk".to_owned(), None)
+        }
+        Fault::RedisKill
+        | Fault::RedisFlush
+        | Fault::MysqlRestart
+        | Fault::MysqlKill
+        | Fault::MongodbElection
+        | Fault::MongodbPartition => (inject_into_engine(fault, site, random, short).await?, None),
+    })
+}
+
+/// As `inject_one`, for the faults of engines.
+async fn inject_into_engine(
+    fault: Fault,
+    site: &mut Site,
+    random: &mut StdRng,
+    lasts: Duration,
+) -> Result<String> {
+    let engines = site.engines()?;
+    Ok(match fault {
+        Fault::RedisFlush => {
+            engines.redis()?.flush().await?;
+            "redis".to_owned()
         }
         Fault::RedisKill => {
-            let redis = site.redis.as_mut().ok_or("the run has no Redis of its own")?;
+            let redis = engines.redis()?;
             redis.kill();
-            sleep(short).await;
+            sleep(lasts).await;
             redis.restart().await?;
+            "redis".to_owned()
         }
-        Fault::RedisFlush => {
-            site.redis.as_ref().ok_or("the run has no Redis of its own")?.flush().await?;
+        Fault::MysqlRestart | Fault::MysqlKill => {
+            let mariadb = engines.mariadb()?;
+            if fault == Fault::MysqlKill {
+                mariadb.kill();
+            } else {
+                mariadb.terminate().await?;
+            }
+            sleep(lasts).await;
+            mariadb.restart().await?;
+            "mysql".to_owned()
         }
-    }
-    Ok(("redis".to_owned(), None))
+        Fault::MongodbElection => {
+            let mongodb = engines.mongodb()?;
+            let primary = mongodb.primary().await?;
+            if random.random_bool(0.5) {
+                mongodb.step_down(primary).await?;
+                mongodb.primary_other_than(Some(primary)).await?;
+            } else {
+                mongodb.kill(primary);
+                // Also before the others notice it.
+                sleep(lasts.mul_f64(4.0 * random.random::<f64>())).await;
+                mongodb.restart(primary).await?;
+                mongodb.primary().await?;
+            }
+            format!("mongodb {primary}")
+        }
+        _ => {
+            let mongodb = engines.mongodb()?;
+            let primary = mongodb.primary().await?;
+            mongodb.set_stopped(primary, true)?;
+            sleep(ELECTION_TIMEOUT).await;
+            let other = mongodb.primary_other_than(Some(primary)).await;
+            // The clients write to the other one before this one continues.
+            sleep(lasts).await;
+            mongodb.set_stopped(primary, false)?;
+            other?;
+            format!("mongodb {primary}")
+        }
+    })
 }
 
 /// A proxy of a server or an engine, by its number among all of them.
-fn proxy(site: &Site, nth: usize) -> (String, &Proxy, Option<usize>) {
-    match nth.checked_sub(site.servers.len()) {
-        None => (format!("connections to server {nth}"), &site.servers[nth].proxy, Some(nth)),
-        Some(nth) => {
-            let (name, proxy) = &site.engine_proxies[nth];
-            (format!("connections to {name}"), proxy, None)
-        }
-    }
+fn proxy(site: &Site, nth: usize) -> Result<(String, &Proxy, Option<usize>)> {
+    let Some(of_engine) = nth.checked_sub(site.servers.len()) else {
+        return Ok((format!("server {nth}"), &site.servers[nth].proxy, Some(nth)));
+    };
+    let engines = site.engines.as_ref().ok_or("the embedded profile has no engines")?;
+    let (name, proxy) = &engines.proxies[of_engine];
+    Ok(((*name).to_owned(), proxy, None))
 }

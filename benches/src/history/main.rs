@@ -6,19 +6,21 @@ mod anomaly;
 mod api;
 mod check;
 mod clients;
+mod engines;
 mod faults;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
 mod mutations;
 mod options;
-mod private_redis;
+mod private_engines;
 mod proxy;
 mod record;
 mod register;
 mod report;
 mod run;
 mod site;
+mod small_disk;
 mod summaries;
 mod timeline;
 

@@ -1,4 +1,4 @@
-//! A TCP proxy that closes connections, or stops forwarding.
+//! A TCP proxy that closes connections, stops forwarding, or loses connections.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -18,8 +18,15 @@ use tokio::{
 pub(crate) struct Proxy {
     address: SocketAddr,
     target: Arc<Mutex<String>>,
-    state: watch::Sender<State>,
+    orders: watch::Sender<Orders>,
     accepting: JoinHandle<()>,
+}
+
+/// What a proxy does, and how often it has lost its connections.
+#[derive(Debug, Clone, Copy)]
+struct Orders {
+    state: State,
+    losses: u64,
 }
 
 /// What a proxy does.
@@ -43,7 +50,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let target = Arc::new(Mutex::new(target.to_owned()));
-        let (state, changes) = watch::channel(State::Open);
+        let (orders, changes) = watch::channel(Orders { state: State::Open, losses: 0 });
         let targets = target.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -53,7 +60,7 @@ impl Proxy {
                 tokio::spawn(async move { forward(client, &target, changes).await });
             }
         });
-        Ok(Self { address, target, state, accepting })
+        Ok(Self { address, target, orders, accepting })
     }
 
     /// Its host and port.
@@ -68,7 +75,12 @@ impl Proxy {
 
     /// Changes what it does with all connections.
     pub(crate) fn set_state(&self, state: State) {
-        self.state.send_replace(state);
+        self.orders.send_modify(|orders| orders.state = state);
+    }
+
+    /// Forwards nothing more for the connections that are open now, not even that one side closes them.
+    pub(crate) fn lose_connections(&self) {
+        self.orders.send_modify(|orders| orders.losses += 1);
     }
 }
 
@@ -82,19 +94,23 @@ impl Drop for Proxy {
 async fn forward(
     mut client: TcpStream,
     target: &str,
-    mut changes: watch::Receiver<State>,
+    mut changes: watch::Receiver<Orders>,
 ) -> io::Result<()> {
-    if *changes.borrow_and_update() == State::Cut {
+    let Orders { state, losses } = *changes.borrow_and_update();
+    if state == State::Cut {
         return Ok(());
     }
     let mut server = TcpStream::connect(target).await?;
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     loop {
-        let state = *changes.borrow_and_update();
-        if state == State::Cut {
+        let orders = *changes.borrow_and_update();
+        if orders.losses != losses {
+            return discard(client, server, changes).await;
+        }
+        if orders.state == State::Cut {
             return Ok(());
         }
-        let is_open = state == State::Open;
+        let is_open = orders.state == State::Open;
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return Ok(()) },
             read = client.read(&mut up), if is_open => match read? {
@@ -106,6 +122,22 @@ async fn forward(
                 length => client.write_all(&down[..length]).await?,
             },
         }
+    }
+}
+
+/// Discards what both sides send until both have closed the connection, or the proxy is dropped.
+/// Neither side notices that the other one has closed it.
+async fn discard(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    mut changes: watch::Receiver<Orders>,
+) -> io::Result<()> {
+    let (mut up, mut down) = (sink(), sink());
+    let (up, down) = (copy(&mut client, &mut up), copy(&mut server, &mut down));
+    let dropped = async { while changes.changed().await.is_ok() {} };
+    tokio::select! {
+        (up, down) = async { tokio::join!(up, down) } => up.and(down).map(|_| ()),
+        () = dropped => Ok(()),
     }
 }
 
@@ -159,6 +191,37 @@ mod tests {
         assert!(!asked.is_finished());
         proxy.set_state(State::Open);
         assert!(asked.await.expect("no panic"));
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_stays_open_without_bytes_and_new_ones_work() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = listener.local_addr().expect("a bound listener").to_string();
+        let proxy = Proxy::start(&target).await.expect("a proxy");
+        let mut lost = TcpStream::connect(proxy.address()).await.expect("a connection");
+        let (mut server, _) = listener.accept().await.expect("a connection");
+        proxy.lose_connections();
+        let mut fresh = TcpStream::connect(proxy.address()).await.expect("a connection");
+        let (mut other, _) = listener.accept().await.expect("a connection");
+        lost.write_all(b"lost").await.expect("the proxy accepts it");
+        drop(lost);
+        fresh.write_all(b"ping").await.expect("the proxy accepts it");
+        let mut received = [0; 4];
+        other.read_exact(&mut received).await.expect("the proxy forwards it");
+        assert_eq!(&received, b"ping");
+        // Neither the bytes nor the end of the lost connection arrive until the proxy ends.
+        let mut received = Vec::new();
+        let mut reading =
+            tokio::spawn(async move { server.read_to_end(&mut received).await.map(|_| received) });
+        other.write_all(b"pong").await.expect("the proxy accepts it");
+        let mut answer = [0; 4];
+        tokio::select! {
+            biased;
+            _ = &mut reading => panic!("the lost connection has ended"),
+            answered = fresh.read_exact(&mut answer) => assert!(answered.is_ok()),
+        }
+        drop(proxy);
+        assert_eq!(reading.await.expect("no panic").expect("it has ended"), b"");
     }
 
     #[tokio::test]

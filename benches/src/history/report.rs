@@ -9,7 +9,7 @@ use crate::{
     Result,
     anomaly::Anomaly,
     faults::Injected,
-    options::{Fault, Options, Profile},
+    options::{Fault, Options, Profile, name},
     record::Record,
     run::Recorded,
     timeline,
@@ -134,8 +134,8 @@ pub(crate) fn print(history: &[Record], faults: &[FaultReport], anomalies: &[Ano
     for kind in Fault::value_variants() {
         let of_kind = || faults.iter().filter(|fault| fault.fault == *kind);
         let (count, slowest) = (of_kind().count(), of_kind().filter_map(|it| it.recovery_ms).max());
-        if let (Some(name), Some(slowest)) = (kind.to_possible_value(), slowest) {
-            println!("{} × {count}: recovered after at most {slowest} ms", name.get_name());
+        if let Some(slowest) = slowest {
+            println!("{} × {count}: recovered after at most {slowest} ms", name(kind));
         }
     }
     for anomaly in anomalies {

@@ -15,14 +15,17 @@ use crate::{
     api::Api,
     clients::{Client, Shared},
     faults::{self, Injected},
-    options::Options,
+    options::{Fault, Options},
     record::{Call, Outcome, Record},
-    site::{Server, Site},
+    site::{CLOCK_OFFSET_S, Server, Site},
 };
 
 /// How long a summary may take after the last fault: its lease, the pauses between all attempts, and
 /// lost hints.
 const QUIET: Duration = Duration::from_secs(120);
+
+/// How much longer it may take if the only clock went back.
+const CLOCK_WENT_BACK: Duration = Duration::from_secs(2 * CLOCK_OFFSET_S.unsigned_abs() as u64);
 
 /// How long after the last final status a late result could still arrive: a stopped worker has
 /// continued at the end of the faults, and its model takes at most 2 s.
@@ -50,6 +53,7 @@ pub(crate) struct Recorded {
 ///
 /// If a process does not start, or the servers do not respond when all faults have ended.
 pub(crate) async fn run(options: &Options) -> Result<Recorded> {
+    options.check()?;
     let mut site = Site::open(options).await?;
     let urls: Vec<String> = site.servers.iter().map(Server::url).collect();
     let email = format!("history-{}@example.com", process::id());
@@ -59,8 +63,7 @@ pub(crate) async fn run(options: &Options) -> Result<Recorded> {
     }
     apis[0].sign_up().await?;
     let shared = Shared::new(options.dates);
-    let clients =
-        (0..).zip(&apis).map(|(nth, api)| Client::new(nth, api, &shared, options.seed).run());
+    let clients = (0..).zip(&apis).map(|(nth, api)| Client::new(nth, api, &shared, options).run());
     let ending = async {
         sleep(Duration::from_secs(options.seconds)).await;
         shared.is_over.store(true, Ordering::Relaxed);
@@ -73,15 +76,15 @@ pub(crate) async fn run(options: &Options) -> Result<Recorded> {
     };
     let (_, faults, ()) = tokio::join!(join_all(clients), injecting, ending);
     let faults = faults?;
-    read_everything(&shared, &apis).await?;
+    let quiet = if options.has(&[Fault::Clock]) { QUIET + CLOCK_WENT_BACK } else { QUIET };
+    read_everything(&shared, &apis, Instant::now() + quiet).await?;
     let servers = site.servers.len();
     site.close().await;
     Ok(Recorded { history: shared.take_history(), faults, servers })
 }
 
 /// Waits until all summaries are final, and reads every date and summary.
-async fn read_everything(shared: &Shared, apis: &[Api]) -> Result<()> {
-    let deadline = Instant::now() + QUIET;
+async fn read_everything(shared: &Shared, apis: &[Api], deadline: Instant) -> Result<()> {
     for summaries in [shared.summaries(), shared.summaries()] {
         let looks = stream::iter(summaries.into_iter().zip((0..apis.len()).cycle()));
         looks

@@ -1,16 +1,17 @@
 //! The processes of a run: servers behind proxies, workers and engines.
 
 use shiori_benches::{
-    EngineUrls, Engines,
+    FakeClock, Surroundings,
     process::{LanguageModel, Process, ServerSetup, WorkerSetup},
 };
 use tempfile::TempDir;
 
 use crate::{
     Result,
+    engines::{Engines, authority},
     options::{Fault, Options, Profile},
-    private_redis::PrivateRedis,
     proxy::Proxy,
+    small_disk::SmallDisk,
 };
 
 /// The lease of a summary. Short, so that leases expire during a run.
@@ -19,25 +20,26 @@ pub(crate) const LEASE_MS: u64 = 3000;
 /// The longest time that the language model takes.
 const MODEL_MS: u64 = 2000;
 
-/// Summaries that a worker processes at the same time.
-const IN_FLIGHT: usize = 16;
+/// Summaries that a worker processes at the same time: several times those that the clients request in
+/// the time that the model takes, so that none waits for long after a fault.
+const IN_FLIGHT: usize = 256;
 
 /// Servers and workers of the distributed profile.
 const EACH: usize = 2;
+
+/// How far the clocks of processes are from that of the machine, in seconds.
+pub(crate) const CLOCK_OFFSET_S: i32 = 40;
 
 /// The processes of a run. All end when this is dropped.
 pub(crate) struct Site {
     /// The servers.
     pub(crate) servers: Vec<Server>,
-    /// The workers of the distributed profile. `None` while one is not running.
-    pub(crate) workers: Vec<Option<Process>>,
-    /// Proxies of the engines, with their names.
-    pub(crate) engine_proxies: Vec<(&'static str, Proxy)>,
-    /// The Redis that this run has started.
-    pub(crate) redis: Option<PrivateRedis>,
-    urls: Option<EngineUrls>,
+    /// The engines of the distributed profile.
+    pub(crate) engines: Option<Engines>,
+    /// The disk of the embedded server, if it can become full.
+    pub(crate) disk: Option<SmallDisk>,
+    workers: Vec<Worker>,
     worker: WorkerSetup,
-    engines: Option<Engines>,
     /// The data of the servers, removed at the end.
     dirs: Vec<TempDir>,
 }
@@ -47,37 +49,22 @@ pub(crate) struct Server {
     /// The proxy that clients and workers call.
     pub(crate) proxy: Proxy,
     /// The process; `None` while it is not running.
-    pub(crate) process: Option<Process>,
+    process: Option<Process>,
     setup: ServerSetup,
+    surroundings: Surroundings,
+}
+
+/// A worker of the distributed profile. It calls the server of the same number.
+struct Worker {
+    /// The process; `None` while it is not running.
+    process: Option<Process>,
+    surroundings: Surroundings,
 }
 
 impl Server {
-    async fn start(setup: ServerSetup) -> Result<Self> {
-        let process = Process::server(&setup).await?;
-        let proxy = Proxy::start(authority(process.url())).await?;
-        Ok(Self { proxy, process: Some(process), setup })
-    }
-
     /// The URL of its proxy.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.proxy.address())
-    }
-
-    /// Kills the process, if it is running.
-    pub(crate) fn kill(&mut self) {
-        self.process = None;
-    }
-
-    /// Starts the process again, on any port.
-    ///
-    /// # Errors
-    ///
-    /// If it does not start.
-    pub(crate) async fn restart(&mut self) -> Result<()> {
-        let process = Process::server(&self.setup).await?;
-        self.proxy.set_target(authority(process.url()));
-        self.process = Some(process);
-        Ok(())
     }
 }
 
@@ -86,85 +73,141 @@ impl Site {
     ///
     /// # Errors
     ///
-    /// If one does not start, or the engines are not given.
+    /// If one does not start.
     pub(crate) async fn open(options: &Options) -> Result<Self> {
         let worker = WorkerSetup { model: LanguageModel::Distinct(MODEL_MS), in_flight: IN_FLIGHT };
         let mut site = Self {
             servers: Vec::new(),
-            workers: Vec::new(),
-            engine_proxies: Vec::new(),
-            redis: None,
-            urls: None,
-            worker,
             engines: None,
+            disk: None,
+            workers: Vec::new(),
+            worker,
             dirs: Vec::new(),
         };
-        if options.profile() == Profile::Distributed {
-            site.open_engines(options).await?;
+        let clock = if options.has(&[Fault::Clock]) { Some(FakeClock::new()?) } else { None };
+        // Neighbours, and each worker and its server, are twice the offset apart.
+        let surroundings = |nth: usize| Surroundings {
+            clock: clock.as_ref().map(|clock| {
+                clock.with_offset(if nth % 2 == 0 { -CLOCK_OFFSET_S } else { CLOCK_OFFSET_S })
+            }),
+            mounts_of: None,
+        };
+        let is_distributed = options.profile() == Profile::Distributed;
+        if is_distributed {
+            site.engines = Some(Engines::open(options).await?);
         }
-        let count = if site.urls.is_some() { EACH } else { 1 };
-        for _ in 0..count {
+        for nth in 0..if is_distributed { EACH } else { 1 } {
             let dir = tempfile::tempdir()?;
-            let setup = ServerSetup {
-                dir: dir.path().to_owned(),
-                port: 0,
-                engines: site.urls.clone(),
-                worker: Some(site.worker.clone()),
-                lease_ms: Some(LEASE_MS),
-            };
-            site.dirs.push(dir);
-            site.servers.push(Server::start(setup).await?);
+            let mut surroundings = surroundings(nth);
+            if options.has(&[Fault::DiskFull]) {
+                let disk = SmallDisk::mount(dir.path()).await?;
+                surroundings.mounts_of = Some(disk.holder());
+                site.disk = Some(disk);
+            }
+            site.start_server(dir, surroundings).await?;
         }
-        if site.urls.is_some() {
-            site.workers = (0..EACH).map(|_| None).collect();
-        }
-        for nth in 0..site.workers.len() {
-            site.restart_worker(nth).await?;
+        if is_distributed {
+            for nth in 0..EACH {
+                site.workers.push(Worker { process: None, surroundings: surroundings(nth + 1) });
+                site.restart(EACH + nth).await?;
+            }
         }
         Ok(site)
     }
 
-    async fn open_engines(&mut self, options: &Options) -> Result<()> {
-        if !Engines::are_given() {
-            return Err("the distributed profile needs the URLs of its engines".into());
-        }
-        let engines = Engines::open().await;
-        let mut urls = engines.urls().clone();
-        self.engines = Some(engines);
-        if options.has(Fault::RedisKill) || options.has(Fault::RedisFlush) {
-            let redis = PrivateRedis::start().await?;
-            urls.redis = redis.url();
-            self.redis = Some(redis);
-        }
-        if options.has(Fault::Cut) || options.has(Fault::Freeze) {
-            for (name, url) in [
-                ("mysql", &mut urls.mysql),
-                ("mongodb", &mut urls.mongodb),
-                ("redis", &mut urls.redis),
-            ] {
-                let target = authority(url).to_owned();
-                let proxy = Proxy::start(&target).await?;
-                *url = url.replacen(&target, &proxy.address().to_string(), 1);
-                self.engine_proxies.push((name, proxy));
-            }
-            // Otherwise, the driver would discover the members of the replica set and bypass the proxy.
-            let base = urls.mongodb.split('?').next().unwrap_or_default();
-            urls.mongodb = format!("{base}?directConnection=true");
-        }
-        self.urls = Some(urls);
+    async fn start_server(&mut self, dir: TempDir, surroundings: Surroundings) -> Result<()> {
+        let setup = ServerSetup {
+            dir: dir.path().to_owned(),
+            port: 0,
+            engines: self.engines.as_ref().map(|engines| engines.urls().clone()),
+            worker: Some(self.worker.clone()),
+            lease_ms: Some(LEASE_MS),
+        };
+        self.dirs.push(dir);
+        let process = Process::server_in(&surroundings, &setup).await?;
+        let proxy = Proxy::start(authority(process.url())).await?;
+        self.servers.push(Server { proxy, process: Some(process), setup, surroundings });
         Ok(())
     }
 
-    /// Starts a worker again. It calls the server of the same number.
+    /// The number of servers and workers. The servers have the first numbers.
+    pub(crate) fn processes(&self) -> usize {
+        self.servers.len() + self.workers.len()
+    }
+
+    /// The name of a server or worker.
+    pub(crate) fn name(&self, nth: usize) -> String {
+        match nth.checked_sub(self.servers.len()) {
+            None => format!("server {nth}"),
+            Some(nth) => format!("worker {nth}"),
+        }
+    }
+
+    /// Kills a server or worker, if it is running.
+    pub(crate) fn kill(&mut self, nth: usize) {
+        match nth.checked_sub(self.servers.len()) {
+            None => self.servers[nth].process = None,
+            Some(nth) => self.workers[nth].process = None,
+        }
+    }
+
+    /// Starts a server or worker again, a server on any port.
     ///
     /// # Errors
     ///
     /// If it does not start.
-    pub(crate) async fn restart_worker(&mut self, nth: usize) -> Result<()> {
-        let urls = self.urls.as_ref().ok_or("the embedded profile has no worker process")?;
+    pub(crate) async fn restart(&mut self, nth: usize) -> Result<()> {
+        let Some(nth) = nth.checked_sub(self.servers.len()) else {
+            let server = &mut self.servers[nth];
+            let process = Process::server_in(&server.surroundings, &server.setup).await?;
+            server.proxy.set_target(authority(process.url()));
+            server.process = Some(process);
+            return Ok(());
+        };
+        let engines = self.engines.as_ref().ok_or("the embedded profile has no worker process")?;
         let server = self.servers[nth % self.servers.len()].url();
-        self.workers[nth] = Some(Process::worker(&server, urls, &self.worker).await?);
+        let surroundings = &self.workers[nth].surroundings;
+        let process = Process::worker_in(surroundings, &server, engines.urls(), &self.worker);
+        self.workers[nth].process = Some(process.await?);
         Ok(())
+    }
+
+    /// Stops a server or worker (SIGSTOP), or continues it (SIGCONT).
+    ///
+    /// # Errors
+    ///
+    /// If it is not running.
+    pub(crate) fn set_stopped(&self, nth: usize, stopped: bool) -> Result<()> {
+        let process = match nth.checked_sub(self.servers.len()) {
+            None => &self.servers[nth].process,
+            Some(nth) => &self.workers[nth].process,
+        };
+        process.as_ref().ok_or("the process is not running")?.set_stopped(stopped)
+    }
+
+    /// A clock that was behind will be ahead when this server or worker is started again, and the
+    /// reverse. Returns its new offset in seconds.
+    ///
+    /// # Errors
+    ///
+    /// If it has the clock of the machine.
+    pub(crate) fn turn_clock(&mut self, nth: usize) -> Result<i32> {
+        let surroundings = match nth.checked_sub(self.servers.len()) {
+            None => &mut self.servers[nth].surroundings,
+            Some(nth) => &mut self.workers[nth].surroundings,
+        };
+        let clock = surroundings.clock.as_mut().ok_or("the process has the machine's clock")?;
+        *clock = clock.with_offset(-clock.offset_s());
+        Ok(clock.offset_s())
+    }
+
+    /// The engines.
+    ///
+    /// # Errors
+    ///
+    /// In the embedded profile.
+    pub(crate) fn engines(&mut self) -> Result<&mut Engines> {
+        Ok(self.engines.as_mut().ok_or("the embedded profile has no engines")?)
     }
 
     /// Ends all processes and removes all data.
@@ -172,26 +215,7 @@ impl Site {
         self.workers.clear();
         self.servers.clear();
         if let Some(engines) = self.engines.take() {
-            engines.drop_all().await;
-        }
-    }
-}
-
-/// The host and port of a URL.
-fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_authority_has_no_password() {
-        for url in ["mysql://u:p@h:1/a", "mongodb://h:1/a?b=c", "http://h:1", "redis://h:1/"] {
-            assert_eq!(authority(url), "h:1");
+            engines.close().await;
         }
     }
 }

@@ -28,7 +28,9 @@ pub(crate) fn check(history: &[Record]) -> Vec<Anomaly> {
         match (&record.call, &record.outcome) {
             (Call::Request { week, .. }, Outcome::Accepted(id) | Outcome::Completed(id)) => {
                 weeks.entry(*week).or_default().insert(*id);
-                summaries.entry(*id).or_default().requests.push(record);
+                let observed = summaries.entry(*id).or_default();
+                observed.week = observed.week.or(Some(*week));
+                observed.requests.push(record);
             }
             (Call::Look { summary }, Outcome::Summary(seen)) => {
                 summaries.entry(*summary).or_default().looks.push((record, seen));
@@ -45,7 +47,7 @@ pub(crate) fn check(history: &[Record]) -> Vec<Anomaly> {
     let mut anomalies = Vec::new();
     for (id, observed) in &mut summaries {
         observed.looks.sort_by_key(|(record, _)| record.end);
-        let of_week = weeks.values().find(|ids| ids.contains(id)).map_or(0, BTreeSet::len);
+        let of_week = observed.week.and_then(|week| weeks.get(&week)).map_or(0, BTreeSet::len);
         observed.check(*id, of_week > KEPT, &mut anomalies);
     }
     for ids in weeks.values() {
@@ -57,6 +59,8 @@ pub(crate) fn check(history: &[Record]) -> Vec<Anomaly> {
 /// What was seen of one summary.
 #[derive(Default)]
 struct Observed<'a> {
+    /// Its week.
+    week: Option<Date>,
     /// Its requests.
     requests: Vec<&'a Record>,
     /// Its states, in the order in which they had been received.
