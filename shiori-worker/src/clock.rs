@@ -171,6 +171,18 @@ impl MeasuredClock {
         }
     }
 
+    /// How far the remote clock is ahead of the system clock of this machine, in seconds; negative if it
+    /// is behind. `None` before the first measurement.
+    pub fn offset_seconds(&self) -> Option<f64> {
+        let last = self.state().measured?;
+        let remote = last.at(Instant::now()).unix_micros;
+        let local = Timestamp::now().as_millis().saturating_mul(1000);
+        let millis = remote.saturating_sub(local) / 1000;
+        // The limits are 24 days, which are as wrong as any longer time.
+        let millis = millis.clamp(i32::MIN.into(), i32::MAX.into());
+        Some(f64::from(i32::try_from(millis).unwrap_or_default()) / 1000.0)
+    }
+
     async fn measure(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let mut best: Option<Measurement> = None;
         for _ in 0..READS {
@@ -290,6 +302,11 @@ mod tests {
                 "{error:?}"
             );
             assert_ahead(&clock, ahead);
+            let offset = Duration::from_secs_f64(clock.offset_seconds().expect("measured").abs());
+            let expected = Duration::from_millis(ahead.unsigned_abs());
+            assert!(offset.abs_diff(expected) <= error + Duration::from_millis(2), "{offset:?}");
+            let is_behind = clock.offset_seconds().is_some_and(f64::is_sign_negative);
+            assert!(ahead.abs() < 100 || is_behind == (ahead < 0), "{ahead}");
         }
     }
 

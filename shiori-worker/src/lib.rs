@@ -26,6 +26,8 @@ mod clock;
 mod config;
 #[cfg(feature = "models")]
 pub mod emotion;
+#[cfg(feature = "models")]
+mod metrics;
 mod patience;
 #[cfg(feature = "models")]
 mod pipeline;
@@ -47,6 +49,8 @@ mod worker;
 pub use clock::{Clock, ManualClock, MeasuredClock, RemoteTime, SystemClock, TimeReading};
 #[cfg(feature = "cli")]
 pub use config::{Fallback, InvalidTemperature, Settings, SettingsError, Temperature};
+#[cfg(feature = "models")]
+pub use metrics::{MetricsRegistry, WorkerMetrics};
 pub use patience::{InvalidPatience, Patience};
 #[cfg(feature = "models")]
 pub use pipeline::{Pipeline, PipelineError};

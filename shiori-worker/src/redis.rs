@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -47,6 +50,7 @@ struct Inner {
     target: Target,
     prefix: String,
     shared: Mutex<Shared>,
+    failures: AtomicU64,
 }
 
 /// The connection of all commands that do not block.
@@ -143,7 +147,20 @@ impl Redis {
     pub fn new(url: &str, prefix: &str) -> Result<Self, InvalidRedisUrl> {
         let target = Target::parse(url)?;
         let prefix = prefix.to_owned();
-        Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::default() })))
+        let failures = AtomicU64::new(0);
+        Ok(Self(Arc::new(Inner { target, prefix, shared: Mutex::default(), failures })))
+    }
+
+    /// The number of commands and scripts that failed, including those of clones of this client.
+    pub fn failures(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
+    }
+
+    fn counted<T>(&self, response: RedisResult<T>) -> Result<T, RedisError> {
+        response.map_err(|error| {
+            self.0.failures.fetch_add(1, Ordering::Relaxed);
+            error.into()
+        })
     }
 
     /// The key of this name. A part in braces is the hash tag that selects the slot in a cluster.
@@ -157,7 +174,7 @@ impl Redis {
     ///
     /// [`RedisError`].
     pub async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        Ok(self.send(command).await?)
+        self.counted(self.send(command).await)
     }
 
     /// Sends an idempotent command over the shared connection. If the connection breaks or its server
@@ -170,12 +187,13 @@ impl Redis {
         &self,
         command: &Cmd,
     ) -> Result<T, RedisError> {
-        match self.send(command).await {
+        let response = match self.send(command).await {
             Err(error) if is_disconnected(&error) || is_demoted(&error) => {
-                Ok(self.send(command).await?)
+                self.send(command).await
             }
-            response => Ok(response?),
-        }
+            response => response,
+        };
+        self.counted(response)
     }
 
     /// Runs a script over the shared connection.
@@ -187,7 +205,7 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
-        Ok(self.run(script).await?)
+        self.counted(self.run(script).await)
     }
 
     /// Runs an idempotent script over the shared connection. If the connection breaks or its server is
@@ -200,12 +218,13 @@ impl Redis {
         &self,
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
-        match self.run(script).await {
+        let response = match self.run(script).await {
             Err(error) if is_disconnected(&error) || is_demoted(&error) => {
-                Ok(self.run(script).await?)
+                self.run(script).await
             }
-            response => Ok(response?),
-        }
+            response => response,
+        };
+        self.counted(response)
     }
 
     async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
@@ -287,7 +306,7 @@ impl Redis {
         response: RedisResult<T>,
     ) -> Result<T, RedisError> {
         let generation = self.0.shared.lock().await.generation;
-        Ok(self.check(response, generation).await?)
+        self.counted(self.check(response, generation).await)
     }
 }
 

@@ -20,6 +20,8 @@ use tracing::{
 
 use crate::{
     JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError, TraceParent,
+    WorkerMetrics,
+    metrics::{AttemptOutcome, ClaimOutcome, ObservedEmotionModel, QueueOperation, ServerRequest},
     pipeline::{Attempt, Outcome},
     protocol::{
         Claim, ClaimRequest, Failure, Heartbeat, LeaseToken, MAX_REFLECTION_CHARS, OverdueRequest,
@@ -122,19 +124,28 @@ impl Worker {
         config: WorkerConfig,
         queue: Arc<dyn JobQueue>,
         api: ServerApi,
-        pipeline: Pipeline,
+        mut pipeline: Pipeline,
     ) -> Self {
+        let metrics = WorkerMetrics::new(queue.clone(), &pipeline, config.concurrency);
+        let observed = ObservedEmotionModel { model: pipeline.emotion, metrics: metrics.clone() };
+        pipeline.emotion = Arc::new(observed);
         let runner = Runner {
             worker_id: config.worker_id.as_str().into(),
             patience_ms: config.patience.map(|patience| millis(patience.get())),
             queue: queue.clone(),
             api,
             pipeline,
-            health: Arc::default(),
+            health: Arc::new(Health::new(metrics.clone())),
+            metrics,
             release: CancellationToken::new(),
             heartbeats: TaskTracker::new(),
         };
         Self { config, queue, runner }
+    }
+
+    /// The metrics of this worker, which remain valid while it runs.
+    pub fn metrics(&self) -> WorkerMetrics {
+        self.runner.metrics.clone()
     }
 
     /// Runs until `shutdown` is cancelled. Then the worker takes no more hints, waits up to
@@ -233,6 +244,7 @@ impl Worker {
             let id = match hint {
                 Ok(id) => id,
                 Err(error) => {
+                    self.runner.metrics.queue_failed(QueueOperation::Take);
                     tracing::warn!(%error, "could not take a hint from the queue");
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
@@ -241,6 +253,7 @@ impl Worker {
                 }
             };
             failures = 0;
+            self.runner.metrics.hint_taken();
             // Checked again, because the wait for the hint may have been long.
             let is_suspended = supports_overdue
                 && probe.is_none()
@@ -270,7 +283,7 @@ impl Worker {
             patience_ms: self.runner.patience_ms,
             limit: u32::try_from(free).unwrap_or(u32::MAX),
         };
-        let ids = match self.runner.api.overdue(&request).await {
+        let ids = match self.runner.overdue(&request).await {
             Ok(Some(ids)) => ids,
             Ok(None) => return false,
             Err(error) => {
@@ -294,7 +307,7 @@ impl Worker {
 }
 
 /// Whether this worker can claim summaries.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Health {
     /// Failed calls since the last successful claim.
     failures: AtomicU32,
@@ -302,9 +315,24 @@ struct Health {
     is_checked: AtomicBool,
     /// Cancelled when the server rejects the service token.
     token_refused: CancellationToken,
+    metrics: WorkerMetrics,
 }
 
 impl Health {
+    fn new(metrics: WorkerMetrics) -> Self {
+        Self {
+            failures: AtomicU32::default(),
+            is_checked: AtomicBool::default(),
+            token_refused: CancellationToken::new(),
+            metrics,
+        }
+    }
+
+    fn checked(&self) {
+        self.is_checked.store(true, Ordering::SeqCst);
+        self.metrics.set_server_available(true);
+    }
+
     fn is_healthy(&self) -> bool {
         self.is_checked.load(Ordering::SeqCst)
     }
@@ -314,6 +342,7 @@ impl Health {
             self.token_refused.cancel();
         }
         self.is_checked.store(false, Ordering::SeqCst);
+        self.metrics.set_server_available(false);
         // Only the pauses depend on the number.
         self.failures.fetch_add(1, Ordering::SeqCst);
     }
@@ -358,6 +387,7 @@ struct Runner {
     api: ServerApi,
     pipeline: Pipeline,
     health: Arc<Health>,
+    metrics: WorkerMetrics,
     /// Cancelled after the drain timeout: running jobs release their leases.
     release: CancellationToken,
     /// The heartbeat tasks, so that shutdown can wait for all of them.
@@ -365,7 +395,15 @@ struct Runner {
 }
 
 impl Runner {
+    async fn overdue(
+        &self,
+        request: &OverdueRequest,
+    ) -> Result<Option<Vec<SummaryId>>, ServerApiError> {
+        self.metrics.requested(ServerRequest::Overdue, self.api.overdue(request)).await
+    }
+
     async fn process(&self, id: SummaryId) {
+        let _in_progress = self.metrics.begin();
         let span = tracing::info_span!(
             "job",
             summary_id = %id,
@@ -377,6 +415,7 @@ impl Runner {
         async move {
             match self.claim(id).await {
                 Ok((claim, lease_start)) => {
+                    self.metrics.claimed(ClaimOutcome::Claimed);
                     self.health.succeeded();
                     span.record("attempt", claim.attempt);
                     // The server may be of a version that does not validate it.
@@ -386,10 +425,12 @@ impl Runner {
                     self.run(id, claim, trace, lease_start).await;
                 }
                 Err(ServerApiError::NotClaimable) => {
+                    self.metrics.claimed(ClaimOutcome::NotClaimable);
                     self.health.succeeded();
                     tracing::debug!("the summary is not claimable");
                 }
                 Err(error) => {
+                    self.metrics.claimed(ClaimOutcome::Error);
                     self.health.failed(&error);
                     tracing::warn!(%error, "could not claim the summary; offering the hint again");
                     self.return_hint(id, FAILED_HINT_PAUSE).await;
@@ -406,8 +447,8 @@ impl Runner {
         if failures > 0 {
             sleep(BACKOFF.pause(failures, rand::random())).await;
         }
-        match self.api.check().await {
-            Ok(()) => self.health.is_checked.store(true, Ordering::SeqCst),
+        match self.metrics.requested(ServerRequest::Check, self.api.check()).await {
+            Ok(()) => self.health.checked(),
             Err(error) => {
                 self.health.failed(&error);
                 tracing::warn!(%error, "the server check failed; taking no hints");
@@ -419,6 +460,7 @@ impl Runner {
     async fn return_hint(&self, id: SummaryId, pause: Duration) {
         let offered = timeout(OFFER_TIMEOUT, self.queue.offer(id, self.queue.now() + pause)).await;
         if !matches!(offered, Ok(Ok(()))) {
+            self.metrics.queue_failed(QueueOperation::Offer);
             tracing::warn!(summary_id = %id, "could not offer the hint again; the dispatcher will");
         }
     }
@@ -435,7 +477,8 @@ impl Runner {
         };
         loop {
             let sent = Instant::now();
-            match self.api.claim_with(id, &request).await {
+            let claim = self.api.claim_with(id, &request);
+            match self.metrics.requested(ServerRequest::Claim, claim).await {
                 Err(ServerApiError::Unavailable { retry_after })
                     if failures + 1 < MAX_CLAIM_ATTEMPTS
                         && retry_after.unwrap_or_default() <= MAX_CLAIM_RETRY_AFTER =>
@@ -468,6 +511,7 @@ impl Runner {
         let lease_lost = CancellationToken::new();
         let heartbeats = HeartbeatTask {
             api: self.api.clone(),
+            metrics: self.metrics.clone(),
             id,
             token,
             lease: lease_duration(claim.lease_ms),
@@ -491,15 +535,45 @@ impl Runner {
             }
             () = self.release.cancelled() => None,
             () = lease_lost.cancelled() => {
+                self.metrics.attempt_ended(AttemptOutcome::LeaseLost, lease_start.elapsed());
                 tracing::warn!("lease lost; job aborted");
                 return;
             }
         };
         // `lease_lost` is ignored from here: heartbeats may have failed while the server was
         // unreachable, and the server may still accept the outcome.
-        match self.submit(id, token, outcome).await {
-            Ok(()) => tracing::info!("outcome submitted"),
-            Err(error) => tracing::warn!(%error, "could not submit the outcome"),
+        let attempt = self.attempt_outcome(outcome.as_ref());
+        let attempt = match self.submit(id, token, outcome).await {
+            Ok(()) => {
+                tracing::info!("outcome submitted");
+                attempt
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not submit the outcome");
+                match error {
+                    ServerApiError::LeaseLost => AttemptOutcome::LeaseLost,
+                    _ => AttemptOutcome::NotSubmitted,
+                }
+            }
+        };
+        self.metrics.attempt_ended(attempt, lease_start.elapsed());
+    }
+
+    /// The outcome of an attempt if it can be submitted. Counts the kind of a failure.
+    fn attempt_outcome(&self, outcome: Option<&Result<Outcome, PipelineError>>) -> AttemptOutcome {
+        match outcome {
+            Some(Ok(Outcome { written, .. })) => {
+                let is_fallback = written.engine != self.pipeline.summarizer.engine();
+                if is_fallback { AttemptOutcome::Fallback } else { AttemptOutcome::Completed }
+            }
+            Some(Err(error)) => {
+                self.metrics.attempt_failed(error.kind);
+                if error.retryable { AttemptOutcome::Retryable } else { AttemptOutcome::Failed }
+            }
+            None => {
+                self.metrics.attempt_failed(FailureKind::WorkerLost);
+                AttemptOutcome::Released
+            }
         }
     }
 
@@ -522,7 +596,9 @@ impl Runner {
                     truncated: outcome.written.truncated,
                     usage: outcome.written.usage,
                 };
-                match retry_unavailable(|| self.api.result(&result)).await {
+                let submit =
+                    || self.metrics.requested(ServerRequest::Result, self.api.result(&result));
+                match retry_unavailable(submit).await {
                     // Reported as a failure, so that the summary fails now rather than when the
                     // lease expires.
                     Err(ServerApiError::Refused { code }) => Failure {
@@ -556,7 +632,9 @@ impl Runner {
                 costs_attempt: true,
             },
         };
-        retry_unavailable(|| self.api.failure(id, &failure)).await
+        let submit =
+            || self.metrics.requested(ServerRequest::Failure, self.api.failure(id, &failure));
+        retry_unavailable(submit).await
     }
 }
 
@@ -636,6 +714,7 @@ impl SentText {
 /// Extends the lease of one job.
 struct HeartbeatTask {
     api: ServerApi,
+    metrics: WorkerMetrics,
     id: SummaryId,
     token: LeaseToken,
     lease: Duration,
@@ -676,7 +755,9 @@ impl HeartbeatTask {
                 (reported.progress, self.text.next(&reported.text, sent))
             };
             let heartbeat = Heartbeat { lease_token: self.token, progress, text };
-            let response = timeout(interval, self.api.heartbeat(self.id, &heartbeat)).await;
+            let beat = self.api.heartbeat(self.id, &heartbeat);
+            let beat = self.metrics.requested(ServerRequest::Heartbeat, beat);
+            let response = timeout(interval, beat).await;
             last = Instant::now();
             match response {
                 Ok(Ok(())) => {
@@ -690,7 +771,10 @@ impl HeartbeatTask {
                 }
                 Ok(Err(ServerApiError::LeaseLost | ServerApiError::Refused { .. })) => break,
                 Ok(Err(error)) => tracing::warn!(%error, "heartbeat failed"),
-                Err(_) => tracing::warn!("heartbeat timed out"),
+                Err(_) => {
+                    self.metrics.request_timed_out(ServerRequest::Heartbeat);
+                    tracing::warn!("heartbeat timed out");
+                }
             }
             if last >= expires {
                 break;

@@ -8,11 +8,13 @@ mod tag;
 use std::{error::Error, io, io::Write, path::PathBuf, sync::Arc};
 
 use clap::{ArgMatches, Args, Parser, Subcommand};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     Settings, SettingsError,
     emotion::{EmotionEngine, EmotionModel},
+    metrics::listener,
     process,
 };
 
@@ -107,7 +109,22 @@ impl Cli {
 
 async fn run_worker(settings: Settings) -> Result<(), Box<dyn Error>> {
     let stop = process::stop_signal()?;
+    // Bound first, so that a used address is an error before the models are loaded.
+    let listener = match settings.metrics_listen {
+        None => None,
+        Some(addr) => Some(TcpListener::bind(addr).await.map_err(|error| {
+            format!("could not listen on {addr}, the setting metrics_listen: {error}")
+        })?),
+    };
     let worker = settings.into_worker().await?;
+    let _metrics = match listener {
+        None => None,
+        Some(listener) => {
+            tracing::info!(addr = %listener.local_addr()?, "serving metrics");
+            let serving = listener::serve(listener, worker.metrics());
+            Some(AbortOnDropHandle::new(tokio::spawn(serving)))
+        }
+    };
     let shutdown = CancellationToken::new();
     let mut worker = tokio::spawn(worker.run(shutdown.clone()));
     tracing::info!("worker started");

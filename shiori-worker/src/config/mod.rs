@@ -5,7 +5,10 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-use std::{fs, io, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fs, io, net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
@@ -55,6 +58,10 @@ pub struct Settings {
     /// [default: 10]
     #[arg(long, env = "SHIORI_DRAIN_SECONDS")]
     pub drain_seconds: Option<u64>,
+    /// Address on which the worker serves its metrics for Prometheus at /metrics, e.g.
+    /// 127.0.0.1:9464 [default: none; no metrics are served]
+    #[arg(long, env = "SHIORI_METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
     /// The emotion model: linear, lexicon, bert:DIRECTORY, or bert:OWNER/NAME for a checkpoint of
     /// the Hugging Face hub [default: linear]
     #[arg(long, env = "SHIORI_EMOTION_MODEL", global = true)]
@@ -239,6 +246,7 @@ impl Settings {
             worker_id: self.worker_id.or(others.worker_id),
             worker_concurrency: self.worker_concurrency.or(others.worker_concurrency),
             drain_seconds: self.drain_seconds.or(others.drain_seconds),
+            metrics_listen: self.metrics_listen.or(others.metrics_listen),
             emotion_model: self.emotion_model.or(others.emotion_model),
             emotion_labels: self.emotion_labels.or(others.emotion_labels),
             emotion_threads: self.emotion_threads.or(others.emotion_threads),

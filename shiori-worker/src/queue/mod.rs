@@ -68,6 +68,12 @@ pub trait JobQueue: Send + Sync + std::fmt::Debug {
         Timestamp::now()
     }
 
+    /// How far the queue's clock is ahead of the system clock of this machine, in seconds, if this
+    /// queue measures it. Default `None`.
+    fn clock_offset_seconds(&self) -> Option<f64> {
+        None
+    }
+
     /// The number of hints in the queue, due or not.
     ///
     /// # Errors

@@ -165,6 +165,10 @@ impl JobQueue for RedisQueue {
         self.clock.now()
     }
 
+    fn clock_offset_seconds(&self) -> Option<f64> {
+        self.measured.as_ref()?.offset_seconds()
+    }
+
     async fn depth(&self) -> Result<usize, QueueError> {
         Ok(self.redis.query_idempotent(cmd("ZCARD").arg(&self.key)).await?)
     }

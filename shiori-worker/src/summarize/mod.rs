@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use shiori_sdk::{Date, DayEmotion, FailureKind};
 
-use crate::{TraceParent, protocol::TokenUsage};
+use crate::{MetricsRegistry, TraceParent, protocol::TokenUsage};
 
 pub use extractive::ExtractiveSummarizer;
 #[cfg(feature = "openai")]
@@ -29,6 +29,9 @@ pub trait Summarizer: Send + Sync + fmt::Debug {
     fn availability(&self) -> Availability {
         Availability::Ready
     }
+
+    /// Registers the metrics of this summariser. Default none.
+    fn register_metrics(&self, _registry: &mut MetricsRegistry<'_>) {}
 
     /// Writes the reflection. Implementations may call `progress` at any rate, and must not block
     /// the async threads.

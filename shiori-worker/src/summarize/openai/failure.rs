@@ -8,6 +8,7 @@ use serde_json::Value;
 use shiori_sdk::{FailureKind, Timestamp, backoff::parse_retry_after};
 
 use super::super::SummarizeError;
+use crate::metrics::label_values;
 
 /// The longest `Retry-After` of a provider that is respected.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(60 * 60);
@@ -18,10 +19,35 @@ pub(super) struct Failure {
     pub(super) error: SummarizeError,
     /// Whether other requests would likely fail as well. Counted by the circuit breaker.
     pub(super) is_outage: bool,
+    pub(super) reason: Reason,
+}
+
+label_values! {
+    /// Why a request failed, for the metrics.
+    pub(crate) enum Reason: "kind" {
+        /// No connection, or it broke.
+        Connection = "connection",
+        Timeout = "timeout",
+        RateLimited = "rate_limited",
+        /// A status that says that the provider failed.
+        Provider = "provider",
+        /// The provider rejected the request, e.g. because of the key, the model or the quota.
+        Rejected = "rejected",
+        /// The response is not usable.
+        InvalidResponse = "invalid_response",
+        /// The model or its content filter refused to respond.
+        Refused = "refused",
+        /// Not sent, because the circuit breaker was open.
+        Suspended = "suspended",
+    }
 }
 
 impl Failure {
-    fn outage(kind: FailureKind, message: impl Into<String>) -> Self {
+    fn outage(reason: Reason, message: impl Into<String>) -> Self {
+        let kind = match reason {
+            Reason::InvalidResponse => FailureKind::ModelAnswerInvalid,
+            _ => FailureKind::ModelUnavailable,
+        };
         let error = SummarizeError {
             kind,
             message: message.into(),
@@ -29,10 +55,10 @@ impl Failure {
             retry_after: None,
             costs_attempt: true,
         };
-        Self { error, is_outage: true }
+        Self { error, is_outage: true, reason }
     }
 
-    fn permanent(message: impl Into<String>) -> Self {
+    fn permanent(reason: Reason, message: impl Into<String>) -> Self {
         let kind = FailureKind::ModelRejected;
         let error = SummarizeError {
             kind,
@@ -41,12 +67,12 @@ impl Failure {
             retry_after: None,
             costs_attempt: true,
         };
-        Self { error, is_outage: false }
+        Self { error, is_outage: false, reason }
     }
 
     /// The connection broke before the response.
     pub(super) fn unreachable() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "could not connect to the language model")
+        Self::outage(Reason::Connection, "could not connect to the language model")
     }
 
     /// No connection could be made.
@@ -57,34 +83,34 @@ impl Failure {
     }
 
     pub(super) fn timed_out() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "the request to the language model timed out")
+        Self::outage(Reason::Timeout, "the request to the language model timed out")
     }
 
     pub(super) fn interrupted() -> Self {
-        Self::outage(FailureKind::ModelUnavailable, "the language model's response was interrupted")
+        Self::outage(Reason::Connection, "the language model's response was interrupted")
     }
 
     pub(super) fn invalid() -> Self {
-        Self::outage(FailureKind::ModelAnswerInvalid, "the language model's response is invalid")
+        Self::outage(Reason::InvalidResponse, "the language model's response is invalid")
     }
 
     pub(super) fn too_large() -> Self {
-        Self::outage(FailureKind::ModelAnswerInvalid, "the language model's response is too large")
+        Self::outage(Reason::InvalidResponse, "the language model's response is too large")
     }
 
     /// The provider works, but the model returned no text.
     pub(super) fn empty() -> Self {
         let message = "the language model's response has no text";
-        let failure = Self::outage(FailureKind::ModelAnswerInvalid, message);
+        let failure = Self::outage(Reason::InvalidResponse, message);
         Self { is_outage: false, ..failure }
     }
 
     pub(super) fn filtered() -> Self {
-        Self::permanent("the language model's content filter blocked the response")
+        Self::permanent(Reason::Refused, "the language model's content filter blocked the response")
     }
 
     pub(super) fn declined() -> Self {
-        Self::permanent("the language model refused to respond")
+        Self::permanent(Reason::Refused, "the language model refused to respond")
     }
 
     /// The circuit breaker is open for this long.
@@ -124,23 +150,24 @@ impl Failure {
             codes.any(|code| code == expected)
         };
         if has_code("insufficient_quota") {
-            return Self::permanent("the quota of the language model's provider is exhausted");
+            return Self::permanent(
+                Reason::Rejected,
+                "the quota of the language model's provider is exhausted",
+            );
         }
         let number = status.as_u16();
         let reason = match number {
             429 => {
-                let kind = FailureKind::ModelUnavailable;
                 let message = "the rate limit of the language model's provider is reached";
-                let mut failure = Self::outage(kind, message);
+                let mut failure = Self::outage(Reason::RateLimited, message);
                 failure.is_outage = false;
                 failure.error.retry_after = retry_after;
                 failure.error.costs_attempt = false;
                 return failure;
             }
             408 | 425 | 500..=599 => {
-                let kind = FailureKind::ModelUnavailable;
                 let message = format!("the language model's provider failed (HTTP {number})");
-                let mut failure = Self::outage(kind, message);
+                let mut failure = Self::outage(Reason::Provider, message);
                 failure.error.retry_after = retry_after;
                 return failure;
             }
@@ -155,7 +182,7 @@ impl Failure {
         };
         let message =
             format!("the language model's provider rejected the request: {reason} (HTTP {number})");
-        Self::permanent(message)
+        Self::permanent(Reason::Rejected, message)
     }
 }
 

@@ -8,6 +8,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod limit;
+mod metrics;
 mod partial;
 mod prompt;
 mod shorten;
@@ -32,13 +33,18 @@ use tokio::{
 use uuid::Uuid;
 
 use self::{
-    answer::Answer, breaker::Breaker, failure::Failure, limit::Limits, partial::Knowledge,
+    answer::Answer,
+    breaker::Breaker,
+    failure::{Failure, Reason},
+    limit::Limits,
+    metrics::LlmMetrics,
+    partial::Knowledge,
     prompt::Prompt,
 };
 use super::{
     Availability, SummarizeError, Summarizer, WeekText, Writing, WritingProgress, Written,
 };
-use crate::{Clock, SystemClock, TraceParent, protocol::TokenUsage};
+use crate::{Clock, MetricsRegistry, SystemClock, TraceParent, protocol::TokenUsage};
 
 pub use breaker::BreakerConfig;
 pub use config::{LimitName, MIN_INPUT_BUDGET, OpenAiConfig, OpenAiConfigError, UnmarkedThinking};
@@ -62,7 +68,8 @@ pub struct OpenAiSummarizer {
     url: Url,
     in_flight: Semaphore,
     limits: Limits,
-    breaker: Breaker,
+    breaker: Arc<Breaker>,
+    metrics: LlmMetrics,
     knowledge: Knowledge,
     clock: Arc<dyn Clock>,
 }
@@ -89,7 +96,8 @@ impl OpenAiSummarizer {
             engine: format!("openai:{}/{PROMPT_VERSION}", config.model),
             in_flight: Semaphore::new(config.max_in_flight),
             limits: Limits::new(config.requests_per_minute, config.tokens_per_minute),
-            breaker: Breaker::new(config.breaker.clone()),
+            breaker: Arc::new(Breaker::new(config.breaker.clone())),
+            metrics: LlmMetrics::new(),
             knowledge: Knowledge::new(config.unmarked_thinking(&url)),
             clock: Arc::new(SystemClock),
             http,
@@ -192,11 +200,19 @@ impl Summarizer for OpenAiSummarizer {
         self.breaker.availability(Instant::now())
     }
 
+    fn register_metrics(&self, registry: &mut MetricsRegistry<'_>) {
+        self.metrics.register(registry, &self.breaker);
+    }
+
     async fn summarize(
         &self,
         week: WeekText,
         progress: WritingProgress<'_>,
     ) -> Result<Written, SummarizeError> {
+        let suspended = |wait| {
+            self.metrics.failed(Reason::Suspended);
+            Failure::circuit_open(wait)
+        };
         let fault = |kind, message: &str| SummarizeError {
             kind,
             message: message.to_owned(),
@@ -211,7 +227,7 @@ impl Summarizer for OpenAiSummarizer {
         // not be sent.
         let open_for = self.breaker.open_for(Instant::now());
         if !open_for.is_zero() {
-            return Err(Failure::circuit_open(open_for));
+            return Err(suspended(open_for));
         }
         let internal = |message| fault(FailureKind::Internal, message);
         // Every running request ends within its timeout, so this wait is bounded.
@@ -227,7 +243,7 @@ impl Summarizer for OpenAiSummarizer {
         let (tokens, truncated) = (prompt.tokens(), prompt.shortened.clone());
         let wanted = u32::try_from(tokens).unwrap_or(u32::MAX);
         self.limits.wait(wanted.saturating_add(self.config.max_output_tokens)).await;
-        let permit = self.breaker.try_acquire(Instant::now()).map_err(Failure::circuit_open)?;
+        let permit = self.breaker.try_acquire(Instant::now()).map_err(suspended)?;
         tracing::info!(
             engine = self.engine,
             days,
@@ -237,13 +253,22 @@ impl Summarizer for OpenAiSummarizer {
         );
 
         let request = self.request(prompt);
+        let (in_progress, sent) = (self.metrics.begin(), Instant::now());
         let response =
             timeout(self.config.request_timeout, self.send(&request, trace.as_ref(), progress))
                 .await;
         let response = response.unwrap_or_else(|_| Err(Failure::timed_out()));
         let succeeded = response.as_ref().err().is_none_or(|failure| !failure.is_outage);
         permit.record(succeeded, Instant::now());
-        let (reflection, usage) = response.map_err(|failure| failure.error)?;
+        drop(in_progress);
+        self.metrics.ended(sent.elapsed());
+        let (reflection, usage) = response.map_err(|failure| {
+            self.metrics.failed(failure.reason);
+            failure.error
+        })?;
+        if let Some(usage) = usage {
+            self.metrics.used(usage);
+        }
         Ok(Written { reflection, engine: self.engine.clone(), truncated, usage })
     }
 }
