@@ -8,6 +8,7 @@ use crate::{
     auth::{PasswordHasher, TokenKeys, UserHash},
     changes::Changes,
     config::{Limits, Network, Origin, SessionPolicy, SignUpPolicy},
+    diary_writes::DiaryWrites,
     metrics::Metrics,
     overload::Overload,
     slots::Slots,
@@ -47,6 +48,13 @@ pub(crate) struct Parts {
     pub(crate) waits_of_users: Slots<UserId>,
     /// Cancelled when the server begins to stop; waiting requests then return immediately.
     pub(crate) stopping: CancellationToken,
+}
+
+impl Parts {
+    /// The changes of diaries.
+    pub(crate) fn diary_writes(&self) -> DiaryWrites<'_> {
+        DiaryWrites { store: &*self.diaries, changes: &self.changes }
+    }
 }
 
 impl From<Parts> for App {

@@ -30,6 +30,7 @@ mod app;
 mod auth;
 mod changes;
 mod config;
+mod diary_writes;
 mod dispatcher;
 mod failpoint;
 #[cfg(any(test, fuzzing))]

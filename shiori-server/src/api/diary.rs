@@ -8,9 +8,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use shiori_sdk::{
-    ArchiveReceipt, ArchiveRequest, ChangeHint, ConflictBody, Date, DayView, Diary, DiaryChange,
-    DiaryEntry, DiaryHint, Document, ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId,
-    Version, check_title, limits,
+    ArchiveReceipt, ArchiveRequest, ConflictBody, Date, DayView, Diary, DiaryEntry, Document,
+    ErrorCode, InvalidTitle, SaveReceipt, SaveRequest, UserId, Version, check_title, limits,
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -107,10 +106,7 @@ async fn save_diary(
         keep_replaced: body.keep_replaced,
         now: app.clock.now(),
     };
-    let write = app.changes.begin_write(caller.user);
-    let outcome = app.diaries.save(&save).await?;
-    write.end();
-    let (saved, replayed) = match outcome {
+    let (saved, replayed) = match app.diary_writes().save(&save).await? {
         SaveOutcome::Saved(saved) => (saved, false),
         SaveOutcome::Replayed(saved) => (saved, true),
         SaveOutcome::Conflict(current) => {
@@ -123,8 +119,6 @@ async fn save_diary(
         }
     };
     app.metrics.save(if replayed { "replayed" } else { "saved" });
-    // Also after a replay: the server of the first request may have been killed before it.
-    publish(&app, caller, date, saved.version, DiaryChange::Saved);
     let receipt = SaveReceipt {
         id: saved.id,
         version: saved.version,
@@ -277,16 +271,12 @@ async fn delete_diary(
 ) -> Result<Reply<()>, ApiError> {
     let version = version.ok_or_else(|| ApiError::invalid_field("version", "required"))?;
     let (history, now) = (app.limits.history, app.clock.now());
-    let write = app.changes.begin_write(caller.user);
-    let outcome = app.diaries.delete(caller.user, date, version, history, now).await?;
-    write.end();
-    match outcome {
-        DeleteOutcome::Deleted => {
-            publish(&app, caller, date, version.next(), DiaryChange::Deleted);
-            Ok(Reply::done(Message {
-                ko: "일기를 삭제했습니다.", en: "The diary was deleted."
-            }))
-        }
+    let deleted = app.diary_writes().delete(caller.user, date, version, history, now);
+    match deleted.await? {
+        DeleteOutcome::Deleted => Ok(Reply::done(Message {
+            ko: "일기를 삭제했습니다.",
+            en: "The diary was deleted.",
+        })),
         DeleteOutcome::NotFound => Err(ApiError::new(ErrorCode::NotFound)),
         DeleteOutcome::Conflict(current) => {
             Err(conflict(&app, caller.user, date, Some(current)).await)
@@ -314,20 +304,15 @@ async fn archive_diary(
     Body(body): Body<ArchiveRequest>,
 ) -> Result<Reply<ArchiveReceipt>, ApiError> {
     let now = app.clock.now();
-    let write = app.changes.begin_write(caller.user);
-    let outcome = app.diaries.archive(caller.user, date, body.version, body.archived, now).await?;
-    write.end();
-    match outcome {
-        ArchiveOutcome::Archived(version) => {
-            let change = if body.archived { DiaryChange::Archived } else { DiaryChange::Restored };
-            publish(&app, caller, date, version, change);
-            Ok(Reply::ok(
-                Message {
-                    ko: "보관 상태를 변경했습니다.", en: "The archive state was changed."
-                },
-                ArchiveReceipt { version },
-            ))
-        }
+    let (user, ArchiveRequest { archived, version, .. }) = (caller.user, body);
+    let changed = app.diary_writes().archive(user, date, version, archived, now);
+    match changed.await? {
+        ArchiveOutcome::Archived(version) => Ok(Reply::ok(
+            Message {
+                ko: "보관 상태를 변경했습니다.", en: "The archive state was changed."
+            },
+            ArchiveReceipt { version },
+        )),
         ArchiveOutcome::NotFound => Err(ApiError::new(ErrorCode::NotFound)),
         ArchiveOutcome::Conflict(current) => {
             Err(conflict(&app, caller.user, date, Some(current)).await)
@@ -351,11 +336,6 @@ pub(super) fn example() -> Value {
         "summary_status": "completed",
         "etag": "\"jgCrgw4pH6pSpnuNOQ0QSQ\"",
     })
-}
-
-/// Hints the user's other clients at a change.
-fn publish(app: &App, caller: Caller, date: Date, version: Version, change: DiaryChange) {
-    app.changes.publish(caller.user, ChangeHint::Diary(DiaryHint { date, version, change }));
 }
 
 /// 409 with the current diary.
