@@ -1,6 +1,6 @@
 //! The background loops that ensure that accepted work is completed: one expires leases, one offers
-//! lost hints again, one does what changes of accounts require, and one deletes expired revisions. The
-//! first also deletes expired sessions.
+//! lost hints again, one does what changes of accounts require, and two delete expired sessions and
+//! revisions.
 
 use std::time::Duration;
 
@@ -11,7 +11,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{account_tasks, app::App, summary::HintCheck};
+use crate::{
+    account_tasks,
+    app::App,
+    summary::{HintCheck, Summaries},
+};
 
 /// Maximum rows of each kind in one round.
 const BATCH: u32 = 100;
@@ -37,28 +41,37 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Runs until `shutdown`. Several servers may run a dispatcher over the same rows.
 pub(crate) async fn run(app: App, shutdown: CancellationToken) {
     join!(
-        expire(&app, &shutdown),
-        check_hints(&app, &shutdown),
+        run_summaries(&app.summaries, &shutdown),
         run_account_tasks(&app, &shutdown),
+        expire_sessions(&app, &shutdown),
         expire_revisions(&app, &shutdown),
     );
 }
 
-/// Expires leases, and deletes expired sessions.
-async fn expire(app: &App, shutdown: &CancellationToken) {
+/// The loops that ensure that every summary ends.
+pub(crate) async fn run_summaries(summaries: &Summaries, shutdown: &CancellationToken) {
+    join!(expire(summaries, shutdown), check_hints(summaries, shutdown));
+}
+
+/// Expires leases.
+async fn expire(summaries: &Summaries, shutdown: &CancellationToken) {
+    run_rounds(shutdown, (), |()| async move { ((), expire_leases(summaries).await) }).await;
+}
+
+/// Deletes expired sessions.
+async fn expire_sessions(app: &App, shutdown: &CancellationToken) {
     run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
-        let pause = expire_leases(app).await;
         let now = app.clock.now();
         if now.duration_since(last_purge) >= PURGE_INTERVAL {
             last_purge = now;
             purge(app, now).await;
         }
-        (last_purge, pause)
+        (last_purge, PAUSE)
     })
     .await;
 }
 
-/// Deletes expired revisions. Not with the leases, whose store does not depend on the diaries' one.
+/// Deletes expired revisions.
 async fn expire_revisions(app: &App, shutdown: &CancellationToken) {
     run_rounds(shutdown, Timestamp::UNIX_EPOCH, |mut last_purge| async move {
         let now = app.clock.now();
@@ -72,15 +85,15 @@ async fn expire_revisions(app: &App, shutdown: &CancellationToken) {
 }
 
 /// Offers lost hints again while this server has the lease of the check.
-async fn check_hints(app: &App, shutdown: &CancellationToken) {
+async fn check_hints(summaries: &Summaries, shutdown: &CancellationToken) {
     let check = HintCheck::new();
     let holder = check.holder();
     run_rounds(shutdown, check, |mut check| async move {
-        let pause = check_batch(app, &mut check).await;
+        let pause = check_batch(summaries, &mut check).await;
         (check, pause)
     })
     .await;
-    if timeout(RELEASE_TIMEOUT, app.summaries.release_check(holder)).await.is_err() {
+    if timeout(RELEASE_TIMEOUT, summaries.release_check(holder)).await.is_err() {
         tracing::debug!("releasing the lease of the check timed out; it expires");
     }
 }
@@ -117,8 +130,8 @@ where
 }
 
 /// One batch of the check. Returns the pause before the next one.
-async fn check_batch(app: &App, check: &mut HintCheck) -> Duration {
-    match timeout(ROUND_TIMEOUT, app.summaries.check_hints(check)).await {
+async fn check_batch(summaries: &Summaries, check: &mut HintCheck) -> Duration {
+    match timeout(ROUND_TIMEOUT, summaries.check_hints(check)).await {
         Ok(Ok(pause)) => return pause,
         Ok(Err(error)) => tracing::warn!(%error, "could not check the hints in the queue"),
         Err(_) => tracing::warn!("checking the hints in the queue timed out"),
@@ -127,8 +140,8 @@ async fn check_batch(app: &App, check: &mut HintCheck) -> Duration {
 }
 
 /// One round over the expired leases. Returns the pause before the next one.
-async fn expire_leases(app: &App) -> Duration {
-    match timeout(ROUND_TIMEOUT, app.summaries.expire_leases(BATCH)).await {
+async fn expire_leases(summaries: &Summaries) -> Duration {
+    match timeout(ROUND_TIMEOUT, summaries.expire_leases(BATCH)).await {
         Ok(Ok(found)) if found >= BATCH as usize => return SHORT_PAUSE,
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not expire leases"),
