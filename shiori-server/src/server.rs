@@ -184,6 +184,7 @@ fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
         clock: profile.summary_clock.clone(),
         metrics: metrics.clone(),
         offers: Arc::new(Semaphore::new(MAX_OFFERS)),
+        jitter: rand::random,
         stopping: stopping.clone(),
     });
     let passwords =

@@ -58,7 +58,7 @@ pub use pipeline::{Pipeline, PipelineError};
 pub use process::{LogFormat, SecretFileError};
 pub use queue::JobQueue;
 pub use secret::Secret;
-pub use server_api::{ServerApi, ServerApiError};
+pub use server_api::{ServerApi, ServerApiError, ServerCalls};
 pub use trace::{InvalidTraceParent, TraceParent};
 #[cfg(feature = "models")]
 pub use worker::{Worker, WorkerConfig, WorkerError};

@@ -1,5 +1,6 @@
 use std::{fmt, time::Duration};
 
+use async_trait::async_trait;
 use reqwest::{
     Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER},
@@ -29,6 +30,55 @@ const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct ServerApi {
     http: reqwest::Client,
     base: Url,
+}
+
+/// The calls of a worker to its server. [`ServerApi`] sends them over HTTP.
+#[async_trait]
+pub trait ServerCalls: Send + Sync + fmt::Debug {
+    /// As [`ServerApi::check`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn check(&self) -> Result<(), ServerApiError>;
+
+    /// As [`ServerApi::claim_with`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn claim(&self, id: SummaryId, request: &ClaimRequest) -> Result<Claim, ServerApiError>;
+
+    /// As [`ServerApi::overdue`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn overdue(
+        &self,
+        request: &OverdueRequest,
+    ) -> Result<Option<Vec<SummaryId>>, ServerApiError>;
+
+    /// As [`ServerApi::heartbeat`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn heartbeat(&self, id: SummaryId, beat: &Heartbeat) -> Result<(), ServerApiError>;
+
+    /// As [`ServerApi::result`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn result(&self, result: &SummaryResult) -> Result<(), ServerApiError>;
+
+    /// As [`ServerApi::failure`].
+    ///
+    /// # Errors
+    ///
+    /// [`ServerApiError`].
+    async fn failure(&self, id: SummaryId, failure: &Failure) -> Result<(), ServerApiError>;
 }
 
 /// A call failed. Neither diary text nor a token is shown.
@@ -231,6 +281,36 @@ impl ServerApi {
             // Without an envelope, the response may come from a proxy.
             None => Err(ServerApiError::Unavailable { retry_after }),
         }
+    }
+}
+
+#[async_trait]
+impl ServerCalls for ServerApi {
+    async fn check(&self) -> Result<(), ServerApiError> {
+        self.check().await
+    }
+
+    async fn claim(&self, id: SummaryId, request: &ClaimRequest) -> Result<Claim, ServerApiError> {
+        self.claim_with(id, request).await
+    }
+
+    async fn overdue(
+        &self,
+        request: &OverdueRequest,
+    ) -> Result<Option<Vec<SummaryId>>, ServerApiError> {
+        self.overdue(request).await
+    }
+
+    async fn heartbeat(&self, id: SummaryId, beat: &Heartbeat) -> Result<(), ServerApiError> {
+        self.heartbeat(id, beat).await
+    }
+
+    async fn result(&self, result: &SummaryResult) -> Result<(), ServerApiError> {
+        self.result(result).await
+    }
+
+    async fn failure(&self, id: SummaryId, failure: &Failure) -> Result<(), ServerApiError> {
+        self.failure(id, failure).await
     }
 }
 

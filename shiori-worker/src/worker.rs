@@ -19,7 +19,7 @@ use tracing::{
 };
 
 use crate::{
-    JobQueue, Patience, Pipeline, PipelineError, ServerApi, ServerApiError, TraceParent,
+    JobQueue, Patience, Pipeline, PipelineError, ServerApiError, ServerCalls, TraceParent,
     WorkerMetrics,
     metrics::{AttemptOutcome, ClaimOutcome, ObservedEmotionModel, QueueOperation, ServerRequest},
     pipeline::{Attempt, Outcome},
@@ -123,7 +123,7 @@ impl Worker {
     pub fn new(
         config: WorkerConfig,
         queue: Arc<dyn JobQueue>,
-        api: ServerApi,
+        api: impl ServerCalls + 'static,
         mut pipeline: Pipeline,
     ) -> Self {
         let metrics = WorkerMetrics::new(queue.clone(), &pipeline, config.concurrency);
@@ -133,8 +133,9 @@ impl Worker {
             worker_id: config.worker_id.as_str().into(),
             patience_ms: config.patience.map(|patience| millis(patience.get())),
             queue: queue.clone(),
-            api,
+            api: Arc::new(api),
             pipeline,
+            jitter: rand::random,
             health: Arc::new(Health::new(metrics.clone())),
             metrics,
             release: CancellationToken::new(),
@@ -146,6 +147,13 @@ impl Worker {
     /// The metrics of this worker, which remain valid while it runs.
     pub fn metrics(&self) -> WorkerMetrics {
         self.runner.metrics.clone()
+    }
+
+    /// Replaces the random numbers from 0 to 1 in pauses, so that a simulation can be repeated.
+    #[doc(hidden)]
+    pub fn with_jitter(mut self, jitter: fn() -> f64) -> Self {
+        self.runner.jitter = jitter;
+        self
     }
 
     /// Runs until `shutdown` is cancelled. Then the worker takes no more hints, waits up to
@@ -247,8 +255,9 @@ impl Worker {
                     self.runner.metrics.queue_failed(QueueOperation::Take);
                     tracing::warn!(%error, "could not take a hint from the queue");
                     tokio::select! {
+                        biased;
                         () = shutdown.cancelled() => return Ok(()),
-                        () = sleep(next_pause(&mut failures)) => continue,
+                        () = sleep(next_pause(&mut failures, self.runner.jitter)) => continue,
                     }
                 }
             };
@@ -360,9 +369,9 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// The pause after one more failure in a row.
-fn next_pause(failures: &mut u32) -> Duration {
+fn next_pause(failures: &mut u32, jitter: fn() -> f64) -> Duration {
     *failures = failures.saturating_add(1);
-    BACKOFF.pause(*failures, rand::random())
+    BACKOFF.pause(*failures, jitter())
 }
 
 async fn join_all(jobs: &mut JoinSet<()>) {
@@ -384,8 +393,10 @@ struct Runner {
     worker_id: Arc<str>,
     patience_ms: Option<u64>,
     queue: Arc<dyn JobQueue>,
-    api: ServerApi,
+    api: Arc<dyn ServerCalls>,
     pipeline: Pipeline,
+    /// Random numbers from 0 to 1, for pauses.
+    jitter: fn() -> f64,
     health: Arc<Health>,
     metrics: WorkerMetrics,
     /// Cancelled after the drain timeout: running jobs release their leases.
@@ -445,7 +456,7 @@ impl Runner {
     async fn recover(&self) {
         let failures = self.health.failures.load(Ordering::SeqCst);
         if failures > 0 {
-            sleep(BACKOFF.pause(failures, rand::random())).await;
+            sleep(BACKOFF.pause(failures, (self.jitter)())).await;
         }
         match self.metrics.requested(ServerRequest::Check, self.api.check()).await {
             Ok(()) => self.health.checked(),
@@ -477,14 +488,16 @@ impl Runner {
         };
         loop {
             let sent = Instant::now();
-            let claim = self.api.claim_with(id, &request);
+            let claim = self.api.claim(id, &request);
             match self.metrics.requested(ServerRequest::Claim, claim).await {
                 Err(ServerApiError::Unavailable { retry_after })
                     if failures + 1 < MAX_CLAIM_ATTEMPTS
                         && retry_after.unwrap_or_default() <= MAX_CLAIM_RETRY_AFTER =>
                 {
-                    let pause = next_pause(&mut failures).max(retry_after.unwrap_or_default());
+                    let pause =
+                        next_pause(&mut failures, self.jitter).max(retry_after.unwrap_or_default());
                     tokio::select! {
+                        biased;
                         () = self.release.cancelled() => {
                             return Err(ServerApiError::Unavailable { retry_after });
                         }
@@ -514,6 +527,7 @@ impl Runner {
             metrics: self.metrics.clone(),
             id,
             token,
+            jitter: self.jitter,
             lease: lease_duration(claim.lease_ms),
             lease_start,
             reported: latest,
@@ -598,7 +612,7 @@ impl Runner {
                 };
                 let submit =
                     || self.metrics.requested(ServerRequest::Result, self.api.result(&result));
-                match retry_unavailable(submit).await {
+                match retry_unavailable(self.jitter, submit).await {
                     // Reported as a failure, so that the summary fails now rather than when the
                     // lease expires.
                     Err(ServerApiError::Refused { code }) => Failure {
@@ -634,7 +648,7 @@ impl Runner {
         };
         let submit =
             || self.metrics.requested(ServerRequest::Failure, self.api.failure(id, &failure));
-        retry_unavailable(submit).await
+        retry_unavailable(self.jitter, submit).await
     }
 }
 
@@ -645,7 +659,10 @@ fn lease_duration(lease_ms: u64) -> Duration {
 
 /// Retries a request while the server is unavailable, for up to [`SUBMIT_TIMEOUT`]. Submitting an
 /// outcome is idempotent.
-async fn retry_unavailable<F>(mut request: impl FnMut() -> F) -> Result<(), ServerApiError>
+async fn retry_unavailable<F>(
+    jitter: fn() -> f64,
+    mut request: impl FnMut() -> F,
+) -> Result<(), ServerApiError>
 where
     F: Future<Output = Result<(), ServerApiError>>,
 {
@@ -654,7 +671,7 @@ where
     loop {
         match request().await {
             Err(ServerApiError::Unavailable { retry_after }) => {
-                let pause = next_pause(&mut failures).max(retry_after.unwrap_or_default());
+                let pause = next_pause(&mut failures, jitter).max(retry_after.unwrap_or_default());
                 // Fail now if the next attempt would start after the timeout.
                 if pause >= SUBMIT_TIMEOUT.saturating_sub(start.elapsed()) {
                     return Err(ServerApiError::Unavailable { retry_after });
@@ -713,10 +730,11 @@ impl SentText {
 
 /// Extends the lease of one job.
 struct HeartbeatTask {
-    api: ServerApi,
+    api: Arc<dyn ServerCalls>,
     metrics: WorkerMetrics,
     id: SummaryId,
     token: LeaseToken,
+    jitter: fn() -> f64,
     lease: Duration,
     /// When the lease started, or shortly before.
     lease_start: Instant,
@@ -741,7 +759,9 @@ impl HeartbeatTask {
             let has_text = self.reported.borrow().text != self.text.text;
             let text_due = self.text.due(last).max(last + PROGRESS_INTERVAL);
             let next = if has_text { due.min(text_due) } else { due };
+            // Biased, so that a simulation can be repeated.
             tokio::select! {
+                biased;
                 () = sleep_until(next) => {}
                 changed = self.reported.changed() => {
                     // An error means that the job has ended and there will be no more progress.
@@ -781,7 +801,7 @@ impl HeartbeatTask {
             }
             // The last attempt is made when the lease expires by this estimate: on the server it
             // may have started later.
-            due = (last + next_pause(&mut failures).min(interval / 2)).min(expires);
+            due = (last + next_pause(&mut failures, self.jitter).min(interval / 2)).min(expires);
         }
         self.lease_lost.cancel();
     }
@@ -805,7 +825,7 @@ mod tests {
     async fn attempts(retry_after: Option<Duration>) -> (u32, Duration) {
         let attempts = Cell::new(0);
         let start = Instant::now();
-        let result = retry_unavailable(|| {
+        let result = retry_unavailable(rand::random, || {
             attempts.set(attempts.get() + 1);
             async { Err(ServerApiError::Unavailable { retry_after }) }
         });

@@ -225,6 +225,7 @@ mod tests {
                 clock: Arc::new(clock.clone()),
                 metrics: Metrics::new(),
                 offers: Arc::new(Semaphore::new(MAX_OFFERS)),
+                jitter: rand::random,
                 stopping: CancellationToken::new(),
             });
             Self { store, queue, clock, summaries, dir }

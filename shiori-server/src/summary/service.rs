@@ -59,6 +59,8 @@ pub(crate) struct SummariesParts {
     pub(crate) metrics: Metrics,
     /// Permits of the hints that are being offered in the background; [`MAX_OFFERS`].
     pub(crate) offers: Arc<Semaphore>,
+    /// Random numbers from 0 to 1, for pauses.
+    pub(crate) jitter: fn() -> f64,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -243,7 +245,9 @@ impl Summaries {
     /// Returns when the summary may have changed: after a wake-up, when the server stops, and at
     /// the latest after [`REREAD_INTERVAL`].
     pub(crate) async fn changed(&self, waiter: &mut Waiter) {
+        // Biased, so that a simulation can be repeated.
         tokio::select! {
+            biased;
             () = waiter.notified() => {}
             () = tokio::time::sleep(REREAD_INTERVAL) => {}
             () = self.0.stopping.cancelled() => {}
