@@ -45,6 +45,8 @@ mod profile;
 mod relay;
 mod secrets;
 mod server;
+#[cfg(all(test, feature = "embedded"))]
+mod simulation;
 mod slots;
 #[doc(hidden)]
 pub mod store;

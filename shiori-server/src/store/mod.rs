@@ -4,6 +4,8 @@
 
 #[doc(hidden)]
 pub mod contract;
+#[cfg(all(test, feature = "embedded"))]
+pub(crate) mod memory;
 #[cfg(feature = "distributed")]
 pub mod mongodb;
 #[cfg(feature = "distributed")]
