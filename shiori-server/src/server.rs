@@ -91,7 +91,8 @@ impl Server {
             None => addr,
             Some(listener) => listener.local_addr().map_err(StartError::Listen)?,
         };
-        let profile = Profile::open_for_server(&config).await?;
+        // In a box, so that the futures of programs that start a server are not deeply nested types.
+        let profile = Box::pin(Profile::open_for_server(&config)).await?;
         let app = assemble(&config, &profile)?;
         let worker_stop = shutdown.clone();
         let worker = in_process_worker::start(&config, &profile.queue, internal_addr, worker_stop)?;

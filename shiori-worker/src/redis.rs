@@ -188,9 +188,7 @@ impl Redis {
         command: &Cmd,
     ) -> Result<T, RedisError> {
         let response = match self.send(command).await {
-            Err(error) if is_disconnected(&error) || is_demoted(&error) => {
-                self.send(command).await
-            }
+            Err(error) if is_disconnected(&error) || is_demoted(&error) => self.send(command).await,
             response => response,
         };
         self.counted(response)
@@ -219,9 +217,7 @@ impl Redis {
         script: &ScriptInvocation<'_>,
     ) -> Result<T, RedisError> {
         let response = match self.run(script).await {
-            Err(error) if is_disconnected(&error) || is_demoted(&error) => {
-                self.run(script).await
-            }
+            Err(error) if is_disconnected(&error) || is_demoted(&error) => self.run(script).await,
             response => response,
         };
         self.counted(response)

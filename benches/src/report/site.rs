@@ -1,7 +1,7 @@
 //! A profile that is set up for a measurement: a server process, its worker, and its stores.
 
 use shiori_benches::{
-    Engines, Place,
+    Engines, Place, Surroundings,
     process::{Process, ServerSetup, WorkerSetup},
 };
 use tempfile::TempDir;
@@ -88,7 +88,9 @@ impl Site {
         };
         if let (Some(worker), Some(urls)) = (worker, site.setup.engines.clone()) {
             for _ in 0..workers {
-                let process = Process::worker(site.server.url(), &urls, worker).await?;
+                let url = site.server.url();
+                let process =
+                    Process::worker_in(&Surroundings::default(), url, &urls, worker).await?;
                 site.workers.push(process);
             }
         }
