@@ -12,6 +12,7 @@ main() {
     python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     c_compiler_works || missing+=(gcc libc6-dev) # SQLite is compiled from source.
     command -v strace >/dev/null || missing+=(strace) # It injects disk faults.
+    command -v faketime >/dev/null || missing+=(faketime) # It changes the clocks of processes.
     install_missing
 
     say "the wire types build without an HTTP client"
@@ -21,8 +22,8 @@ main() {
     start_services
 
     say "tests and doctests"
-    local skipped=()
-    disk_faults_can_be_injected || skipped=(--skip faults::disk)
+    local skipped=() disk_full=,disk-full
+    disk_faults_can_be_injected || skipped=(--skip faults::disk --skip small_disk) disk_full=
     cargo test --locked --workspace -- --include-ignored "${skipped[@]}"
 
     say "the BERT model, which is not a default feature"
@@ -34,8 +35,10 @@ main() {
     say "histories of clients under faults"
     # With the examples, so that it has the features of the tests and the build is shared.
     cargo build --quiet --locked --workspace --bin history --examples
-    history --profile embedded --seconds 10
-    history --profile distributed --seconds 15 --faults kill,stop,cut,freeze,redis-kill,redis-flush
+    # Not those that need another MariaDB or MongoDB, which take long to start.
+    history --profile embedded --seconds 15 --faults "kill,half-open$disk_full"
+    history --profile distributed --seconds 20 \
+        --faults kill,stop,cut,freeze,half-open,clock,redis-kill,redis-flush
     for patch in benches/planted/*.patch; do
         git apply --check "$patch"
     done

@@ -39,6 +39,19 @@ fn long_valid_histories_have_no_anomaly() {
     }
 }
 
+/// `SHIORI_HISTORY_CALLS` sets the number of calls; the time of the check is printed.
+#[test]
+#[allow(clippy::print_stdout)] // a measurement
+fn a_very_long_valid_history_has_no_anomaly() {
+    let given = std::env::var("SHIORI_HISTORY_CALLS").ok();
+    let calls = given.map_or(20_000, |calls| calls.parse().expect("a number"));
+    let history = valid_history(1, calls).history;
+    let started = std::time::Instant::now();
+    let found = check(&history);
+    println!("{} calls checked in {:?}", history.len(), started.elapsed());
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// Applies the change to many valid histories and expects one of these anomalies in each. A change
 /// that finds nothing to change returns false.
 fn rejects(expected: &[AnomalyKind], change: impl Fn(&mut Generated) -> bool) {
