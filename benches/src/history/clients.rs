@@ -140,6 +140,8 @@ pub(crate) struct Client<'a> {
     api: &'a Api,
     shared: &'a Shared,
     max_pause: Duration,
+    /// The share of calls that are chosen among those for summaries.
+    summaries: f64,
     random: StdRng,
 }
 
@@ -148,7 +150,8 @@ impl<'a> Client<'a> {
     pub(crate) fn new(number: u32, api: &'a Api, shared: &'a Shared, options: &Options) -> Self {
         let random = StdRng::seed_from_u64(options.seed.wrapping_add(u64::from(number)));
         let max_pause = Duration::from_millis(options.max_pause_ms);
-        Self { number, api, shared, max_pause, random }
+        let summaries = f64::from(options.summaries) / 100.0;
+        Self { number, api, shared, max_pause, summaries, random }
     }
 
     /// Sends calls until the run is over.
@@ -187,7 +190,8 @@ impl<'a> Client<'a> {
         let dates = self.shared.dates();
         let date = dates[self.random.random_range(0..dates.len())];
         let (start, end) = (dates[0], dates[dates.len() - 1]);
-        match self.random.random_range(0..100) {
+        let chosen = if self.random.random_bool(self.summaries) { 54..70 } else { 0..100 };
+        match self.random.random_range(chosen) {
             0..18 => Call::Read { date },
             18..26 => Call::List { start, end },
             26..34 => Call::Versions { start, end },

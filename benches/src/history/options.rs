@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// The longest pause of a client between two calls
     #[arg(long, default_value_t = 16)]
     pub(crate) max_pause_ms: u64,
+    /// Chooses this percentage of the calls among those for summaries, the rest among all
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) summaries: u8,
     /// Directory of the report
     #[arg(long, default_value = "target/history")]
     pub(crate) out: PathBuf,
