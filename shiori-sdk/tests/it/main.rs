@@ -16,6 +16,7 @@ mod conflicts;
 #[cfg(feature = "testing")]
 mod exports;
 mod hooks;
+mod hostile_servers;
 #[cfg(all(feature = "replica", feature = "testing"))]
 mod replica;
 #[cfg(feature = "testing")]

@@ -83,11 +83,35 @@ fn the_named_settings_and_modules_exist() {
         if name.starts_with("SHIORI_") && !name.ends_with('…') {
             assert!(settings.contains(&format!("\n#{name}=")), "{name}");
             found += 1;
-        } else if name.ends_with(".rs") || name.ends_with('/') {
+        } else if name.ends_with('/') || Path::new(name).extension().is_some_and(|it| it == "rs") {
             let module = of_the_project("shiori-server/src").join(name);
             assert!(module.exists(), "{name}");
             found += 1;
         }
     }
     assert!(found > 15, "{found}");
+}
+
+/// No dependency is replaced by a repository or a directory, and the build checks what it downloads.
+#[test]
+fn every_dependency_is_from_the_registry_with_a_checksum() {
+    let lock = fs::read_to_string(of_the_project("Cargo.lock")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    let of_the_workspace = ["shiori-", "public-api-"];
+    let mut checked = 0;
+    for package in lock["package"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        match package.get("source").and_then(toml::Value::as_str) {
+            None => assert!(of_the_workspace.iter().any(|own| name.starts_with(own)), "{name}"),
+            Some(source) => {
+                assert_eq!(
+                    source, "registry+https://github.com/rust-lang/crates.io-index",
+                    "{name}"
+                );
+                assert_eq!(package["checksum"].as_str().map(str::len), Some(64), "{name}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 300, "{checked}");
 }

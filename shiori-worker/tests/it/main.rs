@@ -5,6 +5,8 @@
 #[cfg(feature = "models")]
 mod fake_server_api;
 #[cfg(feature = "openai")]
+mod hostile_providers;
+#[cfg(feature = "openai")]
 mod metrics;
 #[cfg(feature = "openai")]
 mod openai;

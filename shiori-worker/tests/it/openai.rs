@@ -34,7 +34,7 @@ use wiremock::{
 const KEY: &str = "sk-very-secret-key";
 const DIARY: &str = "아무에게도 말하지 않은 이야기를 적었다.";
 const TEXT: &str = "마음을 천천히 들여다본 한 주였어요.";
-const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(30);
 
 fn week() -> WeekText {
     let day = |nth| {
@@ -46,7 +46,7 @@ fn week() -> WeekText {
     WeekText { days: (0..7).map(day).collect(), trace: None }
 }
 
-fn config(base_url: &str) -> OpenAiConfig {
+pub fn config(base_url: &str) -> OpenAiConfig {
     OpenAiConfig {
         base_url: format!("{base_url}/v1"),
         api_key: Some(KEY.into()),
@@ -56,7 +56,7 @@ fn config(base_url: &str) -> OpenAiConfig {
     }
 }
 
-async fn summarize(config: OpenAiConfig) -> Result<Written, SummarizeError> {
+pub async fn summarize(config: OpenAiConfig) -> Result<Written, SummarizeError> {
     OpenAiSummarizer::new(config).unwrap().summarize(week(), &|_| {}).await
 }
 
@@ -134,7 +134,7 @@ async fn outcome(response: ResponseTemplate) -> Result<Written, SummarizeError> 
     result
 }
 
-async fn failed(response: ResponseTemplate) -> SummarizeError {
+pub async fn failed(response: ResponseTemplate) -> SummarizeError {
     outcome(response).await.unwrap_err()
 }
 
@@ -395,7 +395,7 @@ async fn raw_provider(bytes: &'static [u8], hangs: bool) -> String {
 }
 
 /// Reads to the body's last brace, because closing with unread data would reset the connection.
-async fn read_request(connection: &mut tokio::net::TcpStream) {
+pub async fn read_request(connection: &mut tokio::net::TcpStream) {
     let mut seen = Vec::new();
     let mut part = [0; 4096];
     while !seen.ends_with(b"}") {
