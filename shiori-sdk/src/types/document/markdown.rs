@@ -315,7 +315,7 @@ impl Form {
                     self.add_runs(child, &marks, runs);
                 }
             }
-            "image" if self == Self::Markdown && node["attrs"]["src"].is_string() => {
+            "image" if self == Self::Markdown && has_target(&node["attrs"]["src"]) => {
                 let marks = Marks { code: None, ..marks };
                 runs.push(Run { text: image(node), is_verbatim: true, marks });
             }
@@ -444,7 +444,7 @@ const LEVELS: usize = 9;
 /// How the mark of a level is written; `None` if these marks do not have it.
 fn wrap(marks: &Marks, level: usize) -> Option<Wrap<'_>> {
     match level {
-        0 => marks.link.as_ref().map(Wrap::Link),
+        0 => marks.link.as_ref().filter(|link| !runs_script(&link.href)).map(Wrap::Link),
         1 => marks.bold.map(|()| Wrap::Delimiter("**", "strong")),
         2 => marks.italic.map(|()| Wrap::Delimiter("*", "em")),
         3 => marks.strike.map(|()| Wrap::Delimiter("~~", "del")),
@@ -584,6 +584,21 @@ fn image(node: &Value) -> String {
     let text = |name: &str| node["attrs"][name].as_str().unwrap_or_default();
     let alt = escaped(&text("alt").replace(['\n', '\r'], " "), ']', false);
     format!("![{alt}]({})", target(text("src"), text("title")))
+}
+
+/// Whether an image with this source is written as one.
+fn has_target(src: &Value) -> bool {
+    src.as_str().is_some_and(|src| !runs_script(src))
+}
+
+/// Whether a browser might run this address as a program. `markdown-it`, for example, does not write
+/// such links either.
+fn runs_script(href: &str) -> bool {
+    // Browsers ignore spaces and control characters in this place (WHATWG URL, section 4.4).
+    let start: String = href.chars().filter(|c| *c > ' ').take(11).collect();
+    let start = start.to_ascii_lowercase();
+    let is_data = start.starts_with("data:") && start != "data:image/";
+    is_data || start.starts_with("javascript:") || start.starts_with("vbscript:")
 }
 
 /// The target of a link or image.

@@ -149,7 +149,8 @@ impl Document {
     /// and an unknown mark is omitted. Where Markdown has no form, HTML is used: for underlined and
     /// highlighted text, sub- and superscript, breaks in headings and tables, and marks at places
     /// where a delimiter would not be recognised. Empty paragraphs, colours, alignment and the
-    /// merged cells of a table are lost.
+    /// merged cells of a table are lost. A link or image whose address a browser might run as a
+    /// script is written as its text.
     ///
     /// ```
     /// # use shiori_sdk::Document;

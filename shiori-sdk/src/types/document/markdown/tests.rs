@@ -147,6 +147,72 @@ fn marks_are_recognised_next_to_letters() {
     assert_eq!(plain_text(&[paragraph(&[link])]), "여기 (https://a.example/?a=1&b=(2))");
 }
 
+/// Whatever a document contains, its Markdown can be shown as HTML.
+#[test]
+fn no_markdown_contains_a_script() {
+    let link = |href: &str| {
+        json!({"type": "text", "text": "여기", "marks": [
+            {"type": "bold"}, {"type": "link", "attrs": {"href": href}}]})
+    };
+    let image = |src: &str| json!({"type": "image", "attrs": {"src": src, "alt": "바다"}});
+    for address in [
+        "javascript:alert(1)",
+        " JavaScript:alert(1)",
+        "\u{1}javascript:alert(1)",
+        "java\n\tscript:alert(1)",
+        "vbscript:x",
+        "data:text/html,<script>alert(1)</script>",
+        "DATA:application/x;base64,AA==",
+        "data:image",
+    ] {
+        assert_eq!(line(&[link(address)]), "**여기**", "{address:?}");
+        assert_eq!(line(&[image(address)]), "바다", "{address:?}");
+        assert_eq!(plain_text(&[paragraph(&[link(address)])]), format!("여기 ({address})"));
+    }
+    for address in ["https://a.example/javascript:", "mailto:a@example.com", "/a", "javascript"] {
+        assert_eq!(line(&[link(address)]), format!("[**여기**]({address})"));
+    }
+    let picture = "data:image/png;base64,AA==";
+    assert_eq!(line(&[image(picture)]), format!("![바다]({picture})"));
+
+    for html in [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "</u></td><svg/onload=alert(1)>",
+        "<javascript:alert(1)>",
+        "<!-- <a href='javascript:alert(1)'>",
+        "[여기](javascript:alert(1))",
+        "[여기]: javascript:alert(1)",
+    ] {
+        let cell = json!({"type": "tableCell", "content": [paragraph(&[text(html)])]});
+        let markdown = markdown(&[
+            paragraph(&[
+                text(html),
+                marked(html, &["underline", "code"]),
+                marked(html, &["italic"]),
+            ]),
+            json!({"type": "heading", "attrs": {"level": 1}, "content": [text(html)]}),
+            json!({"type": "codeBlock", "attrs": {"language": html}, "content": [text(html)]}),
+            json!({"type": "table", "content": [{"type": "tableRow", "content": [cell]}]}),
+            json!({"type": html, "attrs": {"title": html}, "content": [text(html)]}),
+            json!({"type": "image", "attrs": {"src": html, "alt": html, "title": html}}),
+        ]);
+        for event in Parser::new_ext(&markdown, Options::all()) {
+            match event {
+                Event::Html(found) | Event::InlineHtml(found) => {
+                    let permitted = ["<u>", "</u>", "<em>", "</em>", "<br>"];
+                    assert!(permitted.contains(&&*found), "{found}: {markdown}");
+                }
+                Event::Start(Tag::Link { dest_url, .. }) => panic!("{dest_url}: {markdown}"),
+                Event::Start(Tag::Image { dest_url, .. }) => {
+                    assert!(!runs_script(&dest_url), "{dest_url}: {markdown}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 #[test]
 fn characters_with_a_meaning_are_escaped_and_no_others() {
     for (words, expected) in [
