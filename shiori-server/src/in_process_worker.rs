@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{Config, WorkerMode},
+    metrics::Metrics,
     server::StartError,
 };
 
@@ -27,6 +28,7 @@ pub(crate) fn start(
     config: &Config,
     queue: &Arc<dyn JobQueue>,
     internal_addr: SocketAddr,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, StartError> {
     use shiori_worker::{ServerApi, Worker, WorkerConfig};
@@ -44,11 +46,19 @@ pub(crate) fn start(
         patience: None,
     };
     let worker = Worker::new(worker_config, queue.clone(), api, config.pipeline.clone());
+    metrics.include(Box::new(worker.metrics()));
     Ok(Some(tokio::spawn(async move {
         if let Err(error) = worker.run(shutdown).await {
             tracing::error!(%error, "the worker has stopped");
         }
     })))
+}
+
+#[cfg(feature = "embedded")]
+impl crate::metrics::Source for shiori_worker::WorkerMetrics {
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        Self::write(self, text)
+    }
 }
 
 /// This build has no worker; [`check`] rejects configurations that require one.
@@ -58,6 +68,7 @@ pub(crate) fn start(
     _: &Config,
     _: &Arc<dyn JobQueue>,
     _: SocketAddr,
+    _: &Metrics,
     _: CancellationToken,
 ) -> Result<Option<JoinHandle<()>>, StartError> {
     Ok(None)

@@ -10,10 +10,10 @@ use std::{path::PathBuf, sync::Arc};
 
 #[cfg(feature = "embedded")]
 use shiori_worker::queue::InProcessQueue;
-use shiori_worker::{Clock, JobQueue};
+use shiori_worker::{Clock, JobQueue, MeasuredClock};
 #[cfg(feature = "distributed")]
 use shiori_worker::{
-    MeasuredClock, RemoteTime,
+    RemoteTime,
     queue::{QUEUE_NAME, RedisQueue},
     redis::{Redis, RedisTime},
 };
@@ -26,7 +26,8 @@ use crate::{
     changes::Changes,
     config::Config,
     store::{
-        AccountStore, DayStore, DiaryStore, SeparateStores, SessionStore, StoreError, SummaryStore,
+        AccountStore, DayStore, DiaryStore, Engine, SeparateStores, SessionStore, StoreError,
+        SummaryStore,
     },
     summary::Wakeups,
 };
@@ -64,6 +65,10 @@ pub(crate) struct Profile {
     pub(crate) summary_clock: Arc<dyn Clock>,
     /// The clock of the session store, for everything else.
     pub(crate) clock: Arc<dyn Clock>,
+    /// The open engines, for the metrics.
+    pub(crate) observed: Vec<Arc<dyn Engine>>,
+    /// The measured clocks, each with the name of its engine, for the metrics.
+    pub(crate) measured_clocks: Vec<(&'static str, Arc<MeasuredClock>)>,
     engines: Engines,
 }
 
@@ -129,6 +134,8 @@ impl Profile {
             changes,
             summary_clock,
             clock,
+            observed: std::mem::take(&mut engines.observed),
+            measured_clocks: std::mem::take(&mut engines.measured_clocks),
             engines,
         })
     }
@@ -224,6 +231,8 @@ struct Engines {
     /// Whether no other server may use the embedded database.
     #[cfg(feature = "embedded")]
     is_exclusive: bool,
+    observed: Vec<Arc<dyn Engine>>,
+    measured_clocks: Vec<(&'static str, Arc<MeasuredClock>)>,
     #[cfg(feature = "embedded")]
     sqlite: Option<SqliteStore>,
     /// Unlocked when it is closed.
@@ -262,7 +271,8 @@ impl Engines {
                     opened.await.map_err(|source| ProfileError::Open { setting, source })?;
                 self.mysql = Some(store.clone());
                 let store = Arc::new(store);
-                let clock = self.measured(setting, store.clone()).await?;
+                self.observed.push(store.clone());
+                let clock = self.measured("mysql", setting, store.clone()).await?;
                 Ok((store.clone(), store, clock))
             }
             _ => Err(ProfileError::UnknownScheme { setting }),
@@ -278,7 +288,9 @@ impl Engines {
             Some(url) => {
                 let opened = MongoStore::open(url.reveal()).await;
                 let store = opened.map_err(|source| ProfileError::Open { setting, source })?;
-                Ok(Arc::new(store))
+                let store = Arc::new(store);
+                self.observed.push(store.clone());
+                Ok(store)
             }
             #[allow(unreachable_patterns)] // with both features
             _ => Err(ProfileError::UnknownScheme { setting }),
@@ -316,8 +328,9 @@ impl Engines {
                 let running = tokio::spawn(relay.run(stop.clone()));
                 self.relay = Some((stop.drop_guard(), running));
                 let time = RedisTime::new(redis.clone(), QUEUE_NAME);
-                let clock = self.measured(setting, Arc::new(time)).await?;
+                let clock = self.measured("redis", setting, Arc::new(time)).await?;
                 let sessions = Arc::new(RedisSessions::new(redis.clone()));
+                self.observed.push(sessions.clone());
                 let queue = RedisQueue::new(redis, QUEUE_NAME, clock.clone());
                 Ok((sessions, Arc::new(queue), (wakeups, changes), clock))
             }
@@ -343,6 +356,7 @@ impl Engines {
             self.lock = Some(locked.ok_or_else(|| ProfileError::InUse { path: path.clone() })?);
         }
         let store = SqliteStore::open(&path).await.map_err(open)?;
+        self.observed.push(Arc::new(store.clone()));
         self.sqlite = Some(store.clone());
         Ok(store)
     }
@@ -352,6 +366,7 @@ impl Engines {
     #[cfg(feature = "distributed")]
     async fn measured(
         &mut self,
+        engine: &'static str,
         setting: &'static str,
         remote: Arc<dyn RemoteTime>,
     ) -> Result<Arc<dyn Clock>, ProfileError> {
@@ -363,6 +378,7 @@ impl Engines {
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_measured()).await });
         self.clocks.push(stop.drop_guard());
+        self.measured_clocks.push((engine, clock.clone()));
         Ok(clock)
     }
 

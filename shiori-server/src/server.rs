@@ -9,7 +9,7 @@ use crate::{
     auth::{PasswordHasher, TokenKeys, UserHash},
     config::Config,
     dispatcher, in_process_worker, listener,
-    metrics::Metrics,
+    metrics::{Engines, Metrics},
     overload::Overload,
     profile::{Profile, ProfileError},
     slots::Slots,
@@ -95,7 +95,13 @@ impl Server {
         let profile = Box::pin(Profile::open_for_server(&config)).await?;
         let app = assemble(&config, &profile)?;
         let worker_stop = shutdown.clone();
-        let worker = in_process_worker::start(&config, &profile.queue, internal_addr, worker_stop)?;
+        let worker = in_process_worker::start(
+            &config,
+            &profile.queue,
+            internal_addr,
+            &app.metrics,
+            worker_stop,
+        )?;
 
         let closing = CancellationToken::new();
         let serve = |listener, routes| {
@@ -174,7 +180,10 @@ impl Server {
 
 fn assemble(config: &Config, profile: &Profile) -> Result<App, StartError> {
     let stopping = CancellationToken::new();
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Engines {
+        observed: profile.observed.clone(),
+        clocks: profile.measured_clocks.clone(),
+    });
     let summaries = Summaries::new(SummariesParts {
         store: profile.summaries.clone(),
         diaries: profile.diaries.clone(),

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
+    metrics::SaveOutcomeLabel,
     store::{
         ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryRecord, NewVersion, SaveOutcome, one_day,
     },
@@ -106,19 +107,21 @@ async fn save_diary(
         keep_replaced: body.keep_replaced,
         now: app.clock.now(),
     };
-    let (saved, replayed) = match app.diary_writes().save(&save).await? {
+    let outcome = app.diary_writes().save(&save).await;
+    let outcome = outcome.inspect_err(|_| app.metrics.save(SaveOutcomeLabel::Error))?;
+    let (saved, replayed) = match outcome {
         SaveOutcome::Saved(saved) => (saved, false),
         SaveOutcome::Replayed(saved) => (saved, true),
         SaveOutcome::Conflict(current) => {
-            app.metrics.save("conflict");
+            app.metrics.save(SaveOutcomeLabel::Conflict);
             return Err(conflict(&app, caller.user, date, current).await);
         }
         SaveOutcome::QuotaExceeded(exceeded) => {
-            app.metrics.save("quota_exceeded");
+            app.metrics.save(SaveOutcomeLabel::QuotaExceeded);
             return Err(exceeded.into());
         }
     };
-    app.metrics.save(if replayed { "replayed" } else { "saved" });
+    app.metrics.save(if replayed { SaveOutcomeLabel::Replayed } else { SaveOutcomeLabel::Saved });
     let receipt = SaveReceipt {
         id: saved.id,
         version: saved.version,

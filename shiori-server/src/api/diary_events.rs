@@ -11,13 +11,18 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use serde_json::json;
-use shiori_sdk::{ChangeHint, UserId};
+use shiori_sdk::ChangeHint;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{caller::Caller, error::ApiError, openapi::errors, summary::wait_slot};
-use crate::{app::App, changes::ChangeStream, slots::Slot};
+use super::{
+    caller::Caller,
+    error::ApiError,
+    openapi::errors,
+    summary::{WaitSlot, wait_slot},
+};
+use crate::{app::App, changes::ChangeStream, metrics::WaitKind};
 
 /// How often a stream reads its session.
 const SESSION_INTERVAL: Duration = Duration::from_secs(5);
@@ -54,7 +59,7 @@ errors!(ChangesErrors: ANY | AUTHENTICATED, TooManyWaits);
     )
 )]
 async fn watch_changes(State(app): State<App>, caller: Caller) -> Result<Response, ApiError> {
-    let slot = wait_slot(&app, caller)?;
+    let slot = wait_slot(&app, caller, WaitKind::ChangeStream)?;
     let mut session_check = interval(SESSION_INTERVAL);
     session_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is immediate, and the session was just read.
@@ -90,7 +95,7 @@ enum ChangeEventName {
 struct Watch {
     app: App,
     caller: Caller,
-    _slot: Slot<UserId>,
+    _slot: WaitSlot,
     hints: ChangeStream,
     session_check: Interval,
 }

@@ -37,6 +37,10 @@ pub(crate) struct ApiError {
     had_token: bool,
 }
 
+/// The extension of a response with 429, for the metrics.
+#[derive(Debug, Clone)]
+pub(super) struct Throttle(pub(super) ErrorCode);
+
 /// Details that help to recover. A conflict keeps its type, because a [`Value`] would not preserve
 /// the bytes of the document.
 #[derive(Debug, Serialize)]
@@ -301,6 +305,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         let (retry_after, had_token) = (self.retry_after, self.had_token);
+        let throttled =
+            (status == StatusCode::TOO_MANY_REQUESTS).then(|| Throttle(self.code.clone()));
         let envelope = self.into_envelope();
         let mut response = (status, Json(envelope)).into_response();
         if status == StatusCode::REQUEST_TIMEOUT {
@@ -318,6 +324,9 @@ impl IntoResponse for ApiError {
             // section 3.1).
             let challenge = if had_token { INVALID_TOKEN } else { NO_TOKEN };
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(throttled) = throttled {
+            response.extensions_mut().insert(throttled);
         }
         if let Some(wait) = retry_after {
             // Whole seconds (RFC 9110, section 10.2.3), rounded up so that no retry is too early.

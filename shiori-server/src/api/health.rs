@@ -155,10 +155,10 @@ impl ToSchema for NotReady {}
     )
 )]
 async fn metrics(State(app): State<App>) -> Response {
-    if let Ok(depth) = app.summaries.queue_depth().await {
-        app.metrics.queue_depth(depth);
+    if app.metrics.backlog().is_due() {
+        app.summaries.read_backlog(CHECK_TIMEOUT).await;
     }
-    match app.metrics.encode() {
+    match app.metrics.encode(app.summaries.now()) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(CONTENT_TYPE, kind)], text).into_response()

@@ -33,7 +33,7 @@ use uuid::Uuid;
 use super::{
     caching::{mark_not_stored, mark_personal},
     cors::{Cors, CrossOrigin},
-    error::ApiError,
+    error::{ApiError, Throttle},
     language::Language,
     trace::trace_parent,
 };
@@ -257,6 +257,9 @@ impl Exchange {
         let took = self.started.elapsed();
         let route = self.matched.as_ref().map_or("unmatched", MatchedPath::as_str);
         self.app.metrics.request(self.method, route, response.status().as_u16(), took);
+        if let Some(Throttle(error)) = response.extensions().get() {
+            self.app.metrics.request_throttled(error);
+        }
         took
     }
 

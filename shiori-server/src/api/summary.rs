@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     app::App,
+    metrics::{OpenWait, WaitKind},
     slots::Slot,
     store::SessionKey,
     summary::{Known, Requested, SummaryError, View, Waiter},
@@ -187,7 +188,8 @@ async fn get_summary(
     if i64::try_from(after.get()).is_err() {
         return Err(ApiError::invalid_field("after", "type"));
     }
-    let _slot = if wait.is_zero() { None } else { Some(wait_slot(&app, caller)?) };
+    let _slot =
+        if wait.is_zero() { None } else { Some(wait_slot(&app, caller, WaitKind::LongPoll)?) };
     let is_signed_in = || caller.is_signed_in(&app);
     let known = Known { revision: after, text_number: text_after };
     let summary = app.summaries.wait(caller.user, id, known, wait, is_signed_in).await?;
@@ -199,10 +201,20 @@ async fn get_summary(
     ))
 }
 
+/// A long-poll or an event stream of a user in progress.
+#[derive(Debug)]
+pub(super) struct WaitSlot {
+    _slot: Slot<UserId>,
+    _open: OpenWait,
+}
+
 /// A slot for a long-poll or an event stream of the user.
-pub(super) fn wait_slot(app: &App, caller: Caller) -> Result<Slot<UserId>, ApiError> {
-    let slot = app.waits_of_users.take(caller.user);
-    slot.map_err(|_| ApiError::new(ErrorCode::TooManyWaits).with_retry_after(WAIT_RETRY_AFTER))
+pub(super) fn wait_slot(app: &App, caller: Caller, kind: WaitKind) -> Result<WaitSlot, ApiError> {
+    let slot = app
+        .waits_of_users
+        .take(caller.user)
+        .map_err(|_| ApiError::new(ErrorCode::TooManyWaits).with_retry_after(WAIT_RETRY_AFTER))?;
+    Ok(WaitSlot { _slot: slot, _open: app.metrics.wait_opened(kind) })
 }
 
 /// `Retry-After` if too many requests of a user are waiting.
@@ -265,7 +277,7 @@ async fn watch_summary(
     IdInPath(id): IdInPath<SummaryId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let slot = wait_slot(&app, caller)?;
+    let slot = wait_slot(&app, caller, WaitKind::SummaryStream)?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let waiter = app.summaries.subscribe(id);
     // Checked before the stream begins, so that an unknown summary is a 404.
@@ -346,7 +358,7 @@ fn example_day() -> Value {
 struct Watch {
     app: App,
     caller: Caller,
-    _slot: Slot<UserId>,
+    _slot: WaitSlot,
     id: SummaryId,
     waiter: Waiter,
     /// The revision of the request's Last-Event-ID.

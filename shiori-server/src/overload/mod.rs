@@ -16,7 +16,12 @@ use tokio::{
 };
 
 use self::queue::{Limits, Number, Queue};
-use crate::{config::OverloadPolicy, metrics::Metrics, occasional::Occasional, slots::Address};
+use crate::{
+    config::OverloadPolicy,
+    metrics::{Metrics, RefusedKind},
+    occasional::Occasional,
+    slots::Address,
+};
 
 /// Rejections are logged at most once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -60,9 +65,9 @@ impl Overload {
         let (requests, waits) = (policy.max_requests, policy.max_waits);
         let per_address = policy.max_requests_per_address;
         Self {
-            requests: admission("requests", requests, per_address, WAITING_PER_RUNNING),
-            waits: admission("waits", waits, waits, 1),
-            workers: admission("workers", requests, requests, WAITING_PER_RUNNING),
+            requests: admission(RefusedKind::Requests, requests, per_address, WAITING_PER_RUNNING),
+            waits: admission(RefusedKind::Waits, waits, waits, 1),
+            workers: admission(RefusedKind::Workers, requests, requests, WAITING_PER_RUNNING),
         }
     }
 }
@@ -74,7 +79,7 @@ pub(crate) struct Admission(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    kind: &'static str,
+    kind: RefusedKind,
     queue: Mutex<Queue<oneshot::Sender<Place>>>,
     queue_timeout: Duration,
     /// Permits for delayed responses.
@@ -88,7 +93,7 @@ struct Shared {
 pub(crate) struct Refused;
 
 impl Admission {
-    fn new(kind: &'static str, limits: Limits, queue_timeout: Duration, metrics: Metrics) -> Self {
+    fn new(kind: RefusedKind, limits: Limits, queue_timeout: Duration, metrics: Metrics) -> Self {
         Self(Arc::new(Shared {
             kind,
             queue: Mutex::new(Queue::new(limits)),
@@ -147,7 +152,8 @@ impl Shared {
     fn count_refusal(&self) {
         self.metrics.request_refused(self.kind);
         if let Some(times) = self.refused.report() {
-            tracing::warn!(kind = self.kind, times, "overloaded; requests refused");
+            let kind: &str = self.kind.into();
+            tracing::warn!(kind, times, "overloaded; requests refused");
         }
     }
 }
@@ -222,6 +228,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::metrics::Engines;
 
     async fn admitted(mut admit: Admit) -> Result<Admit, Refused> {
         poll_fn(|cx| admit.poll_admitted(cx)).await?;
@@ -239,7 +246,12 @@ mod tests {
             waiting: running,
             waiting_per_address: running,
         };
-        Admission::new("tests", limits, Duration::from_secs(1), Metrics::new())
+        Admission::new(
+            RefusedKind::Requests,
+            limits,
+            Duration::from_secs(1),
+            Metrics::new(Engines::default()),
+        )
     }
 
     #[tokio::test(start_paused = true)]

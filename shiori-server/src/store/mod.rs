@@ -20,6 +20,7 @@ mod account;
 mod attempts;
 mod day;
 mod diary;
+mod engine;
 mod page;
 mod revision;
 mod session;
@@ -35,6 +36,7 @@ pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryQuota, DiaryRecord, DiaryStore,
     ManyDiaries, NewVersion, SaveOutcome,
 };
+pub(crate) use engine::{ConnectionUse, Engine, Failures};
 pub use page::{
     DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,
 };
@@ -45,7 +47,7 @@ pub use session::{
 };
 pub use summary::{
     CompletedSummary, DueJobs, DueKind, InsertOutcome, QueuedRow, ResultRecord, RowId,
-    SummaryQuota, SummaryStore, WeekStatus,
+    SummaryQuota, SummaryStore, Unfinished, WeekStatus,
 };
 
 /// A step failed. Unless stated otherwise, it may have been applied.

@@ -9,12 +9,15 @@
 use std::{sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use redis::{Script, cmd};
 use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
 
-use super::{Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError};
+use super::{
+    Attempts, Engine, Failures, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore,
+    StoreError,
+};
 
 /// Attempts of a step whose compare-and-swap fails. Few requests use one session at a time.
 const MAX_CONFLICT_ATTEMPTS: u32 = 64;
@@ -163,6 +166,17 @@ impl RedisSessions {
             )
             .await?;
         Ok(swapped)
+    }
+}
+
+/// All failed commands of the client, also those of the queue.
+impl Engine for RedisSessions {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn failures(&self) -> Failures {
+        Failures { unavailable: self.redis.failures(), overloaded: 0 }
     }
 }
 

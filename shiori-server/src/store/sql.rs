@@ -18,7 +18,7 @@ use sqlx::FromRow;
 
 use super::{
     Account, AccountTask, AccountWork, DueJobs, ResultPlace, ResultRecord, RowId, StoreError,
-    StoredResult, WeekStatus,
+    StoredResult, Unfinished, WeekStatus,
 };
 use crate::{
     auth::PasswordHash,
@@ -252,6 +252,35 @@ pub(super) const LIST_QUEUED: &str = "SELECT next_hint_at, id FROM summary
      WHERE status = 'queued' AND next_hint_at >= ? AND next_hint_at <= ?
          AND (next_hint_at > ? OR id > ?)
      ORDER BY next_hint_at, id LIMIT ?";
+
+/// The number of unfinished summaries by status, and when the oldest of each was requested. Its
+/// parameters are the limits of queued and running ones, which bound the rows that are read.
+pub(super) const UNFINISHED: &str = "SELECT status, COUNT(*), MIN(requested_at) FROM (
+         SELECT status, requested_at FROM (
+             SELECT status, requested_at FROM summary
+             WHERE status = 'queued' ORDER BY next_hint_at LIMIT ?
+         ) AS queued
+         UNION ALL
+         SELECT status, requested_at FROM (
+             SELECT status, requested_at FROM summary
+             WHERE status = 'running' ORDER BY lease_expires LIMIT ?
+         ) AS running
+     ) AS unfinished GROUP BY status";
+
+/// The counts of the rows of [`UNFINISHED`].
+pub(super) fn unfinished(rows: Vec<(String, i64, i64)>) -> Unfinished {
+    let mut unfinished = Unfinished::default();
+    let mut oldest = None;
+    for (status, count, requested_at) in rows {
+        let count = u64::try_from(count).unwrap_or_default();
+        match status.as_str() {
+            "queued" => unfinished.queued = count,
+            _ => unfinished.running = count,
+        }
+        oldest = Some(oldest.map_or(requested_at, |oldest: i64| oldest.min(requested_at)));
+    }
+    Unfinished { oldest: oldest.map(Timestamp::from_millis), ..unfinished }
+}
 
 /// The jobs of these rows, and the ids of rows that cannot be read as a job.
 pub(super) fn due_jobs(rows: Vec<SummaryRow>) -> DueJobs {

@@ -194,6 +194,14 @@ pub trait SummaryStore: Send + Sync + fmt::Debug {
         limit: u32,
     ) -> Result<Vec<SummaryId>, StoreError>;
 
+    /// The unfinished summaries of all users, counted up to `limit` of each status, those that are due
+    /// or expire first. Rows that cannot be read count, too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store is unavailable.
+    async fn unfinished(&self, limit: u32) -> Result<Unfinished, StoreError>;
+
     /// Makes a row due at `until`, even if it cannot be read, so that it does not block others.
     ///
     /// # Errors
@@ -242,6 +250,17 @@ pub struct SummaryQuota {
     pub unfinished: u32,
     /// Maximum summaries that are requested within one day in UTC; `None` if there is no limit.
     pub per_day: Option<u32>,
+}
+
+/// The unfinished summaries; see [`SummaryStore::unfinished`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The number of queued ones.
+    pub queued: u64,
+    /// The number of running ones.
+    pub running: u64,
+    /// When the oldest of the counted ones was requested; `None` without any.
+    pub oldest: Option<Timestamp>,
 }
 
 /// The outcome of [`SummaryStore::insert`].

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::{
         changes::Changes,
-        metrics::Metrics,
+        metrics::{Engines, Metrics},
         store::{SummaryStore, sqlite::SqliteStore},
         summary::{MAX_OFFERS, SummariesParts, SummaryJob, SummaryPolicy, Wakeups},
     };
@@ -223,7 +223,7 @@ mod tests {
                 changes: Changes::default(),
                 policy: SummaryPolicy::default(),
                 clock: Arc::new(clock.clone()),
-                metrics: Metrics::new(),
+                metrics: Metrics::new(Engines::default()),
                 offers: Arc::new(Semaphore::new(MAX_OFFERS)),
                 jitter: rand::random,
                 stopping: CancellationToken::new(),
@@ -397,7 +397,7 @@ mod tests {
             test.walk(&mut check).await;
             test.clock.advance(hint_timeout());
         }
-        let set_aside = test.summaries.0.metrics.encode().expect("encoded");
+        let set_aside = test.summaries.0.metrics.encode(Timestamp::now()).expect("encoded");
         assert!(set_aside.contains("shiori_summary_rows_set_aside_total 2"), "{set_aside}");
         assert_eq!((test.depth().await, test.take().await), (1, job.id));
     }

@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use shiori_sdk::{
-    ChangeHint, Date, PartialText, Reflection, Revision, Summary, SummaryAndText, SummaryHint,
-    SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
+    ChangeHint, Date, FailureKind, PartialText, Reflection, Revision, Summary, SummaryAndText,
+    SummaryHint, SummaryId, SummaryStatus, Timestamp, UserId, Version, Week,
 };
 use shiori_worker::{Clock, JobQueue, protocol::TextSoFar, queue::QueueError};
 use tokio::{
@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::{SummaryJob, SummaryPolicy, Wakeups, wakeups::Waiter};
 use crate::{
     changes::Changes,
-    metrics::Metrics,
+    metrics::{AttemptOutcome, Metrics},
     store::{
         DiaryHead, DiaryStore, InsertOutcome, Page, ResultPlace, ResultRecord, StoreError,
         StoredResult, SummaryStore,
@@ -34,6 +34,10 @@ const OFFER_TIMEOUT: Duration = Duration::from_millis(500);
 /// Waiters read the job and their session again after this time, in case a wake-up was lost or the
 /// session has ended, also on another server.
 const REREAD_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Maximum unfinished summaries of each status that are counted for the metrics. They are counted at
+/// most every 5 s, so this is the rate at which the check of the hints reads rows.
+const MAX_COUNTED: u32 = 10_000;
 
 /// The longest wait. It keeps deadlines within the range of the clock.
 const MAX_WAIT: Duration = Duration::from_hours(24);
@@ -320,6 +324,26 @@ impl Summaries {
         self.0.store.results_page(user, after).await
     }
 
+    /// The time of the summaries' clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Reads the backlog for the metrics. What cannot be read within this time keeps its last value.
+    pub(crate) async fn read_backlog(&self, limit: Duration) {
+        let parts = &*self.0;
+        let (depth, unfinished) = tokio::join!(
+            timeout(limit, parts.queue.depth()),
+            timeout(limit, parts.store.unfinished(MAX_COUNTED)),
+        );
+        if let Ok(Ok(depth)) = depth {
+            parts.metrics.backlog().set_queue_depth(depth);
+        }
+        if let Ok(Ok(unfinished)) = unfinished {
+            parts.metrics.backlog().set_unfinished(unfinished);
+        }
+    }
+
     pub(crate) async fn queue_depth(&self) -> Result<usize, QueueError> {
         self.0.queue.depth().await
     }
@@ -383,6 +407,9 @@ impl Summaries {
         if to.revision > from.revision {
             self.publish(to);
             tracing::debug!(summary_id = %to.id, status = %to.status, revision = %to.revision, "summary advanced");
+            if let Some(outcome) = attempt_outcome(from, to) {
+                self.0.metrics.attempt_ended(outcome);
+            }
             if to.status == SummaryStatus::Queued {
                 self.offer(to).await;
             }
@@ -432,6 +459,26 @@ impl Summaries {
         // One of the differences is zero. A job that has been due for long keeps its place before
         // newer ones.
         there + due.duration_since(here) - here.duration_since(due)
+    }
+}
+
+/// How the attempt of `from` ended with this step; `None` if there was none, or it continues.
+fn attempt_outcome(from: &SummaryJob, to: &SummaryJob) -> Option<AttemptOutcome> {
+    if from.status != SummaryStatus::Running {
+        return None;
+    }
+    let failure = to.failure.as_ref().map(|failure| failure.kind);
+    match to.status {
+        SummaryStatus::Completed => Some(AttemptOutcome::Completed),
+        SummaryStatus::Cancelled => Some(AttemptOutcome::Cancelled),
+        SummaryStatus::Queued | SummaryStatus::Failed
+            if failure == Some(FailureKind::WorkerLost) =>
+        {
+            Some(AttemptOutcome::Lost)
+        }
+        SummaryStatus::Queued => Some(AttemptOutcome::Requeued),
+        SummaryStatus::Failed => Some(AttemptOutcome::Failed),
+        _ => None,
     }
 }
 

@@ -145,6 +145,7 @@ macro_rules! summary_contract {
                 only_expired_leases_are_listed,
                 a_walk_visits_every_queued_row_once,
                 overdue_jobs_are_listed,
+                unfinished_jobs_are_counted,
                 an_erasure_leaves_nothing_of_its_user,
             ]
         );

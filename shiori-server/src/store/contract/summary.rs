@@ -708,6 +708,23 @@ pub async fn a_walk_visits_every_queued_row_once(store: Store) {
 }
 
 /// Queued jobs that were requested long ago and can be claimed are listed, the oldest first.
+/// Other tests may use the same store at the same time.
+pub async fn unfinished_jobs_are_counted(store: Store) {
+    let long_ago = -(5 * 365 * 24 * 60 * 60);
+    let user = UserId::new();
+    let waiting = job(user, 1, long_ago);
+    insert(&store, &waiting).await;
+    let (running, _) = running(&store, user, 8).await;
+    let counted = store.unfinished(10_000).await.expect("the store is available");
+    assert!(counted.queued >= 1 && counted.running >= 1, "{counted:?}");
+    assert!(counted.oldest.is_some_and(|oldest| oldest <= at(long_ago)), "{counted:?}");
+    let counted = store.unfinished(1).await.expect("the store is available");
+    assert_eq!((counted.queued, counted.running), (1, 1), "the number of rows is bounded");
+    for job in [&waiting, &running] {
+        step(&store, job, &job.cancel(at(0)).expect("unfinished")).await;
+    }
+}
+
 pub async fn overdue_jobs_are_listed(store: Store) {
     let user = UserId::new();
     let long_ago = -1_800_000_000;

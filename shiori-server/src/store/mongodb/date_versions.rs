@@ -11,7 +11,6 @@ use shiori_sdk::{Date, DateRange, DateVersion, UserId, Version, limits::MAX_READ
 use super::{
     MongoStore, PAGE_BATCH,
     document::{DiaryDocument, corrupt, date_number, listing_keys},
-    operation::run_with_retry,
 };
 use crate::store::{DiaryRecord, ManyDiaries, StoreError};
 
@@ -43,13 +42,15 @@ impl MongoStore {
         limit: u32,
     ) -> Result<Vec<DateVersion>, StoreError> {
         let diaries = self.diaries.clone_with_type::<VersionDocument>();
-        let found: Vec<_> = run_with_retry(|| async {
-            let find = diaries.find(filter(user, range)).sort(doc! { "user": 1, "date": 1 });
-            let find = find.projection(version_fields()).hint(Hint::Keys(listing_keys()));
-            // All of them in one batch, so that no further request is necessary.
-            find.limit(limit.into()).batch_size(limit).await?.try_collect().await
-        })
-        .await?;
+        let found: Vec<_> = self
+            .operations
+            .run_with_retry(|| async {
+                let find = diaries.find(filter(user, range)).sort(doc! { "user": 1, "date": 1 });
+                let find = find.projection(version_fields()).hint(Hint::Keys(listing_keys()));
+                // All of them in one batch, so that no further request is necessary.
+                find.limit(limit.into()).batch_size(limit).await?.try_collect().await
+            })
+            .await?;
         let read = |found: VersionDocument| {
             Ok(DateVersion {
                 date: to_date(found.date)?,
@@ -74,18 +75,20 @@ impl MongoStore {
         };
         // Raw, so that one document that cannot be read does not fail the others.
         let diaries = self.diaries.clone_with_type::<RawDocumentBuf>();
-        let (found, is_complete) = run_with_retry(|| async {
-            let find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
-            let mut cursor = find.batch_size(PAGE_BATCH).await?;
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            while bytes < MAX_READ_BYTES {
-                let Some(document) = cursor.try_next().await? else { return Ok((found, true)) };
-                bytes += document.get_str("content").map_or(0, str::len);
-                found.push(document);
-            }
-            Ok((found, false))
-        })
-        .await?;
+        let (found, is_complete) = self
+            .operations
+            .run_with_retry(|| async {
+                let find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
+                let mut cursor = find.batch_size(PAGE_BATCH).await?;
+                let (mut found, mut bytes) = (Vec::new(), 0);
+                while bytes < MAX_READ_BYTES {
+                    let Some(document) = cursor.try_next().await? else { return Ok((found, true)) };
+                    bytes += document.get_str("content").map_or(0, str::len);
+                    found.push(document);
+                }
+                Ok((found, false))
+            })
+            .await?;
         let mut many = ManyDiaries::default();
         let mut last = None;
         for document in found {

@@ -35,15 +35,13 @@ use self::{
         byte_number, corrupt, date_number, key_filter, listing_keys, usage_keys, usage_pipeline,
         version_number,
     },
-    operation::{
-        OPERATION_TIMEOUT, back_off, contended, is_duplicate, run, run_with_retry, timed_out,
-    },
+    operation::{OPERATION_TIMEOUT, Operations, back_off, is_duplicate, timed_out},
     revision::Revisions,
 };
 use super::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page,
-    SaveOutcome, StoreError, keeps,
+    DiaryUsage, Engine, Failures, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES,
+    Page, SaveOutcome, StoreError, keeps,
 };
 
 /// The default database.
@@ -71,6 +69,7 @@ const MAX_CONFLICT_ATTEMPTS: u32 = 32;
 pub struct MongoStore {
     diaries: Collection<DiaryDocument>,
     revisions: Revisions,
+    operations: Operations,
 }
 
 impl MongoStore {
@@ -105,6 +104,7 @@ impl MongoStore {
         let store = Self {
             revisions: database.collection_with_options(revision::COLLECTION, options.clone()),
             diaries: database.collection_with_options(COLLECTION, options),
+            operations: Operations::default(),
         };
         store.create_indexes_if_missing().await?;
         Ok(store)
@@ -125,7 +125,9 @@ impl MongoStore {
     }
 
     async fn find(&self, user: UserId, date: Date) -> Result<Option<DiaryDocument>, StoreError> {
-        run_with_retry(|| async { self.diaries.find_one(key_filter(user, date)).await }).await
+        self.operations
+            .run_with_retry(|| async { self.diaries.find_one(key_filter(user, date)).await })
+            .await
     }
 
     /// The documents of a range by date, without tombstones. With `fields`, only these, from the
@@ -146,14 +148,15 @@ impl MongoStore {
             "deleted": false,
         };
         let diaries = self.diaries.clone_with_type::<T>();
-        run_with_retry(|| async {
-            let mut find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
-            if let Some(fields) = fields.clone() {
-                find = find.projection(fields).hint(Hint::Keys(listing_keys()));
-            }
-            find.await?.try_collect().await
-        })
-        .await
+        self.operations
+            .run_with_retry(|| async {
+                let mut find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
+                if let Some(fields) = fields.clone() {
+                    find = find.projection(fields).hint(Hint::Keys(listing_keys()));
+                }
+                find.await?.try_collect().await
+            })
+            .await
     }
 
     /// Updates the document that matches the filter; returns its id, or `None` without a match.
@@ -202,10 +205,11 @@ impl MongoStore {
                 "bytes": null,
             };
             let size = doc! { "$set": { "bytes": { "$strLenBytes": "$content" } } };
-            run_with_retry(|| async {
-                self.diaries.update_many(filter.clone(), vec![size.clone()]).await
-            })
-            .await?;
+            self.operations
+                .run_with_retry(|| async {
+                    self.diaries.update_many(filter.clone(), vec![size.clone()]).await
+                })
+                .await?;
             counted = self.count(user).await?;
         }
         let count = |number| u64::try_from(number).map_err(|_| corrupt());
@@ -213,16 +217,18 @@ impl MongoStore {
     }
 
     async fn count(&self, user: UserId) -> Result<UsageDocument, StoreError> {
-        let counted: Option<UsageDocument> = run_with_retry(|| async {
-            self.diaries
-                .aggregate(usage_pipeline(user))
-                .with_type::<UsageDocument>()
-                .hint(Hint::Keys(usage_keys()))
-                .await?
-                .try_next()
-                .await
-        })
-        .await?;
+        let counted: Option<UsageDocument> = self
+            .operations
+            .run_with_retry(|| async {
+                self.diaries
+                    .aggregate(usage_pipeline(user))
+                    .with_type::<UsageDocument>()
+                    .hint(Hint::Keys(usage_keys()))
+                    .await?
+                    .try_next()
+                    .await
+            })
+            .await?;
         // Without diaries, there is no group.
         Ok(counted.unwrap_or_default())
     }
@@ -283,9 +289,9 @@ impl MongoStore {
         }
         let operation = || self.update(filter.clone(), update.clone());
         let id = if save.save_id.is_some() {
-            run_with_retry(operation).await?
+            self.operations.run_with_retry(operation).await?
         } else {
-            run(operation).await?
+            self.operations.run(operation).await?
         };
         Ok(id.map(stored))
     }
@@ -325,13 +331,27 @@ impl MongoStore {
                 Err(error) => Err(error),
             }
         };
-        if save.save_id.is_some() { run_with_retry(operation).await } else { run(operation).await }
+        if save.save_id.is_some() {
+            self.operations.run_with_retry(operation).await
+        } else {
+            self.operations.run(operation).await
+        }
     }
 }
 
 impl fmt::Debug for MongoStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MongoStore")
+    }
+}
+
+impl Engine for MongoStore {
+    fn name(&self) -> &'static str {
+        "mongodb"
+    }
+
+    fn failures(&self) -> Failures {
+        self.operations.failures().read()
     }
 }
 
@@ -387,7 +407,7 @@ impl DiaryStore for MongoStore {
             }
             back_off(attempt).await;
         }
-        Err(contended())
+        self.operations.contended()
     }
 
     async fn get(&self, user: UserId, date: Date) -> Result<Option<DiaryRecord>, StoreError> {
@@ -436,18 +456,20 @@ impl DiaryStore for MongoStore {
         };
         // Raw, so that one document that cannot be read does not fail the others.
         let diaries = self.diaries.clone_with_type::<RawDocumentBuf>();
-        let (found, is_last) = run_with_retry(|| async {
-            let find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
-            let mut cursor = find.batch_size(PAGE_BATCH).await?;
-            let (mut found, mut bytes) = (Vec::new(), 0);
-            while found.len() < PAGE_DIARIES && bytes < PAGE_BYTES {
-                let Some(document) = cursor.try_next().await? else { return Ok((found, true)) };
-                bytes += document.as_bytes().len();
-                found.push(document);
-            }
-            Ok((found, false))
-        })
-        .await?;
+        let (found, is_last) = self
+            .operations
+            .run_with_retry(|| async {
+                let find = diaries.find(filter.clone()).sort(doc! { "user": 1, "date": 1 });
+                let mut cursor = find.batch_size(PAGE_BATCH).await?;
+                let (mut found, mut bytes) = (Vec::new(), 0);
+                while found.len() < PAGE_DIARIES && bytes < PAGE_BYTES {
+                    let Some(document) = cursor.try_next().await? else { return Ok((found, true)) };
+                    bytes += document.as_bytes().len();
+                    found.push(document);
+                }
+                Ok((found, false))
+            })
+            .await?;
         let mut page = Page { items: Vec::new(), unreadable: 0, next: None };
         for document in found {
             // The filter compares numbers, so the date is one.
@@ -486,7 +508,13 @@ impl DiaryStore for MongoStore {
         // Without a text to keep, nothing is read first.
         let mut is_kept = !history.is_on();
         for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
-            if is_kept && run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
+            if is_kept
+                && self
+                    .operations
+                    .run(|| self.update(filter.clone(), update.clone()))
+                    .await?
+                    .is_some()
+            {
                 return Ok(DeleteOutcome::Deleted);
             }
             match self.find(user, date).await?.filter(|found| !found.deleted) {
@@ -501,7 +529,7 @@ impl DiaryStore for MongoStore {
                 Some(_) => back_off(attempt).await,
             }
         }
-        Err(contended())
+        self.operations.contended()
     }
 
     async fn archive(
@@ -522,7 +550,8 @@ impl DiaryStore for MongoStore {
             "$inc": { "version": 1_i64, "text_version": 1_i64 },
         };
         for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
-            if run(|| self.update(filter.clone(), update.clone())).await?.is_some() {
+            if self.operations.run(|| self.update(filter.clone(), update.clone())).await?.is_some()
+            {
                 return Ok(ArchiveOutcome::Archived(version.next()));
             }
             match self.find(user, date).await?.filter(|found| !found.deleted) {
@@ -533,7 +562,7 @@ impl DiaryStore for MongoStore {
                 Some(_) => back_off(attempt).await,
             }
         }
-        Err(contended())
+        self.operations.contended()
     }
 
     async fn erase(&self, user: UserId, limit: u32) -> Result<u64, StoreError> {
@@ -543,15 +572,17 @@ impl DiaryStore for MongoStore {
         }
         let user = bson::Uuid::from_bytes(*user.as_bytes());
         let diaries = self.diaries.clone_with_type::<Day>();
-        let days: Vec<Day> = run_with_retry(|| async {
-            let find = diaries.find(doc! { "user": user }).sort(doc! { "user": 1, "date": 1 });
-            let find = find.projection(doc! { "_id": 0, "date": 1 }).limit(limit.into());
-            find.await?.try_collect().await
-        })
-        .await?;
+        let days: Vec<Day> = self
+            .operations
+            .run_with_retry(|| async {
+                let find = diaries.find(doc! { "user": user }).sort(doc! { "user": 1, "date": 1 });
+                let find = find.projection(doc! { "_id": 0, "date": 1 }).limit(limit.into());
+                find.await?.try_collect().await
+            })
+            .await?;
         let Some(Day { date: last }) = days.last() else { return Ok(0) };
         let first_days = doc! { "user": user, "date": { "$lte": last } };
-        let deleted = run_with_retry(|| async {
+        let deleted = self.operations.run_with_retry(|| async {
             Ok(self.diaries.delete_many(first_days.clone()).await?.deleted_count)
         });
         // A repetition counts only the rest, and every found diary is deleted.
@@ -560,7 +591,9 @@ impl DiaryStore for MongoStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         let database = self.diaries.client().database("admin");
-        run(|| async { database.run_command(doc! { "ping": 1 }).await.map(drop) }).await
+        self.operations
+            .run(|| async { database.run_command(doc! { "ping": 1 }).await.map(drop) })
+            .await
     }
 }
 

@@ -7,7 +7,7 @@ use shiori_sdk::backoff::Backoff;
 use tokio::time::{sleep, timeout};
 
 use super::document::corrupt;
-use crate::store::StoreError;
+use crate::store::{StoreError, engine::FailureCounts};
 
 /// The timeout of an operation, including the driver's own retry.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,32 +18,55 @@ const MAX_ATTEMPTS: u32 = 3;
 /// The pauses between attempts. Contention on one document ends within milliseconds.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(200));
 
-/// Runs an operation with a timeout.
-pub(super) async fn run<T, F>(operation: impl FnOnce() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    match timeout(OPERATION_TIMEOUT, operation()).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(timed_out()),
-    }
+/// Runs operations, and counts those that fail. Clones share the counts.
+#[derive(Clone, Default)]
+pub(super) struct Operations {
+    failures: FailureCounts,
 }
 
-/// Runs an idempotent operation, and repeats it if the error is retryable.
-pub(super) async fn run_with_retry<T, F>(mut operation: impl FnMut() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut attempt = 1;
-    loop {
-        match timeout(OPERATION_TIMEOUT, operation()).await {
-            Ok(Err(error)) if attempt < MAX_ATTEMPTS && is_retryable(&error) => {
-                back_off(attempt).await;
-                attempt += 1;
+impl Operations {
+    pub(super) fn failures(&self) -> &FailureCounts {
+        &self.failures
+    }
+
+    /// Runs an operation with a timeout.
+    pub(super) async fn run<T, F>(&self, operation: impl FnOnce() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let outcome = timeout(OPERATION_TIMEOUT, operation()).await;
+        self.failures.counted(match outcome {
+            Ok(result) => result.map_err(StoreError::from),
+            Err(_) => Err(timed_out()),
+        })
+    }
+
+    /// Runs an idempotent operation, and repeats it if the error is retryable.
+    pub(super) async fn run_with_retry<T, F>(
+        &self,
+        mut operation: impl FnMut() -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut attempt = 1;
+        let outcome = loop {
+            match timeout(OPERATION_TIMEOUT, operation()).await {
+                Ok(Err(error)) if attempt < MAX_ATTEMPTS && is_retryable(&error) => {
+                    back_off(attempt).await;
+                    attempt += 1;
+                }
+                Ok(result) => break result.map_err(StoreError::from),
+                Err(_) => break Err(timed_out()),
             }
-            Ok(result) => return Ok(result?),
-            Err(_) => return Err(timed_out()),
-        }
+        };
+        self.failures.counted(outcome)
+    }
+
+    /// Every attempt of a compare-and-swap failed because of concurrent writes.
+    pub(super) fn contended<T>(&self) -> Result<T, StoreError> {
+        let error = StoreError::Unavailable("too many concurrent writes".into());
+        self.failures.counted(Err(error))
     }
 }
 
@@ -94,9 +117,4 @@ impl From<Error> for StoreError {
 
 pub(super) fn timed_out() -> StoreError {
     StoreError::Unavailable("timed out".into())
-}
-
-/// Every attempt of a compare-and-swap failed because of concurrent writes.
-pub(super) fn contended() -> StoreError {
-    StoreError::Unavailable("too many concurrent writes".into())
 }

@@ -19,7 +19,7 @@ use super::{
         DiaryDocument, byte_number, corrupt, date_number, key_filter, stored_document,
         version_number,
     },
-    operation::{is_duplicate, run_with_retry},
+    operation::is_duplicate,
 };
 use crate::store::{HistoryPolicy, RevisionHead, RevisionRecord, RevisionStore, StoreError};
 
@@ -101,7 +101,7 @@ impl MongoStore {
             // An earlier attempt may have kept the text without replacing it.
             "$max": { "replaced_at": time(now) },
         };
-        let is_added = run_with_retry(|| async {
+        let is_added = self.operations.run_with_retry(|| async {
             let upsert = self.revisions.update_one(key.clone(), update.clone()).upsert(true);
             match upsert.await {
                 Ok(updated) => Ok(updated.upserted_id.is_some()),
@@ -128,7 +128,7 @@ impl MongoStore {
         }
         let of_date = doc! { "user": user, "date": date };
         let revisions = self.revisions.clone_with_type::<Oldest>();
-        let surplus = run_with_retry(|| async {
+        let surplus = self.operations.run_with_retry(|| async {
             let find = revisions.find_one(of_date.clone()).sort(doc! { "version": -1 });
             find.projection(doc! { "_id": 0, "version": 1 })
                 .hint(Hint::Keys(keys()))
@@ -137,7 +137,9 @@ impl MongoStore {
         });
         let Some(Oldest { version }) = surplus.await? else { return Ok(()) };
         let oldest = doc! { "user": user, "date": date, "version": { "$lte": version } };
-        run_with_retry(|| async { self.revisions.delete_many(oldest.clone()).await }).await?;
+        self.operations
+            .run_with_retry(|| async { self.revisions.delete_many(oldest.clone()).await })
+            .await?;
         Ok(())
     }
 
@@ -149,18 +151,22 @@ impl MongoStore {
         limit: u32,
     ) -> Result<u64, StoreError> {
         let revisions = self.revisions.clone_with_type::<Id>();
-        let found: Vec<Id> = run_with_retry(|| async {
-            let find = revisions.find(filter.clone()).sort(index.clone());
-            let find = find.hint(Hint::Keys(index.clone())).projection(doc! { "_id": 1 });
-            find.limit(limit.into()).await?.try_collect().await
-        })
-        .await?;
+        let found: Vec<Id> = self
+            .operations
+            .run_with_retry(|| async {
+                let find = revisions.find(filter.clone()).sort(index.clone());
+                let find = find.hint(Hint::Keys(index.clone())).projection(doc! { "_id": 1 });
+                find.limit(limit.into()).await?.try_collect().await
+            })
+            .await?;
         if !found.is_empty() {
             let ids: Vec<_> = found.iter().map(|document| document.id).collect();
             // With the filter, because the text of one may have been kept again.
             let mut these = filter.clone();
             these.insert("_id", doc! { "$in": ids });
-            run_with_retry(|| async { self.revisions.delete_many(these.clone()).await }).await?;
+            self.operations
+                .run_with_retry(|| async { self.revisions.delete_many(these.clone()).await })
+                .await?;
         }
         Ok(found.len() as u64)
     }
@@ -177,12 +183,14 @@ impl RevisionStore for MongoStore {
         let mut filter = key_filter(user, date);
         filter.insert("replaced_at", doc! { "$gt": time(replaced_after) });
         let revisions = self.revisions.clone_with_type::<HeadDocument>();
-        let found: Vec<HeadDocument> = run_with_retry(|| async {
-            let find = revisions.find(filter.clone()).sort(doc! { "version": -1 });
-            let find = find.hint(Hint::Keys(keys())).projection(head_fields());
-            find.await?.try_collect().await
-        })
-        .await?;
+        let found: Vec<HeadDocument> = self
+            .operations
+            .run_with_retry(|| async {
+                let find = revisions.find(filter.clone()).sort(doc! { "version": -1 });
+                let find = find.hint(Hint::Keys(keys())).projection(head_fields());
+                find.await?.try_collect().await
+            })
+            .await?;
         found.into_iter().map(RevisionHead::try_from).collect()
     }
 
@@ -196,8 +204,10 @@ impl RevisionStore for MongoStore {
         let mut filter = key_filter(user, date);
         filter.insert("version", version_number(version));
         filter.insert("replaced_at", doc! { "$gt": time(replaced_after) });
-        let found =
-            run_with_retry(|| async { self.revisions.find_one(filter.clone()).await }).await?;
+        let found = self
+            .operations
+            .run_with_retry(|| async { self.revisions.find_one(filter.clone()).await })
+            .await?;
         let Some(RevisionDocument { head, content, .. }) = found else { return Ok(None) };
         let content = stored_document(&content)?;
         Ok(Some(RevisionRecord { head: head.try_into()?, content }))

@@ -28,7 +28,10 @@ use self::{
     errors::{is_disconnected, is_rolled_back, rejects_writes},
     pool::{Pool, PooledConnection},
 };
-use super::StoreError;
+use super::{
+    StoreError,
+    engine::{ConnectionUse, Engine, FailureCounts, Failures},
+};
 
 /// The name of the lock of migrations.
 const MIGRATION_LOCK: &str = "shiori migrations";
@@ -53,6 +56,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_
 #[derive(Clone)]
 pub struct MySqlStore {
     pool: Pool,
+    failures: FailureCounts,
 }
 
 impl MySqlStore {
@@ -66,7 +70,7 @@ impl MySqlStore {
         let options: MySqlConnectOptions = url.parse()?;
         let pool = Pool::new(options);
         pool.acquire().await?.set_reusable();
-        Ok(Self { pool })
+        Ok(Self { pool, failures: FailureCounts::default() })
     }
 
     /// Runs the migrations. Servers that migrate concurrently wait for each other.
@@ -114,7 +118,7 @@ impl MySqlStore {
     where
         F: Future<Output = Result<T, StepError>>,
     {
-        self.run(step, false).await
+        self.failures.counted(self.run(step, false).await)
     }
 
     /// Like [`MySqlStore::step`], for a step that has the same effect and outcome if it is applied
@@ -124,7 +128,7 @@ impl MySqlStore {
     where
         F: Future<Output = Result<T, StepError>>,
     {
-        self.run(step, true).await
+        self.failures.counted(self.run(step, true).await)
     }
 
     async fn run<T, F>(
@@ -190,6 +194,20 @@ impl MySqlStore {
                 Err(_) => return Err(StoreError::Unavailable("timed out".into())),
             }
         }
+    }
+}
+
+impl Engine for MySqlStore {
+    fn name(&self) -> &'static str {
+        "mysql"
+    }
+
+    fn failures(&self) -> Failures {
+        self.failures.read()
+    }
+
+    fn connections(&self) -> Option<ConnectionUse> {
+        Some(self.pool.connections())
     }
 }
 

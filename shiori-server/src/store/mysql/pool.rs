@@ -9,14 +9,16 @@ use std::{
     time::Duration,
 };
 
-use deadpool::managed::{
-    self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult,
+use deadpool::{
+    Status,
+    managed::{self, Manager, Metrics, Object, PoolError, QueueMode, RecycleError, RecycleResult},
 };
 use shiori_sdk::backoff::Backoff;
 use sqlx::{ConnectOptions, Connection, MySqlConnection, mysql::MySqlConnectOptions};
 use tokio::time::{sleep, timeout};
 
 use super::errors::number;
+use crate::store::ConnectionUse;
 
 /// Maximum number of connections. A statement takes a few milliseconds, so they handle thousands of
 /// requests per second.
@@ -110,6 +112,13 @@ impl Pool {
     /// The options of its connections.
     pub(super) fn options(&self) -> &MySqlConnectOptions {
         &self.0.manager().options
+    }
+
+    /// The use of the connections.
+    pub(super) fn connections(&self) -> ConnectionUse {
+        let Status { max_size, size, available, waiting } = self.0.status();
+        let in_use = size.saturating_sub(available);
+        ConnectionUse { max: max_size, in_use, idle: available, waiting }
     }
 
     /// The most recently used connection, or a new one.

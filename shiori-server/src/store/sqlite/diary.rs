@@ -57,7 +57,7 @@ impl DiaryStore for SqliteStore {
     async fn read_many(&self, user: UserId, dates: &[Date]) -> Result<ManyDiaries, StoreError> {
         let dates = dates.to_vec();
         let read = move |connection: &_| date_versions::read_many(connection, user, &dates);
-        self.0.long_readers.run(read).await
+        self.long_snapshot(read).await
     }
 
     async fn page(
@@ -65,7 +65,7 @@ impl DiaryStore for SqliteStore {
         user: UserId,
         after: DiaryPlace,
     ) -> Result<Page<DiaryRecord, DiaryPlace>, StoreError> {
-        self.0.long_readers.run(move |connection| page(connection, user, after)).await
+        self.long_snapshot(move |connection| page(connection, user, after)).await
     }
 
     async fn delete(

@@ -25,7 +25,11 @@ use shiori_sdk::DateRange;
 use tokio::task::spawn_blocking;
 
 use self::{connection::Database, readers::Readers, writer::Writer};
-use super::{StoreError, attempts::AttemptCounts};
+use super::{
+    StoreError,
+    attempts::AttemptCounts,
+    engine::{ConnectionUse, Engine, FailureCounts, Failures},
+};
 use crate::secrets::create_private_file;
 
 /// Threads that read single rows and short ranges.
@@ -50,6 +54,7 @@ struct Threads {
     /// Long ranges have separate threads, so that short reads do not wait for them.
     long_readers: Readers,
     attempts: AttemptCounts,
+    failures: FailureCounts,
 }
 
 impl SqliteStore {
@@ -72,6 +77,7 @@ impl SqliteStore {
                 readers: Readers::start(&database, READERS)?,
                 long_readers: Readers::start(&database, LONG_READERS)?,
                 attempts: AttemptCounts::default(),
+                failures: FailureCounts::default(),
             })))
         })
         .await
@@ -95,7 +101,7 @@ impl SqliteStore {
     /// Checks a reader, and the writer with everything that a commit needs.
     async fn ping(&self) -> Result<(), StoreError> {
         self.snapshot(|connection| Ok(connection.query_row("SELECT 1", [], |_| Ok(()))?)).await?;
-        self.0.writer.ping().await
+        self.counted(self.0.writer.ping().await)
     }
 
     /// Runs a step in a transaction of the writer. It returns after everything that the step has
@@ -106,7 +112,7 @@ impl SqliteStore {
         &self,
         step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.0.writer.run(step).await
+        self.counted(self.0.writer.run(step).await)
     }
 
     /// Runs a step on a snapshot of the file.
@@ -114,7 +120,7 @@ impl SqliteStore {
         &self,
         step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.0.readers.run(step).await
+        self.counted(self.0.readers.run(step).await)
     }
 
     /// Runs a step that reads this range on a snapshot of the file.
@@ -124,8 +130,38 @@ impl SqliteStore {
         step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let is_short = range.days() <= SHORT_RANGE_DAYS;
-        let readers = if is_short { &self.0.readers } else { &self.0.long_readers };
-        readers.run(step).await
+        if is_short { self.snapshot(step).await } else { self.long_snapshot(step).await }
+    }
+
+    /// Runs a step that reads much on a snapshot of the file.
+    async fn long_snapshot<T: Send + 'static>(
+        &self,
+        step: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.counted(self.0.long_readers.run(step).await)
+    }
+
+    fn counted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.0.failures.counted(outcome)
+    }
+}
+
+/// Each thread has a connection.
+impl Engine for SqliteStore {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn failures(&self) -> Failures {
+        self.0.failures.read()
+    }
+
+    fn connections(&self) -> Option<ConnectionUse> {
+        let Threads { writer, readers, long_readers, .. } = &*self.0;
+        let max = 1 + READERS + LONG_READERS;
+        let in_use = writer.busy() + readers.busy() + long_readers.busy();
+        let waiting = writer.waiting() + readers.waiting() + long_readers.waiting();
+        Some(ConnectionUse { max, in_use, idle: max - in_use, waiting })
     }
 }
 

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use super::{
     connection::{Database, Statements},
-    step::{self, Message, Step},
+    step::{self, Busy, Message, Step},
 };
 use crate::store::StoreError;
 
@@ -23,13 +23,16 @@ const QUEUE: usize = 1024;
 pub(super) struct Readers {
     queue: Sender<Message>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    busy: Busy,
 }
 
 impl Readers {
     pub(super) fn start(database: &Database, count: usize) -> Result<Self, StoreError> {
         let (queue, steps) = bounded(QUEUE);
+        let busy = Busy::default();
         let start = |_| {
-            let mut reader = Reader { database: database.clone(), connection: None };
+            let (database, busy) = (database.clone(), busy.clone());
+            let mut reader = Reader { database, connection: None, busy };
             let steps = steps.clone();
             thread::Builder::new()
                 .name("sqlite-reader".to_owned())
@@ -37,7 +40,7 @@ impl Readers {
         };
         let threads: io::Result<Vec<_>> = (0..count).map(start).collect();
         let threads = threads.map_err(|error| StoreError::Unavailable(error.into()))?;
-        Ok(Self { queue, threads: Mutex::new(threads) })
+        Ok(Self { queue, threads: Mutex::new(threads), busy })
     }
 
     pub(super) async fn run<T: Send + 'static>(
@@ -45,6 +48,16 @@ impl Readers {
         work: impl Fn(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         step::run(&self.queue, work).await
+    }
+
+    /// The number of threads that run steps.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    /// The number of waiting steps.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
     }
 
     /// Ends the threads after the waiting steps. Blocks.
@@ -64,12 +77,15 @@ struct Reader {
     database: Database,
     /// `None` before the first step and after an error.
     connection: Option<Connection>,
+    busy: Busy,
 }
 
 impl Reader {
     fn run_all(&mut self, steps: &Receiver<Message>) {
         while let Ok(Message::Step(mut step)) = steps.recv() {
             if step.is_wanted() {
+                let busy = self.busy.clone();
+                let _busy = busy.enter();
                 if let Err(error) = self.run(&mut *step) {
                     step.fail(error.into());
                 }

@@ -1,6 +1,12 @@
 //! Steps that are sent to a thread with a connection.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use crossbeam_channel::{Sender, TrySendError};
 use rusqlite::Connection;
@@ -32,6 +38,31 @@ pub(super) trait Step: Send {
 
     /// Sends the outcome to the caller.
     fn answer(self: Box<Self>);
+}
+
+/// The number of threads that run steps. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts this thread until the result is dropped.
+    pub(super) fn enter(&self) -> BusyThread<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        BusyThread(self)
+    }
+}
+
+/// A thread that runs steps.
+pub(super) struct BusyThread<'a>(&'a Busy);
+
+impl Drop for BusyThread<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Closure<T, F> {

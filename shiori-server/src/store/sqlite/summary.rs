@@ -12,12 +12,12 @@ use crate::{
     store::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
-        WeekStatus,
+        Unfinished, WeekStatus,
         sql::{
             DELETE_TEXT, LIST_QUEUED, NEWEST_REQUESTS, NEWEST_TAGS, Newest, OLD_SUMMARIES,
-            PARTIAL_TEXT, RESULTS_PAGE, ReflectionRow, ResultRow, SummaryRow, TagRow,
+            PARTIAL_TEXT, RESULTS_PAGE, ReflectionRow, ResultRow, SummaryRow, TagRow, UNFINISHED,
             WeekStatusRow, due_jobs, json, known_emotions, known_statuses, request_day, revision,
-            revision_number, unreadable_failure, week_starts,
+            revision_number, unfinished, unreadable_failure, week_starts,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -147,7 +147,7 @@ impl SummaryStore for SqliteStore {
     ) -> Result<Page<StoredResult, ResultPlace>, StoreError> {
         let after = after.clone();
         let page = move |connection: &Connection| results_page(connection, user, &after);
-        self.0.long_readers.run(page).await
+        self.long_snapshot(page).await
     }
 
     async fn week_statuses(
@@ -234,6 +234,14 @@ impl SummaryStore for SqliteStore {
             Ok(due_jobs(rows).jobs.into_iter().map(|job| job.id).collect())
         })
         .await
+    }
+
+    async fn unfinished(&self, limit: u32) -> Result<Unfinished, StoreError> {
+        let count = move |connection: &Connection| {
+            let row = |row: &rusqlite::Row<'_>| Ok((row.get("status")?, row.get(1)?, row.get(2)?));
+            Ok(unfinished(connection.all(UNFINISHED, [limit, limit], row)?))
+        };
+        self.long_snapshot(count).await
     }
 
     async fn postpone(
@@ -683,6 +691,28 @@ mod tests {
         let plant = async |id, assignment: &str| plant(&store, id, assignment).await;
         let shared = Arc::new(store.clone());
         contract::an_unreadable_row_is_set_aside_replaced_and_cancelled(shared, plant).await;
+    }
+
+    #[tokio::test]
+    async fn finished_summaries_are_not_counted_as_unfinished() {
+        let (store, _directory) = open_temporary().await;
+        let count = || store.unfinished(10);
+        assert_eq!(count().await.expect("counted"), Unfinished::default());
+        let week = Week::starting(Date::new(2026, 2, 16).expect("a date")).expect("a week");
+        let policy = crate::summary::SummaryPolicy::default();
+        let jobs = [3000, 1000, 2000].map(|millis| {
+            SummaryJob::new(UserId::new(), week, None, Timestamp::from_millis(millis), &policy)
+        });
+        for job in &jobs {
+            SummaryStore::insert(&store, job, policy.quota()).await.expect("inserted");
+        }
+        let oldest = |millis| Some(Timestamp::from_millis(millis));
+        let all = Unfinished { queued: 3, running: 0, oldest: oldest(1000) };
+        assert_eq!(count().await.expect("counted"), all);
+        let cancelled = jobs[1].cancel(Timestamp::from_millis(4000)).expect("unfinished");
+        assert!(store.compare_and_swap(&jobs[1], &cancelled, None).await.expect("swapped"));
+        let others = Unfinished { queued: 2, running: 0, oldest: oldest(2000) };
+        assert_eq!(count().await.expect("counted"), others);
     }
 
     /// A read costs the same for any number of summaries of a week, also if they were written by a

@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{
     connection::{Database, Statements},
-    step::{self, Message, Step},
+    step::{self, Busy, Message, Step},
 };
 use crate::store::StoreError;
 
@@ -33,6 +33,7 @@ pub(super) struct Writer {
     queue: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
     is_failing: Arc<AtomicBool>,
+    busy: Busy,
 }
 
 impl Writer {
@@ -45,11 +46,13 @@ impl Writer {
             connection: Some(connection),
             is_failing: Arc::clone(&is_failing),
         };
+        let busy = Busy::default();
+        let counted = busy.clone();
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || committer.run_all(&steps))
+            .spawn(move || committer.run_all(&steps, &counted))
             .map_err(|error| StoreError::Unavailable(error.into()))?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), is_failing })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), is_failing, busy })
     }
 
     /// See [`SqliteStore::write`](super::SqliteStore::write).
@@ -75,6 +78,16 @@ impl Writer {
         self.run(probe).await
     }
 
+    /// 1 while the thread runs steps, otherwise 0.
+    pub(super) fn busy(&self) -> usize {
+        self.busy.get()
+    }
+
+    /// The number of waiting steps.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Ends the thread after the waiting steps. Blocks.
     pub(super) fn close(&self) {
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,8 +111,9 @@ struct Committer {
 }
 
 impl Committer {
-    fn run_all(&mut self, steps: &Receiver<Message>) {
+    fn run_all(&mut self, steps: &Receiver<Message>, busy: &Busy) {
         while let Ok(Message::Step(first)) = steps.recv() {
+            let _busy = busy.enter();
             let mut batch = vec![first];
             let mut is_closing = false;
             while batch.len() < BATCH && !is_closing {

@@ -16,11 +16,11 @@ use crate::{
     store::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
-        WeekStatus,
+        Unfinished, WeekStatus,
         sql::{
             DELETE_TEXT, LIST_QUEUED, OLD_SUMMARIES, PARTIAL_TEXT, PURGE_BATCH, RESULTS_PAGE,
-            ReflectionRow, ResultRow, SummaryRow, TagRow, due_jobs, json, revision,
-            revision_number,
+            ReflectionRow, ResultRow, SummaryRow, TagRow, UNFINISHED, due_jobs, json, revision,
+            revision_number, unfinished,
         },
     },
     summary::{Annotations, SummaryJob},
@@ -318,6 +318,14 @@ impl SummaryStore for MySqlStore {
             })
             .await?;
         Ok(due_jobs(rows).jobs.into_iter().map(|job| job.id).collect())
+    }
+
+    async fn unfinished(&self, limit: u32) -> Result<Unfinished, StoreError> {
+        let rows = self.idempotent(|mut connection| async move {
+            let query = sqlx::query_as(UNFINISHED).bind(limit).bind(limit);
+            Ok(query.fetch_all(connection.raw()).await?)
+        });
+        Ok(unfinished(rows.await?))
     }
 
     async fn postpone(
