@@ -24,6 +24,7 @@ mod injection;
 mod isolation;
 mod leases;
 mod logs;
+mod metrics;
 mod openapi;
 mod overload;
 mod partial_text;

@@ -17,6 +17,8 @@ use tokio::{
 pub struct Process {
     child: Child,
     url: String,
+    /// Only of a worker.
+    metrics_url: String,
     /// Reads the log until the process closes it. Returns its lines.
     log: JoinHandle<Vec<String>>,
 }
@@ -46,15 +48,16 @@ impl Process {
 
     async fn started(mut command: Command, settings: &[(&str, &str)]) -> Self {
         command.env_clear().env("SHIORI_LISTEN", "127.0.0.1:0").envs(settings.iter().copied());
-        let (child, line, log) = spawn(command, "listening").await;
-        let addr = match serde_json::from_str::<serde_json::Value>(&line) {
+        let (child, started, log) = spawn(command, "listening").await;
+        let line = started.last().unwrap();
+        let addr = match serde_json::from_str::<serde_json::Value>(line) {
             Ok(line) => line["addr"].as_str().unwrap().to_owned(),
             Err(_) => {
                 let (_, addr) = line.split_once(" addr=").unwrap();
                 addr.split_whitespace().next().unwrap().to_owned()
             }
         };
-        Self { child, url: format!("http://{addr}"), log }
+        Self { child, url: format!("http://{addr}"), metrics_url: String::new(), log }
     }
 
     /// A worker with these settings. `cargo test --workspace` or `cargo build -p shiori-worker`
@@ -65,8 +68,11 @@ impl Process {
         assert!(binary.exists(), "build it first: cargo build -p shiori-worker");
         let mut command = Command::new(binary);
         command.env_clear().envs(settings.iter().copied());
-        let (child, _, log) = spawn(command, "worker started").await;
-        Self { child, url: String::new(), log }
+        command.env("SHIORI_METRICS_LISTEN", "127.0.0.1:0");
+        let (child, started, log) = spawn(command, "worker started").await;
+        let metrics = started.iter().find_map(|line| line.split_once("serving metrics addr="));
+        let metrics_url = format!("http://{}", metrics.unwrap().1.trim());
+        Self { child, url: String::new(), metrics_url, log }
     }
 
     /// Runs the server's program with these arguments until it exits.
@@ -78,6 +84,11 @@ impl Process {
 
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL of a worker's metrics listener.
+    pub fn metrics_url(&self) -> &str {
+        &self.metrics_url
     }
 
     pub fn pid(&self) -> u32 {
@@ -114,8 +125,8 @@ impl Process {
 /// The timeout of a start, also on a slow machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Starts the process. Returns it with the log line that contains `ready`, and its log.
-async fn spawn(mut command: Command, ready: &str) -> (Child, String, JoinHandle<Vec<String>>) {
+/// Starts the process. Returns it with the log lines until one contains `ready`, and its log.
+async fn spawn(mut command: Command, ready: &str) -> (Child, Vec<String>, JoinHandle<Vec<String>>) {
     let mut child = command
         .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
         .stderr(Stdio::piped())
@@ -134,12 +145,13 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, String, JoinHandle<
     };
     // Drains the pipe, so that the process never blocks on it.
     let mut lines: Vec<_> = output.lines().map(str::to_owned).collect();
-    lines.push(line.clone());
+    lines.push(line);
+    let started = lines.clone();
     let log = tokio::spawn(async move {
         while let Ok(Some(line)) = log.next_line().await {
             lines.push(line);
         }
         lines
     });
-    (child, line, log)
+    (child, started, log)
 }
