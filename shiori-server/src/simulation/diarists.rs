@@ -16,7 +16,8 @@ use super::{
     schedule::{below, index, millis, note},
 };
 use crate::store::{
-    DiaryQuota, DiaryRecord, DiaryStore, HistoryPolicy, NewVersion, SaveOutcome, StoreError,
+    DeleteOutcome, DiaryQuota, DiaryRecord, DiaryStore, HistoryPolicy, NewVersion, SaveOutcome,
+    StoreError,
 };
 
 /// The pause before a request is repeated, at most, in milliseconds.
@@ -131,8 +132,8 @@ impl Diarist {
             let now = server.clock.now();
             server.diaries().delete(user, date, version, HistoryPolicy::default(), now).await
         };
-        let deleted = self.repeat("delete", delete).await;
-        note(|| format!("client {}: delete {version} of {date}: {deleted:?}", self.nth));
+        let is_deleted = self.repeat("delete", delete).await == DeleteOutcome::Deleted;
+        note(|| format!("client {}: deletes {version} of {date}: {is_deleted}", self.nth));
     }
 
     async fn archive(&self, date: Date, version: Version) {

@@ -51,8 +51,6 @@ struct Progress {
     status: SummaryStatus,
     revision: Revision,
     completed_by: Option<LeaseToken>,
-    /// What a client has seen last.
-    shown: Option<(SummaryStatus, Revision)>,
 }
 
 impl Ledger {
@@ -89,8 +87,7 @@ impl Ledger {
                 let number = seen.summaries.len() + 1;
                 note(|| format!("summary {number} is queued"));
                 let (status, revision) = (job.status, job.revision);
-                let progress =
-                    Progress { number, status, revision, completed_by: None, shown: None };
+                let progress = Progress { number, status, revision, completed_by: None };
                 seen.summaries.insert(job.id, progress);
             }
             Effect::Swapped { before, after, result } => {
@@ -164,14 +161,10 @@ impl Ledger {
     /// A client has seen this status of a summary.
     pub(super) fn shown(&self, id: SummaryId, status: SummaryStatus, revision: Revision) {
         let mut seen = self.lock();
-        let Some(progress) = seen.summaries.get_mut(&id) else { return };
-        let (number, last) = (progress.number, progress.shown);
-        let stored = progress.status;
-        progress.shown = last.filter(|(_, last)| *last > revision).or(Some((status, revision)));
-        let has_changed = last.is_some_and(|(last, _)| last.is_final() && last != status);
-        seen.check(!has_changed, || format!("summary {number}: {last:?} became {status}"));
-        let is_true = !status.is_final() || status == stored;
-        seen.check(is_true, || format!("summary {number}: {status} was shown, but not stored"));
+        let Some(progress) = seen.summaries.get(&id) else { return };
+        let (number, stored) = (progress.number, (progress.status, progress.revision));
+        let is_stored = !status.is_final() || (status, revision) == stored;
+        seen.check(is_stored, || format!("summary {number}: {status} was shown, but not stored"));
     }
 
     /// Whether a summary has a final status.

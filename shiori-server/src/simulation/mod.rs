@@ -114,8 +114,8 @@ fn a_seed_has_one_schedule() {
         for seed in 0..REPEATED {
             let first = run(subject, seed, Planted::default(), true);
             let second = run(subject, seed, Planted::default(), true);
-            let differs = first.1.iter().zip(&second.1).position(|(one, two)| one != two);
-            assert!(first == second, "{subject:?} {seed} differs at line {differs:?}");
+            let differs = first.1.iter().zip(&second.1).find(|(one, two)| one != two);
+            assert!(first == second, "{subject:?} {seed} differs: {differs:?}");
         }
     }
 }

@@ -28,6 +28,9 @@ use crate::{
     summary::{MAX_OFFERS, Summaries, SummariesParts, SummaryPolicy, Wakeups},
 };
 
+/// Steps that are not in the trace, because the dispatchers repeat them.
+const POLLED: [&str; 2] = ["list_expired", "list_queued"];
+
 /// How long a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -71,7 +74,9 @@ impl Steps for Connection {
     }
 
     async fn after(&self, step: &'static str) -> Result<(), StoreError> {
-        note(|| format!("server {}: {step}", self.server));
+        if !POLLED.contains(&step) {
+            note(|| format!("server {}: {step}", self.server));
+        }
         point().await;
         while_alive(&self.process).await;
         if fails() {

@@ -1,6 +1,9 @@
 //! The queue of hints, which loses them, fails, and loses all its data.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use shiori_sdk::{SummaryId, Timestamp};
@@ -8,7 +11,7 @@ use shiori_worker::{
     JobQueue,
     queue::{CheckLease, InProcessQueue, QueueError},
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,19 +26,27 @@ const CAPACITY: usize = 100;
 /// A connection of one process to the queue.
 #[derive(Debug, Clone)]
 pub(super) struct SimulatedQueue {
-    /// The current queue; another one after a loss of its data.
-    queue: watch::Sender<Arc<InProcessQueue>>,
+    shared: Arc<Shared>,
     pub(super) clock: SimulatedClock,
     /// Whether a dispatcher finds lost hints. `false` is a fault that the simulation must find.
     finds_lost_hints: bool,
     process: CancellationToken,
 }
 
+#[derive(Debug)]
+struct Shared {
+    /// The current queue; another one after a loss of its data.
+    queue: Mutex<Arc<InProcessQueue>>,
+    /// Notified after a loss.
+    lost: Notify,
+}
+
 impl SimulatedQueue {
     pub(super) fn new(finds_lost_hints: bool) -> Self {
         let clock = SimulatedClock::new();
-        let queue = watch::Sender::new(open(&clock));
-        Self { queue, clock, finds_lost_hints, process: CancellationToken::new() }
+        let queue = Mutex::new(open(&clock));
+        let shared = Arc::new(Shared { queue, lost: Notify::new() });
+        Self { shared, clock, finds_lost_hints, process: CancellationToken::new() }
     }
 
     /// A connection of this process.
@@ -45,11 +56,13 @@ impl SimulatedQueue {
 
     /// Loses all hints and the lease of the check.
     pub(super) fn flush(&self) {
-        self.queue.send_replace(open(&self.clock));
+        let mut queue = self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        *queue = open(&self.clock);
+        self.shared.lost.notify_waiters();
     }
 
     fn current(&self) -> Arc<InProcessQueue> {
-        self.queue.borrow().clone()
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One step of the queue.
@@ -106,11 +119,10 @@ impl JobQueue for SimulatedQueue {
     }
 
     async fn take(&self) -> Result<SummaryId, QueueError> {
-        let mut data = self.queue.subscribe();
         self.step("take", async |queue| {
             tokio::select! {
                 biased;
-                _ = data.changed() => Err(unavailable()),
+                () = self.shared.lost.notified() => Err(unavailable()),
                 id = queue.take() => id,
             }
         })

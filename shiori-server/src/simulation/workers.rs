@@ -75,8 +75,9 @@ impl RunningWorker {
         self.shutdown.cancel();
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.task.is_finished()
+    /// Whether it takes hints.
+    pub(super) fn is_running(&self) -> bool {
+        !self.shutdown.is_cancelled() && !self.process.is_cancelled() && !self.task.is_finished()
     }
 }
 

@@ -201,7 +201,7 @@ impl World {
             self.network.restart(nth);
         }
         for nth in 0..self.workers.len() {
-            if self.workers[nth].has_ended() {
+            if !self.workers[nth].is_running() {
                 self.workers[nth] = self.start_worker(nth);
             }
         }

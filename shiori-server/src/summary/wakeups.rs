@@ -4,7 +4,7 @@ use std::{
 };
 
 use shiori_sdk::SummaryId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 
 /// Wakes waiters of a summary. A wake-up is only a hint: waiters read the job again after it, and
 /// also periodically.
@@ -15,7 +15,8 @@ pub(crate) struct Wakeups {
     relay: Option<mpsc::Sender<SummaryId>>,
 }
 
-type Waiters = HashMap<SummaryId, watch::Sender<()>>;
+/// A channel wakes its receivers in the order in which they began to wait.
+type Waiters = HashMap<SummaryId, broadcast::Sender<()>>;
 
 impl Wakeups {
     /// Wake-ups that are also sent to this channel.
@@ -37,21 +38,20 @@ impl Wakeups {
     /// Wakes the waiters of this summary on this server.
     pub(crate) fn wake_local(&self, id: SummaryId) {
         if let Some(sender) = self.lock().get(&id) {
-            sender.send_replace(());
+            wake_all(sender);
         }
     }
 
     /// Wakes all waiters on this server, because wake-ups may have been lost.
     #[cfg(feature = "distributed")]
     pub(crate) fn wake_all_local(&self) {
-        for sender in self.lock().values() {
-            sender.send_replace(());
-        }
+        self.lock().values().for_each(wake_all);
     }
 
     /// Subscribes to wake-ups. Subscribe before reading the job, so that no change is missed.
     pub(crate) fn subscribe(&self, id: SummaryId) -> Waiter {
-        let receiver = self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let receiver =
+            self.lock().entry(id).or_insert_with(|| broadcast::Sender::new(1)).subscribe();
         Waiter { wakeups: self.clone(), id, receiver }
     }
 
@@ -60,19 +60,26 @@ impl Wakeups {
     }
 }
 
+/// Wakes all receivers.
+fn wake_all(sender: &broadcast::Sender<()>) {
+    // Cannot fail: the sender is in the map as long as it has a receiver.
+    let _ = sender.send(());
+}
+
 /// A subscription to the wake-ups of one summary.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     wakeups: Wakeups,
     id: SummaryId,
-    receiver: watch::Receiver<()>,
+    receiver: broadcast::Receiver<()>,
 }
 
 impl Waiter {
     /// Waits for the next wake-up. Returns immediately if there was one since the last call.
     pub(crate) async fn notified(&mut self) {
-        // Cannot fail: the sender is in the map as long as it has a receiver.
-        let _ = self.receiver.changed().await;
+        // It has lagged behind if there were several. It is not closed: the sender is in the map as
+        // long as it has a receiver.
+        let _ = self.receiver.recv().await;
     }
 }
 
