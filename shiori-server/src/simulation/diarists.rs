@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 /// The pause before a request is repeated, at most, in milliseconds.
-const RETRY_MS: u64 = 1_500;
+const RETRY_MS: u64 = 1_000;
 
 /// The words of a diary; none without one.
 pub(super) fn words(diary: Option<&DiaryRecord>) -> Vec<Word> {
@@ -45,7 +45,7 @@ impl Diarist {
     pub(super) async fn write(self, changes: usize) {
         let session = SessionId::new();
         for number in 1..=changes {
-            sleep(millis(2_000)).await;
+            sleep(millis(800)).await;
             let date = self.dates[index(self.dates.len())];
             let current = self.read(date).await;
             match (below(8), &current) {

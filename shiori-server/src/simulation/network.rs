@@ -2,7 +2,7 @@
 
 use std::{
     future::pending,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -34,8 +34,12 @@ const POLLED: [&str; 2] = ["list_expired", "list_queued"];
 /// How long a client waits for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Never returns in a process that has crashed.
+/// An await at which a process may crash. Never returns in a process that has crashed.
 pub(super) async fn while_alive(process: &CancellationToken) {
+    if !process.is_cancelled() && fails() && one_in(6) {
+        note(|| "a process crashes at this await".to_owned());
+        process.cancel();
+    }
     if process.is_cancelled() {
         pending::<()>().await;
     }
@@ -116,9 +120,13 @@ pub(super) struct Network {
     pub(super) queue: SimulatedQueue,
     pub(super) ledger: Ledger,
     policy: SummaryPolicy,
-    metrics: Metrics,
+    /// Whether the servers run dispatchers.
+    dispatches: bool,
     servers: Arc<Mutex<Vec<Server>>>,
 }
+
+/// The metrics of all servers. They affect nothing.
+static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
 impl Network {
     pub(super) fn new(
@@ -126,9 +134,9 @@ impl Network {
         queue: SimulatedQueue,
         ledger: Ledger,
         policy: SummaryPolicy,
+        dispatches: bool,
     ) -> Self {
-        let metrics = Metrics::new();
-        Self { store, queue, ledger, policy, metrics, servers: Arc::default() }
+        Self { store, queue, ledger, policy, dispatches, servers: Arc::default() }
     }
 
     /// Adds a server.
@@ -177,16 +185,18 @@ impl Network {
             changes: changes.clone(),
             policy: self.policy,
             clock: Arc::new(clock.clone()),
-            metrics: self.metrics.clone(),
+            metrics: METRICS.clone(),
             offers: Arc::new(Semaphore::new(MAX_OFFERS)),
             jitter,
             stopping: CancellationToken::new(),
         });
-        let dispatcher = {
+        if self.dispatches {
             let summaries = summaries.clone();
-            async move { dispatcher::run_summaries(&summaries, &CancellationToken::new()).await }
-        };
-        tokio::spawn(until_crash(process.clone(), dispatcher));
+            let dispatcher = async move {
+                dispatcher::run_summaries(&summaries, &CancellationToken::new()).await
+            };
+            tokio::spawn(until_crash(process.clone(), dispatcher));
+        }
         Server { nth, store, changes, summaries, clock, process }
     }
 

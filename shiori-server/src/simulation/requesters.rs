@@ -15,7 +15,7 @@ use crate::summary::{Known, Requested, SummaryError};
 const WAIT: Duration = Duration::from_secs(5);
 
 /// The pause before a request is repeated, at most, in milliseconds.
-const RETRY_MS: u64 = 1_500;
+const RETRY_MS: u64 = 1_000;
 
 /// A client. It may request summaries of the same weeks as others.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Requester {
     /// Requests this many summaries, one after the other.
     pub(super) async fn request(self, summaries: usize) {
         for _ in 0..summaries {
-            sleep(millis(2_000)).await;
+            sleep(millis(800)).await;
             let week = self.weeks[index(self.weeks.len())];
             if let Some(id) = self.accepted(week, one_in(3)).await {
                 self.wait(id, one_in(6)).await;
@@ -65,7 +65,7 @@ impl Requester {
     async fn wait(&self, id: SummaryId, cancels: bool) {
         let (user, ledger) = (self.user, &self.network.ledger);
         if cancels {
-            sleep(millis(3_000)).await;
+            sleep(millis(2_000)).await;
             let cancel =
                 move |server: Server| async move { server.summaries.cancel(user, id).await };
             let cancelled = self.network.call("cancel", cancel).await;

@@ -245,14 +245,14 @@ impl Summarizer for Model {
         };
         for characters in 1..=1 + u32::try_from(below(3)).unwrap_or_default() {
             progress(Writing { characters, text: "글" });
-            sleep(millis(1_200)).await;
+            sleep(millis(700)).await;
         }
         if !is_quiet() {
             match below(12) {
                 0 => return Err(failed(true, None, true)),
                 1 => return Err(failed(false, None, true)),
                 2 => return Err(failed(true, Some(millis(3_000)), false)),
-                3 => sleep(millis(30_000)).await,
+                3 => sleep(millis(15_000)).await,
                 _ => {}
             }
         }

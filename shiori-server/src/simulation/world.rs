@@ -51,7 +51,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const FOLLOWER_LIMIT: Duration = Duration::from_secs(30);
 
 const POLICY: SummaryPolicy = SummaryPolicy {
-    lease: Duration::from_secs(3),
+    lease: Duration::from_secs(2),
     max_attempts: 3,
     required_days: 1,
     max_unfinished: 4,
@@ -76,7 +76,10 @@ pub(super) async fn run(subject: Subject, planted: Planted) -> Result<(), String
     let ledger = Ledger::new(POLICY.max_attempts);
     let store = MemoryStore::new(Arc::new(Immediate), planted.store);
     let queue = SimulatedQueue::new(!planted.hints_are_not_repeated);
-    let network = Network::new(store.clone(), queue, ledger.clone(), POLICY);
+    let network = {
+        let dispatches = subject == Subject::Summaries;
+        Network::new(store.clone(), queue, ledger.clone(), POLICY, dispatches)
+    };
     for _ in 0..=below(2) {
         network.add_server();
     }
@@ -190,10 +193,10 @@ impl World {
     async fn disturb(&mut self, clients: Vec<JoinHandle<()>>) -> Result<(), String> {
         fail_one_in([0, 6, 12, 30][index(4)]);
         for _ in 0..below(5) {
-            sleep(millis(2_500)).await;
+            sleep(millis(1_500)).await;
             self.fault();
         }
-        sleep(millis(2_000)).await;
+        sleep(millis(1_000)).await;
         note(|| "from now on, nothing fails".to_owned());
         fail_one_in(0);
         self.model.suspend(false);
@@ -214,9 +217,11 @@ impl World {
     /// One fault of a process, a clock, the queue or the model.
     fn fault(&mut self) {
         let server = index(self.network.count());
+        if below(2) == 0 {
+            self.network.restart(server);
+        }
         match below(8) {
-            0 | 1 => self.network.crash(server),
-            2 => self.network.restart(server),
+            0..=2 => self.network.crash(server),
             3 => {
                 let ahead = i64::try_from(below(80_000)).unwrap_or_default() - 40_000;
                 note(|| format!("server {server}: the clock is {ahead} ms ahead"));
