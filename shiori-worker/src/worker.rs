@@ -556,9 +556,8 @@ impl Runner {
         };
         // `lease_lost` is ignored from here: heartbeats may have failed while the server was
         // unreachable, and the server may still accept the outcome.
-        let attempt = self.attempt_outcome(outcome.as_ref());
         let attempt = match self.submit(id, token, outcome).await {
-            Ok(()) => {
+            Ok(attempt) => {
                 tracing::info!("outcome submitted");
                 attempt
             }
@@ -573,33 +572,19 @@ impl Runner {
         self.metrics.attempt_ended(attempt, lease_start.elapsed());
     }
 
-    /// The outcome of an attempt if it can be submitted. Counts the kind of a failure.
-    fn attempt_outcome(&self, outcome: Option<&Result<Outcome, PipelineError>>) -> AttemptOutcome {
-        match outcome {
-            Some(Ok(Outcome { written, .. })) => {
-                let is_fallback = written.engine != self.pipeline.summarizer.engine();
-                if is_fallback { AttemptOutcome::Fallback } else { AttemptOutcome::Completed }
-            }
-            Some(Err(error)) => {
-                self.metrics.attempt_failed(error.kind);
-                if error.retryable { AttemptOutcome::Retryable } else { AttemptOutcome::Failed }
-            }
-            None => {
-                self.metrics.attempt_failed(FailureKind::WorkerLost);
-                AttemptOutcome::Released
-            }
-        }
-    }
-
-    /// Submits the result or the failure; without an outcome, releases the lease.
+    /// Submits the result or the failure; without an outcome, releases the lease. Returns what was
+    /// submitted.
     async fn submit(
         &self,
         id: SummaryId,
         token: LeaseToken,
         outcome: Option<Result<Outcome, PipelineError>>,
-    ) -> Result<(), ServerApiError> {
-        let failure = match outcome {
+    ) -> Result<AttemptOutcome, ServerApiError> {
+        let (attempt, failure) = match outcome {
             Some(Ok(outcome)) => {
+                let is_fallback = outcome.written.engine != self.pipeline.summarizer.engine();
+                let attempt =
+                    if is_fallback { AttemptOutcome::Fallback } else { AttemptOutcome::Completed };
                 let result = SummaryResult {
                     summary_id: id,
                     lease_token: token,
@@ -615,40 +600,55 @@ impl Runner {
                 match retry_unavailable(self.jitter, submit).await {
                     // Reported as a failure, so that the summary fails now rather than when the
                     // lease expires.
-                    Err(ServerApiError::Refused { code }) => Failure {
-                        lease_token: token,
-                        kind: FailureKind::Internal,
-                        message: format!("the server rejected the result: {code}"),
-                        retryable: false,
-                        retry_after_ms: None,
-                        costs_attempt: true,
-                    },
-                    other => return other,
+                    Err(ServerApiError::Refused { code }) => (
+                        AttemptOutcome::Failed,
+                        Failure {
+                            lease_token: token,
+                            kind: FailureKind::Internal,
+                            message: format!("the server rejected the result: {code}"),
+                            retryable: false,
+                            retry_after_ms: None,
+                            costs_attempt: true,
+                        },
+                    ),
+                    submitted => return submitted.map(|()| attempt),
                 }
             }
             Some(Err(error)) => {
                 tracing::warn!(kind = error.kind.as_str(), %error, "pipeline failed");
+                let attempt = if error.retryable {
+                    AttemptOutcome::Retryable
+                } else {
+                    AttemptOutcome::Failed
+                };
+                (
+                    attempt,
+                    Failure {
+                        lease_token: token,
+                        kind: error.kind,
+                        message: error.message.chars().take(500).collect(),
+                        retryable: error.retryable,
+                        retry_after_ms: error.retry_after.map(millis),
+                        costs_attempt: error.costs_attempt,
+                    },
+                )
+            }
+            None => (
+                AttemptOutcome::Released,
                 Failure {
                     lease_token: token,
-                    kind: error.kind,
-                    message: error.message.chars().take(500).collect(),
-                    retryable: error.retryable,
-                    retry_after_ms: error.retry_after.map(millis),
-                    costs_attempt: error.costs_attempt,
-                }
-            }
-            None => Failure {
-                lease_token: token,
-                kind: FailureKind::WorkerLost,
-                message: "the worker was stopped".to_owned(),
-                retryable: true,
-                retry_after_ms: None,
-                costs_attempt: true,
-            },
+                    kind: FailureKind::WorkerLost,
+                    message: "the worker was stopped".to_owned(),
+                    retryable: true,
+                    retry_after_ms: None,
+                    costs_attempt: true,
+                },
+            ),
         };
+        self.metrics.attempt_failed(failure.kind);
         let submit =
             || self.metrics.requested(ServerRequest::Failure, self.api.failure(id, &failure));
-        retry_unavailable(self.jitter, submit).await
+        retry_unavailable(self.jitter, submit).await.map(|()| attempt)
     }
 }
 

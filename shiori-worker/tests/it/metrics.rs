@@ -15,7 +15,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
-use crate::fake_server_api::{CLAIM, FakeServerApi, error_response};
+use crate::fake_server_api::{CLAIM, FakeServerApi, RESULT, error_response};
 
 const TEXT: &str = "마음을 천천히 들여다본 한 주였어요.";
 
@@ -133,4 +133,25 @@ async fn a_server_that_fails_is_visible() {
     ];
     let text = wait_for(&metrics, &lines).await;
     assert!(!text.contains("llm"), "there is no language model");
+}
+
+#[tokio::test]
+async fn an_attempt_whose_result_is_rejected_has_failed() {
+    let server = FakeServerApi::start(Duration::from_secs(30)).await;
+    server.fail(RESULT, 1, error_response(422, "invalid_request"));
+    let queue = Arc::new(InProcessQueue::new(100, Arc::new(SystemClock)));
+    queue.offer(SummaryId::new(), Timestamp::now()).await.unwrap();
+    let worker = Worker::new(WorkerConfig::default(), queue, server.api(), Pipeline::builtin());
+    let (metrics, shutdown) = (worker.metrics(), CancellationToken::new());
+    let running = tokio::spawn(worker.run(shutdown.clone()));
+    let lines = [
+        "shiori_worker_attempts_total{outcome=\"failed\"} 1",
+        "shiori_worker_attempts_total{outcome=\"completed\"} 0",
+        "shiori_worker_failures_total{kind=\"internal\"} 1",
+        "shiori_worker_server_requests_total{request=\"result\",outcome=\"refused\"} 1",
+        "shiori_worker_server_requests_total{request=\"failure\",outcome=\"ok\"} 1",
+    ];
+    wait_for(&metrics, &lines).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
 }
