@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::{
     fake_llm::{Behavior, FakeLlm},
     fixtures::{day, draft, wait_until, week, write_week},
+    metrics::Scrape,
     proxy::Proxy,
     raw_client::{RawClient, RawResponse},
     saves,
@@ -127,6 +128,9 @@ async fn workers_that_cannot_claim_do_not_delay_summaries() {
     let wrong_token = "a token of another cluster";
     let rejected = cluster.worker_with_token(&server.url(), &llm, wrong_token).await;
     assert_eq!(rejected.exit_code().await, Some(1));
+    let unauthorized = "shiori_http_request_duration_seconds_count\
+        {method=\"POST\",route=\"/api/internal/check\",status=\"401\"}";
+    assert!(Scrape::of(&server.url()).await.value(unauthorized) >= 1.0);
     let cut_off = cluster.worker(proxy.url(), &llm).await;
     let client = sign_up_on(&[&server.url()]).await.remove(0);
     let first = request_summaries(&client, 5).await;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The metrics of a program.
-struct Scrape {
+pub struct Scrape {
     /// The type of each metric, by its name as in the documentation.
     types: BTreeMap<String, String>,
     /// The samples: names and labels, with their values.
@@ -31,7 +31,7 @@ struct Scrape {
 }
 
 impl Scrape {
-    async fn of(url: &str) -> Self {
+    pub async fn of(url: &str) -> Self {
         let response = RawClient::anonymous(url).get("/metrics").await;
         assert_eq!(response.status, 200);
         let kind = response.headers["content-type"].to_str().unwrap();
@@ -67,7 +67,7 @@ impl Scrape {
     }
 
     /// The value of this series.
-    fn value(&self, series: &str) -> f64 {
+    pub fn value(&self, series: &str) -> f64 {
         *self.samples.get(series).unwrap_or_else(|| panic!("{series} in {:#?}", self.samples))
     }
 

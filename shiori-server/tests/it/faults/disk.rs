@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{Writer, has_succeeded, readiness, start};
-use crate::{fixtures::day, process::Process};
+use crate::{fixtures::day, metrics::Scrape, process::Process};
 
 /// The files of the store.
 const FILES: [&str; 2] = ["shiori.db", "shiori.db-wal"];
@@ -120,6 +120,10 @@ async fn saves_fail_while_the_disk_fails_and_succeed_afterwards() {
         version += 1;
         assert_eq!(writer.read(day(1)).await, Some((version, text)));
     }
+    let scrape = Scrape::of(server.url()).await;
+    assert!(scrape.value("shiori_diary_saves_total{outcome=\"error\"}") >= 24.0);
+    let errors = "shiori_store_errors_total{engine=\"sqlite\",kind=\"unavailable\"}";
+    assert!(scrape.value(errors) >= 24.0);
     let acknowledged = writer.read(day(1)).await;
     server.kill().await;
     let server = start(dir.path()).await;
