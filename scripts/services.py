@@ -87,7 +87,7 @@ def start_mariadb(home):
         # The account needs no secret password, because the server listens only on the loopback.
         quiet([*client, "--execute", (
             "CREATE USER 'shiori'@'%' IDENTIFIED BY 'shiori';"
-            " GRANT ALL PRIVILEGES ON *.* TO 'shiori'@'%';"
+            " GRANT ALL PRIVILEGES ON *.* TO 'shiori'@'%' WITH GRANT OPTION;"
             " CREATE DATABASE shiori CHARACTER SET utf8mb4;"
         )])
     return f"mysql://shiori:shiori@127.0.0.1:{port}/shiori"

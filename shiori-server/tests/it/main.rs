@@ -14,6 +14,7 @@ mod distributed;
 mod documents;
 mod edges;
 mod exports;
+mod failover;
 mod fake_llm;
 mod fake_model;
 mod faults;

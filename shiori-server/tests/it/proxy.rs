@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use tokio::{
@@ -26,7 +26,12 @@ struct Faults {
     down: AtomicBool,
     /// If true, no bytes are forwarded; connections remain open.
     stalled: AtomicBool,
-    /// Notified when `down` or `stalled` changes.
+    /// The number of connections so far, and the first one that is not frozen.
+    accepted: AtomicU64,
+    first_alive: AtomicU64,
+    /// The address to which new connections lead.
+    target: Mutex<String>,
+    /// Notified when one of these changes.
     changed: Notify,
     /// The tasks of all connections.
     connections: Mutex<Vec<JoinHandle<()>>>,
@@ -70,17 +75,18 @@ impl Proxy {
         let target = server.strip_prefix("http://").unwrap_or(server).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(Faults::default());
+        let state = Arc::new(Faults { target: Mutex::new(target), ..Faults::default() });
         let shared = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if shared.down.load(Ordering::SeqCst) {
                     continue;
                 }
-                let (state, target) = (shared.clone(), target.clone());
+                let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
+                let (state, target) = (shared.clone(), shared.target.lock().unwrap().clone());
                 let connection = tokio::spawn(async move {
                     if let Ok(server) = TcpStream::connect(target).await {
-                        forward(client, server, &state).await;
+                        forward(client, server, number, &state).await;
                     }
                 });
                 shared.connections.lock().unwrap().push(connection);
@@ -135,6 +141,19 @@ impl Proxy {
         }
     }
 
+    /// Stops forwarding the bytes of all open connections and keeps them open, as if their server had
+    /// vanished. New ones are forwarded.
+    pub fn freeze_connections(&self) {
+        let accepted = self.state.accepted.load(Ordering::SeqCst);
+        self.state.first_alive.store(accepted, Ordering::SeqCst);
+        self.state.changed.notify_waiters();
+    }
+
+    /// Leads new connections to the server with this address. Open ones remain.
+    pub fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.state.target.lock().unwrap());
+    }
+
     /// Stops forwarding bytes and keeps the connections open.
     pub fn set_stalled(&self, stalled: bool) {
         self.state.stalled.store(stalled, Ordering::SeqCst);
@@ -143,7 +162,7 @@ impl Proxy {
 }
 
 /// Forwards bytes in both directions until one side closes or a fault closes the connection.
-async fn forward(mut client: TcpStream, mut server: TcpStream, state: &Faults) {
+async fn forward(mut client: TcpStream, mut server: TcpStream, number: u64, state: &Faults) {
     let (mut up, mut down) = (vec![0; 65536], vec![0; 65536]);
     let (mut cut, mut request) = (false, String::new());
     loop {
@@ -153,7 +172,8 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, state: &Faults) {
         if state.down.load(Ordering::SeqCst) {
             return;
         }
-        if state.stalled.load(Ordering::SeqCst) {
+        let is_frozen = number < state.first_alive.load(Ordering::SeqCst);
+        if is_frozen || state.stalled.load(Ordering::SeqCst) {
             changed.await;
             continue;
         }

@@ -214,14 +214,32 @@ pub async fn request_summaries(client: &Client, count: u8) -> Vec<SummaryHandle>
 pub struct PrivateRedis {
     process: Option<tokio::process::Child>,
     port: u16,
+    /// A replica stores there what it receives.
+    dir: tempfile::TempDir,
+    /// The first arguments.
+    arguments: Vec<String>,
 }
 
 impl PrivateRedis {
     pub async fn start() -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), Vec::new()).await
+    }
+
+    /// A sentinel of a master, which it calls `shiori`.
+    pub async fn sentinel(master: &Self) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sentinel.conf");
+        let monitor = format!("sentinel monitor shiori 127.0.0.1 {} 1\n", master.port);
+        std::fs::write(&file, monitor).unwrap();
+        let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        Self::start_with(dir, arguments).await
+    }
+
+    async fn start_with(dir: tempfile::TempDir, arguments: Vec<String>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut redis = Self { process: None, port };
+        let mut redis = Self { process: None, port, dir, arguments };
         redis.restart().await;
         redis
     }
@@ -253,7 +271,9 @@ impl PrivateRedis {
             Command::new(program)
                 // `redis-check-rdb` is the same binary under another name.
                 .arg0("redis-server")
-                .args(["--port", &port, "--bind", "127.0.0.1", "--save", ""])
+                .args(&self.arguments)
+                .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--dir"])
+                .arg(self.dir.path())
                 .stdout(Stdio::null())
                 .kill_on_drop(true)
                 .spawn()
