@@ -73,9 +73,11 @@ impl Shared {
         self.known().summaries.clone()
     }
 
-    /// The history so far.
+    /// The history so far, ordered by the ends of the calls.
     pub(crate) fn take_history(&self) -> Vec<Record> {
-        std::mem::take(&mut self.known().history)
+        let mut history = std::mem::take(&mut self.known().history);
+        history.sort_by_key(|record| record.end);
+        history
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -109,11 +109,13 @@ fn recovery(recorded: &Recorded, injected: &Injected) -> Option<u64> {
         Some(server) => server..server + 1,
         None => 0..recorded.servers,
     };
+    // The history is ordered by the ends of the calls.
+    let from = recorded.history.partition_point(|record| record.end < injected.end);
     let first = |server: usize| {
-        let of_server = recorded.history.iter().filter(|record| {
+        let mut of_server = recorded.history[from..].iter().filter(|record| {
             record.client as usize % recorded.servers == server && record.start >= injected.end
         });
-        of_server.filter(|record| record.outcome.is_definite()).map(|record| record.end).min()
+        of_server.find(|record| record.outcome.is_definite()).map(|record| record.end)
     };
     let last = affected.map(first).collect::<Option<Vec<u64>>>()?.into_iter().max()?;
     Some(last - injected.end)

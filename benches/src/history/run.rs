@@ -39,7 +39,7 @@ const LOOKS: usize = 8;
 
 /// What a run has recorded.
 pub(crate) struct Recorded {
-    /// The calls.
+    /// The calls, ordered by their ends.
     pub(crate) history: Vec<Record>,
     /// The faults.
     pub(crate) faults: Vec<Injected>,

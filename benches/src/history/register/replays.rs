@@ -4,7 +4,7 @@ use super::{
     Findings,
     calls::{Calls, Write},
     describe,
-    times::Times,
+    times::{Times, index},
     versions::Versions,
 };
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 
 /// Checks the repeated saves of a date.
 pub(super) fn check(calls: &Calls<'_>, versions: &Versions<'_>, findings: &mut Findings) {
-    let times = Times::of(calls, versions);
+    let written_before = Times::of(calls, versions).written_before();
     for write in calls.writes.iter().filter(|write| write.has_id) {
         check_responses(write, versions, findings);
-        check_conflicts(write, versions, &times, findings);
+        check_conflicts(write, versions, &written_before, findings);
     }
 }
 
@@ -53,11 +53,12 @@ fn check_responses(write: &Write<'_>, versions: &Versions<'_>, findings: &mut Fi
 fn check_conflicts(
     write: &Write<'_>,
     versions: &Versions<'_>,
-    times: &Times<'_>,
+    written_before: &[Option<u64>],
     findings: &mut Findings,
 ) {
     let Some((version, _)) = write.acknowledged.first_key_value() else { return };
-    let Some(applied) = times.written_before(*version) else { return };
+    let applied = index(*version, written_before.len()).and_then(|nth| written_before[nth]);
+    let Some(applied) = applied else { return };
     let rejected = write.attempts.iter().find_map(|record| match record.outcome {
         Outcome::Conflict(current) if record.start > applied => Some((record, current)),
         _ => None,

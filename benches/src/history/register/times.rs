@@ -101,10 +101,16 @@ impl<'a> Times<'a> {
         times
     }
 
-    /// The latest time at which the version was written; `None` if it is not known.
-    pub(super) fn written_before(&self, version: u64) -> Option<u64> {
-        let number = index(version, self.upper.len())?;
-        self.upper[number..].iter().flatten().map(|bound| bound.at).min()
+    /// For each version, the latest time at which it was written; `None` if it is not known.
+    pub(super) fn written_before(&self) -> Vec<Option<u64>> {
+        let mut all = vec![None; self.upper.len()];
+        let mut earliest = None;
+        // A version was written before each later one.
+        for (number, bound) in self.upper.iter().enumerate().rev() {
+            earliest = bound.map(|bound| bound.at).into_iter().chain(earliest).min();
+            all[number] = earliest;
+        }
+        all
     }
 
     /// The response shows this version.
@@ -263,6 +269,6 @@ fn later<'a>(one: Option<Bound<'a>>, other: Option<Bound<'a>>) -> Option<Bound<'
 }
 
 /// The index of a version, if it is below this count.
-fn index(version: u64, count: usize) -> Option<usize> {
+pub(super) fn index(version: u64, count: usize) -> Option<usize> {
     usize::try_from(version).ok().filter(|number| *number < count)
 }

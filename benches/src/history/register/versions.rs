@@ -1,6 +1,9 @@
 //! Which write has created each version, and the state of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use shiori_sdk::REMEMBERED_SAVES;
 
@@ -113,7 +116,15 @@ impl<'a> Versions<'a> {
         // Versions after the last one that is known: reads without a diary may have seen a deletion.
         for number in assignment.last + 1..=assignment.possible_writes {
             let Some(version) = assignment.possible_version(number, &all) else { break };
-            all.push(version);
+            let may_be_vacant = version.state.vacant != Some(false);
+            all.push(version.clone());
+            if may_be_vacant {
+                // Any of the other writes may follow, and each permits the same reads.
+                let any = Version { state: State::default(), may_have_id: true, ..version };
+                let count = usize::try_from(assignment.possible_writes - number);
+                all.extend(iter::repeat_n(any, count.unwrap_or(0)));
+                break;
+            }
         }
         Self { all }
     }
@@ -307,10 +318,20 @@ impl<'c, 'a, 'f> Assignment<'c, 'a, 'f> {
         let calls = self.calls;
         let previous = before.last().map(|version| version.state).unwrap_or_default();
         let seen = self.seen(number);
-        let expected = [Some(number - 1), None];
-        let writes = expected.iter().filter_map(|expected| self.possible.get(expected)).flatten();
-        let candidates: Vec<usize> = writes
-            .copied()
+        let writes = |expected| self.possible.get(&expected).into_iter().flatten().copied();
+        // Not all saves of an absent diary, where the state or a seen text excludes them.
+        let (one, all) = match seen.text {
+            _ if !previous.permits(false) => (None, None),
+            Some(text) => (self.saves.get(&text).copied(), None),
+            None => (None, Some(writes(None))),
+        };
+        let one = one.filter(|nth| {
+            let write = &calls.writes[*nth];
+            write.expected.is_none() && write.first_possible().is_some()
+        });
+        let candidates: Vec<usize> = writes(Some(number - 1))
+            .chain(one)
+            .chain(all.into_iter().flatten())
             .filter(|nth| {
                 let write = &calls.writes[*nth];
                 let is_free = match write.change {
