@@ -51,7 +51,7 @@ pub(super) fn fails() -> bool {
     !is_quiet() && one_in(FAULTS.get())
 }
 
-/// A number below this one, by SplitMix64.
+/// A number below this one, by `SplitMix64`.
 pub(super) fn below(number: u64) -> u64 {
     let state = RANDOM.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
     RANDOM.set(state);
