@@ -193,7 +193,7 @@ impl Network {
         if self.dispatches {
             let summaries = summaries.clone();
             let dispatcher = async move {
-                dispatcher::run_summaries(&summaries, &CancellationToken::new()).await
+                dispatcher::run_summaries(&summaries, &CancellationToken::new()).await;
             };
             tokio::spawn(until_crash(process.clone(), dispatcher));
         }
