@@ -47,7 +47,7 @@ struct Known {
     weeks: Vec<Date>,
     summaries: Vec<Uuid>,
     /// The same summaries.
-    known_summaries: HashSet<Uuid>,
+    seen: HashSet<Uuid>,
 }
 
 impl Shared {
@@ -126,7 +126,7 @@ impl Known {
                 self.versions.insert(*date, seen.map(|seen| seen.version));
             }
             (Call::Request { .. }, Outcome::Accepted(id) | Outcome::Completed(id))
-                if self.known_summaries.insert(*id) =>
+                if self.seen.insert(*id) =>
             {
                 self.summaries.push(*id);
             }

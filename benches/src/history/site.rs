@@ -88,7 +88,11 @@ impl Site {
         // Neighbours, and each worker and its server, are twice the offset apart.
         let surroundings = |nth: usize| Surroundings {
             clock: clock.as_ref().map(|clock| {
-                clock.with_offset(if nth % 2 == 0 { -CLOCK_OFFSET_S } else { CLOCK_OFFSET_S })
+                clock.with_offset(if nth.is_multiple_of(2) {
+                    -CLOCK_OFFSET_S
+                } else {
+                    CLOCK_OFFSET_S
+                })
             }),
             mounts_of: None,
         };

@@ -20,7 +20,7 @@ use crate::{
     changes::Changes,
     diary_writes::DiaryWrites,
     dispatcher,
-    metrics::Metrics,
+    metrics::{Engines, Metrics},
     store::{
         StoreError,
         memory::{Effect, MemoryStore, Steps},
@@ -126,7 +126,7 @@ pub(super) struct Network {
 }
 
 /// The metrics of all servers. They affect nothing.
-static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics::new(Engines::default()));
 
 impl Network {
     pub(super) fn new(

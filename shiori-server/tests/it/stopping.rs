@@ -101,7 +101,7 @@ async fn a_second_server_with_the_same_data_directory_is_rejected() {
         server.map(|server| (server, shutdown))
     };
     let (first, shutdown) = start().await.unwrap();
-    let error = start().await.err().expect("rejected").to_string();
+    let error = start().await.map(drop).expect_err("rejected").to_string();
     let file = dir.path().join("shiori.db");
     assert_eq!(
         error,

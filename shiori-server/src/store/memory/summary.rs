@@ -15,7 +15,7 @@ use crate::{
     store::{
         CompletedSummary, DueJobs, DueKind, InsertOutcome, PAGE_RESULTS, Page, QueuedRow,
         ResultPlace, ResultRecord, RowId, StoreError, StoredResult, SummaryQuota, SummaryStore,
-        WeekStatus,
+        Unfinished, WeekStatus,
     },
     summary::{Annotations, SummaryJob},
 };
@@ -351,6 +351,25 @@ impl SummaryStore for MemoryStore {
             let mut rows: Vec<_> = due.map(|job| (job.requested_at, job.id)).collect();
             rows.sort_unstable();
             rows.into_iter().take(limit as usize).map(|(_, id)| id).collect()
+        })
+        .await
+    }
+
+    async fn unfinished(&self, limit: u32) -> Result<Unfinished, StoreError> {
+        self.step("unfinished", |state| {
+            let counted = |status, due: fn(&SummaryJob) -> Option<Timestamp>| {
+                let mut jobs: Vec<_> = state.jobs().filter(|job| job.status == status).collect();
+                jobs.sort_by_key(|job| due(job));
+                jobs.truncate(limit as usize);
+                (jobs.len() as u64, jobs.iter().map(|job| job.requested_at).min())
+            };
+            let (queued, oldest_queued) =
+                counted(SummaryStatus::Queued, |job| Some(job.next_hint_at));
+            let (running, oldest_running) = counted(SummaryStatus::Running, |job| {
+                job.lease.as_ref().map(|lease| lease.expires_at)
+            });
+            let oldest = [oldest_queued, oldest_running].into_iter().flatten().min();
+            Unfinished { queued, running, oldest }
         })
         .await
     }
