@@ -149,11 +149,11 @@ def environment():
 @contextlib.contextmanager
 def server(arguments):
     """Starts a server on a free port with an empty data directory, and yields its URL."""
-    log = arguments.directory / "server.log"
+    log = pathlib.Path(os.environ.get("SHIORI_TEST_LOGS", arguments.directory)) / "openapi-server.log"
     variables = os.environ | {
         "SHIORI_LISTEN": "127.0.0.1:0",
         "SHIORI_DATA_DIR": str(arguments.directory / "data"),
-        "SHIORI_LOG": "info",
+        "SHIORI_LOG": "debug,hyper=info,h2=info",
         # Thousands of requests from one address.
         "SHIORI_SIGNUPS_PER_ADDRESS": "1000000",
         "SHIORI_FAILED_LOGINS_PER_ADDRESS": "1000000",

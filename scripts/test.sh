@@ -18,13 +18,19 @@ main() {
     say "the wire types build without an HTTP client"
     cargo check --locked -p shiori-sdk --no-default-features
 
+    # Searched at the end. Absolute, because each test program starts in the directory of its crate.
+    logs=$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}/test-logs")
+    rm -rf "$logs"
+    mkdir -p "$logs"
+    export SHIORI_TEST_LOGS=$logs
+
     say "MariaDB, MongoDB and Redis"
     start_services
 
     say "tests and doctests"
     local skipped=() disk_full=,disk-full
     disk_faults_can_be_injected || skipped=(--skip faults::disk --skip small_disk) disk_full=
-    cargo test --locked --workspace -- --include-ignored "${skipped[@]}"
+    cargo test --locked --workspace -- --include-ignored "${skipped[@]}" 2>&1 | tee "$logs/tests.out"
 
     say "the BERT model, which is not a default feature"
     cargo test --locked -p shiori-worker --features bert --lib emotion
@@ -60,6 +66,9 @@ main() {
     example emotion_calendar
     example terminal_diary <<<$'아침에 비가 왔다.\n/title 비\n/edit 1 아침부터 비가 왔다.\n/week\n/quit'
     example journal_app --once
+
+    say "no diary text, password, token or key in the logs"
+    python3 scripts/search_logs.py "$logs"
     say "all passed"
 }
 
@@ -125,21 +134,18 @@ as_root() {
 }
 
 history() {
-    "${CARGO_TARGET_DIR:-target}/debug/history" --out "${CARGO_TARGET_DIR:-target}/history" "$@"
+    "${CARGO_TARGET_DIR:-target}/debug/history" --out "${CARGO_TARGET_DIR:-target}/history" "$@" 2>&1 | tee -a "$logs/history.out"
 }
 
 # Runs an example, and prints its output only if it fails.
 example() {
-    local log
-    log=$(mktemp)
+    local log=$logs/example-$1.out
     say "example: $*"
     if ! cargo run --quiet --locked --example "$1" -- "${@:2}" >"$log" 2>&1; then
         cat "$log"
-        rm -f "$log"
         die "the example $1 failed"
     fi
     echo "ok, $(wc -l <"$log") lines of output"
-    rm -f "$log"
 }
 
 main

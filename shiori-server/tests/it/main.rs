@@ -46,6 +46,7 @@ mod shared_sessions;
 mod stopping;
 mod summaries;
 mod test_cluster;
+mod test_log;
 mod test_server;
 mod threat_model;
 mod throttling;

@@ -1,51 +1,18 @@
 //! No log line contains diary text, a password or a token.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use serde_json::json;
 use shiori_sdk::{Document, Draft, Precondition};
-use shiori_worker::{LogFormat, process::log_lines};
-use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt};
 
-use crate::fixtures::{PASSWORD, day, fresh_email, new_client, week, write_week};
-use crate::raw_client::RawClient;
-use crate::test_server::TestServer;
+use crate::{
+    fixtures::{PASSWORD, day, fresh_email, new_client, week, write_week},
+    raw_client::RawClient,
+    test_log::test_log,
+    test_server::TestServer,
+};
 
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Captured {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// Captures the log of all crates at level TRACE and searches it. The subscriber is global to the
-/// process, so the logs of concurrent tests are searched, too.
+/// The log has the lines of concurrent tests, too. `scripts/search_logs.py` searches those of all tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_contains_no_text_and_no_secret() {
-    let captured = Captured::default();
-    let filter: Targets = "trace,hyper=info,h2=info".parse().unwrap();
-    let lines = log_lines(LogFormat::Text, false, captured.clone());
-    let subscriber = tracing_subscriber::registry().with(filter).with(lines);
-    tracing::subscriber::set_global_default(subscriber).unwrap();
-
     let server = TestServer::start().await;
     let email = fresh_email();
     let client = new_client(&server.url());
@@ -76,7 +43,7 @@ async fn the_log_contains_no_text_and_no_secret() {
     let internal = server.internal_token();
     server.stop().await;
 
-    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let log = test_log().text();
     assert!(log.contains("request completed"), "requests are logged");
     for secret in
         ["비밀", "한글도 되는", "pass-1", &internal, &email, "Bearer ", "eyJ", "refresh_token="]

@@ -13,6 +13,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use crate::test_log::{PROCESS_FILTER, test_log};
+
 /// A server or worker process. It is killed when this is dropped.
 pub struct Process {
     child: Child,
@@ -79,7 +81,9 @@ impl Process {
     pub async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shiori-server"));
         command.args(arguments).env_clear().envs(settings.iter().copied());
-        command.output().await.unwrap()
+        let output = command.output().await.unwrap();
+        test_log().add(&String::from_utf8_lossy(&output.stderr));
+        output
     }
 
     pub fn url(&self) -> &str {
@@ -128,7 +132,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Starts the process. Returns it with the log lines until one contains `ready`, and its log.
 async fn spawn(mut command: Command, ready: &str) -> (Child, Vec<String>, JoinHandle<Vec<String>>) {
     let mut child = command
-        .env("SHIORI_LOG", "shiori_server=info,shiori_worker=info")
+        .env("SHIORI_LOG", PROCESS_FILTER)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -136,19 +140,24 @@ async fn spawn(mut command: Command, ready: &str) -> (Child, Vec<String>, JoinHa
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut output = String::new();
     let deadline = Instant::now() + START_LIMIT;
-    let line = loop {
+    loop {
         match timeout_at(deadline, log.next_line()).await {
-            Ok(Ok(Some(line))) if line.contains(ready) => break line,
-            Ok(Ok(Some(line))) => output = format!("{output}{line}\n"),
+            Ok(Ok(Some(line))) => {
+                test_log().add(&line);
+                output = format!("{output}{line}\n");
+                if line.contains(ready) {
+                    break;
+                }
+            }
             _ => panic!("no line {ready:?} in its log:\n{output}"),
         }
-    };
+    }
     // Drains the pipe, so that the process never blocks on it.
     let mut lines: Vec<_> = output.lines().map(str::to_owned).collect();
-    lines.push(line);
     let started = lines.clone();
     let log = tokio::spawn(async move {
         while let Ok(Some(line)) = log.next_line().await {
+            test_log().add(&line);
             lines.push(line);
         }
         lines

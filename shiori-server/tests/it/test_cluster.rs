@@ -15,6 +15,7 @@ use crate::{
     fake_llm::FakeLlm,
     fixtures::{PASSWORD, day, fresh_email, new_client, wait_until},
     process::Process,
+    test_log::test_log,
 };
 
 const JWT_SECRET: &str = "a secret that all servers of a cluster share";
@@ -31,6 +32,7 @@ pub struct TestCluster {
 
 impl TestCluster {
     pub async fn create() -> Self {
+        test_log();
         let name = format!("shiori_test_{}", Uuid::new_v4().simple());
         let of = |variable: &str| {
             let url = std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set"));

@@ -8,7 +8,10 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixtures::{PASSWORD, fresh_email, new_client};
+use crate::{
+    fixtures::{PASSWORD, fresh_email, new_client},
+    test_log::test_log,
+};
 
 /// A running server with its own data directory.
 pub struct TestServer {
@@ -29,6 +32,7 @@ impl TestServer {
     }
 
     pub async fn with_config(change: impl FnOnce(&mut Config)) -> Self {
+        test_log();
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::embedded(dir.path()).unwrap();
         config.hash_cost = HashCost::MINIMAL;
