@@ -122,10 +122,14 @@ async fn a_demoted_primary_of_mysql_is_left_for_its_successor() {
 }
 
 async fn redis_command(redis: &PrivateRedis, words: &[&str]) -> String {
-    let client = redis::Client::open(redis.url()).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    try_redis_command(redis, words).await.unwrap()
+}
+
+async fn try_redis_command(redis: &PrivateRedis, words: &[&str]) -> redis::RedisResult<String> {
+    let client = redis::Client::open(redis.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
     let command = redis::cmd(words[0]).arg(&words[1..]).to_owned();
-    command.query_async(&mut connection).await.unwrap()
+    command.query_async(&mut connection).await
 }
 
 async fn wait_until_replicated(former: &PrivateRedis, successor: &PrivateRedis) {
@@ -199,11 +203,21 @@ async fn a_demoted_master_is_left_for_the_one_that_the_sentinels_name() {
         command.query_async::<()>(&mut connection).await.is_ok()
     })
     .await;
+    // It closes its connections when it becomes one.
     wait_until("the former master is a replica", async || {
-        redis_command(&former, &["INFO", "replication"]).await.contains("role:slave")
+        let info = try_redis_command(&former, &["INFO", "replication"]).await;
+        info.is_ok_and(|info| info.contains("role:slave"))
     })
     .await;
-    RawClient::sign_up(&server.url()).await;
+    // The sentinels name the former master until its successor is one.
+    wait_until("sign-ups succeed", async || {
+        let response = sign_up(&raw).await;
+        if response.status != 201 {
+            assert_unavailable(&response);
+        }
+        response.status == 201
+    })
+    .await;
     assert_eq!(raw.get("/api/user").await.status, 200);
     server.stop().await;
     cluster.drop_databases().await;
