@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-RUNS=${RUNS:-5}
+RUNS=${RUNS:-10}
 
 main() {
     local planted=${CARGO_TARGET_DIR:-target}/planted
