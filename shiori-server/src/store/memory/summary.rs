@@ -64,10 +64,8 @@ impl State {
     }
 
     fn latest(&self, user: UserId, week: Week) -> Option<CompletedSummary> {
-        let results = self.results(user).into_iter().filter(|(_, job, _)| job.week == week);
-        results
-            .last()
-            .map(|(_, job, result)| CompletedSummary { job: job.clone(), result: result.clone() })
+        let latest = self.results(user).into_iter().rfind(|(_, job, _)| job.week == week);
+        latest.map(|(_, job, result)| CompletedSummary { job: job.clone(), result: result.clone() })
     }
 
     fn insert(&mut self, job: &SummaryJob, quota: SummaryQuota) -> InsertOutcome {
