@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     fixtures::{PASSWORD, fresh_email, new_client, wait_until, week, write_week},
     raw_client::{RawClient, RawResponse},
-    test_server::TestServer,
+    test_server::{TestServer, share_database},
 };
 
 /// Waiting requests end within 5 s; the rest is for a busy machine.
@@ -18,7 +18,7 @@ const BOUND: Duration = Duration::from_secs(30);
 
 async fn server(database: &Path, max_waits_per_user: usize) -> TestServer {
     TestServer::with_config(|config| {
-        config.database_url = format!("sqlite:{}", database.display()).into();
+        share_database(config, database);
         config.jwt_secret = "a secret that both servers share, of course".into();
         config.worker = WorkerMode::None;
         config.overload.max_waits_per_user = max_waits_per_user;

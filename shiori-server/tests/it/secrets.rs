@@ -8,7 +8,7 @@ use shiori_server::{Config, WorkerMode};
 use crate::{
     fixtures::{PASSWORD, fresh_email},
     raw_client::{RawClient, RawResponse},
-    test_server::TestServer,
+    test_server::{TestServer, share_database},
 };
 
 /// A secret and the previous one, as in the settings.
@@ -24,7 +24,7 @@ const STEPS: [Secrets; 4] = [(OLD, None), (OLD, Some(NEW)), (NEW, Some(OLD)), (N
 
 async fn server(database: &Path, (secret, previous): Secrets) -> TestServer {
     TestServer::with_config(|config: &mut Config| {
-        config.database_url = format!("sqlite:{}", database.display()).into();
+        share_database(config, database);
         config.jwt_secret = secret.into();
         config.jwt_secret_previous = previous.map(Into::into);
         config.internal_token = secret.into();

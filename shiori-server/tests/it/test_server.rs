@@ -91,3 +91,11 @@ impl TestServer {
         self.dir
     }
 }
+
+/// Makes a server use a database that other servers of the test use, too. A server locks the name of
+/// its file, so each of them has another link to it.
+pub fn share_database(config: &mut Config, file: &Path) {
+    let link = file.with_extension(uuid::Uuid::new_v4().simple().to_string());
+    std::os::unix::fs::symlink(file, &link).unwrap();
+    config.database_url = format!("sqlite:{}", link.display()).into();
+}
