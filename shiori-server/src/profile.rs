@@ -243,9 +243,9 @@ struct Engines {
     /// The relay of wake-ups and hints. It stops when this is dropped.
     #[cfg(feature = "distributed")]
     relay: Option<(DropGuard, JoinHandle<()>)>,
-    /// The measurements of remote clocks. They stop when this is dropped.
+    /// The measurements of remote clocks, and the check of Redis. They stop when this is dropped.
     #[cfg(feature = "distributed")]
-    clocks: Vec<DropGuard>,
+    checks: Vec<DropGuard>,
 }
 
 impl Engines {
@@ -331,6 +331,8 @@ impl Engines {
                 let clock = self.measured("redis", setting, Arc::new(time)).await?;
                 let sessions = Arc::new(RedisSessions::new(redis.clone()));
                 self.observed.push(sessions.clone());
+                let checked = sessions.clone();
+                self.keep_running(async move { checked.keep_checking().await });
                 let queue = RedisQueue::new(redis, QUEUE_NAME, clock.clone());
                 Ok((sessions, Arc::new(queue), (wakeups, changes), clock))
             }
@@ -374,12 +376,18 @@ impl Engines {
         let unavailable =
             |error| ProfileError::Open { setting, source: StoreError::Unavailable(error) };
         clock.start().await.map_err(unavailable)?;
-        let (stop, kept) = (CancellationToken::new(), clock.clone());
-        let stopped = stop.clone();
-        tokio::spawn(async move { stopped.run_until_cancelled(kept.keep_measured()).await });
-        self.clocks.push(stop.drop_guard());
+        let kept = clock.clone();
+        self.keep_running(async move { kept.keep_measured().await });
         self.measured_clocks.push((engine, clock.clone()));
         Ok(clock)
+    }
+
+    /// Runs a task until the engines are closed.
+    #[cfg(feature = "distributed")]
+    fn keep_running(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+        self.checks.push(stop.drop_guard());
     }
 
     async fn close(self) {
@@ -388,7 +396,7 @@ impl Engines {
             store.close().await;
         }
         #[cfg(feature = "distributed")]
-        drop(self.clocks);
+        drop(self.checks);
         #[cfg(feature = "distributed")]
         if let Some((stop, running)) = self.relay {
             drop(stop);

@@ -23,6 +23,7 @@ pub(crate) struct Engines {
 impl Collector for Engines {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.failures(&mut encoder)?;
+        self.data_losses(&mut encoder)?;
         self.connections(&mut encoder)?;
         self.clocks(&mut encoder)
     }
@@ -40,6 +41,19 @@ impl Engines {
             {
                 let labels = [("engine", engine.name()), ("kind", kind)];
                 ConstCounter::new(count).encode(errors.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn data_losses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "How often the engine was found to have lost its data.";
+        let kind = MetricType::Counter;
+        let mut losses = encoder.encode_descriptor("store_data_losses", help, None, kind)?;
+        for engine in &self.observed {
+            if let Some(count) = engine.data_losses() {
+                let labels = [("engine", engine.name())];
+                ConstCounter::new(count).encode(losses.encode_family(&labels)?)?;
             }
         }
         Ok(())

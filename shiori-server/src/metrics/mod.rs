@@ -85,6 +85,10 @@ impl Metrics {
         let requests = Family::new_with_constructor(request_times as fn() -> Histogram);
         let (help, seconds) = ("Time until the head of the response", Unit::Seconds);
         registry.register_with_unit("http_request_duration", help, seconds, requests.clone());
+        // Exported from the start, so that the first rejection of a worker is an increase.
+        let route = "/api/internal/check".to_owned();
+        let rejected = RequestLabels { method: "POST", route, status: 401 };
+        drop(requests.get_or_create(&rejected));
         Self(Arc::new(Inner {
             requests,
             throttled: family(

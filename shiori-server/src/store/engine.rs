@@ -22,6 +22,11 @@ pub(crate) trait Engine: Send + Sync + fmt::Debug {
     fn connections(&self) -> Option<ConnectionUse> {
         None
     }
+
+    /// How often the engine was found to have lost its data. `None` if that is not checked.
+    fn data_losses(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The numbers of failed steps.

@@ -22,6 +22,8 @@ mod day;
 mod diary;
 mod engine;
 mod page;
+#[cfg(feature = "distributed")]
+mod redis_mark;
 mod revision;
 mod session;
 #[cfg(any(feature = "embedded", feature = "distributed"))]
@@ -36,7 +38,7 @@ pub use diary::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryQuota, DiaryRecord, DiaryStore,
     ManyDiaries, NewVersion, SaveOutcome,
 };
-pub(crate) use engine::{ConnectionUse, Engine, Failures};
+pub(crate) use engine::Engine;
 pub use page::{
     DiaryPlace, PAGE_BYTES, PAGE_DIARIES, PAGE_RESULTS, Page, ResultPlace, StoredResult,
 };

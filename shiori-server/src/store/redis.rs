@@ -6,7 +6,10 @@
 //! servers of version 0.1.0 read as part of the number, and drop when they write the field. The user
 //! agent is optional and may contain spaces.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -15,8 +18,9 @@ use shiori_sdk::{SessionId, Timestamp, UserId};
 use shiori_worker::redis::{Redis, RedisError};
 
 use super::{
-    Attempts, Engine, Failures, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore,
-    StoreError,
+    Attempts, RepeatPolicy, RotateOutcome, Session, SessionKey, SessionStore, StoreError,
+    engine::{Engine, Failures},
+    redis_mark::Mark,
 };
 
 /// Attempts of a step whose compare-and-swap fails. Few requests use one session at a time.
@@ -125,12 +129,19 @@ static REFUND_ATTEMPT: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug, Clone)]
 pub struct RedisSessions {
     redis: Redis,
+    mark: Arc<Mark>,
 }
 
 impl RedisSessions {
     /// A store in this Redis.
     pub fn new(redis: Redis) -> Self {
-        Self { redis }
+        let mark = Arc::new(Mark::new(redis.clone()));
+        Self { redis, mark }
+    }
+
+    /// Checks periodically whether Redis has lost its data, for the log and the metrics. Never returns.
+    pub async fn keep_checking(&self) {
+        self.mark.keep_checking().await;
     }
 
     fn sessions_key(&self, user: UserId) -> String {
@@ -177,6 +188,10 @@ impl Engine for RedisSessions {
 
     fn failures(&self) -> Failures {
         Failures { unavailable: self.redis.failures(), overloaded: 0 }
+    }
+
+    fn data_losses(&self) -> Option<u64> {
+        Some(self.mark.losses())
     }
 }
 

@@ -386,6 +386,9 @@ async fn queued_summaries_are_completed_after_redis_loses_its_data() {
     let mut connection =
         redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
     redis::cmd("FLUSHALL").exec_async(&mut connection).await.unwrap();
+    let losses = "shiori_store_data_losses_total{engine=\"redis\"}";
+    let noticed = async || Scrape::of(&server.url()).await.value(losses) >= 1.0;
+    wait_until("the server has noticed the loss", noticed).await;
     let llm = FakeLlm::start(Behavior::Slow(Duration::from_millis(500))).await;
     let worker = cluster.worker(&server.url(), &llm).await;
     wait_until("some have begun", async || llm.calls() > 20).await;

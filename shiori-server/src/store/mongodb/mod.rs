@@ -40,8 +40,10 @@ use self::{
 };
 use super::{
     AppliedSave, ArchiveOutcome, DeleteOutcome, DiaryHead, DiaryPlace, DiaryRecord, DiaryStore,
-    DiaryUsage, Engine, Failures, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES,
-    Page, SaveOutcome, StoreError, keeps,
+    DiaryUsage, HistoryPolicy, ManyDiaries, NewVersion, PAGE_BYTES, PAGE_DIARIES, Page,
+    SaveOutcome, StoreError,
+    engine::{Engine, Failures},
+    keeps,
 };
 
 /// The default database.

@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions, Connection, MySqlConnection, mysql::MySqlConnectOptio
 use tokio::time::{sleep, timeout};
 
 use super::errors::number;
-use crate::store::ConnectionUse;
+use crate::store::engine::ConnectionUse;
 
 /// Maximum number of connections. A statement takes a few milliseconds, so they handle thousands of
 /// requests per second.
