@@ -26,8 +26,8 @@ pub(crate) struct Options {
     /// set, else the embedded one
     #[arg(long, value_enum)]
     profile: Option<Profile>,
-    /// Clients, each with a session of the same user
-    #[arg(long, default_value_t = 8)]
+    /// Clients, each with a session of the same user, who has at most 50
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=50))]
     pub(crate) clients: u32,
     /// Dates that all clients change
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
