@@ -34,7 +34,7 @@ struct Seen {
     versions: BTreeMap<Date, Version>,
     /// The first outcome of each save.
     saves: HashMap<SaveId, AppliedSave>,
-    /// The save that a client was told to have created a version.
+    /// For each acknowledged version, the id of the save that created it.
     winners: BTreeMap<(Date, Version), SaveId>,
     /// The words of acknowledged saves.
     words: BTreeSet<(Date, Word)>,

@@ -9,7 +9,7 @@ use crate::{
     wire::{Wire, head},
 };
 
-/// Looks like a request of its own to whoever reads the body before it differently.
+/// A parser that reads another length of the body before it takes this for a separate request.
 const SMUGGLED: &str = "GET /healthz HTTP/1.1\r\nhost: shiori\r\n\r\n";
 
 /// Sends these bytes and returns everything until the server closes the connection.
