@@ -93,7 +93,9 @@ impl Shared {
     pub(crate) async fn call(&self, client: u32, api: &Api, call: Call) -> Outcome {
         let start = self.now();
         let outcome = api.send(&call).await;
-        let record = Record { client, start, end: self.now(), call, outcome: outcome.clone() };
+        let end = self.now();
+        let record =
+            Record { client, start, end, call, outcome: outcome.clone(), shows_since: None };
         self.known().add(record);
         outcome
     }

@@ -13,8 +13,8 @@ use crate::{
 
 /// The engines of a run. Those that it has started end when this is dropped.
 pub(crate) struct Engines {
-    /// Proxies of the engines, with their names.
-    pub(crate) proxies: Vec<(&'static str, Proxy)>,
+    /// Proxies of the engines that have no proxies of their own, with their names.
+    proxies: Vec<(&'static str, Proxy)>,
     mariadb: Option<PrivateMariaDb>,
     mongodb: Option<PrivateReplicaSet>,
     redis: Option<PrivateRedis>,
@@ -39,7 +39,12 @@ impl Engines {
             Some(url) => url,
             None => mariadb.insert(PrivateMariaDb::start().await?).url(),
         };
-        let faults = [Fault::MongodbElection, Fault::MongodbPartition];
+        let faults = [
+            Fault::MongodbElection,
+            Fault::MongodbStop,
+            Fault::MongodbPartition,
+            Fault::MongodbFailpoint,
+        ];
         let mongodb_url = match given("SHIORI_TEST_MONGODB_URL", &faults) {
             Some(url) => url,
             None => mongodb.insert(PrivateReplicaSet::start().await?).url(),
@@ -60,7 +65,7 @@ impl Engines {
 
     async fn add_proxies(&mut self) -> Result<()> {
         let urls = &mut self.urls;
-        // The driver discovers the members of a replica set and would bypass a proxy.
+        // The driver would discover the members of a replica set and bypass this proxy.
         let mongodb = self.mongodb.is_none().then_some(("mongodb", &mut urls.mongodb));
         let others = [("mysql", &mut urls.mysql), ("redis", &mut urls.redis)];
         for (name, url) in others.into_iter().chain(mongodb) {
@@ -74,6 +79,17 @@ impl Engines {
             urls.mongodb = format!("{base}?directConnection=true");
         }
         Ok(())
+    }
+
+    /// The proxies of the engines, with their names.
+    pub(crate) fn proxies(&self) -> Vec<(String, &Proxy)> {
+        let members = self.mongodb.iter().flat_map(PrivateReplicaSet::proxies).enumerate();
+        let members = members.map(|(nth, proxy)| (format!("mongodb {nth}"), proxy));
+        self.proxies
+            .iter()
+            .map(|(name, proxy)| ((*name).to_owned(), proxy))
+            .chain(members)
+            .collect()
     }
 
     /// Their URLs.

@@ -9,10 +9,12 @@ use tokio::time::sleep;
 use crate::{
     Result,
     clients::Shared,
+    engines::Engines,
     options::{Fault, Options},
-    private_engines::ELECTION_TIMEOUT,
+    private_engines::{CommandFailure, ELECTION_TIMEOUT, PrivateReplicaSet},
     proxy::{Proxy, State},
-    site::{LEASE_MS, Site},
+    record::Record,
+    site::{LEASE_MS, Server, Site},
 };
 
 /// A fault that was injected.
@@ -26,8 +28,40 @@ pub(crate) struct Injected {
     pub(crate) server: Option<usize>,
     /// When it began, in nanoseconds since the start of the run.
     pub(crate) start: u64,
-    /// When it ended: the process is running, or the connections transfer again.
+    /// When it ended: the process is running, the connections transfer again, or all members of the
+    /// replica set know what a majority has.
     pub(crate) end: u64,
+}
+
+impl Injected {
+    /// Whether the replica set may elect another primary.
+    fn is_followed_by_an_election(&self) -> bool {
+        let of_a_member = self.target.starts_with("connections to mongodb ");
+        of_a_member
+            || matches!(
+                self.fault,
+                Fault::MongodbElection | Fault::MongodbStop | Fault::MongodbPartition
+            )
+    }
+}
+
+/// Marks the responses that may show an older state: those at the time of an election. MongoDB reads
+/// what a majority has, as far as the member knows: an old primary does not know what the others have
+/// written without it, and a new one does not know what the old one has acknowledged until its own
+/// first write is on a majority.
+pub(crate) fn mark_stale_reads(history: &mut [Record], faults: &[Injected]) {
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    // Members learn from heartbeats what a majority has. When the fault has ended, there may be
+    // another election.
+    let (before, after) = (nanos(ELECTION_TIMEOUT), nanos(2 * ELECTION_TIMEOUT));
+    for fault in faults.iter().filter(|fault| fault.is_followed_by_an_election()) {
+        let since = fault.start.saturating_sub(before);
+        let during =
+            |record: &&mut Record| fault.start <= record.end && record.start <= fault.end + after;
+        for record in history.iter_mut().filter(during) {
+            record.shows_since = Some(since.min(record.shows_since()));
+        }
+    }
 }
 
 /// Pauses between faults, in milliseconds.
@@ -56,7 +90,12 @@ pub(crate) async fn inject(
         let fault = options.faults[random.random_range(0..options.faults.len())];
         let start = shared.now();
         let (target, server) = inject_one(fault, site, &mut random).await?;
-        injected.push(Injected { fault, target, server, start, end: shared.now() });
+        let mut fault = Injected { fault, target, server, start, end: shared.now() };
+        if fault.is_followed_by_an_election() {
+            site.engines()?.mongodb()?.settle().await?;
+            fault.end = shared.now();
+        }
+        injected.push(fault);
     }
 }
 
@@ -99,9 +138,10 @@ async fn inject_one(
             (name, server)
         }
         Fault::Cut | Fault::Freeze | Fault::HalfOpen => {
-            let proxies = site.engines.as_ref().map_or(0, |engines| engines.proxies.len());
-            let (name, proxy, server) =
-                proxy(site, random.random_range(0..site.servers.len() + proxies))?;
+            let mut proxies: Vec<_> = (0..).zip(&site.servers).map(of_server).collect();
+            let of_engines = site.engines.as_ref().map_or_else(Vec::new, Engines::proxies);
+            proxies.extend(of_engines.into_iter().map(|(name, proxy)| (name, proxy, None)));
+            let (name, proxy, server) = proxies.swap_remove(random.random_range(0..proxies.len()));
             let lasting = match fault {
                 Fault::Cut => Some((State::Cut, short)),
                 Fault::Freeze => Some((State::Frozen, long)),
@@ -128,7 +168,9 @@ async fn inject_one(
         | Fault::MysqlRestart
         | Fault::MysqlKill
         | Fault::MongodbElection
-        | Fault::MongodbPartition => (inject_into_engine(fault, site, random, short).await?, None),
+        | Fault::MongodbStop
+        | Fault::MongodbPartition
+        | Fault::MongodbFailpoint => (inject_into_engine(fault, site, random, short).await?, None),
     })
 }
 
@@ -163,24 +205,39 @@ async fn inject_into_engine(
             mariadb.restart().await?;
             "mysql".to_owned()
         }
-        Fault::MongodbElection => {
-            let mongodb = engines.mongodb()?;
-            let primary = mongodb.primary().await?;
-            if random.random_bool(0.5) {
-                mongodb.step_down(primary).await?;
-                mongodb.primary_other_than(Some(primary)).await?;
-            } else {
-                mongodb.kill(primary);
-                // Also before the others notice it.
-                sleep(lasts.mul_f64(4.0 * random.random::<f64>())).await;
-                mongodb.restart(primary).await?;
-                mongodb.primary().await?;
-            }
-            format!("mongodb {primary}")
+        _ => inject_into_mongodb(fault, engines.mongodb()?, random, lasts).await?,
+    })
+}
+
+/// As `inject_one`, for the faults of MongoDB.
+async fn inject_into_mongodb(
+    fault: Fault,
+    mongodb: &mut PrivateReplicaSet,
+    random: &mut StdRng,
+    lasts: Duration,
+) -> Result<String> {
+    if fault == Fault::MongodbFailpoint {
+        let how = CommandFailure::ALL[random.random_range(0..CommandFailure::ALL.len())];
+        mongodb.fail_commands(Some(how)).await?;
+        sleep(lasts * 4).await;
+        mongodb.fail_commands(None).await?;
+        return Ok(format!("commands of mongodb: {how:?}").to_lowercase());
+    }
+    let primary = mongodb.primary().await?;
+    let mut what = "";
+    match fault {
+        Fault::MongodbElection if random.random_bool(0.5) => {
+            mongodb.step_down(primary).await?;
+            mongodb.primary_other_than(Some(primary)).await?;
         }
-        _ => {
-            let mongodb = engines.mongodb()?;
-            let primary = mongodb.primary().await?;
+        Fault::MongodbElection => {
+            mongodb.kill(primary);
+            // Also before the others notice it.
+            sleep(lasts.mul_f64(4.0 * random.random::<f64>())).await;
+            mongodb.restart(primary).await?;
+            mongodb.primary().await?;
+        }
+        Fault::MongodbStop => {
             mongodb.set_stopped(primary, true)?;
             sleep(ELECTION_TIMEOUT).await;
             let other = mongodb.primary_other_than(Some(primary)).await;
@@ -188,17 +245,26 @@ async fn inject_into_engine(
             sleep(lasts).await;
             mongodb.set_stopped(primary, false)?;
             other?;
-            format!("mongodb {primary}")
         }
-    })
+        _ => {
+            let state = if random.random_bool(0.5) { State::Cut } else { State::Frozen };
+            let keeps_clients = random.random_bool(0.5);
+            what = if keeps_clients { " with its clients" } else { "" };
+            mongodb.set_link_to_members(primary, state);
+            if !keeps_clients {
+                mongodb.set_link_to_clients(primary, state);
+            }
+            let other = mongodb.primary_other_than(Some(primary)).await;
+            sleep(lasts).await;
+            mongodb.set_link_to_members(primary, State::Open);
+            mongodb.set_link_to_clients(primary, State::Open);
+            other?;
+        }
+    }
+    Ok(format!("mongodb {primary}{what}"))
 }
 
-/// A proxy of a server or an engine, by its number among all of them.
-fn proxy(site: &Site, nth: usize) -> Result<(String, &Proxy, Option<usize>)> {
-    let Some(of_engine) = nth.checked_sub(site.servers.len()) else {
-        return Ok((format!("server {nth}"), &site.servers[nth].proxy, Some(nth)));
-    };
-    let engines = site.engines.as_ref().ok_or("the embedded profile has no engines")?;
-    let (name, proxy) = &engines.proxies[of_engine];
-    Ok(((*name).to_owned(), proxy, None))
+/// The proxy of a server, with its name and its number.
+fn of_server((nth, server): (usize, &Server)) -> (String, &Proxy, Option<usize>) {
+    (format!("server {nth}"), &server.proxy, Some(nth))
 }

@@ -135,7 +135,7 @@ impl Generator {
         let after = self.random.random_range(0..5 * STEP);
         let client = self.random.random_range(0..8);
         let (start, end) = (self.now - before, self.now + after);
-        self.history.push(Record { client, start, end, call, outcome });
+        self.history.push(Record { client, start, end, call, outcome, shows_since: None });
     }
 
     fn call_diary(&mut self) {
@@ -207,7 +207,14 @@ impl Generator {
                 let start = self.now - self.random.random_range(2 * STEP..9 * STEP);
                 let end = start + STEP;
                 let outcome = Outcome::Indeterminate;
-                self.history.push(Record { client: 0, start, end, call, outcome });
+                self.history.push(Record {
+                    client: 0,
+                    start,
+                    end,
+                    call,
+                    outcome,
+                    shows_since: None,
+                });
             }
             _ => self.record(call, outcome),
         }

@@ -87,7 +87,13 @@ pub(crate) enum Fault {
     MongodbElection,
     /// The primary of the run's own MongoDB is stopped (SIGSTOP) until the others have elected another
     /// one, and continued.
+    MongodbStop,
+    /// The primary of the run's own MongoDB is separated from the other members, with or without its
+    /// clients, until these have elected another one.
     MongodbPartition,
+    /// Some commands of the servers fail in the run's own MongoDB for some time, also after they had
+    /// their effect.
+    MongodbFailpoint,
 }
 
 impl Fault {
@@ -103,7 +109,9 @@ impl Fault {
             | Self::MysqlRestart
             | Self::MysqlKill
             | Self::MongodbElection
-            | Self::MongodbPartition => Some(Profile::Distributed),
+            | Self::MongodbStop
+            | Self::MongodbPartition
+            | Self::MongodbFailpoint => Some(Profile::Distributed),
         }
     }
 }

@@ -18,7 +18,8 @@ use tokio::{
 pub(crate) struct Proxy {
     address: SocketAddr,
     target: Arc<Mutex<String>>,
-    orders: watch::Sender<Orders>,
+    /// For the connections of each source.
+    orders: Vec<watch::Sender<Orders>>,
     accepting: JoinHandle<()>,
 }
 
@@ -47,15 +48,30 @@ impl Proxy {
     ///
     /// If there is no free port.
     pub(crate) async fn start(target: &str) -> io::Result<Self> {
+        Self::start_for_sources(target, 1, |_| 0).await
+    }
+
+    /// As [`Self::start`], but distinguishes this number of sources of connections.
+    ///
+    /// # Errors
+    ///
+    /// If there is no free port.
+    pub(crate) async fn start_for_sources(
+        target: &str,
+        sources: usize,
+        source_of: impl Fn(&TcpStream) -> usize + Send + 'static,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let target = Arc::new(Mutex::new(target.to_owned()));
-        let (orders, changes) = watch::channel(Orders { state: State::Open, losses: 0 });
+        let open = Orders { state: State::Open, losses: 0 };
+        let (orders, changes): (Vec<_>, Vec<_>) =
+            (0..sources).map(|_| watch::channel(open)).unzip();
         let targets = target.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let target = targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let changes = changes.clone();
+                let changes = changes[source_of(&client)].clone();
                 // A broken connection ends only its task.
                 tokio::spawn(async move { forward(client, &target, changes).await });
             }
@@ -75,12 +91,19 @@ impl Proxy {
 
     /// Changes what it does with all connections.
     pub(crate) fn set_state(&self, state: State) {
-        self.orders.send_modify(|orders| orders.state = state);
+        (0..self.orders.len()).for_each(|source| self.set_state_for(source, state));
+    }
+
+    /// Changes what it does with the connections of this source.
+    pub(crate) fn set_state_for(&self, source: usize, state: State) {
+        self.orders[source].send_modify(|orders| orders.state = state);
     }
 
     /// Forwards nothing more for the connections that are open now, not even that one side closes them.
     pub(crate) fn lose_connections(&self) {
-        self.orders.send_modify(|orders| orders.losses += 1);
+        for orders in &self.orders {
+            orders.send_modify(|orders| orders.losses += 1);
+        }
     }
 }
 
@@ -143,6 +166,8 @@ async fn discard(
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpSocket;
+
     use super::*;
 
     /// A server that sends everything back, and its address.
@@ -222,6 +247,24 @@ mod tests {
         }
         drop(proxy);
         assert_eq!(reading.await.expect("no panic").expect("it has ended"), b"");
+    }
+
+    #[tokio::test]
+    async fn a_cut_affects_only_its_source() {
+        let (first, second) = (TcpSocket::new_v4(), TcpSocket::new_v4());
+        let (first, second) = (first.expect("a socket"), second.expect("a socket"));
+        first.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let of_first = first.local_addr().expect("a bound socket");
+        let source_of = move |client: &TcpStream| {
+            usize::from(client.peer_addr().is_ok_and(|from| from == of_first))
+        };
+        let proxy = Proxy::start_for_sources(&echo().await, 2, source_of).await.expect("a proxy");
+        let mut first = first.connect(proxy.address()).await.expect("a connection");
+        let mut second = second.connect(proxy.address()).await.expect("a connection");
+        assert!(answers(&mut first).await && answers(&mut second).await);
+        proxy.set_state_for(1, State::Cut);
+        assert!(!answers(&mut first).await);
+        assert!(answers(&mut second).await);
     }
 
     #[tokio::test]

@@ -19,6 +19,10 @@ pub(crate) struct Record {
     pub(crate) call: Call,
     /// What the client received.
     pub(crate) outcome: Outcome,
+    /// The earliest time whose state the response may show, if it is before `start`, in nanoseconds
+    /// since the start of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shows_since: Option<u64>,
 }
 
 /// What a client calls.
@@ -166,6 +170,13 @@ pub(crate) struct SeenSummary {
     pub(crate) progress: Option<(u8, u32)>,
     /// The reflection, which differs for each run of the model; or the reason of a failure.
     pub(crate) result: Option<String>,
+}
+
+impl Record {
+    /// The earliest time whose state the response may show.
+    pub(crate) fn shows_since(&self) -> u64 {
+        self.shows_since.unwrap_or(self.start)
+    }
 }
 
 impl Call {

@@ -80,7 +80,9 @@ pub(crate) async fn run(options: &Options) -> Result<Recorded> {
     read_everything(&shared, &apis, Instant::now() + quiet).await?;
     let servers = site.servers.len();
     site.close().await;
-    Ok(Recorded { history: shared.take_history(), faults, servers })
+    let mut history = shared.take_history();
+    faults::mark_stale_reads(&mut history, &faults);
+    Ok(Recorded { history, faults, servers })
 }
 
 /// Waits until all summaries are final, and reads every date and summary.

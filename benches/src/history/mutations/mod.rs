@@ -85,7 +85,7 @@ impl Generated {
     }
 
     fn insert(&mut self, start: u64, end: u64, call: Call, outcome: Outcome) {
-        self.history.push(Record { client: 99, start, end, call, outcome });
+        self.history.push(Record { client: 99, start, end, call, outcome, shows_since: None });
     }
 
     /// Adds an acknowledged save; returns its version.
@@ -129,12 +129,13 @@ fn a_lost_write() {
 #[test]
 fn a_doubled_version() {
     rejects(&[DoubledVersion], |generated| {
-        let Some(Record { client, start, end, call, outcome }) = generated.replacing_save() else {
+        let Some(Record { client, start, end, call, outcome, .. }) = generated.replacing_save()
+        else {
             return false;
         };
         let Call::Save { date, expected, .. } = call else { return false };
         let call = Call::Save { date, expected, save_id: None, text: OTHER_TEXT };
-        generated.history.push(Record { client, start, end, call, outcome });
+        generated.history.push(Record { client, start, end, call, outcome, shows_since: None });
         true
     });
 }
@@ -190,6 +191,30 @@ fn a_gap() {
     });
 }
 
+/// Appends a save and a read that shows the state before it, and may show the state this long after the
+/// response to the save. `None` without a diary.
+fn append_stale_read(generated: &mut Generated, after_save: i64) -> Option<()> {
+    let (date, version, diary) = generated.first_date();
+    let diary = diary?;
+    let saved = generated.append_save(date, version, Some(diary), OTHER_TEXT);
+    let save_ended = generated.history.last()?.end;
+    generated.append(Call::Read { date }, Outcome::Diary(Some(diary)));
+    generated.history.last_mut()?.shows_since = save_ended.checked_add_signed(after_save);
+    let shown = seen(saved, OTHER_TEXT, diary.archived);
+    generated.append(Call::Read { date }, Outcome::Diary(Some(shown)));
+    Some(())
+}
+
+#[test]
+fn a_read_that_may_show_an_older_state_is_valid() {
+    for seed in 0..SEEDS {
+        let mut generated = valid_history(seed, CALLS);
+        append_stale_read(&mut generated, -1);
+        let found = check(&generated.history);
+        assert!(found.is_empty(), "seed {seed}: {found:#?}");
+    }
+}
+
 #[test]
 fn a_stale_read() {
     rejects(&[StaleRead], |generated| {
@@ -201,6 +226,8 @@ fn a_stale_read() {
         generated.append(Call::Read { date }, Outcome::Diary(Some(shown)));
         true
     });
+    // It may show an older state, but not one that is as old.
+    rejects(&[StaleRead], |generated| append_stale_read(generated, 1).is_some());
     // It shows no diary, although one was read before.
     rejects(&[StaleRead], |generated| {
         let (date, _, Some(diary)) = generated.first_date() else { return false };

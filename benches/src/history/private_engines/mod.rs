@@ -3,6 +3,7 @@
 mod mariadb;
 mod mongodb;
 mod redis;
+mod sockets;
 
 use std::{
     env,
@@ -19,7 +20,7 @@ use tokio::time::sleep;
 
 pub(crate) use self::{
     mariadb::PrivateMariaDb,
-    mongodb::{ELECTION_TIMEOUT, PrivateReplicaSet},
+    mongodb::{CommandFailure, ELECTION_TIMEOUT, PrivateReplicaSet},
     redis::PrivateRedis,
 };
 use crate::Result;
@@ -45,6 +46,10 @@ impl EngineProcess {
         let arguments: Vec<OsString> = arguments.into_iter().map(|it| it.as_ref().into()).collect();
         let child = spawn(&program, &arguments)?;
         Ok(Self { program, arguments, child })
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Kills it without notice (SIGKILL).
