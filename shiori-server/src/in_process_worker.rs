@@ -13,9 +13,12 @@ use crate::{
     server::StartError,
 };
 
-/// Checks that this build has a worker if the configuration requires one.
-pub(crate) fn check(config: &Config) -> Result<(), StartError> {
-    if config.worker == WorkerMode::InProcess && !cfg!(feature = "embedded") {
+/// Whether this build has a worker.
+pub(crate) const EXISTS: bool = cfg!(feature = "embedded");
+
+/// Checks that there is a worker, if this mode requires one.
+pub(crate) fn check(mode: WorkerMode, exists: bool) -> Result<(), StartError> {
+    if mode == WorkerMode::InProcess && !exists {
         return Err(StartError::NoInProcessWorker);
     }
     Ok(())
@@ -74,30 +77,15 @@ pub(crate) fn start(
     Ok(None)
 }
 
-#[cfg(all(test, not(feature = "embedded")))]
+#[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
-
     use super::*;
-    use crate::{Server, Settings};
 
-    fn settings(worker: Option<WorkerMode>) -> Settings {
-        Settings {
-            worker,
-            jwt_secret: Some("a secret of thirty-two characters".into()),
-            internal_token: Some("sixteen letters!".into()),
-            data_dir: Some("/nonexistent/and-not-created".into()),
-            ..Settings::default()
-        }
-    }
-
-    /// The check comes first: no store of this configuration can be opened.
-    #[tokio::test]
-    async fn a_build_without_a_worker_rejects_worker_in_process() {
-        let config = settings(Some(WorkerMode::InProcess)).into_config().expect("valid");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let error = Server::start(config, listener, CancellationToken::new()).await;
-        let error = error.expect_err("an error");
+    #[test]
+    fn without_a_worker_its_mode_is_rejected() {
+        assert!(check(WorkerMode::InProcess, true).is_ok());
+        assert!(check(WorkerMode::None, false).is_ok());
+        let error = check(WorkerMode::InProcess, false).expect_err("an error");
         assert!(matches!(error, StartError::NoInProcessWorker), "{error:?}");
         assert_eq!(
             error.to_string(),
@@ -107,9 +95,10 @@ mod tests {
     }
 
     #[test]
-    fn the_default_of_a_build_without_a_worker_is_no_worker() {
-        let config = settings(None).into_config().expect("valid");
-        assert_eq!(config.worker, WorkerMode::None);
-        assert!(check(&config).is_ok());
+    fn the_default_mode_is_possible() {
+        for exists in [true, false] {
+            assert!(check(WorkerMode::default_if(exists), exists).is_ok());
+        }
+        assert_eq!(WorkerMode::default_if(true), WorkerMode::InProcess);
     }
 }

@@ -81,7 +81,7 @@ impl Server {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<Self, StartError> {
-        in_process_worker::check(&config)?;
+        in_process_worker::check(config.worker, in_process_worker::EXISTS)?;
         let addr = listener.local_addr().map_err(StartError::Listen)?;
         let internal = match config.internal_listen {
             None => None,

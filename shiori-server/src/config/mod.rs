@@ -18,6 +18,7 @@ pub use self::{
 };
 use crate::{
     auth::HashCost,
+    in_process_worker,
     secrets::{create_private_dir, load_or_create},
     store::{DiaryQuota, HistoryPolicy, ThrottlePolicy},
     summary::SummaryPolicy,
@@ -147,7 +148,12 @@ pub enum WorkerMode {
 
 impl WorkerMode {
     /// [`WorkerMode::InProcess`], or [`WorkerMode::None`] in a build without the feature `embedded`.
-    pub const DEFAULT: Self = if cfg!(feature = "embedded") { Self::InProcess } else { Self::None };
+    pub const DEFAULT: Self = Self::default_if(in_process_worker::EXISTS);
+
+    /// The default of a build that has a worker or not.
+    pub(crate) const fn default_if(worker_exists: bool) -> Self {
+        if worker_exists { Self::InProcess } else { Self::None }
+    }
 }
 
 /// Limits and durations of sessions and logins.
