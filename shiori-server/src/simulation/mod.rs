@@ -35,9 +35,9 @@ use tokio::runtime::Builder;
 use self::world::{Planted, Subject};
 use crate::store::memory::Fault;
 
-/// The number of schedules by default, of diaries and of summaries: about 40 s of one core without
-/// optimisation.
-const SCHEDULES: (u64, u64) = (12_000, 3_000);
+/// The number of schedules by default, of diaries and of summaries: about five minutes of one core
+/// without optimisation.
+const SCHEDULES: (u64, u64) = (85_000, 15_000);
 
 /// The number of schedules in which a planted fault must be found.
 const SCHEDULES_WITH_FAULTS: u64 = 4_000;
