@@ -391,6 +391,21 @@ mod tests {
         assert_ne!(id().await, second);
     }
 
+    /// The pool closes an idle connection before the engine does, which keeps the locks of a server
+    /// that has vanished until then.
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn the_engine_closes_idle_connections_soon() {
+        let store = open_for_tests().await;
+        let idle = store.step(|mut connection| async move {
+            let idle = sqlx::query_scalar("SELECT CAST(@@SESSION.wait_timeout AS UNSIGNED)");
+            Ok(idle.fetch_one(connection.raw()).await?)
+        });
+        let idle = Duration::from_secs(idle.await.expect("a number"));
+        assert_eq!(idle, Duration::from_secs(30));
+        assert!(idle > pool::MAX_IDLE);
+    }
+
     /// All connections lead to the server that rejects writes, also those that are in use.
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]

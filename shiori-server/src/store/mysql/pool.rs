@@ -39,9 +39,16 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections that were idle for longer are not used again. By default, the engine closes them after
-/// 8 hours.
-const MAX_IDLE: Duration = Duration::from_mins(10);
+/// Connections that were idle for longer are not used again.
+pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
+
+/// The engine closes a connection that is idle for this long, and rolls back its transaction. So a
+/// server that has vanished without closing its connections keeps rows locked only for this long, and
+/// not for the 8 hours of the engine's default. More than [`MAX_IDLE`], and than a step.
+const ENGINE_IDLE: Duration = Duration::from_secs(30);
+
+/// As [`ENGINE_IDLE`], for a connection that only holds a lock while others work for long.
+const ENGINE_IDLE_WITH_LOCK: Duration = Duration::from_hours(1);
 
 /// Older connections are closed, so that changed addresses and credentials take effect.
 const MAX_AGE: Duration = Duration::from_mins(30);
@@ -80,7 +87,7 @@ impl Manager for Connections {
 
     async fn create(&self) -> sqlx::Result<Pooled> {
         let generation = self.generation.load(Ordering::SeqCst);
-        let connection = connect(&self.options).await?;
+        let connection = connect(&self.options, ENGINE_IDLE).await?;
         Ok(Pooled { connection, generation, idle_for: Duration::ZERO })
     }
 
@@ -139,14 +146,14 @@ impl Pool {
         }
     }
 
-    /// A new connection that does not belong to the pool.
+    /// A new connection that does not belong to the pool and may be idle for an hour.
     ///
     /// # Errors
     ///
     /// [`sqlx::Error`] if the database is unavailable. While it refuses connections because it is
     /// starting or has too many, this waits.
     pub(super) async fn connect(&self) -> sqlx::Result<MySqlConnection> {
-        connect(self.options()).await
+        connect(self.options(), ENGINE_IDLE_WITH_LOCK).await
     }
 
     /// Closes the idle connections: after one was found broken, the others probably are, too.
@@ -175,7 +182,10 @@ impl Pool {
     }
 }
 
-async fn connect(options: &MySqlConnectOptions) -> sqlx::Result<MySqlConnection> {
+async fn connect(
+    options: &MySqlConnectOptions,
+    engine_idle: Duration,
+) -> sqlx::Result<MySqlConnection> {
     let mut attempt = 1;
     let mut connection = loop {
         match options.connect().await {
@@ -189,8 +199,10 @@ async fn connect(options: &MySqlConnectOptions) -> sqlx::Result<MySqlConnection>
     // Truncation is an error, and the lock timeout matches the timeout of a step.
     sqlx::query(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'),
-            SESSION innodb_lock_wait_timeout = 5",
+            SESSION innodb_lock_wait_timeout = 5,
+            SESSION wait_timeout = ?",
     )
+    .bind(engine_idle.as_secs())
     .execute(&mut connection)
     .await?;
     Ok(connection)
