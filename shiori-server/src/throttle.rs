@@ -95,6 +95,21 @@ impl SignIn {
         }
         Ok(())
     }
+
+    /// The password was not checked, because an engine or the server is not available. Does not fail,
+    /// because the request does.
+    pub(crate) async fn not_checked(self, store: &dyn SessionStore) {
+        for key in self.shared.iter().chain([&self.own]) {
+            refund(store, key).await;
+        }
+    }
+}
+
+/// Subtracts an attempt whose password was not checked. Does not fail, because its request does.
+pub(crate) async fn refund(store: &dyn SessionStore, key: &Key) {
+    if let Err(error) = store.refund_attempt(key).await {
+        tracing::debug!(%error, "an attempt counts until its window ends, although it was not checked");
+    }
 }
 
 /// The key under which the attempts of all addresses for an account are counted.

@@ -151,12 +151,22 @@ async fn log_in(
     let (sessions, now) = (&*app.sessions, app.clock.now());
     let attempt =
         SignIn::begin(sessions, policy, now, &body.email, address, device.as_ref()).await?;
-    let account = match (account, &email) {
-        (None, Some(email)) => app.accounts.find_by_email(email).await?,
-        (account, _) => account,
+    let checked: Result<_, ApiError> = async {
+        let account = match (account, &email) {
+            (None, Some(email)) => app.accounts.find_by_email(email).await?,
+            (account, _) => account,
+        };
+        let hash = account.as_ref().map(|account| account.password_hash.clone());
+        Ok((account, app.passwords.verify(turn, body.password, hash).await?))
+    }
+    .await;
+    let (account, verdict) = match checked {
+        Ok(checked) => checked,
+        Err(error) => {
+            attempt.not_checked(sessions).await;
+            return Err(error);
+        }
     };
-    let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let verdict = app.passwords.verify(turn, body.password, hash).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
         return Err(ApiError::new(ErrorCode::BadCredentials));
     };

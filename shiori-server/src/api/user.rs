@@ -194,11 +194,14 @@ async fn check_password(
     let policy = app.session_policy.login_throttle;
     let key = throttle::confirm_password(sessions, policy, now, account.id).await?;
     let hash = account.password_hash.clone();
-    if app.passwords.verify(turn, password, Some(hash)).await? == Verdict::Wrong {
-        return Err(ApiError::new(ErrorCode::WrongPassword));
+    match app.passwords.verify(turn, password, Some(hash)).await {
+        Ok(Verdict::Wrong) => Err(ApiError::new(ErrorCode::WrongPassword)),
+        Ok(_) => Ok(app.sessions.clear_attempts(&key).await?),
+        Err(error) => {
+            throttle::refund(sessions, &key).await;
+            Err(error.into())
+        }
     }
-    app.sessions.clear_attempts(&key).await?;
-    Ok(())
 }
 
 /// Ends sessions now. If that fails, the dispatcher repeats it.

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, doc};
 use serde_json::json;
-use shiori_sdk::{Change, Document, FailureKind, Precondition, SaveId, SummaryStatus, Week};
+use shiori_sdk::{
+    Change, Document, FailureKind, Precondition, SaveId, SummaryStatus, Week,
+    limits::MAX_LOGIN_ATTEMPTS,
+};
 use tokio::time::timeout;
 
 use crate::{
     fake_llm::{Behavior, FakeLlm},
-    fixtures::{day, draft, wait_until, week, write_week},
+    fixtures::{PASSWORD, day, draft, fresh_email, wait_until, week, write_week},
     metrics::Scrape,
     proxy::Proxy,
     raw_client::{RawClient, RawResponse},
@@ -649,6 +652,35 @@ async fn diaries_do_not_depend_on_mysql() {
         })
         .await;
     }
+    server.stop().await;
+    cluster.mysql = direct;
+    cluster.drop_databases().await;
+}
+
+/// More sign-ins than the limit of failed ones are rejected because MySQL is unreachable. They do not count.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs MySQL, MongoDB and Redis: scripts/test.sh"]
+async fn sign_ins_that_an_outage_rejects_are_not_throttled() {
+    let mut cluster = TestCluster::create().await;
+    let mut mysql = cluster.mysql.clone();
+    let proxy = proxied(&mut mysql).await;
+    let direct = std::mem::replace(&mut cluster.mysql, mysql);
+    let server = cluster.server(|_| {}).await;
+    let (raw, email) = (RawClient::anonymous(&server.url()), fresh_email());
+    let account = json!({"email": email, "password": PASSWORD, "nickname": "손"});
+    assert_eq!(raw.post("/api/user/signup", &account).await.status, 201);
+    let login = json!({"email": email, "password": PASSWORD});
+    proxy.set_down(true);
+    for _ in 0..=MAX_LOGIN_ATTEMPTS {
+        assert_eq!(raw.post("/api/user/login", &login).await.status, 503);
+    }
+    proxy.set_down(false);
+    wait_until("sign-ins are possible again", async || {
+        let status = raw.post("/api/user/login", &login).await.status;
+        assert!([200, 503].contains(&status), "{status}");
+        status == 200
+    })
+    .await;
     server.stop().await;
     cluster.mysql = direct;
     cluster.drop_databases().await;
