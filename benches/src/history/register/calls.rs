@@ -146,6 +146,21 @@ impl<'a> Write<'a> {
 }
 
 impl Observation<'_> {
+    /// The earliest time whose state the response may show. A server that has an older version than the
+    /// one that a write expects makes sure that it is current.
+    pub(super) fn since(&self) -> u64 {
+        let expected = match self.record.call {
+            Call::Save { expected, .. } => expected,
+            Call::Delete { expected, .. } | Call::Archive { expected, .. } => Some(expected),
+            _ => None,
+        };
+        let versions = self.version().zip(expected).filter(|_| self.is_conflict);
+        match versions {
+            Some((shown, expected)) if shown < expected => self.record.start,
+            _ => self.record.shows_since(),
+        }
+    }
+
     /// The version that the response shows; 0 if there never was a diary, `None` if it is not known.
     pub(super) fn version(&self) -> Option<u64> {
         match self.shown {

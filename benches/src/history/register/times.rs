@@ -120,7 +120,7 @@ impl<'a> Times<'a> {
         if number > 0 {
             self.reduce(number, Bound { at: record.end, record, reason });
         }
-        self.raise(number + 1, Bound { at: record.shows_since(), record, reason });
+        self.raise(number + 1, Bound { at: observation.since(), record, reason });
     }
 
     fn raise(&mut self, number: usize, bound: Bound<'a>) {
@@ -229,7 +229,7 @@ impl<'a> Times<'a> {
             (0..count).filter(|nth| versions.all[*nth].state.vacant != Some(false)).collect();
         let mut has_changed = false;
         for observation in absent {
-            let (start, end) = (observation.record.shows_since(), observation.record.end);
+            let (start, end) = (observation.since(), observation.record.end);
             // Both limits grow with the version.
             let first = vacant.partition_point(|nth| latest[nth + 1] < start);
             let behind = vacant.partition_point(|nth| earliest[*nth] <= end);

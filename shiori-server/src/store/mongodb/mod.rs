@@ -132,6 +132,28 @@ impl MongoStore {
             .await
     }
 
+    /// As [`Self::find`], for a change that expects this version and was not applied. At an election, a
+    /// primary does not know yet all that another one has acknowledged; so if it has an older version,
+    /// it reads again when a majority has confirmed that it is the primary.
+    async fn find_expected(
+        &self,
+        user: UserId,
+        date: Date,
+        expected: Option<Version>,
+    ) -> Result<Option<DiaryDocument>, StoreError> {
+        let found = self.find(user, date).await?;
+        let version = found.as_ref().map_or(0, |found| found.version);
+        if expected.is_none_or(|expected| version_number(expected) <= version) {
+            return Ok(found);
+        }
+        self.operations
+            .run_with_retry(|| async {
+                let find = self.diaries.find_one(key_filter(user, date));
+                find.read_concern(ReadConcern::linearizable()).max_time(OPERATION_TIMEOUT).await
+            })
+            .await
+    }
+
     /// The documents of a range by date, without tombstones. With `fields`, only these, from the
     /// listing index.
     async fn range<T>(
@@ -376,7 +398,7 @@ impl DiaryStore for MongoStore {
             return Ok(SaveOutcome::Saved(stored));
         }
         for attempt in 1..=MAX_CONFLICT_ATTEMPTS {
-            let found = self.find(save.user, save.date).await?;
+            let found = self.find_expected(save.user, save.date, save.expected).await?;
             let replayed = found.as_ref().and_then(|found| found.applied(save.save_id));
             if let Some(stored) = replayed {
                 return Ok(SaveOutcome::Replayed(stored));
@@ -519,7 +541,8 @@ impl DiaryStore for MongoStore {
             {
                 return Ok(DeleteOutcome::Deleted);
             }
-            match self.find(user, date).await?.filter(|found| !found.deleted) {
+            let found = self.find_expected(user, date, Some(version)).await?;
+            match found.filter(|found| !found.deleted) {
                 None => return Ok(DeleteOutcome::NotFound),
                 Some(found) if found.version != version_number(version) => {
                     return Ok(DeleteOutcome::Conflict(found.try_into()?));
@@ -556,7 +579,8 @@ impl DiaryStore for MongoStore {
             {
                 return Ok(ArchiveOutcome::Archived(version.next()));
             }
-            match self.find(user, date).await?.filter(|found| !found.deleted) {
+            let found = self.find_expected(user, date, Some(version)).await?;
+            match found.filter(|found| !found.deleted) {
                 None => return Ok(ArchiveOutcome::NotFound),
                 Some(found) if found.version != version_number(version) => {
                     return Ok(ArchiveOutcome::Conflict(found.try_into()?));
