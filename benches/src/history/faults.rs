@@ -51,8 +51,8 @@ impl Injected {
 /// first write is on a majority.
 pub(crate) fn mark_stale_reads(history: &mut [Record], faults: &[Injected]) {
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    // Members learn from heartbeats what a majority has. When the fault has ended, there may be
-    // another election.
+    // Members learn from heartbeats what a majority has. They notice lost connections after the fault,
+    // and the election is then.
     let (before, after) = (nanos(ELECTION_TIMEOUT), nanos(2 * ELECTION_TIMEOUT));
     for fault in faults.iter().filter(|fault| fault.is_followed_by_an_election()) {
         let since = fault.start.saturating_sub(before);

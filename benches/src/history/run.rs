@@ -31,6 +31,9 @@ const CLOCK_WENT_BACK: Duration = Duration::from_secs(2 * CLOCK_OFFSET_S.unsigne
 /// continued at the end of the faults, and its model takes at most 2 s.
 const LATE_RESULTS: Duration = Duration::from_secs(3);
 
+/// How long the last reads may take, also if a summary has not ended.
+const READS: Duration = Duration::from_secs(60);
+
 /// The pause between two looks at one summary.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -96,6 +99,7 @@ async fn read_everything(shared: &Shared, apis: &[Api], deadline: Instant) -> Re
             .await;
         sleep(LATE_RESULTS).await;
     }
+    let deadline = Instant::now() + READS;
     let (first, last) = (shared.dates()[0], shared.dates()[shared.dates().len() - 1]);
     let reads = shared.dates().iter().map(|date| Call::Read { date: *date });
     let versions = Call::Versions { start: first, end: last };

@@ -36,7 +36,8 @@ const CLIENTS: usize = MEMBERS;
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// Commands that a failpoint makes fail: those of the server under test.
-const FAILING: [&str; 6] = ["find", "getMore", "aggregate", "insert", "findAndModify", "delete"];
+const FAILING: [&str; 7] =
+    ["find", "getMore", "aggregate", "insert", "update", "findAndModify", "delete"];
 
 /// The share of these commands that fail.
 const FAIL_PROBABILITY: f64 = 0.3;
