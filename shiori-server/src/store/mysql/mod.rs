@@ -360,35 +360,40 @@ mod tests {
         insert.execute(&mut other).await.expect("neither a lock nor a row");
     }
 
+    /// The engine's number of a connection.
+    async fn id(connection: &mut MySqlConnection) -> u64 {
+        sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
+            .fetch_one(connection)
+            .await
+            .expect("a response")
+    }
+
+    async fn used_id(store: &MySqlStore) -> u64 {
+        let id = store.step(|mut connection| async move { Ok(id(connection.raw()).await) });
+        id.await.expect("a response")
+    }
+
     /// The engine closes the connection. A step that is idempotent is repeated, and another one
     /// checks its connection first if it was idle.
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
     async fn a_closed_connection_fails_no_step() {
         let store = open_for_tests().await;
-        let id = async || {
-            let id = store.step(|mut connection| async move {
-                Ok(sqlx::query_scalar::<_, u64>("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
-                    .fetch_one(connection.raw())
-                    .await?)
-            });
-            id.await.expect("a response")
-        };
         let kill = async |id: u64| {
             let mut other = store.pool.connect().await.expect("connected");
             let kill = sqlx::AssertSqlSafe(format!("KILL {id}"));
             sqlx::raw_sql(kill).execute(&mut other).await.expect("killed");
         };
-        let first = id().await;
-        assert_eq!(id().await, first, "the connection is used again");
+        let first = used_id(&store).await;
+        assert_eq!(used_id(&store).await, first, "the connection is used again");
         kill(first).await;
         store.ping().await.expect("repeated");
-        let second = id().await;
+        let second = used_id(&store).await;
         assert_ne!(second, first);
         kill(second).await;
         // It is idle for long enough to be checked.
         tokio::time::sleep(Duration::from_millis(1100)).await;
-        assert_ne!(id().await, second);
+        assert_ne!(used_id(&store).await, second);
     }
 
     /// The pool closes an idle connection before the engine does, which keeps the locks of a server
@@ -406,21 +411,37 @@ mod tests {
         assert!(idle > pool::MAX_IDLE);
     }
 
+    #[tokio::test]
+    #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
+    async fn unused_connections_are_closed() {
+        let store = open_for_tests().await;
+        let first = used_id(&store).await;
+        store.pool.close_unused(Duration::from_mins(1));
+        assert_eq!(store.pool.connections().idle, 1, "it was used");
+        store.pool.close_unused(Duration::ZERO);
+        assert_eq!(store.pool.connections().idle, 0);
+        let mut other = store.pool.connect().await.expect("connected");
+        let open = "SELECT COUNT(*) FROM information_schema.processlist WHERE id = ?";
+        while sqlx::query_scalar::<_, i64>(open)
+            .bind(first)
+            .fetch_one(&mut other)
+            .await
+            .expect("a count")
+            > 0
+        {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// All connections lead to the server that rejects writes, also those that are in use.
     #[tokio::test]
     #[ignore = "needs MySQL or MariaDB: SHIORI_TEST_MYSQL_URL"]
     async fn a_server_that_rejects_writes_loses_all_connections() {
-        async fn id(connection: &mut PooledConnection) -> u64 {
-            sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS UNSIGNED)")
-                .fetch_one(connection.raw())
-                .await
-                .expect("a response")
-        }
         let store = open_for_tests().await;
         let acquire = || async { store.pool.acquire().await.expect("connected") };
         for code in REJECTS_WRITES {
             let (mut idle, mut in_use) = (acquire().await, acquire().await);
-            let old = [id(&mut idle).await, id(&mut in_use).await];
+            let old = [id(idle.raw()).await, id(in_use.raw()).await];
             idle.set_reusable();
             drop(idle);
             let rejected = store.step(|mut connection| async move {
@@ -433,7 +454,7 @@ mod tests {
             in_use.set_reusable();
             drop(in_use);
             let (mut one, mut two) = (acquire().await, acquire().await);
-            for new in [id(&mut one).await, id(&mut two).await] {
+            for new in [id(one.raw()).await, id(two.raw()).await] {
                 assert!(!old.contains(&new), "{code}: connection {new} is used again");
             }
         }

@@ -39,7 +39,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// The timeout of closing a connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections that were idle for longer are not used again.
+/// Connections that were idle for longer are closed.
 pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 
 /// The engine closes a connection that is idle for this long, and rolls back its transaction. So a
@@ -47,8 +47,8 @@ pub(super) const MAX_IDLE: Duration = Duration::from_secs(20);
 /// not for the 8 hours of the engine's default. More than [`MAX_IDLE`], and than a step.
 const ENGINE_IDLE: Duration = Duration::from_secs(30);
 
-/// As [`ENGINE_IDLE`], for a connection that only holds a lock while others work for long.
-const ENGINE_IDLE_WITH_LOCK: Duration = Duration::from_hours(1);
+/// As [`ENGINE_IDLE`], for a connection that only holds a lock while a migration runs on another one.
+const ENGINE_IDLE_WITH_LOCK: Duration = Duration::from_hours(8);
 
 /// Older connections are closed, so that changed addresses and credentials take effect.
 const MAX_AGE: Duration = Duration::from_mins(30);
@@ -97,7 +97,7 @@ impl Manager for Connections {
         if pooled.generation != self.generation.load(Ordering::SeqCst) {
             return Err(RecycleError::message("discarded"));
         }
-        if pooled.idle_for >= MAX_IDLE || metrics.age() >= MAX_AGE {
+        if metrics.age() >= MAX_AGE {
             return Err(RecycleError::message("too old"));
         }
         Ok(())
@@ -134,6 +134,7 @@ impl Pool {
     ///
     /// [`sqlx::Error`] if all connections are in use for too long, or the database is unavailable.
     pub(super) async fn acquire(&self) -> sqlx::Result<PooledConnection> {
+        self.close_unused(MAX_IDLE);
         match timeout(ACQUIRE_TIMEOUT, self.0.get()).await {
             Ok(Ok(pooled)) => Ok(PooledConnection {
                 pooled: Some(pooled),
@@ -146,7 +147,7 @@ impl Pool {
         }
     }
 
-    /// A new connection that does not belong to the pool and may be idle for an hour.
+    /// A new connection that does not belong to the pool and may be idle for 8 hours.
     ///
     /// # Errors
     ///
@@ -154,6 +155,14 @@ impl Pool {
     /// starting or has too many, this waits.
     pub(super) async fn connect(&self) -> sqlx::Result<MySqlConnection> {
         connect(self.options(), ENGINE_IDLE_WITH_LOCK).await
+    }
+
+    /// Closes the connections that were idle for this long, before the engine does.
+    pub(super) fn close_unused(&self, max_idle: Duration) {
+        let unused = self.0.retain(|_, metrics| metrics.last_used() < max_idle).removed;
+        if !unused.is_empty() {
+            tokio::spawn(close_all(unused));
+        }
     }
 
     /// Closes the idle connections: after one was found broken, the others probably are, too.
@@ -174,11 +183,15 @@ impl Pool {
 
     /// Closes the idle connections, and the others after the steps in progress.
     pub(super) async fn close(&self) {
-        for Pooled { connection, .. } in self.0.retain(|_, _| false).removed {
-            // It is dropped in any case.
-            let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
-        }
+        close_all(self.0.retain(|_, _| false).removed).await;
         self.0.close();
+    }
+}
+
+async fn close_all(connections: Vec<Pooled>) {
+    for Pooled { connection, .. } in connections {
+        // It is dropped in any case.
+        let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
     }
 }
 
