@@ -8,10 +8,11 @@
 //! - when many addresses have failed for an account, each further address may fail once, so that the
 //!   owner can still sign in from a new device, until a second, much higher limit.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 use shiori_sdk::{Timestamp, UserId};
+use tokio::runtime::Handle;
 
 use crate::{
     auth::DeviceClaims,
@@ -36,14 +37,17 @@ pub(crate) enum Throttled {
     Store(#[from] StoreError),
 }
 
-/// A permitted attempt to sign in, which counts as a failure until [`SignIn::succeeded`].
-#[derive(Debug)]
+/// A permitted attempt to sign in. It counts as a failure from [`SignIn::begin_check`] until
+/// [`SignIn::succeeded`]. If it is dropped before, because an engine or the server is not available, or
+/// the client has gone, it does not count.
 #[must_use = "a success has to be stored"]
 pub(crate) struct SignIn {
+    store: Arc<dyn SessionStore>,
     /// The counts of this device or address with the account.
     own: Key,
     /// The counts that others share.
     shared: Vec<Key>,
+    counts: bool,
 }
 
 impl SignIn {
@@ -53,33 +57,66 @@ impl SignIn {
     ///
     /// [`Throttled`] if it is not permitted.
     pub(crate) async fn begin(
-        store: &dyn SessionStore,
+        store: &Arc<dyn SessionStore>,
         policy: &SessionPolicy,
         now: Timestamp,
         account: &str,
         address: Address,
         device: Option<&DeviceClaims>,
     ) -> Result<Self, Throttled> {
-        if let Some(device) = device {
-            let own = key("device", &[device.device()]);
-            within(count(store, &own, now, policy.login_throttle).await?, policy.login_throttle)?;
-            return Ok(Self { own, shared: Vec::new() });
-        }
         let address = address.to_bytes();
-        let own = key("account and address", &[&address, account.to_lowercase().as_bytes()]);
-        let attempts = count(store, &own, now, policy.login_throttle).await?;
-        within(attempts, policy.login_throttle)?;
+        let own = match device {
+            Some(device) => key("device", &[device.device()]),
+            None => key("account and address", &[&address, account.to_lowercase().as_bytes()]),
+        };
+        let mut attempt = Self { store: store.clone(), own, shared: Vec::new(), counts: false };
+        let attempts = attempt.count(own, now, policy.login_throttle, 1).await?;
+        if device.is_none() {
+            let by_address = key("address", &[&address]);
+            attempt.count_shared(by_address, now, policy.login_throttle_per_address, 1).await?;
+            let factor = if attempts.count == 1 { FIRST_ATTEMPTS } else { 1 };
+            let by_account = account_key(account);
+            let limit = policy.login_throttle_per_account;
+            attempt.count_shared(by_account, now, limit, factor).await?;
+        }
+        Ok(attempt)
+    }
 
-        let by_address = key("address", &[&address]);
-        let limit = policy.login_throttle_per_address;
-        within(count(store, &by_address, now, limit).await?, limit)?;
+    /// As [`Self::count`], for a count that others share.
+    async fn count_shared(
+        &mut self,
+        key: Key,
+        now: Timestamp,
+        limit: ThrottlePolicy,
+        factor: u32,
+    ) -> Result<(), Throttled> {
+        self.shared.push(key);
+        self.count(key, now, limit, factor).await.map(drop)
+    }
 
-        let by_account = account_key(account);
-        let limit = policy.login_throttle_per_account;
-        let factor = if attempts.count == 1 { FIRST_ATTEMPTS } else { 1 };
-        let attempts = limit.attempts.saturating_mul(factor);
-        within(count(store, &by_account, now, limit).await?, ThrottlePolicy { attempts, ..limit })?;
-        Ok(Self { own, shared: vec![by_address, by_account] })
+    /// Counts it. A rejected attempt remains counted. `factor` multiplies the limit.
+    async fn count(
+        &mut self,
+        key: Key,
+        now: Timestamp,
+        limit: ThrottlePolicy,
+        factor: u32,
+    ) -> Result<Attempts, Throttled> {
+        let attempts = count(&*self.store, &key, now, limit).await?;
+        let most = limit.attempts.saturating_mul(factor);
+        let permitted = within(attempts, ThrottlePolicy { attempts: most, ..limit });
+        self.counts = permitted.is_err();
+        permitted.map(|()| attempts)
+    }
+
+    /// From now on, it counts: the hash of the password is computed, even if the client does not wait.
+    pub(crate) fn begin_check(&mut self) {
+        self.counts = true;
+    }
+
+    /// The hash could not be computed.
+    pub(crate) fn was_not_checked(mut self) {
+        self.counts = false;
     }
 
     /// The password was right.
@@ -87,21 +124,29 @@ impl SignIn {
     /// # Errors
     ///
     /// [`StoreError`] if the store is unavailable.
-    pub(crate) async fn succeeded(self, store: &dyn SessionStore) -> Result<(), StoreError> {
-        store.clear_attempts(&self.own).await?;
+    pub(crate) async fn succeeded(self) -> Result<(), StoreError> {
+        self.store.clear_attempts(&self.own).await?;
         // Not cleared: otherwise a stranger could do so by signing in to an account of their own.
         for key in &self.shared {
-            store.refund_attempt(key).await?;
+            self.store.refund_attempt(key).await?;
         }
         Ok(())
     }
+}
 
-    /// The password was not checked, because an engine or the server is not available. Does not fail,
-    /// because the request does.
-    pub(crate) async fn not_checked(self, store: &dyn SessionStore) {
-        for key in self.shared.iter().chain([&self.own]) {
-            refund(store, key).await;
+impl Drop for SignIn {
+    fn drop(&mut self) {
+        if self.counts {
+            return;
         }
+        // Without a runtime, the server has ended.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (store, own, shared) = (self.store.clone(), self.own, std::mem::take(&mut self.shared));
+        runtime.spawn(async move {
+            for key in shared.iter().chain([&own]) {
+                refund(&*store, key).await;
+            }
+        });
     }
 }
 

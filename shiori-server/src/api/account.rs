@@ -148,23 +148,20 @@ async fn log_in(
     let email = body.email.parse::<Email>().ok();
     let known = known_device(&app, &headers, email.as_ref()).await?;
     let (device, account) = known.unzip();
-    let (sessions, now) = (&*app.sessions, app.clock.now());
-    let attempt =
-        SignIn::begin(sessions, policy, now, &body.email, address, device.as_ref()).await?;
-    let checked: Result<_, ApiError> = async {
-        let account = match (account, &email) {
-            (None, Some(email)) => app.accounts.find_by_email(email).await?,
-            (account, _) => account,
-        };
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
-        Ok((account, app.passwords.verify(turn, body.password, hash).await?))
-    }
-    .await;
-    let (account, verdict) = match checked {
-        Ok(checked) => checked,
+    let now = app.clock.now();
+    let mut attempt =
+        SignIn::begin(&app.sessions, policy, now, &body.email, address, device.as_ref()).await?;
+    let account = match (account, &email) {
+        (None, Some(email)) => app.accounts.find_by_email(email).await?,
+        (account, _) => account,
+    };
+    let hash = account.as_ref().map(|account| account.password_hash.clone());
+    attempt.begin_check();
+    let verdict = match app.passwords.verify(turn, body.password, hash).await {
+        Ok(verdict) => verdict,
         Err(error) => {
-            attempt.not_checked(sessions).await;
-            return Err(error);
+            attempt.was_not_checked();
+            return Err(error.into());
         }
     };
     let Some(account) = account.filter(|_| verdict != Verdict::Wrong) else {
@@ -181,7 +178,7 @@ async fn log_in(
             Err(error) => tracing::warn!(%error, "could not replace a password hash"),
         }
     }
-    attempt.succeeded(sessions).await?;
+    attempt.succeeded().await?;
 
     // Read again, because password hashing may have waited for a core.
     let now = app.clock.now();

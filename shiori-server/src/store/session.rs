@@ -104,7 +104,7 @@ pub trait SessionStore: Send + Sync + fmt::Debug {
         window: Duration,
     ) -> Result<Attempts, StoreError>;
 
-    /// Subtracts an attempt that succeeded, if its window has not ended.
+    /// Subtracts an attempt that succeeded or was not checked, if its window has not ended.
     ///
     /// # Errors
     ///
