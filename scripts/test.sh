@@ -28,8 +28,10 @@ main() {
     start_services
 
     say "tests and doctests"
-    # Many tests wait for engines and deadlines.
-    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
+    # Many tests wait for engines and deadlines, so few cores run more of them.
+    local cores
+    cores=$(getconf _NPROCESSORS_ONLN)
+    ((cores > 4)) || export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * cores))}
     local skipped=() disk_full=,disk-full
     disk_faults_can_be_injected || skipped=(--skip faults::disk --skip small_disk) disk_full=
     cargo test --locked --workspace -- --include-ignored "${skipped[@]}" 2>&1 | tee "$logs/tests.out"
@@ -54,7 +56,6 @@ main() {
     say "the description of the API, and the responses to random requests"
     python3 scripts/check_openapi.py fuzz "${CARGO_TARGET_DIR:-target}/debug/shiori-server"
 
-    # Without `-p`, they are built with the features of the tests, so that the build is shared.
     example quickstart
     example two_devices
     example weekly_summary
@@ -140,7 +141,8 @@ history() {
 example() {
     local log=$logs/example-$1.out
     say "example: $*"
-    if ! cargo run --quiet --locked --example "$1" -- "${@:2}" >"$log" 2>&1; then
+    # `cargo run` would build dependencies once more, with other features.
+    if ! "${CARGO_TARGET_DIR:-target}/debug/examples/$1" "${@:2}" >"$log" 2>&1; then
         cat "$log"
         die "the example $1 failed"
     fi
