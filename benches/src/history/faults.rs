@@ -28,9 +28,10 @@ pub(crate) struct Injected {
     pub(crate) server: Option<usize>,
     /// When it began, in nanoseconds since the start of the run.
     pub(crate) start: u64,
-    /// When it ended: the process is running, the connections transfer again, or all members of the
-    /// replica set know what a majority has.
+    /// When it ended: the process is running, or the connections transfer again.
     pub(crate) end: u64,
+    /// When all members of the replica set knew what had been acknowledged until the end.
+    pub(crate) settled: u64,
 }
 
 impl Injected {
@@ -55,10 +56,14 @@ pub(crate) fn mark_stale_reads(history: &mut [Record], faults: &[Injected]) {
     // and the election is then.
     let (before, after) = (nanos(ELECTION_TIMEOUT), nanos(2 * ELECTION_TIMEOUT));
     for fault in faults.iter().filter(|fault| fault.is_followed_by_an_election()) {
-        let since = fault.start.saturating_sub(before);
-        let during =
-            |record: &&mut Record| fault.start <= record.end && record.start <= fault.end + after;
-        for record in history.iter_mut().filter(during) {
+        for record in history.iter_mut() {
+            let since = if record.end < fault.start || record.start > fault.settled + after {
+                continue;
+            } else if record.start < fault.settled {
+                fault.start.saturating_sub(before)
+            } else {
+                fault.end
+            };
             record.shows_since = Some(since.min(record.shows_since()));
         }
     }
@@ -90,10 +95,11 @@ pub(crate) async fn inject(
         let fault = options.faults[random.random_range(0..options.faults.len())];
         let start = shared.now();
         let (target, server) = inject_one(fault, site, &mut random).await?;
-        let mut fault = Injected { fault, target, server, start, end: shared.now() };
+        let end = shared.now();
+        let mut fault = Injected { fault, target, server, start, end, settled: end };
         if fault.is_followed_by_an_election() {
             site.engines()?.mongodb()?.settle().await?;
-            fault.end = shared.now();
+            fault.settled = shared.now();
         }
         injected.push(fault);
     }

@@ -139,6 +139,9 @@ impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         let profile = self.profile();
         let fits = |fault: &Fault| fault.profile().is_none_or(|it| it == profile);
+        if self.has(&[Fault::MongodbPartition]) && !cfg!(target_os = "linux") {
+            return Err("mongodb-partition needs Linux".into());
+        }
         match self.faults.iter().find(|fault| !fits(fault)) {
             None => Ok(()),
             Some(fault) => {

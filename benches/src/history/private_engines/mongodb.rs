@@ -206,10 +206,16 @@ impl PrivateReplicaSet {
         until("MongoDB's members", async || self.all_know(committed).await).await
     }
 
-    /// The last write that the primary knows to be on a majority, if it has written itself.
+    /// The last write that is known to be on a majority, if the current primary has written itself.
     async fn committed(&self) -> Result<Timestamp> {
-        let status = self.members[self.primary().await?].status().await?;
-        if status.has_committed() { Ok(status.committed) } else { Err("it has none".into()) }
+        let mut known = Vec::new();
+        for member in &self.members {
+            known.push(member.status().await?);
+        }
+        // An old primary does not know the current term yet.
+        let term = known.iter().map(|status| status.term).max();
+        let of_term = known.iter().filter(|status| Some(status.committed_in) == term);
+        of_term.map(|status| status.committed).max().ok_or("it has none".into())
     }
 
     /// Checks that all members know that this write is on a majority.
@@ -305,13 +311,6 @@ struct Status {
     committed: Timestamp,
     /// The term of this write.
     committed_in: i64,
-}
-
-impl Status {
-    /// Whether a write of the current term is on a majority, and so all writes before it.
-    fn has_committed(&self) -> bool {
-        self.committed_in == self.term
-    }
 }
 
 impl Member {

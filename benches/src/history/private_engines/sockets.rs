@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 /// Attempts to find a connection: the system's table may omit entries while others change.
-const ATTEMPTS: u32 = 100;
+const ATTEMPTS: u32 = 20;
 
 /// The number of the socket that has opened the connection between these addresses.
 #[cfg(target_os = "linux")]
